@@ -1,0 +1,260 @@
+"""Billing facts: the whole present state of one WHMCS row, one TypedDict per shape.
+
+Money is integer micros of the customer's currency; ids are WHMCS's own. Dates are WHMCS's calendar dates; `…_at` here is WHMCS's
+local date and time, in the instance's time zone, without an offset. None means that WHMCS holds nothing there ("0000-00-00", "").
+A `status` is WHMCS's own in lower case with its words joined by "_" ("transferred_away"); unknown ones pass through.
+"""
+
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Annotated, Final
+
+from pydantic import Field, TypeAdapter
+from typing_extensions import TypedDict
+
+Id = Annotated[int, Field(ge=0, lt=2**63)]
+Micros = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+DecimalText = Annotated[str, Field(pattern=r"^-?\d{1,30}(\.\d{1,20})?$")]
+CurrencyCode = Annotated[str, Field(min_length=1, max_length=16)]
+Cycle = Annotated[
+    str,
+    Field(
+        pattern=r"^(free|one_time|monthly|quarterly|semiannually|annually|biennially|triennially|years_[1-9]\d?|unknown)$"
+    ),
+]
+
+
+class Kind(StrEnum):
+    """Which WHMCS row a fact speaks of: the second part of its key."""
+
+    CUSTOMER = "customer"
+    CUSTOMER_DETAIL = "customer_detail"
+    SERVICE = "service"
+    ADDON = "addon"
+    DOMAIN = "domain"
+    PRODUCT = "product"
+    INVOICE = "invoice"
+    INVOICE_LINES = "invoice_lines"
+    TRANSACTION = "transaction"
+    CANCELLATION_REQUEST = "cancellation_request"
+    CURRENCY = "currency"
+    PROMOTION = "promotion"
+
+
+SUBSCRIPTION_KINDS: Final = (Kind.SERVICE, Kind.ADDON, Kind.DOMAIN)
+
+
+class CustomerChanged(TypedDict):
+    """A client (GetClients). `display_name` is the company, else first and last name; None when names are not stored."""
+
+    id: Id
+    status: str
+    group_id: Id | None
+    display_name: str | None
+    created_on: date | None
+
+
+class CustomerDetailChanged(TypedDict):
+    """What only GetClientsDetails knows of a client: currency code and ISO country."""
+
+    id: Id
+    currency: CurrencyCode | None
+    country: str | None
+
+
+class SubscriptionChanged(TypedDict):
+    """A service, addon or domain (GetClientsProducts, GetClientsAddons, GetClientsDomains).
+
+    `product_id` is the product of a service, the predefined addon of an addon (None: a custom one), None for a domain.
+    `parent_id` is the service of an addon. `renews` is False for a domain marked "do not renew".
+    `cycle_text` is what WHMCS said, for cycles that are unknown to us.
+    """
+
+    id: Id
+    kind: str
+    customer_id: Id
+    parent_id: Id | None
+    product_id: Id | None
+    product_name: str | None
+    product_group_name: str | None
+    label: str | None
+    status: str
+    cycle: Cycle
+    cycle_text: str
+    recurring_micros: Micros
+    first_payment_micros: Micros | None
+    quantity: int
+    registered_on: date | None
+    next_due_on: date | None
+    expires_on: date | None
+    renews: bool
+    promotion_id: Id | None
+    payment_method: str | None
+    suspension_reason: str | None
+
+
+class Price(TypedDict):
+    """One cycle's price of a product in one currency."""
+
+    recurring_micros: Micros
+    setup_micros: Micros
+
+
+class ProductChanged(TypedDict):
+    """A catalogue product. `prices` holds, per currency code and cycle, only the cycles that are offered."""
+
+    id: Id
+    name: str
+    group_id: Id | None
+    kind: str
+    pay_type: str
+    prices: dict[str, dict[str, Price]]
+    retired: bool
+
+
+class InvoiceChanged(TypedDict):
+    """An invoice header (GetInvoices): subtotal + tax + tax2 = total + credit."""
+
+    id: Id
+    customer_id: Id
+    number: str | None
+    currency: CurrencyCode
+    status: str
+    issued_on: date | None
+    due_on: date | None
+    paid_at: datetime | None
+    refunded_at: datetime | None
+    cancelled_at: datetime | None
+    subtotal_micros: Micros
+    credit_micros: Micros
+    tax_micros: Micros
+    tax2_micros: Micros
+    total_micros: Micros
+    tax_rate: DecimalText
+    tax_rate2: DecimalText
+    payment_method: str | None
+    updated_at: datetime | None
+
+
+class InvoiceLine(TypedDict):
+    """One item of an invoice; `related_id` points to what `type` names."""
+
+    id: Id
+    type: str
+    related_id: Id | None
+    description: str
+    amount_micros: Micros
+    taxed: bool
+
+
+class InvoicePayment(TypedDict):
+    """One payment or refund of an invoice, as GetInvoice lists it."""
+
+    id: Id
+    on: date | None
+    gateway: str | None
+    in_micros: Micros
+    out_micros: Micros
+    fee_micros: Micros
+
+
+class InvoiceLinesChanged(TypedDict):
+    """The lines and payments of one invoice (GetInvoice); its header is a fact of its own."""
+
+    id: Id
+    lines: list[InvoiceLine]
+    payments: list[InvoicePayment]
+
+
+class TransactionChanged(TypedDict):
+    """Money in or out (GetTransactions). `rate` is the exchange rate to the default currency at that time."""
+
+    id: Id
+    customer_id: Id | None
+    invoice_id: Id | None
+    currency: CurrencyCode | None
+    on: date | None
+    gateway: str | None
+    in_micros: Micros
+    out_micros: Micros
+    fee_micros: Micros
+    rate: DecimalText
+    refund_id: Id | None
+
+
+class CancellationRequestChanged(TypedDict):
+    """A customer's wish to end a service; `type` is "immediate" or "end_of_billing_period"."""
+
+    id: Id
+    service_id: Id
+    requested_at: datetime | None
+    type: str
+    reason: str | None
+
+
+class CurrencyRateChanged(TypedDict):
+    """A currency and today's rate: an amount divided by `rate` is in the default currency."""
+
+    id: Id
+    code: CurrencyCode
+    rate: DecimalText
+    is_default: bool
+
+
+class PromotionChanged(TypedDict):
+    """A promotion code. `recurs_for` 0 means for ever, else renewals in addition to the first invoice."""
+
+    id: Id
+    code: str
+    type: str
+    recurring: bool
+    value: DecimalText
+    recurs_for: int
+
+
+SHAPES: Final[dict[Kind, type]] = {
+    Kind.CUSTOMER: CustomerChanged,
+    Kind.CUSTOMER_DETAIL: CustomerDetailChanged,
+    Kind.SERVICE: SubscriptionChanged,
+    Kind.ADDON: SubscriptionChanged,
+    Kind.DOMAIN: SubscriptionChanged,
+    Kind.PRODUCT: ProductChanged,
+    Kind.INVOICE: InvoiceChanged,
+    Kind.INVOICE_LINES: InvoiceLinesChanged,
+    Kind.TRANSACTION: TransactionChanged,
+    Kind.CANCELLATION_REQUEST: CancellationRequestChanged,
+    Kind.CURRENCY: CurrencyRateChanged,
+    Kind.PROMOTION: PromotionChanged,
+}
+
+ADAPTERS: Final[dict[Kind, TypeAdapter[object]]] = {
+    kind: TypeAdapter(shape) for kind, shape in SHAPES.items()
+}
+
+
+def fact_key(instance_id: object, kind: Kind, entity_id: int) -> str:
+    """The Kafka key, and the public id, of one WHMCS row: `<instance>:<kind>:<id>`."""
+    return f"{instance_id}:{kind}:{entity_id}"
+
+
+def parse_fact_key(key: str) -> tuple[str, Kind, int]:
+    """Instance, kind and id of a key; ValueError when it is not one of ours."""
+    instance_id, kind, entity_id = key.split(":")
+    return instance_id, Kind(kind), int(entity_id)
+
+
+def cycle_months(cycle: str) -> int | None:
+    """Months that one payment of `cycle` covers; None for what never recurs and for unknown cycles."""
+    if cycle.startswith("years_"):
+        return 12 * int(cycle.removeprefix("years_"))
+    return _MONTHS.get(cycle)
+
+
+_MONTHS: Final = {
+    "monthly": 1,
+    "quarterly": 3,
+    "semiannually": 6,
+    "annually": 12,
+    "biennially": 24,
+    "triennially": 36,
+}

@@ -1,0 +1,65 @@
+"""Commands to the connector. A tick's id is derived from its time, so that a repeat is the same command."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+from uuid import UUID, uuid5
+
+from libs.common.contracts.instances import InstanceSettings, Message
+
+_COMMANDS: Final = UUID("6d3f9a54-6a0e-4a53-9c53-6a1f0a1f7b11")
+
+
+class SyncMode(StrEnum):
+    """A full run reads everything; an incremental reads what may have changed. Full covers incremental."""
+
+    FULL = "full"
+    INCREMENTAL = "incremental"
+
+
+class SyncTrigger(StrEnum):
+    """Who asked. Manual runs go before scheduled ones."""
+
+    SCHEDULE = "schedule"
+    MANUAL = "manual"
+
+
+class CheckInstance(Message):
+    """Check address, credentials and permissions with the credential `credential_id`; answered by InstanceChecked."""
+
+    check_id: UUID
+    instance_id: UUID
+    credential_id: UUID
+    settings: InstanceSettings
+
+
+class RunSync(Message):
+    """Run a sync; answered by SyncQueued, also when the command joined a run that was there."""
+
+    command_id: UUID
+    instance_id: UUID
+    mode: SyncMode
+    trigger: SyncTrigger
+    scheduled_for: datetime | None = None
+
+
+class CancelSync(Message):
+    """End a queued or running run at its next page."""
+
+    command_id: UUID
+    instance_id: UUID
+    run_id: UUID
+
+
+class Republish(Message):
+    """Publish the facts of these blocks of 10,000 ids again, whether or not they changed."""
+
+    command_id: UUID
+    instance_id: UUID
+    kind: str
+    blocks: tuple[int, ...]
+
+
+def tick_id(instance_id: UUID, mode: SyncMode, scheduled_for: datetime) -> UUID:
+    """Identity of a scheduled command: the same for every replica, crash and repeat."""
+    return uuid5(_COMMANDS, f"{instance_id}:{mode}:{scheduled_for.isoformat()}")

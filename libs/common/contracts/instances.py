@@ -1,0 +1,45 @@
+"""InstanceChanged: what every service may know of an instance. No secrets, no address."""
+
+from enum import StrEnum
+from typing import Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Message(BaseModel):
+    """Base of all messages that are not billing facts: frozen; unknown fields are ignored, because fields are only added."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class InstanceState(StrEnum):
+    """Written by the gateway alone."""
+
+    DRAFT = "draft"
+    ACTIVE = "active"
+    NEEDS_ATTENTION = "needs_attention"
+    PAUSED = "paused"
+    DELETING = "deleting"
+    DELETED = "deleted"
+
+
+class InstanceSettings(Message):
+    """How to read and interpret one WHMCS. `requests_per_second` is a ceiling; None lets politeness alone decide."""
+
+    time_zone: str = "UTC"
+    requests_per_second: float | None = Field(default=None, gt=0)
+    prices_include_tax: bool = False
+    store_names: bool = True
+
+
+class InstanceChanged(Message):
+    """The whole present state of an instance; consumers keep the one with the greatest `version`."""
+
+    id: UUID
+    organization_id: UUID
+    name: str
+    credential_id: UUID
+    state: Literal["active", "needs_attention", "paused", "deleting", "deleted"]
+    settings: InstanceSettings
+    version: int

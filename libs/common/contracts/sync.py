@@ -1,0 +1,127 @@
+"""What the connector says of checks and runs. Keyed by instance, so in order for each instance."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from libs.common.contracts.commands import SyncMode, SyncTrigger
+from libs.common.contracts.instances import Message
+
+
+class Check(Message):
+    """One line of the checklist. `code` is of the error table (docs/whmcs.md); `action` is the WHMCS action it speaks of."""
+
+    name: str
+    state: Literal["ok", "warning", "failed"]
+    code: str | None = None
+    message: str
+    action: str | None = None
+
+
+class Estimate(Message):
+    """How much a first sync will read, by the counts that WHMCS gave."""
+
+    rows: int
+    minutes: int
+
+
+class InstanceChecked(Message):
+    """The checks so far, sent as results come and once with `complete` true. `base_url` is the normalised address."""
+
+    check_id: UUID
+    complete: bool
+    base_url: str | None = None
+    checks: tuple[Check, ...]
+    whmcs_version: str | None = None
+    seen_address: str | None = None
+    estimate: Estimate | None = None
+
+
+class KindProgress(Message):
+    """Rows read so far of one kind; `expected` is None until WHMCS has said it."""
+
+    rows: int
+    expected: int | None = None
+
+
+class SkippedKind(Message):
+    """A kind that this run could not read, and why; `required` when figures need it."""
+
+    kind: str
+    action: str
+    code: str
+    required: bool
+
+
+class SyncQueued(Message):
+    """The command has joined this run, new or already there."""
+
+    command_id: UUID
+    run_id: UUID
+    mode: SyncMode
+    trigger: SyncTrigger
+
+
+class SyncStarted(Message):
+    """A worker has begun the run, or gone on with it."""
+
+    run_id: UUID
+    mode: SyncMode
+    started_at: datetime
+
+
+class SyncProgressed(Message):
+    """Rows per kind so far; the keys are billing kinds."""
+
+    run_id: UUID
+    kinds: dict[str, KindProgress]
+
+
+class Outcome(StrEnum):
+    """How a good run ended: all read, read but nothing there, or some kind could not be read."""
+
+    COMPLETE = "complete"
+    EMPTY = "empty"
+    PARTIAL = "partial"
+
+
+class SyncSucceeded(Message):
+    """A run ended well. `positions` are, per topic and partition, the offsets that a reader has to reach to have seen all its facts.
+
+    `counts` are rows read per kind, `changes` facts published per kind, `bad_rows` rows skipped per kind; `digests` (full runs, per kind and
+    block of 10,000 ids) are count and sum of the first 8 bytes of the fingerprints modulo 2^64.
+    """
+
+    run_id: UUID
+    mode: SyncMode
+    started_at: datetime
+    outcome: Outcome
+    counts: dict[str, int]
+    changes: dict[str, int]
+    bad_rows: dict[str, int] = Field(default_factory=dict)
+    skipped: tuple[SkippedKind, ...] = ()
+    positions: dict[str, dict[int, int]]
+    digests: dict[str, dict[int, tuple[int, str]]] = Field(default_factory=dict)
+
+
+class SyncFailed(Message):
+    """A run ended without result. `code` is of the error table, `message` says in plain words what to do."""
+
+    run_id: UUID
+    code: str
+    message: str
+
+
+class SyncCancelled(Message):
+    """A run was ended on request."""
+
+    run_id: UUID
+
+
+class InstancePurged(Message):
+    """Everything of the instance is gone from the connector; consumers remove theirs."""
+
+    instance_id: UUID

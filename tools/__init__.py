@@ -1,0 +1,1 @@
+"""Programs for a developer's machine; nothing here runs in production."""
