@@ -91,8 +91,8 @@ class Outcome(StrEnum):
 class SyncSucceeded(Message):
     """A run ended well. `positions` are, per topic and partition, the offsets that a reader has to reach to have seen all its facts.
 
-    `counts` are rows read per kind, `changes` facts published per kind, `bad_rows` rows skipped per kind; `digests` (full runs, per kind and block
-    of 10,000 ids) are count and sum of the first 8 bytes of the fingerprints modulo 2^64.
+    `counts` are rows read per kind, `changes` facts published per kind, `bad_rows` rows skipped per kind; `digests`
+    (full runs, per kind and block of 10,000 ids) are count and sum of the fingerprints' first 8 bytes modulo 2^64.
     """
 
     run_id: UUID
