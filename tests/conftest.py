@@ -1,0 +1,104 @@
+"""What all tests share: real servers on request, no sockets in unit and contract tests, no silent skips."""
+
+import os
+import socket
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from tests.servers import Database, Postgres, recreate_topics
+from tools.local_stack import kafka as local_kafka
+from tools.local_stack import postgres as local_postgres
+from tools.local_stack.process import free_port, running
+
+TESTS = Path(__file__).parent
+WITHOUT_SOCKETS = (TESTS / "unit", TESTS / "contract")
+# The reasons for which a test may be skipped in `make test`; any other skip fails there.
+ALLOWED_SKIPS: frozenset[str] = frozenset()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """One PostgreSQL for the session; ask it for databases."""
+    directory = tmp_path_factory.mktemp("postgres")
+    data = directory / "data"
+    local_postgres.prepare(data)
+    with running(local_postgres.program(data, local_postgres.UNSAFE_AND_FAST), directory):
+        yield Postgres(local_postgres.directory_of_socket(data))
+
+
+@pytest.fixture
+def database(postgres: Postgres) -> Iterator[Database]:
+    """A migrated database of this test alone, without rows."""
+    with postgres.fresh_database() as fresh:
+        yield fresh
+
+
+@pytest.fixture(scope="session")
+def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The bootstrap address of one real broker for the session, or of the one that the environment names."""
+    given = os.environ.get("MRRLYTICS_TEST_KAFKA_BOOTSTRAP")
+    if given:
+        yield given
+        return
+    directory = tmp_path_factory.mktemp("kafka")
+    port, controller_port = free_port(), free_port()
+    local_kafka.prepare(directory / "data", port, controller_port, local_kafka.QUICK_TO_CLEAN)
+    with running(local_kafka.program(directory / "data", port), directory):
+        yield f"127.0.0.1:{port}"
+
+
+@pytest.fixture
+async def kafka(kafka_broker: str) -> str:
+    """The bootstrap address of a broker whose topics are all there and empty.
+
+    Topic names are fixed, so all topics are made anew for each test: it takes about 0.1 s, a broker for each
+    test would take 4 s and 350 MB. Committed offsets of a deleted topic go with it. A test whose clients live
+    longer than one test asks for `kafka_broker` and calls `recreate_topics` when they are closed.
+    """
+    await recreate_topics(kafka_broker)
+    return kafka_broker
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    if not any(item.path.is_relative_to(folder) for folder in WITHOUT_SOCKETS):
+        return (yield)
+    with (
+        mock.patch.object(socket.socket, "connect", _refuse),
+        mock.patch.object(socket.socket, "connect_ex", _refuse),
+        mock.patch.object(socket, "getaddrinfo", _refuse),
+    ):
+        return (yield)
+
+
+def _refuse(*arguments: Any, **_: Any) -> None:
+    raise AssertionError(f"a unit or contract test asked for the network: {arguments[1:] or arguments}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _fail_if_skipped(report, expected=hasattr(report, "wasxfail"))
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _fail_if_skipped(report)
+    return report
+
+
+def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport, *, expected: bool = False) -> None:
+    """`make test` promises that everything ran, so there a skip whose reason is not listed is a failure."""
+    if not report.skipped or expected or not os.environ.get("MRRLYTICS_STRICT"):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    reason = reason.removeprefix("Skipped: ")
+    if reason not in ALLOWED_SKIPS:
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and the reason is not in ALLOWED_SKIPS of tests/conftest.py: {reason}"

@@ -1,0 +1,152 @@
+"""The real PostgreSQL and the real Apache Kafka that tests use, as the fixtures of conftest.py hand them out."""
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from libs.common.contracts.topics import TOPICS, Topic
+from tools.local_stack import postgres
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+_MIGRATED = "migrated"
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """One database of a test, with the roles that `mrrlytics migrate` makes when it was migrated."""
+
+    name: str
+    socket_directory: Path
+
+    @property
+    def admin_url(self) -> str:
+        """The address of the superuser."""
+        return self.url("postgres")
+
+    def url(self, role: str) -> str:
+        """The address of one role, such as `connector`; no password is asked for."""
+        return postgres.url(self.socket_directory, user=role, database=self.name)
+
+
+class Postgres:
+    """A PostgreSQL server; databases are made and dropped in it in well under a second."""
+
+    def __init__(self, socket_directory: Path) -> None:
+        self._socket_directory = socket_directory
+        self._has_template = False
+
+    @contextlib.contextmanager
+    def empty_database(self) -> Iterator[Database]:
+        """A database with nothing in it."""
+        with self._database("template0") as database:
+            yield database
+
+    @contextlib.contextmanager
+    def fresh_database(self) -> Iterator[Database]:
+        """A migrated database without rows: a copy of one that was migrated once for the session."""
+        if not self._has_template:
+            self._migrate_template()
+        with self._database(_MIGRATED) as database:
+            yield database
+
+    def execute(self, statement: str, database: str = "postgres") -> str:
+        """Run one statement as the superuser and return what psql prints of it, unaligned and without a header."""
+        arguments = ["--host", str(self._socket_directory), "--username=postgres", "--no-psqlrc"]
+        arguments += [
+            "--tuples-only",
+            "--no-align",
+            "--set=ON_ERROR_STOP=1",
+            database,
+            "--command",
+            statement,
+        ]
+        done = subprocess.run([str(postgres.binary("psql")), *arguments], capture_output=True, text=True)
+        assert done.returncode == 0, f"{statement}\n{done.stderr}"
+        return done.stdout.strip()
+
+    @contextlib.contextmanager
+    def _database(self, template: str) -> Iterator[Database]:
+        name = f"test_{uuid4().hex}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        try:
+            yield Database(name, self._socket_directory)
+        finally:
+            self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _migrate_template(self) -> None:
+        self.execute(f"CREATE DATABASE {_MIGRATED} TEMPLATE template0")
+        environment = {
+            **os.environ,
+            "MRRLYTICS_DATABASE_URL": Database(_MIGRATED, self._socket_directory).admin_url,
+            "MRRLYTICS_KAFKA_BOOTSTRAP": "127.0.0.1:1",
+            # The topics are made by the fixture `kafka`, so that tests of tables need no broker.
+            "MRRLYTICS_TOPICS_MANAGED": "true",
+        }
+        command = [sys.executable, "-m", "mrrlytics", "migrate"]
+        done = subprocess.run(command, env=environment, cwd=REPOSITORY, capture_output=True, text=True)
+        if done.returncode:
+            self.execute(f"DROP DATABASE {_MIGRATED} WITH (FORCE)")
+            raise AssertionError(
+                f"`mrrlytics migrate` ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+            )
+        self._has_template = True
+
+
+async def recreate_topics(bootstrap: str, topics: Iterable[Topic] = TOPICS, *, seconds: float = 30.0) -> None:
+    """Delete every topic of this project and make it again, empty, with its own partitions and configuration.
+
+    Consumers and producers of earlier tests must be closed; committed offsets of deleted topics go with them.
+    """
+    wanted = list(topics)
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        present = set(await admin.list_topics()) & {topic.name for topic in wanted}
+        if present:
+            await admin.delete_topics(sorted(present))
+        new = [
+            NewTopic(topic.name, topic.partitions, 1, topic_configs=dict(topic.config)) for topic in wanted
+        ]
+        deadline = time.monotonic() + seconds
+        await _create(admin, new, deadline)
+        await _wait_for_leaders(admin, wanted, deadline)
+    finally:
+        await admin.close()
+
+
+async def _create(admin: AIOKafkaAdminClient, topics: Sequence[NewTopic], deadline: float) -> None:
+    """Ask until all are there: a name is taken for a moment after its topic was deleted."""
+    left = list(topics)
+    while left:
+        answer = await admin.create_topics(left)
+        refused = {name: message for name, code, message in answer.topic_errors if code}
+        left = [topic for topic in left if topic.name in refused]
+        if left and time.monotonic() > deadline:
+            raise AssertionError(f"Kafka does not make these topics: {refused}")
+        if left:
+            await asyncio.sleep(0.1)
+
+
+async def _wait_for_leaders(admin: AIOKafkaAdminClient, topics: Sequence[Topic], deadline: float) -> None:
+    """The broker hears of a topic a moment after the controller made it."""
+    wanted = {topic.name: topic.partitions for topic in topics}
+    while True:
+        described = await admin.describe_topics(list(wanted))
+        ready = {
+            topic["topic"]: sum(partition["leader"] >= 0 for partition in topic["partitions"])
+            for topic in described
+        }
+        if ready == wanted:
+            return
+        if time.monotonic() > deadline:
+            raise AssertionError(f"partitions with a leader: {ready}, wanted: {wanted}")
+        await asyncio.sleep(0.05)

