@@ -1,0 +1,86 @@
+"""Sealing of stored credentials: AES-256-GCM, bound to organization, instance and origin.
+
+Format `mrc1.<kid>.<nonce>.<ciphertext+tag>`, base64url without padding. Unsealing lives in services/connector/credentials.py alone.
+"""
+
+import base64
+import binascii
+import json
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+VERSION: Final = "mrc1"
+_KEY_ID: Final = re.compile(r"[a-z0-9-]{1,16}")
+_KEY_BYTES: Final = 32
+_NONCE_BYTES: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Keyring:
+    """Keys by id; `primary` seals, all of them can unseal."""
+
+    primary: str
+    keys: Mapping[str, bytes]
+
+    @classmethod
+    def load(cls, path: Path) -> "Keyring":
+        """The keyring in a file `{"primary": "k2", "keys": {"k1": "<base64 of 32 bytes>"}}`; ValueError when it is not safe to use."""
+        if path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
+            raise ValueError(f"{path} can be read by others: chmod 0600 it")
+        try:
+            content = json.loads(path.read_bytes())
+            primary, encoded = str(content["primary"]), dict(content["keys"])
+            keys = {str(kid): base64.b64decode(value, validate=True) for kid, value in encoded.items()}
+        except (ValueError, KeyError, TypeError, binascii.Error) as error:
+            raise ValueError(
+                f'{path} is no keyring: {{"primary": "k1", "keys": {{"k1": "<base64>"}}}}'
+            ) from error
+        for kid, key in keys.items():
+            if not _KEY_ID.fullmatch(kid):
+                raise ValueError(f"{path}: key id {kid!r} is not of the form [a-z0-9-]{{1,16}}")
+            if len(key) != _KEY_BYTES:
+                raise ValueError(f"{path}: key {kid} has {len(key)} bytes, not {_KEY_BYTES}")
+            if len(set(key)) < 8 or key == bytes(range(_KEY_BYTES)):
+                raise ValueError(f"{path}: key {kid} is no random key")
+        if primary not in keys:
+            raise ValueError(f"{path}: the primary key {primary!r} is missing")
+        return cls(primary, keys)
+
+
+def associated_data(kid: str, organization_id: UUID, instance_id: UUID, origin: str) -> bytes:
+    """What a sealed text is bound to; `origin` is https://host:port, normalised."""
+    return f"{VERSION}|{kid}|{organization_id}|{instance_id}|{origin}".encode()
+
+
+def seal(
+    keyring: Keyring, secrets: Mapping[str, str], *, organization_id: UUID, instance_id: UUID, origin: str
+) -> str:
+    """Encrypt the secret fields with the primary key; only this organization, instance and origin can be decrypted."""
+    kid, nonce = keyring.primary, os.urandom(_NONCE_BYTES)
+    bound_to = associated_data(kid, organization_id, instance_id, origin)
+    cipher = AESGCM(keyring.keys[kid]).encrypt(nonce, json.dumps(dict(secrets)).encode(), bound_to)
+    return f"{VERSION}.{kid}.{_encode(nonce)}.{_encode(cipher)}"
+
+
+def parse_sealed(text: str) -> tuple[str, bytes, bytes]:
+    """Key id, nonce and ciphertext of a sealed text; ValueError when it is not of our form."""
+    version, kid, nonce, cipher = text.split(".")
+    if version != VERSION:
+        raise ValueError("the sealed text is of an unknown version")
+    return kid, _decode(nonce), _decode(cipher)
+
+
+def _encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _decode(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

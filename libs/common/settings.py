@@ -1,0 +1,141 @@
+"""Settings blocks that the services share, and the one way to load them."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, Final, NoReturn, TypeVar, get_args
+
+from pydantic import SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+PREFIX: Final = "MRRLYTICS_"
+EX_CONFIG: Final = 78
+
+# Every setting of the project, so that a mistyped name stops the start instead of being ignored.
+KNOWN_SETTINGS: Final = frozenset(
+    {
+        "CREDENTIAL_KEYS_FILE",
+        "DATABASE_POOL_SIZE",
+        "DATABASE_URL",
+        "DEMO",
+        "DEMO_INSTANCE_FILE",
+        "EGRESS_ADDRESSES",
+        "EGRESS_ALLOW_CIDRS",
+        "EGRESS_DENY_CIDRS",
+        "EXTRA_CA_FILE",
+        "FULL_SYNC_SPREAD",
+        "HEALTH_HOST",
+        "HEALTH_PORT",
+        "HOST",
+        "INIT_API_TOKEN",
+        "INIT_ORGANIZATION",
+        "INIT_OWNER_EMAIL",
+        "INIT_OWNER_PASSWORD",
+        "KAFKA_BOOTSTRAP",
+        "KAFKA_CA_FILE",
+        "KAFKA_PASSWORD",
+        "KAFKA_USERNAME",
+        "LEASE_SECONDS",
+        "LOG_LEVEL",
+        "OTLP_ENDPOINT",
+        "PORT",
+        "POSTGRES_CA_FILE",
+        "PUBLIC_URL",
+        "REPLICA",
+        "SESSION_KEY_FILE",
+        "STATE_DIR",
+        "TOPICS_MANAGED",
+        "TRUSTED_PROXIES",
+        "WHMCS_ALLOWED_PORTS",
+        "WHMCS_TLS_MIN",
+    }
+)
+
+
+class SecretFiles(PydanticBaseSettingsSource):
+    """Reads each SecretStr field `x` from the file that `MRRLYTICS_X_FILE` names, without its trailing line end."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        path = os.environ.get(f"{PREFIX}{field_name.upper()}_FILE")
+        is_secret = SecretStr in (field.annotation, *get_args(field.annotation))
+        if path is None or not is_secret:
+            return None, field_name, False
+        return Path(path).read_text(encoding="utf-8").rstrip("\r\n"), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found = {
+            name: self.get_field_value(field, name)[0]
+            for name, field in self.settings_cls.model_fields.items()
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+
+class Block(BaseSettings):
+    """Base of all settings classes: environment alone, prefix MRRLYTICS_, secrets also from files."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, SecretFiles(settings_cls)
+
+
+class PostgresSettings(Block):
+    """`database_url` is the process's own: postgresql+asyncpg://…, with its own role."""
+
+    database_url: SecretStr
+    database_pool_size: int = 5
+    postgres_ca_file: Path | None = None
+
+
+class KafkaSettings(Block):
+    """`kafka_bootstrap` is host:port, several by commas. With a user name the connection uses SCRAM-SHA-512 over TLS."""
+
+    kafka_bootstrap: str
+    kafka_username: str | None = None
+    kafka_password: SecretStr | None = None
+    kafka_ca_file: Path | None = None
+
+
+class ProcessSettings(Block):
+    """`replica` is a name that stays the same over restarts (a static group member), where there is one."""
+
+    log_level: str = "INFO"
+    health_host: str = "127.0.0.1"
+    health_port: int = 8081
+    replica: str | None = None
+    otlp_endpoint: str | None = None
+
+
+Settings = TypeVar("Settings", bound=Block)
+
+
+def load(settings_class: type[Settings]) -> Settings:
+    """The settings from the environment; one line that names the variable, and exit 78, when they cannot be used."""
+    for name in sorted(os.environ):
+        if name.startswith(PREFIX):
+            setting = name.removeprefix(PREFIX)
+            if setting not in KNOWN_SETTINGS and setting.removesuffix("_FILE") not in KNOWN_SETTINGS:
+                refuse(f"{name} is no setting of MRRlytics; docs/operations.md lists them all")
+    try:
+        return settings_class()
+    except OSError as error:
+        refuse(f"the file {error.filename} that a setting names cannot be read: {error.strerror}")
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        refuse(f"{PREFIX}{name}: {first['msg']}")
+
+
+def refuse(line: str) -> NoReturn:
+    """Stop the start with one line and exit code 78 (a configuration error)."""
+    sys.stderr.write(f"cannot start: {line}\n")
+    raise SystemExit(EX_CONFIG)
