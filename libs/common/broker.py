@@ -141,10 +141,8 @@ class Publisher:
 
     async def _discard(self, producer: AIOKafkaProducer | None) -> None:
         # An idempotent producer whose batch was refused stays dead on that partition; a new one works at once.
-        if producer is None:
-            return
         async with self._lock:
-            if self._producer is not producer:
+            if self._producer is not producer or producer is None:
                 return
             self._producer = None
         try:
@@ -287,8 +285,9 @@ class _Batches(ConsumerRebalanceListener):  # type: ignore[misc]
         )
         self.subscriber(self.handle)
 
-    async def decode(self, message: object) -> None:
-        """Leave the bytes alone: the default decoder parses headers again."""
+    async def decode(self, message: Any) -> Any:
+        """The handler gets the message itself: the default decoder would parse headers again."""
+        return message
 
     async def parse(self, records: Any) -> KafkaAckableMessage:
         """Exactly one parameter: with two FastStream passes its default parser."""

@@ -23,7 +23,7 @@ _SECRETS: Final = re.compile(
     r"""(?ix) (mrr_pat_\w+ | mrc1\.[\w.-]+ | (?<=secret=)[^&\s"']+ | (?<=accesskey=)[^&\s"']+
     | (?<=password=)[^&\s"']+ | (?<=identifier=)[^&\s"']+ | (?<=://)[^/\s:@"']+:[^/\s@"']+(?=@))"""
 )
-_QUIET: Final = ("httpx", "httpcore", "aiokafka", "sqlalchemy", "faststream", "uvicorn.access", "asyncio")
+_QUIET: Final = ("httpx", "httpcore", "aiokafka", "sqlalchemy", "uvicorn.access", "asyncio")
 
 tracer: Final = trace.get_tracer("mrrlytics")
 _meter: Final = metrics.get_meter("mrrlytics")
@@ -82,6 +82,9 @@ def configure(service: str, level: str = "INFO", otlp_endpoint: str | None = Non
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("faststream").setLevel(
+        logging.ERROR
+    )  # warns at each start that topics are not its own to make
     if otlp_endpoint is None:
         return
     resource = Resource.create({"service.name": f"mrrlytics-{service}"})
