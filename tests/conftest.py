@@ -40,7 +40,7 @@ def database(postgres: Postgres) -> Iterator[Database]:
 @pytest.fixture(scope="session")
 def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The bootstrap address of one real broker for the session, or of the one that the environment names."""
-    given = os.environ.get("MRRLYTICS_TEST_KAFKA_BOOTSTRAP")
+    given = os.environ.get("TEST_KAFKA_BOOTSTRAP")
     if given:
         yield given
         return
@@ -79,23 +79,33 @@ def _refuse(*arguments: Any, **_: Any) -> None:
     raise AssertionError(f"a unit or contract test asked for the network: {arguments[1:] or arguments}")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--forbid-skips",
+        action="store_true",
+        help="a skip whose reason is not in ALLOWED_SKIPS of tests/conftest.py is a failure",
+    )
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    _fail_if_skipped(report, expected=hasattr(report, "wasxfail"))
+    if not hasattr(report, "wasxfail"):
+        _judge_skip(report, item.config)
     return report
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     report = yield
-    _fail_if_skipped(report)
+    _judge_skip(report, collector.config)
     return report
 
 
-def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport, *, expected: bool = False) -> None:
-    """`make test` promises that everything ran, so there a skip whose reason is not listed is a failure."""
-    if not report.skipped or expected or not os.environ.get("MRRLYTICS_STRICT"):
+def _judge_skip(report: pytest.TestReport | pytest.CollectReport, config: pytest.Config) -> None:
+    if not report.skipped or not config.getoption("--forbid-skips"):
         return
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
     reason = reason.removeprefix("Skipped: ")

@@ -19,7 +19,7 @@ _SET_ORGANIZATION: Final = text("SELECT set_config('app.organization_id', :organ
 
 def build_engine(settings: PostgresSettings, *, service: str) -> AsyncEngine:
     """An engine with the pool and the timeouts of all services; asyncpg is the driver."""
-    url = make_url(settings.database_url.get_secret_value())
+    url = make_url(settings.database_url.get_secret_value()).set(drivername="postgresql+asyncpg")
     host = url.host or url.query.get("host")
     connect: dict[str, Any] = {
         "timeout": 5,

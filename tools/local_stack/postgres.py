@@ -15,6 +15,9 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import make_url
 
 from tools.local_stack.process import Program, StackError, guard
 
@@ -30,6 +33,7 @@ _SETTINGS = {
     "jit": "off",
     "timezone": "UTC",
     "log_checkpoints": "off",
+    "log_line_prefix": "",
 }
 # For tests: what is lost in a crash is thrown away anyway.
 UNSAFE_AND_FAST = {
@@ -99,7 +103,13 @@ def directory_of_socket(data: Path) -> Path:
 
 def url(socket_directory: Path, *, user: str = "postgres", database: str = DATABASE) -> str:
     """An SQLAlchemy address for asyncpg through the unix socket; every role is trusted there."""
-    return f"postgresql+asyncpg://{user}@/{database}?host={socket_directory}"
+    return f"postgresql+asyncpg://{user}@/{database}?host={quote(str(socket_directory))}"
+
+
+def with_role(owner_url: str, role: str, password: str) -> str:
+    """The same database as `owner_url`, for another role."""
+    own = make_url(owner_url).set(drivername="postgresql+asyncpg", username=role, password=password)
+    return own.render_as_string(hide_password=False)
 
 
 def _answers(socket_directory: Path) -> bool:

@@ -1,0 +1,198 @@
+"""The supervisor with programs of a few lines in place of the real ones."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tools.local_stack.process import Program, StackError, start, stop, stop_leftovers
+from tools.local_stack.supervisor import Supervisor
+
+PATIENCE_SECONDS = 30
+STAYS = "import time; open(ready, 'w').close(); time.sleep(600)"
+
+
+def program(name: str, code: str, directory: Path, **more: object) -> Program:
+    """A Python program that says it is ready by making the file `ready`."""
+    ready = directory / f"{name}.ready"
+    script = f"ready = {str(ready)!r}\n{textwrap.dedent(code)}"
+    return Program(name, [sys.executable, "-c", script], ready=ready.exists, **more)  # type: ignore[arg-type]
+
+
+def step(name: str, code: str, **more: object) -> Program:
+    return Program(name, [sys.executable, "-c", code], **more)  # type: ignore[arg-type]
+
+
+class Screen:
+    """What was shown, and the moment the supervisor said that everything is ready."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str]] = []
+        self.is_ready = False
+
+    def show(self, name: str, line: str) -> None:
+        self.lines.append((name, line))
+
+    def ready(self) -> None:
+        self.is_ready = True
+
+    def run(
+        self, programs: Sequence[Program], directory: Path, until: Callable[[], bool] | None = None
+    ) -> None:
+        """Supervise until everything is ready, or until `until`."""
+        is_over = until or (lambda: self.is_ready)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+
+        def is_stopping() -> bool:
+            assert time.monotonic() < deadline, f"it did not happen; shown: {self.lines}"
+            return is_over()
+
+        Supervisor(programs, directory, self.show).run(is_stopping, self.ready)
+
+
+def pid_of(name: str, directory: Path) -> int:
+    recorded: int = json.loads((directory / "pid" / f"{name}.json").read_text())["pid"]
+    return recorded
+
+
+def is_running(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_program_starts_when_those_before_it_are_ready_and_stops_before_them(tmp_path: Path) -> None:
+    tells_its_stop = """
+        import signal, sys
+        def end(*_):
+            print("ended", flush=True)
+            sys.exit()
+        signal.signal(signal.SIGTERM, end)
+        print("began", flush=True)
+        open(ready, "w").close()
+        signal.pause()
+        """
+    screen = Screen()
+
+    screen.run(
+        [
+            program("service", tells_its_stop, tmp_path, after=["migrate"]),
+            step("migrate", "print('migrated')", after=["database"]),
+            program("database", tells_its_stop, tmp_path),
+        ],
+        tmp_path,
+    )
+
+    said = [(name, line) for name, line in screen.lines if line in {"began", "ended", "migrated"}]
+    assert said == [
+        ("database", "began"),
+        ("migrate", "migrated"),
+        ("service", "began"),
+        ("service", "ended"),
+        ("database", "ended"),
+    ]
+
+
+def test_a_service_that_dies_is_started_again_and_that_is_said(tmp_path: Path) -> None:
+    screen = Screen()
+    first: list[int] = []
+
+    def died_and_came_back() -> bool:
+        if screen.is_ready and not first:
+            first.append(pid_of("service", tmp_path))
+            (tmp_path / "service.ready").unlink()
+            os.kill(first[0], signal.SIGKILL)
+        return bool(first) and (tmp_path / "service.ready").exists()
+
+    screen.run([program("service", STAYS, tmp_path)], tmp_path, until=died_and_came_back)
+
+    assert ("service", "ended with -9; it is started again in 0.5 s") in screen.lines
+    assert pid_of("service", tmp_path) != first[0]
+
+
+def test_a_step_that_fails_ends_the_start_with_its_log_and_leaves_nothing_running(tmp_path: Path) -> None:
+    programs = [
+        program("database", STAYS, tmp_path),
+        step("migrate", "raise SystemExit('the table is not there')", after=["database"]),
+    ]
+
+    with pytest.raises(StackError, match=r"(?s)migrate ended with 1.*the table is not there"):
+        Screen().run(programs, tmp_path)
+
+    assert not is_running(pid_of("database", tmp_path))
+
+
+def test_a_service_that_refuses_its_settings_is_not_tried_again(tmp_path: Path) -> None:
+    refuses = "import sys; print('cannot start: MRRLYTICS_HOST'); sys.exit(78)"
+
+    with pytest.raises(StackError, match=r"(?s)gateway ended with 78.*cannot start: MRRLYTICS_HOST"):
+        Screen().run([program("gateway", refuses, tmp_path)], tmp_path)
+
+
+def test_a_program_that_ignores_the_request_to_stop_is_killed(tmp_path: Path) -> None:
+    stubborn = program(
+        "stubborn", f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {STAYS}", tmp_path
+    )
+    process = start(stubborn, tmp_path)
+    wait_until((tmp_path / "stubborn.ready").exists)
+
+    stop([(stubborn, process)], seconds=0.2)
+
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent is gone")
+def test_programs_end_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
+    supervise = f"""
+        from pathlib import Path
+        import sys
+        from tools.local_stack.process import Program
+        from tools.local_stack.supervisor import Supervisor
+        ready = Path({str(tmp_path / "service.ready")!r})
+        command = [sys.executable, "-c", "ready = " + repr(str(ready)) + "; " + {STAYS!r}]
+        program = Program("service", command, ready=ready.exists)
+        Supervisor([program], Path({str(tmp_path)!r}), print).run(lambda: False, lambda: None)
+        """
+    supervisor = subprocess.Popen([sys.executable, "-c", textwrap.dedent(supervise)])
+    wait_until((tmp_path / "service.ready").exists)
+    wait_until((tmp_path / "pid" / "service.json").exists)
+
+    supervisor.kill()
+    supervisor.wait()
+
+    wait_until(lambda: not is_running(pid_of("service", tmp_path)))
+
+
+def test_what_an_earlier_start_left_running_is_stopped(tmp_path: Path) -> None:
+    left = start(program("service", STAYS, tmp_path), tmp_path)
+
+    assert stop_leftovers(tmp_path) == ["service"]
+
+    assert not is_running(left.pid)
+    left.wait()
+
+
+def test_a_stranger_that_has_the_process_id_of_an_earlier_program_is_left_alone(tmp_path: Path) -> None:
+    stranger = start(program("service", STAYS, tmp_path), tmp_path)
+    record = tmp_path / "pid" / "service.json"
+    earlier = json.loads(record.read_text())
+    record.write_text(json.dumps({**earlier, "born": earlier["born"] - 3600}))
+
+    assert stop_leftovers(tmp_path) == []
+    assert stranger.poll() is None
+
+    stranger.kill()
+    stranger.wait()

@@ -1,0 +1,218 @@
+"""The table of programs of the local stack: what runs, with which settings, after what."""
+
+import http.client
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.local_stack import kafka, postgres, state
+from tools.local_stack.process import Program, StackError, port_is_free
+
+SERVICES = ("gateway", "scheduler", "connector", "metrics")
+_DEMO_COMPANY = ("--seed", "1", "--customers", "500", "--years", "3")
+_HTTP_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the operator says. `database_url` and `kafka_bootstrap` stand for servers that run elsewhere."""
+
+    port: int
+    is_demo: bool
+    database_url: str | None
+    kafka_bootstrap: str | None
+    extra_ca_file: str | None
+    egress_allow_cidrs: str
+    whmcs_allowed_ports: str
+    public_url: str
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """The settings of the stack itself; all others reach the services untouched.
+
+    Raises StackError with the name of the variable that cannot be used.
+    """
+    raw = environment.get("MRRLYTICS_PORT", "8080")
+    if not (raw.isascii() and raw.isdigit() and 0 < int(raw) < 65536):
+        raise StackError(f"MRRLYTICS_PORT is {raw!r}: it must be a port, a number from 1 to 65535.")
+    demo = environment.get("MRRLYTICS_DEMO", "on")
+    if demo not in {"on", "off"}:
+        raise StackError(f"MRRLYTICS_DEMO is {demo!r}: it must be on or off.")
+    return Settings(
+        port=int(raw),
+        is_demo=demo == "on",
+        database_url=environment.get("MRRLYTICS_DATABASE_URL"),
+        kafka_bootstrap=environment.get("MRRLYTICS_KAFKA_BOOTSTRAP"),
+        extra_ca_file=environment.get("MRRLYTICS_EXTRA_CA_FILE"),
+        egress_allow_cidrs=environment.get("MRRLYTICS_EGRESS_ALLOW_CIDRS", ""),
+        whmcs_allowed_ports=environment.get("MRRLYTICS_WHMCS_ALLOWED_PORTS", ""),
+        public_url=environment.get("MRRLYTICS_PUBLIC_URL", f"http://127.0.0.1:{int(raw)}"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """The programs in the order of the table, the address for people and those for tools."""
+
+    programs: list[Program]
+    address: str
+    for_tools: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Database:
+    """The owner's address, the one of each service, and the programs that must be ready before they work."""
+
+    url: str
+    of_service: Mapping[str, str]
+    servers: list[Program]
+
+
+def build(settings: Settings, directory: Path) -> Stack:
+    """Prepare storage, keys and ports in `directory`, and describe every program.
+
+    Raises StackError when the gateway's port is taken or something cannot be prepared.
+    """
+    if not port_is_free(settings.port):
+        raise StackError(
+            f"Port {settings.port} of 127.0.0.1 is taken by another program. End that one, "
+            "or choose another port: `MRRLYTICS_PORT=8081 make up`."
+        )
+    ports = state.ports(directory, "kafka", "kafka_controller", "simulator", "simulator_control", *SERVICES)
+    database = _database(settings, directory)
+    brokers, bootstrap = _kafka(settings, directory, ports["kafka"], ports["kafka_controller"])
+    servers = [*database.servers, *brokers]
+    common = {"MRRLYTICS_KAFKA_BOOTSTRAP": bootstrap, **_outbound(settings, directory, ports["simulator"])}
+    as_owner = {**common, "MRRLYTICS_DATABASE_URL": database.url}
+    steps = [_step("migrate", as_owner, servers, "mrrlytics", "migrate")]
+    if settings.database_url is not None:
+        steps.append(_step("passwords", as_owner, steps, "tools.local_stack.role_passwords", str(directory)))
+    if settings.is_demo:
+        servers.append(_simulator(settings, directory, ports["simulator"], ports["simulator_control"]))
+    services = [
+        Program(
+            name=name,
+            command=[sys.executable, "-m", f"services.{name}"],
+            environment={
+                **common,
+                "MRRLYTICS_DATABASE_URL": database.of_service[name],
+                "MRRLYTICS_HEALTH_PORT": str(ports[name]),
+                **(_of_gateway(settings, directory) if name == "gateway" else {}),
+                **(_keyring(directory) if name in {"gateway", "connector"} else {}),
+            },
+            after=[program.name for program in (*servers, *steps)],
+            ready=_answers_ready(ports[name]),
+        )
+        for name in SERVICES
+    ]
+    return Stack(
+        programs=[*servers, *steps, *services],
+        address=settings.public_url,
+        for_tools={
+            "MRRLYTICS_KAFKA_BOOTSTRAP": bootstrap,
+            # Without the name of our driver, which only Python knows.
+            "MRRLYTICS_DATABASE_URL": database.url.replace("postgresql+asyncpg:", "postgresql:", 1),
+        },
+    )
+
+
+def _database(settings: Settings, directory: Path) -> _Database:
+    if settings.database_url is not None:
+        passwords = state.role_passwords(directory, *SERVICES)
+        urls = {role: postgres.with_role(settings.database_url, role, passwords[role]) for role in SERVICES}
+        return _Database(settings.database_url, urls, [])
+    data = directory / "postgres"
+    postgres.prepare(data)
+    socket = postgres.directory_of_socket(data)
+    urls = {role: postgres.url(socket, user=role) for role in SERVICES}
+    return _Database(postgres.url(socket), urls, [postgres.program(data)])
+
+
+def _kafka(settings: Settings, directory: Path, port: int, controller_port: int) -> tuple[list[Program], str]:
+    if settings.kafka_bootstrap is not None:
+        return [], settings.kafka_bootstrap
+    kafka.prepare(directory / "kafka", port, controller_port)
+    return [kafka.program(directory / "kafka", port)], f"127.0.0.1:{port}"
+
+
+def _step(
+    name: str, environment: Mapping[str, str], after: Iterable[Program], module: str, *words: str
+) -> Program:
+    return Program(
+        name=name,
+        command=[sys.executable, "-m", module, *words],
+        environment=environment,
+        after=[program.name for program in after],
+    )
+
+
+def _simulator(settings: Settings, directory: Path, port: int, control_port: int) -> Program:
+    """The demo's WHMCS; it counts as ready once the services can read its address, credential and authority."""
+    folder = directory / "simulator"
+    folder.mkdir(exist_ok=True)
+    where = ["--port", str(port), "--control-port", str(control_port), "--state", str(folder)]
+
+    def ready() -> bool:
+        answer = _get(control_port, "/info")
+        if answer is None:
+            return False
+        info = json.loads(answer)
+        demo = {"name": "Demo", **{name: info[name] for name in ("url", "identifier", "secret")}}
+        state.extra_authorities(directory, settings.extra_ca_file, Path(info["ca_file"]))
+        state.write(directory / "demo.json", json.dumps(demo))
+        return True
+
+    return Program(
+        name="simulator",
+        command=[sys.executable, "-m", "tools.whmcs_simulator", *_DEMO_COMPANY, *where],
+        ready=ready,
+    )
+
+
+def _outbound(settings: Settings, directory: Path, simulator_port: int) -> dict[str, str]:
+    """Where the services may go: what the operator allows and, with the demo on, the simulator as well."""
+    if not settings.is_demo:
+        return {}
+    return {
+        "MRRLYTICS_EGRESS_ALLOW_CIDRS": _appended(settings.egress_allow_cidrs, "127.0.0.1/32"),
+        "MRRLYTICS_WHMCS_ALLOWED_PORTS": _appended(settings.whmcs_allowed_ports, str(simulator_port)),
+        "MRRLYTICS_EXTRA_CA_FILE": str(directory / "extra-ca.pem"),
+    }
+
+
+def _of_gateway(settings: Settings, directory: Path) -> dict[str, str]:
+    demo = {"MRRLYTICS_DEMO_INSTANCE_FILE": str(directory / "demo.json")} if settings.is_demo else {}
+    return {
+        "MRRLYTICS_PORT": str(settings.port),
+        "MRRLYTICS_PUBLIC_URL": settings.public_url,
+        "MRRLYTICS_SESSION_KEY_FILE": str(state.session_key(directory)),
+        **demo,
+    }
+
+
+def _keyring(directory: Path) -> dict[str, str]:
+    return {"MRRLYTICS_CREDENTIAL_KEYS_FILE": str(state.credential_keys(directory))}
+
+
+def _appended(listed: str, one: str) -> str:
+    return ",".join([*filter(None, [listed.strip().rstrip(",")]), one])
+
+
+def _answers_ready(port: int) -> Callable[[], bool]:
+    return lambda: _get(port, "/readyz") is not None
+
+
+def _get(port: int, path: str) -> bytes | None:
+    """The body of a good answer; None without one."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_HTTP_SECONDS)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        body = answer.read()
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+    return body if answer.status == 200 else None
