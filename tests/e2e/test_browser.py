@@ -1,0 +1,14 @@
+"""The browser that the end-to-end tests stand on."""
+
+from playwright.async_api import Page, expect
+
+
+async def test_the_browser_runs_scripts_and_reads_what_they_wrote(page: Page) -> None:
+    await page.set_content("<h1 id=title>waiting</h1><script>title.textContent = 6 * 7</script>")
+
+    await expect(page.locator("#title")).to_have_text("42")
+
+
+async def test_each_page_begins_without_what_another_left(page: Page) -> None:
+    assert await page.context.cookies() == []
+    await page.context.add_cookies([{"name": "left", "value": "behind", "url": "http://127.0.0.1"}])
