@@ -32,7 +32,7 @@ def find() -> Chromium:
     for name in _INSTALLED:
         if found := shutil.which(name):
             return Chromium(found)
-    if not _PACKAGE.exists():
+    if not _PACKAGE.exists() or (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         raise RuntimeError(
             f"There is no Chromium for the end-to-end tests on this {platform.system()} {platform.machine()}. "
             "On Linux x86-64 `make test` fetches one; elsewhere install Chromium or Google Chrome."
@@ -72,3 +72,10 @@ def _decompress(name: str, target: Path) -> None:
     node = Path(sys.executable).with_name("node")
     with (_PACKAGE / f"{name}.br").open("rb") as packed, target.open("wb") as unpacked:
         subprocess.run([str(node), "-e", _UNPACK], stdin=packed, stdout=unpacked, check=True)
+
+
+if __name__ == "__main__":
+    try:
+        sys.stdout.write(f"{find().executable_path}\n")
+    except RuntimeError as error:
+        sys.exit(str(error))

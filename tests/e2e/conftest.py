@@ -41,9 +41,10 @@ class RunningStack:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """Everything, started once for the session in a folder and on ports of its own."""
-    directory = tmp_path_factory.mktemp("stack")
+    folder = tmp_path_factory.mktemp("stack")
+    directory = folder / "state"
     port = free_port()
-    log = directory / "log" / "stack.log"
+    log = folder / "log" / "stack.log"
 
     def opened() -> str | None:
         lines = re.findall(r"^open +(\S+)$", log.read_text(), re.MULTILINE) if log.exists() else []
@@ -55,7 +56,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
         environment={"MRRLYTICS_STATE_DIR": str(directory), "MRRLYTICS_PORT": str(port)},
         ready=lambda: opened() is not None,
     )
-    with running(program, directory, _START_SECONDS):
+    with running(program, folder, _START_SECONDS):
         control_port = json.loads((directory / "ports.json").read_text())["simulator_control"]
         yield RunningStack(
             address=f"http://127.0.0.1:{port}",

@@ -1,4 +1,4 @@
-"""`python -m tools.local_stack up` runs everything in the foreground; `down` ends one that runs."""
+"""`python -m tools.local_stack up` runs everything in the foreground, `down` ends it, `run` adds a replica."""
 
 import contextlib
 import os
@@ -10,14 +10,14 @@ from types import FrameType
 
 from tools.local_stack import state
 from tools.local_stack.lines import fields, readable
-from tools.local_stack.process import StackError, stop_leftovers
-from tools.local_stack.programs import build, read_settings
+from tools.local_stack.process import StackError, free_port, stop_leftovers
+from tools.local_stack.programs import SERVICES, build, read_settings
 from tools.local_stack.supervisor import Supervisor
 
 _NAME_WIDTH = 10
 # Settings of this program alone, which would stop a service as unknown.
 _OWN_SETTINGS = ("MRRLYTICS_STATE_DIR", "MRRLYTICS_DEMO", "MRRLYTICS_PORT")
-_USAGE = "usage: python -m tools.local_stack up|down"
+_USAGE = "usage: python -m tools.local_stack up | down | run SERVICE"
 
 
 def up() -> None:
@@ -34,7 +34,8 @@ def up() -> None:
             stack = build(settings, directory)
         screen = _Screen(stack.address)
         supervisor = Supervisor(stack.programs, directory, screen.show)
-        with _Stopping(supervisor) as stopping, state.published_addresses(directory, stack.for_tools):
+        of_services = {one.name: dict(one.environment) for one in stack.programs if one.name in SERVICES}
+        with _Stopping(supervisor) as stopping, state.published(directory, stack.for_tools, of_services):
             supervisor.run(stopping.is_asked, screen.ready)
         _show("stack", "stopped")
 
@@ -52,6 +53,17 @@ def down() -> None:
     while state.holder(directory) == holder:
         time.sleep(0.1)
     _show("stack", "stopped")
+
+
+def run(name: str) -> None:
+    """Become one more replica of a service of the running stack, with its settings and ports of its own."""
+    settings = state.settings_of_service(state.directory(os.environ), name)
+    for port in {"MRRLYTICS_HEALTH_PORT", "MRRLYTICS_PORT"} & settings.keys():
+        settings[port] = str(free_port())
+    for own in _OWN_SETTINGS:
+        os.environ.pop(own, None)
+    command = [sys.executable, "-m", f"services.{name}"]
+    os.execve(sys.executable, command, {**os.environ, **settings})  # noqa: S606  our own command
 
 
 class _Screen:
@@ -128,12 +140,16 @@ def _show(name: str, line: str) -> None:
 
 def main(words: list[str]) -> int:
     """The exit code: 0 also when a signal ended the stack, 1 with a text when it cannot run."""
-    commands = {"up": up, "down": down}
-    if len(words) != 1 or words[0] not in commands:
-        sys.stderr.write(f"{_USAGE}\n")
-        return 2
     try:
-        commands[words[0]]()
+        match words:
+            case ["up"]:
+                up()
+            case ["down"]:
+                down()
+            case ["run", name]:
+                run(name)
+            case _:
+                raise StackError(_USAGE)
     except StackError as error:
         sys.stderr.write(f"{error}\n")
         return 1

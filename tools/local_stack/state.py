@@ -94,14 +94,30 @@ def extra_authorities(path: Path, operators: str | None, simulators: Path) -> Pa
 
 
 @contextlib.contextmanager
-def published_addresses(path: Path, addresses: Mapping[str, str]) -> Iterator[None]:
-    """`addresses.env`, for as long as the block runs, so that any Kafka or PostgreSQL tool can look in."""
-    file = path / "addresses.env"
-    write(file, "".join(f"{name}={shlex.quote(value)}\n" for name, value in addresses.items()))
+def published(path: Path, for_tools: Mapping[str, str], of_services: Mapping[str, object]) -> Iterator[None]:
+    """What others may use for as long as the block runs.
+
+    `addresses.env` lets any Kafka or PostgreSQL tool look in; `services.json` has the settings of each service.
+    """
+    addresses, services = path / "addresses.env", path / "services.json"
+    write(addresses, "".join(f"{name}={shlex.quote(value)}\n" for name, value in for_tools.items()))
+    write(services, json.dumps(of_services, indent=1))
     try:
         yield
     finally:
-        file.unlink(missing_ok=True)
+        addresses.unlink(missing_ok=True)
+        services.unlink(missing_ok=True)
+
+
+def settings_of_service(path: Path, name: str) -> dict[str, str]:
+    """The settings with which the running stack runs this service. Raises StackError when there are none."""
+    try:
+        services: dict[str, dict[str, str]] = json.loads((path / "services.json").read_text())
+    except FileNotFoundError:
+        raise StackError("The stack does not run: start it with `make up` in another terminal.") from None
+    if name not in services:
+        raise StackError(f"There is no service {name!r}: it is one of {', '.join(services)}.")
+    return services[name]
 
 
 def write(file: Path, text: str) -> None:

@@ -47,11 +47,21 @@ def test_a_second_stack_in_the_same_folder_is_told_of_the_first(tmp_path: Path) 
 def test_addresses_for_tools_are_there_only_while_the_stack_runs(tmp_path: Path) -> None:
     addresses = {"MRRLYTICS_DATABASE_URL": "postgresql://postgres@/mrrlytics?host=/a folder"}
 
-    with state.published_addresses(tmp_path, addresses):
+    with state.published(tmp_path, addresses, {}):
         written = (tmp_path / "addresses.env").read_text()
 
     assert written == "MRRLYTICS_DATABASE_URL='postgresql://postgres@/mrrlytics?host=/a folder'\n"
-    assert not (tmp_path / "addresses.env").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_more_replica_gets_the_settings_of_the_running_service(tmp_path: Path) -> None:
+    with state.published(tmp_path, {}, {"metrics": {"MRRLYTICS_LOG_LEVEL": "DEBUG"}}):
+        assert state.settings_of_service(tmp_path, "metrics") == {"MRRLYTICS_LOG_LEVEL": "DEBUG"}
+        with pytest.raises(StackError, match="no service 'billing': it is one of metrics"):
+            state.settings_of_service(tmp_path, "billing")
+
+    with pytest.raises(StackError, match="make up"):
+        state.settings_of_service(tmp_path, "metrics")
 
 
 def test_the_simulators_authority_joins_the_operators(tmp_path: Path) -> None:

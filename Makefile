@@ -1,0 +1,76 @@
+# Every chore of the project; `make` lists them. Needs Python 3.11 or newer, and nothing else.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+# Node comes from a wheel, and npm's scripts look for it on the path.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+PYTHON := .venv/bin/python
+PYTEST := $(PYTHON) -m pytest --forbid-skips
+NPM_CI := npm ci --no-audit --no-fund
+ASSETS := services/gateway/static/dist/.built
+ASSET_SOURCES := $(shell find services/gateway/assets services/gateway/static -type f -not -path '*/dist/*' 2>/dev/null)
+
+.PHONY: help
+help:
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+##@ Run it
+.PHONY: up down run
+up: .venv/.installed $(ASSETS) ## start everything and print one address; Ctrl-C stops it, data is kept in .local/
+	@exec $(PYTHON) -m tools.local_stack up
+
+down: .venv/.installed ## stop what `make up` started here
+	@$(PYTHON) -m tools.local_stack down
+
+run: .venv/.installed ## one more replica of a service of the running stack: make run s=metrics
+	@test -n "$(s)" || { echo 'Say which service: make run s=metrics'; exit 2; }
+	@exec $(PYTHON) -m tools.local_stack run $(s)
+
+##@ Work on it
+.PHONY: setup check test browser bench migration
+setup: .venv/.installed $(ASSETS) browser ## fetch and build all that the other targets need
+	@$(PYTHON) -m tools.local_stack.kafka
+
+check: .venv/.installed ## format, lint, types, imports, unit and contract tests
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+	.venv/bin/lint-imports --no-cache
+	$(PYTEST) -q tests/unit tests/contract
+
+test: check $(ASSETS) browser ## everything: check, integration and end-to-end tests; what CI runs
+	$(PYTEST) -q tests/integration
+	$(PYTEST) -q tests/e2e
+
+bench: .venv/.installed $(ASSETS) ## throughput and latency beside the numbers we promise
+	$(PYTHON) -m tests.bench
+
+migration: .venv/.installed ## a new migration of one service: make migration s=metrics m="keep refunds"
+	@test -n "$(s)" && test -n "$(m)" || { echo 'Say which and what: make migration s=metrics m="keep refunds"'; exit 2; }
+	$(PYTHON) -m alembic --name "$(s)" revision --message "$(m)"
+
+# An installed Chromium or Chrome, else one from npm.
+browser: .venv/.installed
+	@$(PYTHON) -m tests.e2e.chromium >/dev/null 2>&1 || $(NPM_CI) --prefix tests/e2e
+
+.venv/.made:
+	@for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "Making .venv with $$($$python --version)"; \
+	    if $$python -c 'import ensurepip, venv' 2>/dev/null; then \
+	      $$python -m venv --clear .venv && touch $@; exit; \
+	    fi; \
+	    echo "$$python cannot make virtual environments: on Debian or Ubuntu, install python3-venv."; exit 1; \
+	  fi; \
+	done; echo 'Python 3.11 or newer is needed, and none was found on the path.'; exit 1
+
+.venv/.installed: requirements-dev.lock .venv/.made
+	@echo 'Installing the locked requirements'
+	@$(PYTHON) -m pip install --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(ASSETS): package.json package-lock.json $(ASSET_SOURCES) .venv/.installed
+	@echo 'Building the assets of the pages'
+	@$(NPM_CI) && npm run build && touch $@
