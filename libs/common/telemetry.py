@@ -23,7 +23,7 @@ _SECRETS: Final = re.compile(
     r"""(?ix) (mrr_pat_\w+ | mrc1\.[\w.-]+ | (?<=secret=)[^&\s"']+ | (?<=accesskey=)[^&\s"']+
     | (?<=password=)[^&\s"']+ | (?<=identifier=)[^&\s"']+ | (?<=://)[^/\s:@"']+:[^/\s@"']+(?=@))"""
 )
-_QUIET: Final = ("httpx", "httpcore", "aiokafka", "sqlalchemy", "uvicorn.access", "asyncio")
+_QUIET: Final = ("httpx", "httpcore", "aiokafka", "sqlalchemy", "uvicorn", "asyncio")
 
 tracer: Final = trace.get_tracer("mrrlytics")
 _meter: Final = metrics.get_meter("mrrlytics")

