@@ -140,6 +140,8 @@ def _privileges() -> Sequence[str]:
         f"--reuid={nobody.pw_uid}",
         f"--regid={nobody.pw_gid}",
         "--clear-groups",
+        # initdb asks access(2) for its files, which otherwise forgets the capability of another user than root.
+        "--securebits=+no_setuid_fixup",
         "--inh-caps=+dac_override",
         "--ambient-caps=+dac_override",
     )

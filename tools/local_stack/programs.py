@@ -78,7 +78,7 @@ def build(settings: Settings, directory: Path) -> Stack:
     if not port_is_free(settings.port):
         raise StackError(
             f"Port {settings.port} of 127.0.0.1 is taken by another program. End that one, "
-            "or choose another port: `MRRLYTICS_PORT=8081 make up`."
+            f"or choose another port: `MRRLYTICS_PORT={settings.port + 1} make up`."
         )
     ports = state.ports(directory, "kafka", "kafka_controller", "simulator", "simulator_control", *SERVICES)
     database = _database(settings, directory)
