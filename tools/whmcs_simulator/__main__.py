@@ -1,0 +1,170 @@
+"""`python -m tools.whmcs_simulator`: build the company, listen on two ports, say so in one line of JSON."""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Generator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from tools.whmcs_simulator.access import Access
+from tools.whmcs_simulator.answers import Answers
+from tools.whmcs_simulator.certificates import CERTIFICATES, prepare_ca, server_context
+from tools.whmcs_simulator.control import build_control
+from tools.whmcs_simulator.cycles import iso
+from tools.whmcs_simulator.drift import DRIFTS
+from tools.whmcs_simulator.faults import Faults
+from tools.whmcs_simulator.server import Api
+from tools.whmcs_simulator.world import World
+
+LOOPBACK = "127.0.0.1"
+
+
+def main() -> None:
+    options = _options()
+    options.state.mkdir(parents=True, exist_ok=True)
+    try:
+        world = World(
+            options.state,
+            seed=options.seed,
+            customers=options.customers,
+            years=options.years,
+            today=options.today or _real_today(),
+        )
+    except ValueError as error:
+        sys.exit(str(error))
+    asyncio.run(_serve(world, options))
+
+
+async def _serve(world: World, options: argparse.Namespace) -> None:
+    access = Access(options.seed)
+    path = options.path.rstrip("/")
+    api = Api(
+        path,
+        Answers(world.company, options.types),
+        access,
+        Faults(options.seed),
+        latency_ms=options.latency_ms,
+    )
+    tls = server_context(options.state, options.certificate, options.tls_max)
+    listening, controlling = _listen(options.port), _listen(options.control_port)
+
+    def info() -> dict[str, Any]:
+        return {
+            "url": f"https://{LOOPBACK}:{listening.getsockname()[1]}{path}",
+            "control_url": f"http://{LOOPBACK}:{controlling.getsockname()[1]}",
+            "identifier": access.main.identifier,
+            "secret": access.main.secret,
+            "access_key": access.access_key,
+            "ca_file": str(prepare_ca(options.state).resolve()),
+            "today": iso(world.company.today),
+        }
+
+    servers = [_Server(_config(api, tls)), _Server(_config(build_control(world, api, info)))]
+    tasks = [
+        asyncio.create_task(server.serve(sockets=[each]))
+        for server, each in zip(servers, (listening, controlling), strict=True)
+    ]
+    if options.today is None:
+        tasks.append(asyncio.create_task(_keep_up_with_the_real_day(world)))
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    for server in servers:
+        await server.listens.wait()
+    sys.stdout.write(json.dumps(info()) + "\n")
+    sys.stdout.flush()
+    await stop.wait()
+    for server in servers:
+        server.should_exit = True
+    for task in tasks[2:]:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _Server(uvicorn.Server):
+    """Two of them run in one process, so signals are handled once, outside."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listens = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listens.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def _config(app: Any, tls: ssl.SSLContext | None = None) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+        timeout_keep_alive=30,
+        ssl_context_factory=(lambda _, __: tls) if tls else None,
+    )
+
+
+def _listen(port: int) -> socket.socket:
+    # Named as TCP, asyncio switches Nagle's delay off; without it small answers take 40 ms.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((LOOPBACK, port))
+    except OSError as error:
+        sys.exit(
+            f"port {port} on {LOOPBACK} cannot be used: {error.strerror}. Give another one, or 0 for any."
+        )
+    listener.listen(128)
+    return listener
+
+
+async def _keep_up_with_the_real_day(world: World) -> None:
+    while True:
+        await asyncio.sleep(30)
+        world.live_until(_real_today())
+
+
+def _real_today() -> date:
+    return datetime.now(UTC).date()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m tools.whmcs_simulator", description=__doc__)
+    add = parser.add_argument
+    add("--seed", type=int, default=1, help="which company; equal seeds, equal companies")
+    add("--customers", type=int, default=500)
+    add("--years", type=int, default=3, help="how long it has lived")
+    add(
+        "--today", type=date.fromisoformat, help="its today; by default the real one, and it lives on with it"
+    )
+    add("--port", type=int, default=0, help="of the WHMCS end (https); 0 for any")
+    add("--control-port", type=int, default=0, help="of the control end (http, loopback); 0 for any")
+    add("--state", type=Path, required=True, help="folder that keeps the CA and what was done to the company")
+    add("--path", default="/whmcs", help="the folder WHMCS is installed in")
+    add("--tls-max", choices=("1.2", "1.3"), default="1.3")
+    add("--certificate", choices=CERTIFICATES, default="good")
+    add("--latency-ms", type=float, default=0, help="added to every answer")
+    add("--types", choices=DRIFTS, default="varied", help="whether ids are numbers or text")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

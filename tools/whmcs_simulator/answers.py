@@ -1,0 +1,549 @@
+"""The answer of every read action, as a live WHMCS gives it: filters, paging, envelopes and the shapes of empty lists."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, Final, Literal
+
+from tools.whmcs_simulator import rows
+from tools.whmcs_simulator.canaries import PREFIXES
+from tools.whmcs_simulator.company import SECONDS_OF_A_DAY, Company, Customer, Subscription
+from tools.whmcs_simulator.cycles import iso
+from tools.whmcs_simulator.drift import Drift, drifted
+
+Parameters = dict[str, str]
+Answer = dict[str, Any]
+
+VERSION: Final = "8.13.1"
+DEFAULT_PAGE: Final = 25
+
+
+class Refused(Exception):
+    """A business error of WHMCS: status 200 and this text."""
+
+
+@dataclass(frozen=True, slots=True)
+class List:
+    """One list action. `select` filters and sorts; `empty` is the shape of the list without rows."""
+
+    plural: str
+    singular: str
+    select: Callable[[Company, Parameters], Sequence[Any]]
+    row: rows.RowOf
+    pages: bool = True
+    empty: Literal["missing", "text", "list", "object", "wrapped"] = "wrapped"
+    echoes: tuple[tuple[str, str | None], ...] = ()
+    """Filters that the envelope repeats, with what stands there when they are not given."""
+    counts: Literal["numbers", "text", "mixed"] = "numbers"
+    leaves_out: frozenset[str] = frozenset()
+
+
+class Answers:
+    """Answers for one company; `drift` says how types vary."""
+
+    def __init__(self, company: Company, drift: Drift = "varied") -> None:
+        self.company = company
+        self.drift: Drift = drift
+        self._selected: dict[tuple[object, ...], Sequence[Any]] = {}
+        self._revision = company.revision
+
+    def knows(self, action: str) -> bool:
+        return action.lower() in _LISTS or action.lower() in _SINGLES
+
+    def answer(self, parameters: Parameters) -> Answer:
+        """The body of a successful call. Raises Refused with WHMCS's text."""
+        action = parameters["action"].lower()
+        list_ = _LISTS.get(action)
+        if list_:
+            return self._list(action, list_, parameters)
+        return {"result": "success", **_SINGLES[action](self.company, parameters)}
+
+    def _list(self, action: str, list_: List, parameters: Parameters) -> Answer:
+        selected = self._select(action, list_, parameters)
+        start = max(0, _number(parameters.get("limitstart"), 0)) if list_.pages else 0
+        size = _number(parameters.get("limitnum"), DEFAULT_PAGE) if list_.pages else len(selected)
+        page = selected[start : start + (size if size > 0 else DEFAULT_PAGE)] if list_.pages else selected
+        body: Answer = {"result": "success"}
+        for name, absent in list_.echoes:
+            body[name] = parameters.get(name) or absent
+        counts = {"totalresults": len(selected), "startnumber": start, "numreturned": len(page)}
+        for name, count in counts.items():
+            if name not in list_.leaves_out:
+                is_text = list_.counts == "text" or (list_.counts == "mixed" and name == "totalresults")
+                body[name] = str(count) if is_text else count
+        if page or list_.empty == "wrapped":
+            body[list_.plural] = {list_.singular: [self._row(list_, each) for each in page]}
+        elif list_.empty != "missing":
+            body[list_.plural] = {"text": "", "list": [], "object": {}}[list_.empty]
+        return body
+
+    def _row(self, list_: List, each: Any) -> rows.Row:
+        row = list_.row(self.company, each)
+        return drifted(row, getattr(each, "id", 0), self.drift)
+
+    def _select(self, action: str, list_: List, parameters: Parameters) -> Sequence[Any]:
+        """Selections are kept until the company changes: a scan asks for the same one, page by page."""
+        if self._revision != self.company.revision:
+            self._selected.clear()
+            self._revision = self.company.revision
+        ignored = ("identifier", "secret", "accesskey", "responsetype", "limitstart", "limitnum")
+        key = (action, *sorted(item for item in parameters.items() if item[0] not in ignored))
+        if key not in self._selected:
+            if len(self._selected) > 32:
+                self._selected.clear()
+            self._selected[key] = list_.select(self.company, parameters)
+        return self._selected[key]
+
+
+def _number(text: str | None, otherwise: int) -> int:
+    try:
+        return int(text) if text else otherwise
+    except ValueError:
+        return otherwise
+
+
+def _ids(text: str) -> set[int]:
+    return {_number(each.strip(), -1) for each in text.split(",")}
+
+
+def _clients(company: Company, parameters: Parameters) -> list[Customer]:
+    chosen: Iterable[Customer] = company.customers.values()
+    if status := parameters.get("status"):
+        chosen = (each for each in chosen if each.status.lower() == status.lower())
+    if search := parameters.get("search", "").lower():
+        chosen = (
+            each
+            for each in chosen
+            if f"{each.name}\n{each.company_name}\n{rows.email(each)}".lower().startswith(search)
+            or each.company_name.lower().startswith(search)
+            or rows.email(each).startswith(search)
+        )
+    # Without an order WHMCS sorts by name, which moves when customers come.
+    by = _CLIENT_ORDERS.get(
+        parameters.get("orderby", "").lower(), lambda each: (each.last_name, each.first_name)
+    )
+    return sorted(chosen, key=by, reverse=parameters.get("sorting", "").upper() == "DESC")
+
+
+_CLIENT_ORDERS: Final[dict[str, Callable[[Customer], Any]]] = {
+    "id": lambda each: each.id,
+    "firstname": lambda each: each.first_name,
+    "lastname": lambda each: each.last_name,
+    "companyname": lambda each: each.company_name,
+    "email": rows.email,
+    "groupid": lambda each: each.group_id,
+    "datecreated": lambda each: each.created_on,
+    "status": lambda each: each.status,
+}
+
+
+def _of_customer(
+    company: Company, parameters: Parameters, kind: Literal["service", "addon", "domain"]
+) -> Iterable[Subscription]:
+    client_id = parameters.get("clientid")
+    if not client_id:
+        return company.rows(kind).values()
+    customer = company.customers.get(_number(client_id, 0))
+    return sorted(
+        (each for each in (customer.subscriptions if customer else ()) if each.kind == kind),
+        key=lambda each: each.id,
+    )
+
+
+def _services(company: Company, parameters: Parameters) -> list[Subscription]:
+    chosen = _of_customer(company, parameters, "service")
+    if text := parameters.get("serviceid"):
+        ids = _ids(text)
+        chosen = (each for each in chosen if each.id in ids)
+    if text := parameters.get("pid"):
+        product_id = _number(text, -1)
+        chosen = (each for each in chosen if each.product_id == product_id)
+    if name := parameters.get("domain"):
+        chosen = (each for each in chosen if each.label == name)
+    if name := parameters.get("username2"):
+        chosen = (each for each in chosen if f"{PREFIXES['service_username']}{each.id}" == name)
+    return list(chosen)
+
+
+def _addons(company: Company, parameters: Parameters) -> list[Subscription]:
+    chosen = _of_customer(company, parameters, "addon")
+    if text := parameters.get("serviceid"):
+        services = _ids(text)
+        chosen = (each for each in chosen if each.parent_id in services)
+    if text := parameters.get("addonid"):
+        # The id of the client's addon, as the row's `id`.
+        ids = _ids(text)
+        chosen = (each for each in chosen if each.id in ids)
+    return list(chosen)
+
+
+def _domains(company: Company, parameters: Parameters) -> list[Subscription]:
+    chosen = _of_customer(company, parameters, "domain")
+    if text := parameters.get("domainid"):
+        domain_id = _number(text, -1)
+        chosen = (each for each in chosen if each.id == domain_id)
+    if name := parameters.get("domain"):
+        chosen = (each for each in chosen if each.name == name)
+    return list(chosen)
+
+
+def _products(company: Company, parameters: Parameters) -> list[Any]:
+    chosen = list(company.catalogue.products.values())
+    if text := parameters.get("pid"):
+        ids = _ids(text)
+        chosen = [each for each in chosen if each.id in ids]
+    if text := parameters.get("gid"):
+        chosen = [each for each in chosen if each.group_id == _number(text, -1)]
+    if module := parameters.get("module"):
+        chosen = [each for each in chosen if each.module == module]
+    return chosen
+
+
+def _invoices(company: Company, parameters: Parameters) -> list[Any]:
+    chosen: Iterable[Any] = company.invoices.values()
+    if text := parameters.get("userid"):
+        customer = company.customers.get(_number(text, 0))
+        chosen = [company.invoices[id_] for id_ in customer.invoices] if customer else []
+    if status := parameters.get("status", "").lower():
+        if status == "overdue":
+            chosen = (i for i in chosen if i.status == "Unpaid" and i.due_on < company.today)
+        else:
+            chosen = (i for i in chosen if i.status.lower() == status)
+    by = _INVOICE_ORDERS.get(parameters.get("orderby", "").lower(), _INVOICE_ORDERS["invoicenumber"])
+    return sorted(chosen, key=by, reverse=parameters.get("order", "").lower() == "desc")
+
+
+_INVOICE_ORDERS: Final[dict[str, Callable[[Any], Any]]] = {
+    "id": lambda each: each.id,
+    "invoicenumber": lambda each: (each.number, each.id),
+    "date": lambda each: (each.issued_on, each.id),
+    "duedate": lambda each: (each.due_on, each.id),
+    "total": lambda each: (each.total, each.id),
+    "status": lambda each: (each.status, each.id),
+}
+
+
+def _transactions(company: Company, parameters: Parameters) -> list[Any]:
+    chosen: Iterable[Any] = company.transactions.values()
+    if text := parameters.get("clientid"):
+        chosen = (each for each in chosen if each.customer_id == _number(text, -1))
+    if text := parameters.get("invoiceid"):
+        chosen = (each for each in chosen if each.invoice_id == _number(text, -1))
+    if text := parameters.get("transid"):
+        chosen = (each for each in chosen if rows.reference(each) == text)
+    return list(chosen)
+
+
+def _orders(company: Company, parameters: Parameters) -> list[Any]:
+    chosen: Iterable[Any] = company.orders.values()
+    if text := parameters.get("id"):
+        chosen = (each for each in chosen if each.id == _number(text, -1))
+    if text := parameters.get("userid"):
+        chosen = (each for each in chosen if each.customer_id == _number(text, -1))
+    if text := parameters.get("requestor_id"):
+        chosen = (each for each in chosen if each.customer_id + 1000 == _number(text, -1))
+    if status := parameters.get("status"):
+        chosen = (each for each in chosen if each.status.lower() == status.lower())
+    return list(chosen)
+
+
+def _promotions(company: Company, parameters: Parameters) -> list[Any]:
+    code = parameters.get("code")
+    return [each for each in company.catalogue.promotions.values() if not code or each.code == code]
+
+
+def _credits(company: Company, parameters: Parameters) -> list[Any]:
+    customer = company.customers.get(_number(parameters.get("clientid"), 0))
+    if customer is None:
+        raise Refused("Client ID Not Found")
+    return customer.credits
+
+
+def _log(company: Company, parameters: Parameters) -> list[Any]:
+    chosen: Iterable[Any] = reversed(company.log)
+    if text := parameters.get("clientid"):
+        chosen = (each for each in chosen if each.customer_id == _number(text, -1))
+    if text := parameters.get("description"):
+        chosen = (each for each in chosen if text in each.text)
+    if text := parameters.get("date"):
+        chosen = (each for each in chosen if _local(each.at // SECONDS_OF_A_DAY) == text)
+    return list(chosen)
+
+
+def _local(day: int) -> str:
+    return date.fromordinal(day).strftime("%d/%m/%Y")
+
+
+def _payment_method(_: Company, gateway: tuple[str, str]) -> rows.Row:
+    return {"module": gateway[0], "displayname": rows.stored(gateway[1])}
+
+
+def _order_status(company: Company, title: str) -> rows.Row:
+    return {"title": title, "count": sum(order.status == title for order in company.orders.values())}
+
+
+_NO_PAGE: Final = frozenset({"startnumber", "numreturned"})
+_LISTS: Final[dict[str, List]] = {
+    "getclients": List("clients", "client", _clients, rows.client, empty="wrapped"),
+    "getclientgroups": List(
+        "groups",
+        "group",
+        lambda company, _: list(company.catalogue.client_groups.values()),
+        rows.client_group,
+        pages=False,
+        empty="missing",
+        leaves_out=_NO_PAGE,
+    ),
+    "getclientsproducts": List(
+        "products",
+        "product",
+        _services,
+        rows.service,
+        empty="text",
+        echoes=(("clientid", None), ("serviceid", None), ("pid", None), ("domain", None)),
+        counts="mixed",
+    ),
+    "getclientsaddons": List(
+        "addons",
+        "addon",
+        _addons,
+        rows.addon,
+        pages=False,
+        empty="missing",
+        echoes=(("serviceid", ""), ("clientid", "")),
+        counts="text",
+        leaves_out=_NO_PAGE,
+    ),
+    "getclientsdomains": List(
+        "domains",
+        "domain",
+        _domains,
+        rows.domain,
+        empty="text",
+        echoes=(("clientid", ""), ("domainid", "")),
+        counts="text",
+    ),
+    "getproducts": List(
+        "products", "product", _products, rows.product, pages=False, empty="text", leaves_out=_NO_PAGE
+    ),
+    "getcancelledpackages": List(
+        "packages",
+        "package",
+        lambda company, _: list(company.requests.values()),
+        rows.cancelled_package,
+        empty="list",
+        counts="text",
+    ),
+    "getinvoices": List("invoices", "invoice", _invoices, rows.invoice, empty="object"),
+    "gettransactions": List(
+        "transactions", "transaction", _transactions, rows.transaction, pages=False, empty="text"
+    ),
+    "getorders": List("orders", "order", _orders, rows.order, empty="list"),
+    "getorderstatuses": List(
+        "statuses",
+        "status",
+        lambda _, __: ("Pending", "Active", "Fraud", "Cancelled"),
+        _order_status,
+        pages=False,
+        leaves_out=_NO_PAGE,
+    ),
+    "getcurrencies": List(
+        "currencies",
+        "currency",
+        lambda company, _: list(company.catalogue.currencies.values()),
+        rows.currency,
+        pages=False,
+        counts="text",
+        leaves_out=_NO_PAGE,
+    ),
+    "getpromotions": List(
+        "promotions",
+        "promotion",
+        _promotions,
+        rows.promotion,
+        pages=False,
+        empty="missing",
+        leaves_out=_NO_PAGE,
+    ),
+    "getpaymentmethods": List(
+        "paymentmethods",
+        "paymentmethod",
+        lambda company, _: list(company.catalogue.gateways.items()),
+        _payment_method,
+        pages=False,
+        leaves_out=_NO_PAGE,
+    ),
+    "getcredits": List(
+        "credits",
+        "credit",
+        _credits,
+        rows.credit,
+        pages=False,
+        empty="missing",
+        echoes=(("clientid", ""),),
+        counts="text",
+        leaves_out=_NO_PAGE,
+    ),
+    "getactivitylog": List("activity", "entry", _log, rows.log_entry, leaves_out=frozenset({"numreturned"})),
+}
+
+
+def _client_details(company: Company, parameters: Parameters) -> Answer:
+    if not parameters.get("clientid") and not parameters.get("email"):
+        raise Refused("Either clientid Or email Is Required")
+    if parameters.get("clientid"):
+        customer = company.customers.get(_number(parameters["clientid"], 0))
+    else:
+        emails = {rows.email(each): each for each in company.customers.values()}
+        customer = emails.get(parameters["email"])
+    if customer is None:
+        raise Refused("Client Not Found")
+    details = rows.client_details(company, customer)
+    # The same fields again at the top: deprecated, and still there.
+    body = {**details, "client": details}
+    if parameters.get("stats") not in (None, "", "0", "false"):
+        body["stats"] = rows.client_stats(company, customer)
+    return body
+
+
+def _invoice(company: Company, parameters: Parameters) -> Answer:
+    invoice = company.invoices.get(_number(parameters.get("invoiceid"), 0))
+    if invoice is None:
+        raise Refused("Invoice ID Not Found")
+    return rows.invoice_details(company, invoice)
+
+
+def _tld_pricing(company: Company, parameters: Parameters) -> Answer:
+    currencies = {str(each.id): each for each in company.catalogue.currencies.values()}
+    customer = company.customers.get(_number(parameters.get("clientid"), 0))
+    currency = currencies.get(parameters.get("currencyid", "1"), currencies["1"])
+    if customer:
+        currency = company.catalogue.currencies[customer.currency]
+    pricing = {tld.name: rows.tld_price(tld, currency.code) for tld in company.catalogue.tlds.values()}
+    return {"currency": rows.currency(company, currency), "pricing": pricing}
+
+
+def _whmcs_details(_: Company, __: Parameters) -> Answer:
+    return {"whmcs": {"version": VERSION, "canonicalversion": f"{VERSION}-release.1"}}
+
+
+_ALWAYS_ZERO: Final = (
+    "tickets_allactive",
+    "tickets_awaitingreply",
+    "tickets_flaggedtickets",
+    "tickets_open",
+    "tickets_answered",
+    "tickets_customerreply",
+    "tickets_closed",
+    "tickets_onhold",
+    "tickets_inprogress",
+    "todoitems_due",
+    "networkissues_open",
+    "billableitems_uninvoiced",
+    "quotes_valid",
+)
+
+
+def _stats(company: Company, parameters: Parameters) -> Answer:
+    """Counters of today and of the last days; sums are text, of the default currency alone."""
+    orders = company.orders.values()
+    timeline = {}
+    for days_ago in range(min(90, max(1, _number(parameters.get("timeline_days"), 7)))):
+        day = company.today - days_ago
+        timeline[iso(day)] = sum(order.at // SECONDS_OF_A_DAY == day for order in orders)
+
+    def placed(day: int, status: str | None = None) -> int:
+        return sum(order.at // SECONDS_OF_A_DAY == day and status in (None, order.status) for order in orders)
+
+    def income(since: int) -> str:
+        received = sum(
+            each.amount_in - each.amount_out
+            for each in company.transactions.values()
+            if each.at // SECONDS_OF_A_DAY >= since
+        )
+        return f"€{rows.amount(received)} EUR"
+
+    today = date.fromordinal(company.today)
+    body: Answer = {
+        "income_today": income(company.today),
+        "income_thismonth": income(today.replace(day=1).toordinal()),
+        "income_thisyear": income(today.replace(month=1, day=1).toordinal()),
+        "income_alltime": income(0),
+        "orders_pending": sum(order.status == "Pending" for order in orders),
+    }
+    for name, day in (("today", company.today), ("yesterday", company.today - 1)):
+        for status in ("Cancelled", "Pending", "Fraud", "Active"):
+            body[f"orders_{name}_{status.lower()}"] = placed(day, status)
+        body[f"orders_{name}_total"] = placed(day)
+    first_of_month = today.replace(day=1).toordinal()
+    first_of_year = today.replace(month=1, day=1).toordinal()
+    body["orders_thismonth_total"] = sum(o.at // SECONDS_OF_A_DAY >= first_of_month for o in orders)
+    body["orders_thisyear_total"] = sum(o.at // SECONDS_OF_A_DAY >= first_of_year for o in orders)
+    for name in _ALWAYS_ZERO:
+        body[name] = 0
+    body["cancellations_pending"] = sum(
+        each.status == "Active" and each.request is not None for each in company.services.values()
+    )
+    zero = dict.fromkeys(timeline, "0.00")
+    return body | {
+        "staff_online": 1,
+        "timeline_data": {
+            "new_orders": timeline,
+            "accepted_orders": timeline,
+            "income": zero,
+            "expenditure": zero,
+            "new_tickets": dict.fromkeys(timeline, 0),
+        },
+    }
+
+
+def _automation_log(company: Company, parameters: Parameters) -> Answer:
+    time = datetime.now(UTC).strftime("%H:%M:%S")
+    today = iso(company.today)
+    return {
+        "currentDatetime": f"{today} {time}",
+        "lastDailyCronInvocationTime": f"{today} 00:00:05",
+        "startdate": parameters.get("startdate") or f"{iso(company.today - 7)} 00:00:00",
+        "enddate": parameters.get("enddate") or f"{today} 23:59:59",
+        "statistics": {today: {"Invoices": {"invoice.created": 1}}},
+    }
+
+
+def _configuration_value(_: Company, parameters: Parameters) -> Answer:
+    setting = parameters.get("setting")
+    if not setting:
+        raise Refused("Required parameter ”setting” was not set")
+    values = {
+        "DateFormat": "DD/MM/YYYY",
+        "TaxType": "Exclusive",
+        "SystemURL": "https://billing.example.com/whmcs/",
+        "CompanyName": "Example Hosting",
+    }
+    if setting not in values:
+        raise Refused("Invalid name for parameter ”setting”")
+    return {"setting": setting, "value": values[setting]}
+
+
+def _admin_details(_: Company, __: Parameters) -> Answer:
+    return {
+        "adminid": "1",
+        "name": "Site Admin",
+        "notes": "",
+        "signature": "",
+        "allowedpermissions": "Main Homepage,List Clients,List Services,List Addons,List Domains,List Invoices,API Access",
+        "departments": ",1,",
+        "whmcs": {"version": VERSION, "canonicalversion": f"{VERSION}-release.1"},
+    }
+
+
+_SINGLES: Final[dict[str, Callable[[Company, Parameters], Answer]]] = {
+    "getclientsdetails": _client_details,
+    "getinvoice": _invoice,
+    "gettldpricing": _tld_pricing,
+    "whmcsdetails": _whmcs_details,
+    "getstats": _stats,
+    "getautomationlog": _automation_log,
+    "getconfigurationvalue": _configuration_value,
+    "getadmindetails": _admin_details,
+}
+ACTIONS: Final = frozenset(_LISTS) | frozenset(_SINGLES)

@@ -1,0 +1,329 @@
+"""Invoices: issued, paid, overdue, refunded; and what each of these does to the subscriptions on them."""
+
+from typing import Final
+
+from tools.whmcs_simulator.company import (
+    Company,
+    Credit,
+    Customer,
+    Invoice,
+    Line,
+    Request,
+    Subscription,
+    Transaction,
+    Upgrade,
+)
+from tools.whmcs_simulator.cycles import add_months
+from tools.whmcs_simulator.rounding import round_half_even
+
+DAYS_BEFORE_DUE: Final = 14
+DAYS_TO_SUSPENSION: Final = 7
+DAYS_TO_TERMINATION: Final = 40
+LATE_FEE: Final = {"EUR": 500, "USD": 500, "GBP": 400, "JPY": 80_000}
+
+_FIRST_LINE: Final = {"service": "Hosting", "addon": "Addon", "domain": "DomainRegister"}
+_RENEWAL_LINE: Final = {"service": "Hosting", "addon": "Addon", "domain": "Domain"}
+_KIND_OF_LINE: Final = {
+    "Hosting": "service",
+    "Addon": "addon",
+    "Domain": "domain",
+    "DomainRegister": "domain",
+    "DomainTransfer": "domain",
+}
+
+
+def issue(company: Company, customer: Customer, due_on: int, lines: list[Line]) -> Invoice:
+    """A new unpaid invoice; the customer's credit is used at once. One without an amount is paid from the start."""
+    now = company.now()
+    invoice = Invoice(
+        id=company.next_id("invoice"),
+        customer_id=customer.id,
+        currency=customer.currency,
+        number="",
+        issued_on=company.today,
+        due_on=due_on,
+        gateway=customer.gateway,
+        tax_per_mille=customer.tax_per_mille,
+        created_at=now,
+        updated_at=now,
+        lines=lines,
+    )
+    invoice.add_up()
+    company.invoices[invoice.id] = invoice
+    customer.invoices.append(invoice.id)
+    company.write_log(customer.id, f"Created Invoice - Invoice ID: {invoice.id}")
+    if customer.credit > 0 and not any(line.type in ("AddFunds", "Invoice") for line in lines):
+        apply_credit(company, invoice, min(customer.credit, invoice.total))
+    if invoice.total == 0:
+        settle(company, invoice)
+    return invoice
+
+
+def first_lines(company: Company, subscription: Subscription) -> list[Line]:
+    """What an order puts on its invoice: the first period, its setup fee and the promotion."""
+    kind = "DomainTransfer" if subscription.transfer else _FIRST_LINE[subscription.kind]
+    lines = [_period_line(company, kind, subscription)]
+    if subscription.setup:
+        lines.append(
+            build_line(
+                company, "Setup", subscription.id, f"{_title(subscription)} Setup Fee", subscription.setup
+            )
+        )
+    discount = subscription.first - sum(line.amount for line in lines)
+    return lines + _promotion_line(company, subscription, -discount)
+
+
+def renewal_lines(company: Company, subscription: Subscription) -> list[Line]:
+    line = _period_line(company, _RENEWAL_LINE[subscription.kind], subscription)
+    return [line, *_promotion_line(company, subscription, subscription.discount)]
+
+
+def group_discount(company: Company, customer: Customer, lines: list[Line]) -> list[Line]:
+    """The discount of the customer's group: a line of its own, never part of a recurring amount."""
+    group = company.catalogue.client_groups.get(customer.group_id)
+    if not group or not group.discount_percent:
+        return []
+    amount = round_half_even(sum(line.amount for line in lines) * group.discount_percent, 100)
+    return [build_line(company, "GroupDiscount", 0, "Client Group Discount", -amount)] if amount else []
+
+
+def settle(company: Company, invoice: Invoice) -> None:
+    """The customer pays what is left; all that hung on it happens."""
+    if invoice.status not in ("Unpaid", "Payment Pending", "Collections"):
+        return
+    customer = company.customers[invoice.customer_id]
+    if invoice.total > 0:
+        record_money(company, invoice, "Invoice Payment", amount_in=invoice.total)
+    invoice.status = "Paid"
+    invoice.paid_at = invoice.updated_at = company.now()
+    invoice.number = invoice.number or f"{company.year}-{company.next_id('invoice number'):05d}"
+    for line in invoice.lines:
+        match line.type:
+            case "Hosting" | "Addon" | "Domain" | "DomainRegister" | "DomainTransfer":
+                subscription = company.rows(_KIND_OF_LINE[line.type]).get(line.related_id)  # type: ignore[arg-type]
+                if subscription:
+                    renew(company, subscription)
+            case "AddFunds":
+                give_credit(company, customer, line.amount, f"Add Funds Invoice #{invoice.id}", invoice.id)
+            case "Invoice":
+                give_credit(company, customer, line.amount, f"Mass Invoice Payment #{invoice.id}", invoice.id)
+                target = company.invoices.get(line.related_id)
+                if target and target.status == "Unpaid":
+                    apply_credit(company, target, min(customer.credit, target.total))
+                    if target.total == 0:
+                        settle(company, target)
+            case "Upgrade":
+                complete_upgrade(company, company.upgrades[line.related_id])
+
+
+def record_money(
+    company: Company,
+    invoice: Invoice,
+    description: str,
+    *,
+    amount_in: int = 0,
+    amount_out: int = 0,
+    refund_of: int = 0,
+) -> None:
+    fees = 0 if invoice.gateway == "banktransfer" else round_half_even(amount_in * 18, 1000)
+    transaction = Transaction(
+        id=company.next_id("transaction"),
+        customer_id=invoice.customer_id,
+        invoice_id=invoice.id,
+        at=company.now(),
+        gateway=invoice.gateway,
+        description=description,
+        amount_in=amount_in,
+        fees=fees,
+        amount_out=amount_out,
+        refund_of=refund_of,
+    )
+    company.transactions[transaction.id] = transaction
+    company.customers[invoice.customer_id].transactions.append(transaction.id)
+    invoice.transactions.append(transaction.id)
+
+
+def give_credit(company: Company, customer: Customer, amount: int, description: str, related_id: int) -> None:
+    customer.credit += amount
+    customer.credits.append(Credit(company.next_id("credit"), company.today, description, amount, related_id))
+
+
+def apply_credit(company: Company, invoice: Invoice, amount: int) -> None:
+    customer = company.customers[invoice.customer_id]
+    invoice.credit += amount
+    invoice.updated_at = company.now()
+    give_credit(company, customer, -amount, f"Credit Applied to Invoice #{invoice.id}", 0)
+
+
+def cancel(company: Company, invoice: Invoice, status: str = "Cancelled") -> None:
+    """Nobody will pay it; the credit used for it goes back."""
+    if invoice.credit:
+        customer = company.customers[invoice.customer_id]
+        give_credit(company, customer, invoice.credit, f"Credit Removed from Invoice #{invoice.id}", 0)
+        invoice.credit = 0
+    invoice.status = status
+    invoice.updated_at = company.now()
+    if status == "Cancelled":
+        invoice.cancelled_at = invoice.updated_at
+    for subscription in on(company, invoice):
+        if subscription.open_invoice == invoice.id:
+            subscription.open_invoice = 0
+
+
+def refund(company: Company, invoice: Invoice, amount: int, *, to_credit: bool = False) -> None:
+    """Money back, or the same as credit; in full makes the invoice Refunded."""
+    payment = next((id_ for id_ in invoice.transactions if company.transactions[id_].amount_in), 0)
+    if to_credit:
+        customer = company.customers[invoice.customer_id]
+        give_credit(company, customer, amount, f"Refund of Invoice #{invoice.id}", invoice.id)
+    else:
+        record_money(company, invoice, "Refund of Transaction", amount_out=amount, refund_of=payment)
+    invoice.updated_at = company.now()
+    if amount == invoice.total:
+        invoice.status = "Refunded"
+        invoice.refunded_at = invoice.updated_at
+    company.write_log(invoice.customer_id, f"Refunded Invoice Payment - Invoice ID: {invoice.id}")
+
+
+def add_late_fee(company: Company, invoice: Invoice) -> None:
+    fee = build_line(company, "LateFee", 0, "Late Fee", LATE_FEE[invoice.currency])
+    fee.taxed = False
+    invoice.lines.append(fee)
+    invoice.add_up()
+    invoice.updated_at = company.now()
+
+
+def on(company: Company, invoice: Invoice) -> list[Subscription]:
+    """The subscriptions whose period this invoice bills, as far as they still exist."""
+    found = []
+    for line in invoice.lines:
+        kind = _KIND_OF_LINE.get(line.type)
+        if kind and (subscription := company.rows(kind).get(line.related_id)):  # type: ignore[arg-type]
+            found.append(subscription)
+    return found
+
+
+def renew(company: Company, subscription: Subscription) -> None:
+    """A period is paid: the due date moves on, a pending or suspended subscription becomes active."""
+    subscription.open_invoice = 0
+    if subscription.status in ("Terminated", "Cancelled", "Fraud", "Expired", "Transferred Away"):
+        return
+    is_first = subscription.next_due_on == subscription.registered_on
+    if subscription.next_due_on is not None and subscription.months:
+        subscription.next_due_on = add_months(
+            subscription.next_due_on, subscription.months, subscription.registered_on
+        )
+    if subscription.kind == "domain":
+        subscription.expires_on = subscription.next_due_on
+    if subscription.suspension_reason in ("", "Overdue on Payment"):
+        subscription.status = "Active"
+        subscription.suspension_reason = ""
+    if not is_first:
+        _count_discounted_renewal(subscription)
+    company.remember(subscription)
+    schedule_renewal(company, subscription)
+
+
+def schedule_renewal(company: Company, subscription: Subscription) -> None:
+    """Plan the next invoice, or for a free period the next due date."""
+    if subscription.next_due_on is None or not subscription.months:
+        return
+    about = (subscription, subscription.next_due_on)
+    company.plan(subscription.next_due_on - DAYS_BEFORE_DUE, "bill", about)
+    if subscription.kind == "domain" and subscription.expires_on:
+        company.plan(subscription.expires_on + 1, "expire", about)
+
+
+def complete_upgrade(company: Company, upgrade: Upgrade) -> None:
+    service = company.services.get(upgrade.service_id)
+    if not service or service.status != "Active":
+        return
+    service.product_id = upgrade.product_id
+    service.name = company.catalogue.products[upgrade.product_id].name
+    service.recurring = upgrade.recurring
+    service.promotion_id = service.discount = 0
+    service.discounted_renewals_left = None
+    company.remember(service)
+
+
+def request_cancellation(company: Company, service: Subscription, reason: str, *, immediate: bool) -> None:
+    if service.request:
+        return
+    request = Request(company.next_id("request"), service.id, company.now(), immediate, reason)
+    service.request = company.requests[request.id] = request
+    company.remember(service)
+    company.write_log(service.customer_id, f"Cancellation Requested - Service ID: {service.id}")
+
+
+def withdraw_request(company: Company, service: Subscription) -> None:
+    if service.request:
+        del company.requests[service.request.id]
+        service.request = None
+        company.remember(service)
+        schedule_renewal(company, service)
+
+
+def mass_payment(company: Company, customer: Customer) -> None:
+    """The customer pays all unpaid invoices in one go: by an invoice whose lines are those invoices."""
+    unpaid = [i for i in (company.invoices[id_] for id_ in customer.invoices) if i.status == "Unpaid"]
+    if len(unpaid) < 2 or any(each.type in ("Invoice", "AddFunds") for i in unpaid for each in i.lines):
+        return
+    lines = [
+        build_line(company, "Invoice", invoice.id, f"Invoice #{invoice.id}", invoice.total)
+        for invoice in unpaid
+    ]
+    for each in lines:
+        each.taxed = False
+    settle(company, issue(company, customer, company.today, lines))
+
+
+def end(company: Company, subscription: Subscription, status: str) -> None:
+    """The subscription is over; its unpaid invoice is cancelled when nothing else is on it."""
+    subscription.status = status
+    company.remember(subscription)
+    company.write_log(
+        subscription.customer_id, f"{subscription.kind.title()} {status} - ID: {subscription.id}"
+    )
+    invoice = company.invoices.get(subscription.open_invoice)
+    subscription.open_invoice = 0
+    if invoice and invoice.status == "Unpaid" and on(company, invoice) == [subscription]:
+        cancel(company, invoice)
+
+
+def _count_discounted_renewal(subscription: Subscription) -> None:
+    if subscription.discounted_renewals_left is None:
+        return
+    subscription.discounted_renewals_left -= 1
+    if subscription.discounted_renewals_left <= 0:
+        subscription.recurring += subscription.discount
+        subscription.discount = 0
+        subscription.discounted_renewals_left = None
+
+
+def _period_line(company: Company, kind: str, subscription: Subscription) -> Line:
+    line = build_line(
+        company, kind, subscription.id, _title(subscription), subscription.recurring + subscription.discount
+    )
+    if subscription.next_due_on is not None and subscription.months:
+        line.period_from = subscription.next_due_on
+        until = add_months(subscription.next_due_on, subscription.months, subscription.registered_on)
+        line.period_to = until - 1
+    return line
+
+
+def _promotion_line(company: Company, subscription: Subscription, discount: int) -> list[Line]:
+    if discount <= 0:
+        return []
+    kind = "PromoDomain" if subscription.kind == "domain" else "PromoHosting"
+    promotion = company.catalogue.promotions[subscription.promotion_id]
+    return [build_line(company, kind, subscription.id, f"Promotional Code: {promotion.code}", -discount)]
+
+
+def _title(subscription: Subscription) -> str:
+    if subscription.kind == "domain":
+        return f"Domain Renewal - {subscription.name}"
+    return f"{subscription.name} - {subscription.label}" if subscription.label else subscription.name
+
+
+def build_line(company: Company, kind: str, related_id: int, text: str, amount: int) -> Line:
+    return Line(company.next_id("line"), kind, related_id, text, amount)

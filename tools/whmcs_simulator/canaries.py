@@ -1,0 +1,35 @@
+"""Recognisable secrets: what WHMCS puts into rows and nobody may ever store, each with a text found nowhere else."""
+
+import zlib
+from typing import Final
+
+PREFIXES: Final = {
+    "service_username": "cnryusr",
+    "service_password": "cnry-service-password-",
+    "service_notes": "cnry-service-note-",
+    "custom_field": "cnry-custom-field-",
+    "option_value": "cnry-option-value-",
+    "addon_notes": "cnry-addon-note-",
+    "domain_notes": "cnry-domain-note-",
+    "invoice_notes": "cnry-invoice-note-",
+    "order_notes": "cnry-order-note-",
+    "promotion_notes": "cnry-promotion-note-",
+    "client_notes": "cnry-client-note-",
+    "client_password": "cnry-client-hash-",
+    "security_answer": "cnry-security-answer-",
+    "tax_id": "CNRYTAX",
+    "subscription_id": "cnry-subscription-",
+    "address": "Cnrystraat",
+    "transfer_secret": "cnry-transfer-secret-",
+    "fraud_output": "cnry-fraud-output-",
+    "order_data": "cnry-order-data-",
+    "transaction_reference": "cnry-transaction-",
+    "transaction_text": "cnry-payer-",
+    "log_text": "cnry-log-",
+    "email_domain": "cnry-mail.example",
+}
+
+
+def secret(field: str, of: int) -> str:
+    """The secret of one row: equal for equal rows, and begins with its field's prefix."""
+    return f"{PREFIXES[field]}{of}x{zlib.crc32(f'{field}{of}'.encode()):08x}"

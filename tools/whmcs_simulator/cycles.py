@@ -1,0 +1,57 @@
+"""Billing cycles, and arithmetic on days. A day is a proleptic ordinal (`date.toordinal()`)."""
+
+import calendar
+from datetime import date
+from functools import lru_cache
+from typing import Final
+
+FREE: Final = "free"
+ONE_TIME: Final = "one_time"
+
+MONTHS: Final = {
+    "monthly": 1,
+    "quarterly": 3,
+    "semiannually": 6,
+    "annually": 12,
+    "biennially": 24,
+    "triennially": 36,
+}
+
+# The spelling of WHMCS: in rows of services and addons, and in orders.
+WHMCS_NAMES: Final = {
+    FREE: "Free Account",
+    ONE_TIME: "One Time",
+    "monthly": "Monthly",
+    "quarterly": "Quarterly",
+    "semiannually": "Semi-Annually",
+    "annually": "Annually",
+    "biennially": "Biennially",
+    "triennially": "Triennially",
+}
+
+
+def years(number: int) -> str:
+    """The cycle of a domain that is registered for `number` years; 0 is found on imported rows."""
+    return f"years_{number}"
+
+
+@lru_cache(maxsize=64)
+def months_of(cycle: str) -> int:
+    """Months that one charge pays for; 0 when the cycle does not recur or is unknown."""
+    if cycle.startswith("years_"):
+        return 12 * int(cycle.removeprefix("years_"))
+    return MONTHS.get(cycle, 0)
+
+
+def add_months(day: int, months: int, anchor: int) -> int:
+    """The day `months` later, on the anchor's day of the month or the last day of a shorter month."""
+    start = date.fromordinal(day)
+    year, month = divmod(start.year * 12 + start.month - 1 + months, 12)
+    last = calendar.monthrange(year, month + 1)[1]
+    return date(year, month + 1, min(date.fromordinal(anchor).day, last)).toordinal()
+
+
+@lru_cache(maxsize=32768)
+def iso(day: int | None) -> str:
+    """`YYYY-MM-DD`, or WHMCS's way to say none."""
+    return date.fromordinal(day).isoformat() if day else "0000-00-00"

@@ -1,0 +1,273 @@
+"""Rare things that every company here holds, also a small one: staged by hand-made changes a few days before today.
+
+Each is a change that a WHMCS administrator can make, and is remembered like any other.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from tools.whmcs_simulator import billing, orders
+from tools.whmcs_simulator.company import Company, Customer, Subscription
+from tools.whmcs_simulator.cycles import add_months, years
+
+DAYS_BEFORE_TODAY: Final = 3
+GRACE: Final = 14
+
+
+def import_old_customers(company: Company, number: int) -> None:
+    """Customers taken over from another system: paid ahead, without an order or an invoice here."""
+    dice = company.random
+    for index in range(number):
+        customer = orders.new_customer(company)
+        customer.created_on = company.opened_on - dice.randint(100, 900)
+        order = orders.empty_order(company, customer)
+        name = orders.unused_domain_name(company, customer)
+        product = company.catalogue.products[1 + index % 6]
+        cycle = "triennially" if index % 3 else "annually"
+        service = orders.add_service(company, customer, order, product, cycle=cycle, label=name)
+        domain = orders.add_domain(company, customer, order, name, period=10 if index % 4 == 3 else 1)
+        for subscription in (service, domain):
+            _pay_ahead(company, subscription, dice.randint(1, 360))
+        del company.orders[order.id]
+
+
+def stage(company: Company, _: None) -> None:
+    """Event: make sure of one or two of each hard case."""
+    today = company.today + DAYS_BEFORE_TODAY
+    services, addons, domains = (_candidates(company, rows) for rows in _ROWS)
+
+    def hand(subscription: Subscription, status: str, due_in: int | None, reason: str = "") -> Subscription:
+        """Status and due date by hand; `due_in` counts days from the company's today."""
+        subscription.status = status
+        subscription.suspension_reason = reason
+        if due_in is not None:
+            subscription.next_due_on = today + due_in
+        company.remember(subscription)
+        return subscription
+
+    unpaid = "Overdue on Payment"
+    hand(next(services), "Suspended", -GRACE - 6, unpaid)
+    hand(next(services), "Suspended", -GRACE + 5, unpaid)
+    hand(next(services), "Suspended", 47, "Spam complaints")
+    hand(next(services), "Active", -GRACE)
+    hand(next(services), "Active", -GRACE - 1)
+    hand(next(services), "Terminated", 40)
+    hand(next(services), "Cancelled", 25)
+    hand(next(services), "Fraud", 12)
+    hand(next(services), "Active", -120)
+    for immediate in (False, True):
+        for due_in in (21, -4):
+            service = hand(next(services), "Active", due_in)
+            billing.request_cancellation(company, service, "Moving <b>elsewhere</b>", immediate=immediate)
+        service = next(services)
+        billing.request_cancellation(company, service, "We closed & left", immediate=immediate)
+        billing.end(company, service, "Cancelled")
+    service = next(services)
+    billing.request_cancellation(company, service, "By mistake", immediate=False)
+    billing.withdraw_request(company, service)
+    service = hand(next(services), "Suspended", 9, "Spam complaints")
+    billing.request_cancellation(company, service, "", immediate=False)
+    next(services).quantity = 4
+    for recurring in (-100, 0):
+        service = next(services)
+        service.recurring = recurring
+        company.remember(service)
+    next(services).name = "Läckerli & <Söhne> \"Spezial\" 'XL'"
+    _name_by_hand(company)
+
+    _put_addon_under_ended_service(company, next(services))
+    hand(next(addons), "Suspended", -3, unpaid)
+    hand(next(addons), "Active", -GRACE - 2)
+    addon = next(addons)
+    addon.product_id, addon.name = 0, "Rack Unit & Remote Hands"
+    company.remember(addon)
+
+    hand(next(domains), "Grace", -6)
+    hand(next(domains), "Grace", -GRACE - 4)
+    hand(next(domains), "Redemption", -35)
+    hand(next(domains), "Expired", -90)
+    hand(next(domains), "Transferred Away", 100)
+    hand(next(domains), "Pending Transfer", None)
+    hand(next(domains), "Pending Registration", None)
+    hand(next(domains), "Suspended", 30)
+    for period in (0, 10):
+        domain = next(domains)
+        domain.cycle = years(period)
+        company.remember(domain)
+    next(domains).renews = False
+
+    _order_of_each_outcome(company)
+    _free_and_one_time(company)
+    _full_discount(company)
+    _future_start(company, today)
+    _move_to_another_customer(company, next(services))
+    _odd_invoices(company)
+
+
+def _pay_ahead(company: Company, subscription: Subscription, days_ago: int) -> None:
+    """As if it had been registered and paid elsewhere some days ago."""
+    subscription.status = "Active"
+    subscription.registered_on = company.today - days_ago
+    subscription.next_due_on = add_months(
+        subscription.registered_on, subscription.months, subscription.registered_on
+    )
+    if subscription.kind == "domain":
+        subscription.expires_on = subscription.next_due_on
+    subscription.order_id = 0
+    company.remember(subscription)
+    billing.schedule_renewal(company, subscription)
+
+
+_ROWS: Final[tuple[Callable[[Company], dict[int, Subscription]], ...]] = (
+    lambda company: company.services,
+    lambda company: company.addons,
+    lambda company: company.domains,
+)
+
+
+def _candidates(
+    company: Company, rows: Callable[[Company], dict[int, Subscription]]
+) -> Iterator[Subscription]:
+    """Live, paid and priced subscriptions in an order of chance; one after the other, each once."""
+    live = [
+        subscription
+        for subscription in rows(company).values()
+        if subscription.status == "Active"
+        and subscription.recurring > 0
+        and subscription.months
+        and not subscription.open_invoice
+        and not subscription.request
+        and (subscription.next_due_on or 0) > company.today + GRACE
+    ]
+    company.random.shuffle(live)
+    for subscription in live:
+        if subscription.status == "Active":
+            yield subscription
+    while True:
+        yield _extra(company, rows(company))
+
+
+def _extra(company: Company, rows: dict[int, Subscription]) -> Subscription:
+    """One more, for a company too small to hold all the cases."""
+    customer = _some_customer(company)
+    order = orders.empty_order(company, customer)
+    name = orders.unused_domain_name(company, customer)
+    service = orders.add_service(
+        company, customer, order, company.catalogue.products[2], cycle="annually", label=name
+    )
+    made = service
+    if rows is company.addons:
+        made = orders.add_addon(company, customer, order, service)
+    elif rows is company.domains:
+        made = orders.add_domain(company, customer, order, name)
+    for subscription in {service.id: service, -made.id: made}.values():
+        _pay_ahead(company, subscription, 20)
+    del company.orders[order.id]
+    return made
+
+
+def _some_customer(company: Company) -> Customer:
+    return company.random.choice([c for c in company.customers.values() if c.status == "Active"])
+
+
+def _name_by_hand(company: Company) -> None:
+    customer = _some_customer(company)
+    customer.first_name, customer.last_name = "Séan", "O'Brien"
+    customer.company_name = 'Smith & Co <"Quotes"> Ltd'
+
+
+def _put_addon_under_ended_service(company: Company, service: Subscription) -> None:
+    customer = company.customers[service.customer_id]
+    order = orders.empty_order(company, customer)
+    addon = orders.add_addon(company, customer, order, service)
+    _pay_ahead(company, addon, 10)
+    del company.orders[order.id]
+    billing.end(company, service, "Terminated")
+
+
+def _order_of_each_outcome(company: Company) -> None:
+    for outcome in ("forgotten", "forgotten", "trusted", "trusted", "fraud"):
+        orders.order(company, orders.new_customer(company), outcome)
+
+
+def _free_and_one_time(company: Company) -> None:
+    for product_id in (16, 17, 18):
+        customer = _some_customer(company)
+        order = orders.empty_order(company, customer)
+        service = orders.add_service(company, customer, order, company.catalogue.products[product_id])
+        service.status = "Completed" if product_id == 16 else "Active"
+        company.remember(service)
+        order.status = "Active"
+
+
+def _full_discount(company: Company) -> None:
+    """All of the price taken off, for ever and for two renewals."""
+    for renewals in (None, 2):
+        customer = _some_customer(company)
+        order = orders.empty_order(company, customer)
+        promotion = company.catalogue.promotions[4]
+        service = orders.add_service(
+            company, customer, order, company.catalogue.products[2], cycle="monthly", promotion=promotion
+        )
+        service.discounted_renewals_left = renewals
+        order.status = "Active"
+        billing.renew(company, service)
+
+
+def _future_start(company: Company, today: int) -> None:
+    """Ordered for later: the registration date is still to come."""
+    customer = _some_customer(company)
+    order = orders.empty_order(company, customer)
+    service = orders.add_service(company, customer, order, company.catalogue.products[3], cycle="annually")
+    service.status = "Active"
+    service.registered_on = service.next_due_on = today + 10
+    company.remember(service)
+    billing.schedule_renewal(company, service)
+    order.status = "Active"
+
+
+def _move_to_another_customer(company: Company, service: Subscription) -> None:
+    """Moved within one currency, with its addons, as an administrator does."""
+    before = company.customers[service.customer_id]
+    others = [
+        customer
+        for customer in company.customers.values()
+        if customer.currency == before.currency and customer.id != before.id and customer.status == "Active"
+    ]
+    for subscription in [service, *company.addons_of(service)]:
+        company.move(subscription, others[0])
+
+
+def _odd_invoices(company: Company) -> None:
+    """Paid invoices that were refunded in full, in part and to credit; a deposit, credit in use, a mass payment."""
+    paid = [
+        invoice
+        for invoice in company.invoices.values()
+        if invoice.status == "Paid" and invoice.total >= 900 and invoice.customer_id in company.customers
+    ][-40:]
+    company.random.shuffle(paid)
+    billing.refund(company, paid[0], paid[0].total)
+    billing.refund(company, paid[1], paid[1].total // 300 * 100)
+    billing.refund(company, paid[2], paid[2].total, to_credit=True)
+    for index, status in enumerate(("Draft", "Collections", "Payment Pending", "Cancelled", "Unpaid")):
+        customer = _some_customer(company)
+        line = billing.build_line(
+            company, "Item", index + 1, "Consulting & training", 30 * billing.LATE_FEE[customer.currency]
+        )
+        invoice = billing.issue(company, customer, company.today - 20, [line])
+        if status == "Cancelled":
+            billing.cancel(company, invoice)
+        elif invoice.status == "Unpaid":
+            invoice.status = status
+        if status == "Unpaid":
+            billing.add_late_fee(company, invoice)
+    customer = _some_customer(company)
+    amount = 4 * billing.LATE_FEE[customer.currency]
+    deposit = billing.build_line(company, "AddFunds", 0, "Add Funds", amount)
+    deposit.taxed = False
+    billing.settle(company, billing.issue(company, customer, company.today, [deposit]))
+    for share in (3, 2):
+        text = "Setup help, by the hour"
+        by_hand = billing.build_line(company, "", 0, text, amount // share // 100 * 100)
+        billing.issue(company, customer, company.today + 7, [by_hand])
+    billing.mass_payment(company, customer)

@@ -1,0 +1,200 @@
+"""The WHMCS end: `POST {base}/includes/api.php`, form in, JSON out, an HTML 404 everywhere else."""
+
+import asyncio
+import socket
+import struct
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+
+from tools.whmcs_simulator import faults
+from tools.whmcs_simulator.access import Access
+from tools.whmcs_simulator.answers import Answers, Refused
+from tools.whmcs_simulator.faults import Fault, Faults, Reply
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+FOR_EVER_SECONDS = 86_400.0
+
+
+@dataclass(slots=True)
+class Calls:
+    """What was asked: how often each action, for how long altogether, and how many at once at most."""
+
+    count: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    at_once: int = 0
+    peak: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        actions = {
+            name: {"count": self.count[name], "latency_seconds": round(self.seconds[name], 6)}
+            for name in sorted(self.count)
+        }
+        return {
+            "count": sum(self.count.values()),
+            "latency_seconds": round(sum(self.seconds.values()), 6),
+            "peak": self.peak,
+            "actions": actions,
+        }
+
+    def forget(self) -> None:
+        self.count.clear()
+        self.seconds.clear()
+        self.peak = self.at_once
+
+
+@dataclass(slots=True)
+class Api:
+    """The ASGI application of the WHMCS end."""
+
+    base: str
+    answers: Answers
+    access: Access
+    faults: Faults
+    latency_ms: float = 0.0
+    calls: Calls = field(default_factory=Calls)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] != f"{self.base}/includes/api.php":
+            await _send(send, faults.NOT_FOUND)
+            return
+        parameters = dict(parse_qsl((await _body(receive)).decode(errors="replace"), keep_blank_values=True))
+        action = parameters.get("action", "")
+        self.calls.at_once += 1
+        self.calls.peak = max(self.calls.peak, self.calls.at_once)
+        began = time.perf_counter()
+        try:
+            await self._answer(scope, receive, send, parameters)
+        finally:
+            self.calls.at_once -= 1
+            self.calls.count[action] += 1
+            self.calls.seconds[action] += time.perf_counter() - began
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, parameters: dict[str, str]) -> None:
+        striking = self.faults.striking(parameters.get("action", ""))
+        by_kind = {fault.kind: fault for fault in reversed(striking)}
+        wait = self.latency_ms + sum(float(f.value or 1000) for f in striking if f.kind == "latency_ms")
+        if wait:
+            await asyncio.sleep(wait / 1000)
+        if fault := by_kind.get("hang"):
+            await _until_gone(receive, float(fault.value or FOR_EVER_SECONDS))
+        if "reset" in by_kind:
+            await _reset(receive, send)
+            return
+        reply = self._reply(scope, parameters, striking)
+        if fault := by_kind.get("drip"):
+            await _drip(send, reply, int(fault.value or 1))
+        elif "cut" in by_kind:
+            await _send_half(receive, send, reply)
+        else:
+            await _send(send, reply)
+
+    def _reply(self, scope: Scope, parameters: dict[str, str], striking: list[Fault]) -> Reply:
+        action = parameters.get("action", "")
+        for fault in striking:
+            if fault.kind in faults.REPLIES:
+                return faults.REPLIES[fault.kind](fault.value, action)
+        if any(fault.kind == faults.PAGING for fault in striking):
+            parameters = {**parameters, "limitstart": "0"}
+        status, body = self._regular(scope, parameters)
+        if parameters.get("responsetype", "").lower() != "json":
+            return Reply(status, _as_text(body), "text/html")
+        # PHP escapes slashes.
+        text: bytes = orjson.dumps(faults.damaged(body, striking))
+        text = text.replace(b"/", rb"\/")
+        for fault in striking:
+            if fault.kind in faults.DAMAGED_TEXT:
+                text = faults.DAMAGED_TEXT[fault.kind](text, fault.value)
+        return Reply(status, bytes(text))
+
+    def _regular(self, scope: Scope, parameters: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        action = parameters.get("action", "")
+        if not action:
+            return 400, _error("Empty action request")
+        client = scope.get("client")
+        if refusal := self.access.refuses(parameters, client[0] if client else ""):
+            return refusal.status, _error(refusal.message)
+        if not self.answers.knows(action):
+            return 403, _error(f'Invalid API Action: "{action.lower()}" is not a valid API action')
+        if self.access.forbids(parameters, action):
+            return 403, _error(f'Invalid Permissions: API action "{action.lower()}" is not allowed')
+        try:
+            return 200, self.answers.answer(parameters)
+        except Refused as error:
+            return 200, _error(str(error))
+
+
+def _error(message: str) -> dict[str, Any]:
+    return {"result": "error", "message": message}
+
+
+def _as_text(body: dict[str, Any]) -> bytes:
+    """The format of those who do not ask for JSON: name=value pairs."""
+    return ";".join(f"{key}={value}" for key, value in body.items() if not isinstance(value, dict)).encode()
+
+
+async def _body(receive: Receive) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if message["type"] == "http.disconnect" or not message.get("more_body"):
+            return body
+
+
+async def _start(send: Send, reply: Reply) -> None:
+    headers = [
+        (b"content-type", f"{reply.content_type}; charset=utf-8".encode()),
+        (b"content-length", str(len(reply.body)).encode()),
+        *((name.encode(), value.encode()) for name, value in reply.headers),
+    ]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+
+
+async def _send(send: Send, reply: Reply) -> None:
+    await _start(send, reply)
+    await send({"type": "http.response.body", "body": reply.body})
+
+
+async def _send_half(receive: Receive, send: Send, reply: Reply) -> None:
+    await _start(send, reply)
+    half = reply.body[: len(reply.body) // 2]
+    await send({"type": "http.response.body", "body": half, "more_body": True})
+    await asyncio.sleep(0.05)
+    await _reset(receive, send)
+
+
+async def _drip(send: Send, reply: Reply, size: int) -> None:
+    """A few bytes each 100 ms: alive for every read timeout, and never done."""
+    await _start(send, reply)
+    for at in range(0, len(reply.body), size):
+        await send({"type": "http.response.body", "body": reply.body[at : at + size], "more_body": True})
+        await asyncio.sleep(0.1)
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _until_gone(receive: Receive, seconds: float) -> None:
+    """Wait, but no longer than somebody waits for us."""
+    try:
+        async with asyncio.timeout(seconds):
+            while (await receive())["type"] != "http.disconnect":
+                pass
+    except TimeoutError:
+        return
+
+
+async def _reset(receive: Receive, send: Send) -> None:
+    """Break the connection with an RST. ASGI has no word for it: uvicorn's `send` is a method of what holds it."""
+    transport: asyncio.Transport = send.__self__.transport  # type: ignore[attr-defined]
+    plain: socket.socket = transport.get_extra_info("socket")
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+    await _until_gone(receive, 5)

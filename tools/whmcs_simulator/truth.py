@@ -1,0 +1,110 @@
+"""What the MRR of the company is, by definition and from its own memory: never read from an answer of the API."""
+
+from bisect import bisect_right
+from collections import defaultdict
+from datetime import date
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+
+from tools.whmcs_simulator.cycles import months_of
+from tools.whmcs_simulator.rounding import round_half_even
+
+if TYPE_CHECKING:
+    from tools.whmcs_simulator.company import Company, Kind, Version
+
+Lens = Literal["contract", "active", "status"]
+LENSES: Final[tuple[Lens, ...]] = get_args(Lens)
+
+GRACE_DAYS: Final = 14
+MICROS_OF_A_HUNDREDTH: Final = 10_000
+
+
+def truth(company: "Company", day: date, lens: Lens, *, items: bool = False) -> dict[str, Any]:
+    """MRR in micros at the end of `day`, per currency: in all, by kind, by cycle and by product.
+
+    A day is judged by what was known at its end; today's figures are those of this moment. With `items`, the
+    subscriptions that count are listed too. Raises ValueError for a day that has not come.
+    """
+    if day.toordinal() > company.today:
+        raise ValueError(f"{day} has not come: today is {date.fromordinal(company.today)}")
+    currencies: dict[str, _Sum] = defaultdict(_Sum)
+    counted: list[dict[str, Any]] = []
+    for subscription in chain(company.subscriptions(), company.buried):
+        version = _version_on(subscription.versions, day.toordinal())
+        if version is None or not _counts(subscription.kind, version, day.toordinal(), lens):
+            continue
+        mrr = mrr_micros(version.recurring, version.cycle)
+        currencies[version.currency].add(subscription.kind, version, mrr)
+        if items:
+            counted.append(
+                {
+                    "kind": subscription.kind,
+                    "id": subscription.id,
+                    "customer_id": version.customer_id,
+                    "currency": version.currency,
+                    "mrr_micros": mrr,
+                }
+            )
+    result: dict[str, Any] = {
+        "day": day.isoformat(),
+        "lens": lens,
+        "customers": len(set[int]().union(*(total.customers for total in currencies.values()))),
+        "subscriptions": sum(total.subscriptions for total in currencies.values()),
+        "currencies": {code: currencies[code].as_json() for code in sorted(currencies)},
+    }
+    return result | {"items": counted} if items else result
+
+
+def mrr_micros(recurring: int, cycle: str) -> int:
+    """One item's MRR, rounded once; 0 for a cycle that does not recur."""
+    months = months_of(cycle)
+    return round_half_even(recurring * MICROS_OF_A_HUNDREDTH, months) if months else 0
+
+
+def _version_on(versions: "list[Version]", day: int) -> "Version | None":
+    index = bisect_right(versions, day, key=lambda version: version.day)
+    return versions[index - 1] if index else None
+
+
+def _counts(kind: "Kind", version: "Version", day: int, lens: Lens) -> bool:
+    if version.recurring <= 0 or not months_of(version.cycle):
+        return False
+    status = version.status
+    if lens == "active":
+        return status == "Active"
+    if lens == "status":
+        return status == "Active" or (status == "Suspended" and kind != "domain")
+    if status not in (("Active", "Grace") if kind == "domain" else ("Active", "Suspended")):
+        return False
+    if version.registered_on > day or version.next_due_on is None:
+        return False
+    # Until the first payment moves the due date it is the registration date: then grace runs from there, too.
+    return day <= version.next_due_on + (0 if version.cancellation_requested else GRACE_DAYS)
+
+
+class _Sum:
+    def __init__(self) -> None:
+        self.mrr = 0
+        self.subscriptions = 0
+        self.customers: set[int] = set()
+        self.by_kind: dict[str, int] = {"service": 0, "addon": 0, "domain": 0}
+        self.by_cycle: dict[str, int] = defaultdict(int)
+        self.by_product: dict[str, int] = defaultdict(int)
+
+    def add(self, kind: "Kind", version: "Version", mrr: int) -> None:
+        self.mrr += mrr
+        self.subscriptions += 1
+        self.customers.add(version.customer_id)
+        self.by_kind[kind] += mrr
+        self.by_cycle[version.cycle] += mrr
+        self.by_product[version.product] += mrr
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "mrr_micros": self.mrr,
+            "customers": len(self.customers),
+            "subscriptions": self.subscriptions,
+            "by_kind": self.by_kind,
+            "by_cycle": dict(sorted(self.by_cycle.items())),
+            "by_product": dict(sorted(self.by_product.items())),
+        }

@@ -1,0 +1,72 @@
+"""One company together with what keeps it between starts: how it was built, and what was done to it since."""
+
+import json
+import os
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from tools.whmcs_simulator.change import Change, change
+from tools.whmcs_simulator.company import Company
+from tools.whmcs_simulator.life import advance, build_company
+
+
+class World:
+    """A company whose days and changes are written down, so that a later start brings back the same one.
+
+    Raises ValueError when the folder holds a company that was built otherwise.
+    """
+
+    def __init__(self, state: Path, *, seed: int, customers: int, years: int, today: date) -> None:
+        self._history = state / "history.jsonl"
+        asked = {"seed": seed, "customers": customers, "years": years}
+        plan = _read_or_write(state / "company.json", asked | {"today": today.isoformat()})
+        if asked.items() - plan.items():
+            raise ValueError(
+                f"{state} holds another company: {plan}. Ask for that one, or give another state folder."
+            )
+        self.company: Company = build_company(seed, customers, years, date.fromisoformat(plan["today"]))
+        self._replay()
+        self.live_until(today)
+
+    def advance(self, days: int) -> None:
+        """Live `days` days more. Raises ValueError unless it is between 0 and 3,660."""
+        if not 0 <= days <= 3_660:
+            raise ValueError(f"`days` lies between 0 and 3660; got {days}")
+        advance(self.company, days)
+        self._write({"advance": days})
+
+    def live_until(self, day: date) -> None:
+        """Live on to that day; a company that is ahead of it stays where it is."""
+        behind = day.toordinal() - self.company.today
+        if behind > 0:
+            self.advance(behind)
+
+    def change(self, what: Change) -> dict[str, Any]:
+        """See `change.change`."""
+        done = change(self.company, what)
+        self._write({"change": dict(what)})
+        return done
+
+    def _replay(self) -> None:
+        if not self._history.exists():
+            return
+        for line in self._history.read_text().splitlines():
+            event = json.loads(line)
+            if "advance" in event:
+                advance(self.company, event["advance"])
+            else:
+                change(self.company, event["change"])
+
+    def _write(self, event: dict[str, Any]) -> None:
+        with self._history.open("a") as history:
+            history.write(json.dumps(event) + "\n")
+
+
+def _read_or_write(file: Path, wanted: dict[str, Any]) -> dict[str, Any]:
+    if not file.exists():
+        draft = file.with_suffix(".draft")
+        draft.write_text(json.dumps(wanted))
+        os.replace(draft, file)
+    plan: dict[str, Any] = json.loads(file.read_text())
+    return plan
