@@ -10,6 +10,7 @@ import tarfile
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 _INSTALLED = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _PACKAGE = Path(__file__).parent / "node_modules" / "@sparticuz" / "chromium" / "bin"
@@ -65,6 +66,11 @@ def _unpack() -> None:
                         target.parent.mkdir(parents=True, exist_ok=True)
                         target.write_bytes(content.read())
             (new / name).unlink()
+        # The package's own names folders of the place that it was made for; without a font, pages have no text.
+        (new / "fonts.conf").write_text(
+            f"<fontconfig><dir>{escape(str(_UNPACKED / 'fonts'))}</dir>"
+            f"<cachedir>{escape(str(_UNPACKED / 'fonts-cache'))}</cachedir></fontconfig>"
+        )
         _decompress("chromium", new / "chromium")
         (new / "chromium").chmod(0o755)
         # Another session that unpacked at the same time made the same.

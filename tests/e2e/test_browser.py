@@ -9,6 +9,15 @@ async def test_the_browser_runs_scripts_and_reads_what_they_wrote(page: Page) ->
     await expect(page.locator("#title")).to_have_text("42")
 
 
+async def test_the_browser_has_a_font_to_show_text_with(page: Page) -> None:
+    await page.set_content("<span id=text>1,234.56</span>")
+
+    box = await page.locator("#text").bounding_box()
+
+    assert box is not None
+    assert box["width"] > 0
+
+
 async def test_each_page_begins_without_what_another_left(page: Page) -> None:
     assert await page.context.cookies() == []
     await page.context.add_cookies([{"name": "left", "value": "behind", "url": "http://127.0.0.1"}])
