@@ -28,7 +28,8 @@ class Program:
     """One process of the stack.
 
     It starts once every name in `after` is ready. `ready` answers quickly and never raises; None means that the
-    program is a step: ready once it has ended with 0. `privileges` are `setpriv` options.
+    program is a step: ready once it has ended with 0. `privileges` are `setpriv` options. What a program
+    with `has_secret_output` writes to stdout is thrown away.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Program:
     ready: Callable[[], bool] | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     privileges: Sequence[str] = ()
+    has_secret_output: bool = False
 
 
 def start(program: Program, directory: Path) -> subprocess.Popen[bytes]:
@@ -54,8 +56,8 @@ def start(program: Program, directory: Path) -> subprocess.Popen[bytes]:
             env={**os.environ, **program.environment},
             cwd=REPOSITORY,
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
+            stdout=subprocess.DEVNULL if program.has_secret_output else log,
+            stderr=log,
             start_new_session=True,
         )
     with contextlib.suppress(psutil.NoSuchProcess):

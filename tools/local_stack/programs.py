@@ -168,6 +168,8 @@ def _simulator(settings: Settings, directory: Path, port: int, control_port: int
         name="simulator",
         command=[sys.executable, "-m", "tools.whmcs_simulator", *_DEMO_COMPANY, *where],
         ready=ready,
+        # Its first line tells identifier and secret.
+        has_secret_output=True,
     )
 
 

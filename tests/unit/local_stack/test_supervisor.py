@@ -196,3 +196,12 @@ def test_a_stranger_that_has_the_process_id_of_an_earlier_program_is_left_alone(
 
     stranger.kill()
     stranger.wait()
+
+
+def test_what_a_program_with_secret_output_prints_reaches_no_log(tmp_path: Path) -> None:
+    talks = "import sys; print('the secret'); sys.stderr.write('a warning\\n')"
+    talker = Program("talker", [sys.executable, "-c", talks], has_secret_output=True)
+
+    start(talker, tmp_path).wait()
+
+    assert (tmp_path / "log" / "talker.log").read_text() == "a warning\n"
