@@ -1,5 +1,6 @@
 """The answer of every read action, as a live WHMCS gives it: filters, paging, envelopes and the shapes of empty lists."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -96,10 +97,9 @@ class Answers:
 
 
 def _number(text: str | None, otherwise: int) -> int:
-    try:
-        return int(text) if text else otherwise
-    except ValueError:
-        return otherwise
+    """As PHP reads a number: the digits at the beginning."""
+    digits = re.match(r"\s*[+-]?\d{1,18}", text or "")
+    return int(digits[0]) if digits else otherwise
 
 
 def _ids(text: str) -> set[int]:
@@ -153,8 +153,8 @@ def _of_customer(
 def _services(company: Company, parameters: Parameters) -> list[Subscription]:
     chosen = _of_customer(company, parameters, "service")
     if text := parameters.get("serviceid"):
-        ids = _ids(text)
-        chosen = (each for each in chosen if each.id in ids)
+        service_id = _number(text, -1)
+        chosen = (each for each in chosen if each.id == service_id)
     if text := parameters.get("pid"):
         product_id = _number(text, -1)
         chosen = (each for each in chosen if each.product_id == product_id)

@@ -1,8 +1,9 @@
 """Changes by hand, as an administrator makes them: dated the company's today, and remembered like all others."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Set
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final
 
 from tools.whmcs_simulator import billing, orders
@@ -20,7 +21,7 @@ def change(company: Company, what: Change) -> dict[str, Any]:
     invoice, request, product. Raises ValueError that says what was wrong; then nothing has changed.
     """
     kind = what.get("kind")
-    if kind not in _ROWS:
+    if not isinstance(kind, str) or kind not in _ROWS:
         raise ValueError(f"`kind` is one of {', '.join(_ROWS)}; got {kind!r}")
     if sum(verb in what for verb in ("set", "add", "delete")) != 1:
         raise ValueError("a change has exactly one of `set`, `add`, `delete`")
@@ -30,7 +31,7 @@ def change(company: Company, what: Change) -> dict[str, Any]:
             raise ValueError(f"{kind} has no `add`")
         id_ = add(company, kind, what["add"])
     else:
-        id_ = what.get("id", 0)
+        id_ = _integer("id", what.get("id"))
         row = _ROWS[kind](company).get(id_)
         if row is None:
             raise ValueError(f"there is no {kind} {id_!r}")
@@ -95,7 +96,7 @@ def _set_client(company: Company, customer: Customer, values: Change) -> None:
 
 def _set_invoice(company: Company, invoice: Any, values: Change) -> None:
     """Field: status. Paid pays it, Cancelled cancels it, Refunded refunds all of it."""
-    match _parsed(values, {"status": _text})["status"]:
+    match _parsed(values, {"status": _text}, required={"status"})["status"]:
         case "Paid":
             billing.settle(company, invoice)
         case "Refunded":
@@ -106,7 +107,7 @@ def _set_invoice(company: Company, invoice: Any, values: Change) -> None:
 
 def _set_product(_: Company, product: Any, values: Change) -> None:
     """Field: name; services keep showing the name they carry."""
-    product.name = _parsed(values, {"name": _text})["name"]
+    product.name = _parsed(values, {"name": _text}, required={"name"})["name"]
 
 
 def _add_client(company: Company, _: str, values: Change) -> int:
@@ -195,13 +196,9 @@ def _refuse(text: str) -> None:
 
 
 def _amount(name: str, value: Any) -> int:
-    try:
-        hundredths = Decimal(str(value)) * 100
-        if hundredths != hundredths.to_integral_value():
-            raise InvalidOperation
-    except InvalidOperation as error:
-        raise ValueError(f"`{name}` is an amount with two decimals, such as 12.34; got {value!r}") from error
-    return int(hundredths)
+    if not re.fullmatch(r"-?\d{1,12}(\.\d{1,2})?", str(value)):
+        raise ValueError(f"`{name}` is an amount with two decimals, such as 12.34; got {value!r}")
+    return int(Decimal(str(value)) * 100)
 
 
 def _day(name: str, value: Any) -> int | None:
@@ -253,11 +250,15 @@ _CLIENT_FIELDS: Final[dict[str, Callable[[str, Any], Any]]] = {
 }
 
 
-def _parsed(values: Any, fields: Mapping[str, Callable[[str, Any], Any]]) -> dict[str, Any]:
+def _parsed(
+    values: Any, fields: Mapping[str, Callable[[str, Any], Any]], *, required: Set[str] = frozenset()
+) -> dict[str, Any]:
     if not isinstance(values, Mapping):
         raise ValueError(f"expected an object with some of {', '.join(fields)}; got {values!r}")
     if unknown := values.keys() - fields.keys():
         raise ValueError(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(fields)}")
+    if missing := required - values.keys():
+        raise ValueError(f"missing: {', '.join(sorted(missing))}")
     return {name: fields[name](name, value) for name, value in values.items()}
 
 

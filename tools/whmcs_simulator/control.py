@@ -87,20 +87,19 @@ def build_control(world: World, api: Api, info: Callable[[], Answer]) -> Starlet
 
     async def post_credentials(request: Request) -> Answer:
         wanted = await _json(request, dict)
-        actions = wanted.get("actions", "all")
-        credential = api.access.add(None if actions == "all" else actions, wanted.get("allowed_ips"))
+        actions = _names("actions", wanted.get("actions", "all"))
+        credential = api.access.add(actions, _names("allowed_ips", wanted.get("allowed_ips", "all")))
         return {"identifier": credential.identifier, "secret": credential.secret}
 
     async def put_credential(request: Request) -> Answer:
-        """`actions`, `allowed_ips` (null: from everywhere) and `state` (enabled, disabled) of one credential."""
+        """`actions` and `allowed_ips` (lists, or "all") and `state` (enabled, disabled) of one credential."""
         credential = _credential(api, request)
         wanted = await _json(request, dict)
         if "actions" in wanted:
-            actions = wanted["actions"]
-            credential.actions = None if actions == "all" else frozenset(each.lower() for each in actions)
+            actions = _names("actions", wanted["actions"])
+            credential.actions = actions and frozenset(action.lower() for action in actions)
         if "allowed_ips" in wanted:
-            ips = wanted["allowed_ips"]
-            credential.allowed_ips = None if ips is None else frozenset(ips)
+            credential.allowed_ips = _names("allowed_ips", wanted["allowed_ips"])
         if "state" in wanted:
             if wanted["state"] not in ("enabled", "disabled"):
                 raise ValueError(f"`state` is enabled or disabled; got {wanted['state']!r}")
@@ -159,6 +158,15 @@ async def _json(request: Request, type_: type[Any]) -> Any:
     if not isinstance(body, type_):
         raise ValueError(f"the body is a JSON {'object' if type_ is dict else 'array'}")
     return body
+
+
+def _names(field: str, given: Any) -> frozenset[str] | None:
+    """None for all."""
+    if given in ("all", None):
+        return None
+    if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
+        raise ValueError(f'`{field}` is a list of texts, or "all"; got {given!r}')
+    return frozenset(given)
 
 
 def _credential(api: Api, request: Request) -> Any:

@@ -29,6 +29,9 @@ class Fault:
     count: int | None = None
     probability: float = 1.0
 
+    def number(self, otherwise: float) -> float:
+        return otherwise if self.value is None else float(self.value)
+
 
 @dataclass(slots=True)
 class Faults:
@@ -54,6 +57,8 @@ class Faults:
                     f"no fault is called {given['kind']!r}; there are {', '.join(sorted(KINDS))}"
                 )
             new.append(Fault(**given))
+            if new[-1].value is not None and new[-1].kind in CONNECTION:
+                new[-1].number(0)
         self.in_force = new
         self.dice.seed(self.seed)
 
@@ -82,6 +87,10 @@ def _html(status: int, text: str, *headers: tuple[str, str]) -> Reply:
     return Reply(status, text.encode(), "text/html", headers)
 
 
+def _status(status: int, body: str | None = None) -> Reply:
+    return _html(status, f"<html><body><h1>{status}</h1></body></html>" if body is None else body)
+
+
 _NOT_FOUND: Final = "<!DOCTYPE html><html><body>Page not found</body></html>"
 NOT_FOUND: Final = _html(404, _NOT_FOUND)
 OOPS: Final = _html(
@@ -97,7 +106,7 @@ PHP_WARNING: Final = (
 
 # Replies in place of the answer. `{value}` stands for the fault's own value or the action.
 REPLIES: Final[dict[str, Callable[[Any, str], Reply]]] = {
-    "status": lambda value, _: _html(int(value or 503), f"<html><body><h1>{value or 503}</h1></body></html>"),
+    "status": lambda value, _: _status(**(value if isinstance(value, dict) else {"status": value or 503})),
     "empty": lambda value, _: _html(int(value or 200), ""),
     "not_json": lambda value, _: _html(200, str(value or "<!DOCTYPE html><html><body>Welcome</body></html>")),
     "not_found": lambda _, __: NOT_FOUND,

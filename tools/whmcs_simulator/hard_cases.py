@@ -3,23 +3,26 @@
 Each is a change that a WHMCS administrator can make, and is remembered like any other.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from tools.whmcs_simulator import billing, orders
-from tools.whmcs_simulator.company import Company, Customer, Subscription
-from tools.whmcs_simulator.cycles import add_months, years
+from tools.whmcs_simulator.company import Company, Customer, Subscription, Transaction
+from tools.whmcs_simulator.cycles import FREE, add_months, years
 
 DAYS_BEFORE_TODAY: Final = 3
 GRACE: Final = 14
 
 
-def import_old_customers(company: Company, number: int) -> None:
-    """Customers taken over from another system: paid ahead, without an order or an invoice here."""
+def import_old_customers(company: Company, countries: Sequence[str | None]) -> None:
+    """Customers taken over from another system: paid ahead, without an order and as yet without an invoice here.
+
+    A country of None is drawn.
+    """
     dice = company.random
-    for index in range(number):
-        customer = orders.new_customer(company)
-        customer.created_on = company.opened_on - dice.randint(100, 900)
+    for index, country in enumerate(countries):
+        customer = orders.new_customer(company, country)
+        customer.created_on = company.today - dice.randint(400, 900)
         order = orders.empty_order(company, customer)
         name = orders.unused_domain_name(company, customer)
         product = company.catalogue.products[1 + index % 6]
@@ -27,7 +30,7 @@ def import_old_customers(company: Company, number: int) -> None:
         service = orders.add_service(company, customer, order, product, cycle=cycle, label=name)
         domain = orders.add_domain(company, customer, order, name, period=10 if index % 4 == 3 else 1)
         for subscription in (service, domain):
-            _pay_ahead(company, subscription, dice.randint(1, 360))
+            _pay_ahead(company, subscription, dice.randint(1, 320))
         del company.orders[order.id]
 
 
@@ -81,6 +84,9 @@ def stage(company: Company, _: None) -> None:
     addon = next(addons)
     addon.product_id, addon.name = 0, "Rack Unit & Remote Hands"
     company.remember(addon)
+    addon = next(addons)
+    addon.cycle, addon.recurring, addon.next_due_on = FREE, 0, None
+    company.remember(addon)
 
     hand(next(domains), "Grace", -6)
     hand(next(domains), "Grace", -GRACE - 4)
@@ -96,6 +102,7 @@ def stage(company: Company, _: None) -> None:
         company.remember(domain)
     next(domains).renews = False
 
+    import_old_customers(company, ("NL", "GB", "JP"))
     _order_of_each_outcome(company)
     _free_and_one_time(company)
     _full_discount(company)
@@ -271,3 +278,12 @@ def _odd_invoices(company: Company) -> None:
         by_hand = billing.build_line(company, "", 0, text, amount // share // 100 * 100)
         billing.issue(company, customer, company.today + 7, [by_hand])
     billing.mass_payment(company, customer)
+    _expense_of_nobody(company)
+
+
+def _expense_of_nobody(company: Company) -> None:
+    """Money that an administrator typed in: without a client and without an invoice."""
+    id_ = company.next_id("transaction")
+    company.transactions[id_] = Transaction(
+        id_, 0, 0, company.now(), "banktransfer", "Data centre", amount_out=45_000
+    )

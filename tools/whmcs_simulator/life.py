@@ -29,7 +29,7 @@ def build_company(seed: int, customers: int, years: int, today: date) -> Company
     opened_on = add_months(today.toordinal(), -12 * years, today.toordinal())
     company = Company(seed, customers, opened_on)
     imported = max(2, customers // 25)
-    hard_cases.import_old_customers(company, imported)
+    hard_cases.import_old_customers(company, [None] * imported)
     days = today.toordinal() - opened_on
     # Sign-ups grow over the years; the last days' pace goes on later.
     company.sign_ups = Counter(
@@ -52,7 +52,10 @@ def advance(company: Company, days: int) -> None:
 
 def live_one_day(company: Company) -> None:
     """The next day: what was planned for it, what customers do on it, and what that brings about at once."""
+    # What was put on today's agenda when the day was over, by hand or at the opening, is done tomorrow.
+    leftover = company.agenda.pop(company.today, [])
     company.today += 1
+    company.agenda[company.today] = leftover + company.agenda[company.today]
     _do_what_is_planned(company)
     _sell(company)
     _happen(company)

@@ -23,9 +23,10 @@ _BY_HAND: Final = ("Extra Storage 50 GB", "Priority Support (legacy)", "Office N
 DAYS_UNTIL_AN_UNPAID_ORDER_IS_DROPPED: Final = 21
 
 
-def new_customer(company: Company) -> Customer:
+def new_customer(company: Company, country: str | None = None) -> Customer:
+    """Somebody new, of this country or of one drawn; owns nothing yet."""
     dice = company.random
-    country = people.country(dice)
+    country = country or people.country(dice)
     first, last, city = people.person(dice, country)
     business = people.business(dice, country, last) if dice.random() < 0.7 else ""
     is_reverse_charged = bool(business) and country != people.HOME

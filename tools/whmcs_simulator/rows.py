@@ -20,7 +20,7 @@ from tools.whmcs_simulator.company import (
     Subscription,
     Transaction,
 )
-from tools.whmcs_simulator.cycles import MONTHS, ONE_TIME, WHMCS_NAMES, iso
+from tools.whmcs_simulator.cycles import FREE, MONTHS, ONE_TIME, WHMCS_NAMES, iso
 
 Row = dict[str, Any]
 
@@ -288,7 +288,7 @@ def addon(company: Company, addon: Subscription) -> Row:
         "name": "" if by_catalogue else stored(addon.name),
         "setupfee": amount(addon.setup),
         "recurring": amount(addon.recurring),
-        "billingcycle": WHMCS_NAMES.get(addon.cycle, addon.cycle),
+        "billingcycle": "Free" if addon.cycle == FREE else WHMCS_NAMES.get(addon.cycle, addon.cycle),
         "tax": "on",
         "status": addon.status,
         "regdate": iso(addon.registered_on),
@@ -440,7 +440,8 @@ def transaction(company: Company, transaction: Transaction) -> Row:
     return {
         "id": transaction.id,
         "userid": transaction.customer_id,
-        "currency": 0,
+        # An id only where no client says the currency.
+        "currency": 0 if transaction.customer_id else 1,
         "gateway": transaction.gateway,
         "date": moment(transaction.at),
         "description": f"{transaction.description} {secret('transaction_text', transaction.id)}",

@@ -80,18 +80,18 @@ class Api:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, parameters: dict[str, str]) -> None:
         striking = self.faults.striking(parameters.get("action", ""))
-        by_kind = {fault.kind: fault for fault in reversed(striking)}
-        wait = self.latency_ms + sum(float(f.value or 1000) for f in striking if f.kind == "latency_ms")
+        by_kind: dict[str, Fault] = {fault.kind: fault for fault in reversed(striking)}
+        wait = self.latency_ms + sum(fault.number(1000) for fault in striking if fault.kind == "latency_ms")
         if wait:
             await asyncio.sleep(wait / 1000)
         if fault := by_kind.get("hang"):
-            await _until_gone(receive, float(fault.value or FOR_EVER_SECONDS))
+            await _until_gone(receive, fault.number(FOR_EVER_SECONDS))
         if "reset" in by_kind:
             await _reset(receive, send)
             return
         reply = self._reply(scope, parameters, striking)
         if fault := by_kind.get("drip"):
-            await _drip(send, reply, int(fault.value or 1))
+            await _drip(send, reply, int(fault.number(1)))
         elif "cut" in by_kind:
             await _send_half(receive, send, reply)
         else:
@@ -113,7 +113,7 @@ class Api:
         for fault in striking:
             if fault.kind in faults.DAMAGED_TEXT:
                 text = faults.DAMAGED_TEXT[fault.kind](text, fault.value)
-        return Reply(status, bytes(text))
+        return Reply(status, text)
 
     def _regular(self, scope: Scope, parameters: dict[str, str]) -> tuple[int, dict[str, Any]]:
         action = parameters.get("action", "")
@@ -145,7 +145,7 @@ async def _body(receive: Receive) -> bytes:
     body = b""
     while True:
         message = await receive()
-        body += message.get("body", b"")
+        body += bytes(message.get("body", b""))
         if message["type"] == "http.disconnect" or not message.get("more_body"):
             return body
 

@@ -51,7 +51,11 @@ class World:
     def _replay(self) -> None:
         if not self._history.exists():
             return
-        for line in self._history.read_text().splitlines():
+        # A line without its end was being written when the process was killed: it never happened.
+        whole, _, cut = self._history.read_text().rpartition("\n")
+        if cut:
+            self._history.write_text(whole + "\n" if whole else "")
+        for line in whole.splitlines():
             event = json.loads(line)
             if "advance" in event:
                 advance(self.company, event["advance"])
