@@ -1,0 +1,1 @@
+"""Pure computing: no I/O, no clock."""

@@ -1,0 +1,168 @@
+"""The heart: all evidence on one subscription in, dated segments out. No I/O, no clock, ends in the future included."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from itertools import zip_longest
+from typing import Final
+
+from libs.common.contracts.billing import Kind, cycle_months
+from libs.common.contracts.catalog import Lens
+from libs.common.contracts.money import divide_half_even
+
+GRACE_DAYS: Final = 14
+
+_CONTRACT_STATUSES: Final = frozenset({"active", "suspended"})
+_DOMAIN_CONTRACT_STATUSES: Final = frozenset({"active", "grace"})
+_ACTIVE: Final = frozenset({"active"})
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What a sync saw of a subscription on a day. `gone`: it was no longer there."""
+
+    on: date
+    customer_id: int
+    status: str
+    cycle: str
+    recurring_micros: int
+    registered_on: date | None
+    next_due_on: date | None
+    product: str
+    product_name: str | None
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Whether a cancellation request was there when a sync looked, on a day."""
+
+    on: date
+    id: int
+    is_open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The subscription counts from `from_on` up to, not including, `to_on`; None: no end is known."""
+
+    lens: Lens
+    from_on: date
+    to_on: date | None
+    customer_id: int
+    currency: str
+    mrr_micros: int
+    product: str
+    product_name: str | None
+    cycle: str
+    status: str
+    basis: str = "observed"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Segments in order per lens, and the reasons why the subscription is (partly) in no total."""
+
+    segments: tuple[Segment, ...]
+    issues: tuple[str, ...]
+
+
+def timeline(
+    kind: Kind,
+    observations: Sequence[Observation],
+    requests: Sequence[Request],
+    currencies: Mapping[int, str],
+) -> Timeline:
+    """Segments of one subscription in all lenses.
+
+    `observations` and `requests` are in the order in which they were made; the last of a day decides that day. `currencies` holds, per
+    customer, the currency of what it pays; a customer that is missing there has none known, and its item is in no total.
+    Source: docs/metrics.md.
+    """
+    by_day = {observation.on: observation for observation in observations}
+    if not by_day:
+        return Timeline((), ())
+    first = min(by_day)
+    days = sorted(by_day.keys() | {request.on for request in requests if request.on > first})
+    names = {o.product: o.product_name for o in observations}
+    segments: list[Segment] = []
+    issues: set[str] = set()
+    open_requests: set[int] = set()
+    waiting = sorted(requests, key=lambda request: request.on)
+    present = by_day[first]
+    for on, until in zip_longest(days, days[1:]):
+        present = by_day.get(on, present)
+        while waiting and waiting[0].on <= on:
+            request = waiting.pop(0)
+            (open_requests.add if request.is_open else open_requests.discard)(request.id)
+        currency = currencies.get(present.customer_id)
+        months = cycle_months(present.cycle)
+        if present.gone or present.recurring_micros <= 0:
+            continue
+        if months is None:
+            if present.cycle == "unknown" and present.status in _CONTRACT_STATUSES:
+                issues.add("cycle_unknown")
+            continue
+        if currency is None:
+            issues.add("currency_unknown")
+            continue
+        mrr = divide_half_even(present.recurring_micros, months)
+        for lens in Lens:
+            window = _live(lens, kind, present, on, until, has_request=bool(open_requests))
+            if window is None:
+                continue
+            _append(
+                segments,
+                Segment(
+                    lens=lens,
+                    from_on=window[0],
+                    to_on=window[1],
+                    customer_id=present.customer_id,
+                    currency=currency,
+                    mrr_micros=mrr,
+                    product=present.product,
+                    product_name=names[present.product],
+                    cycle=present.cycle,
+                    status=present.status,
+                ),
+            )
+        if present.next_due_on is None and present.status in _contract_statuses(kind):
+            issues.add("due_date_missing")
+    return Timeline(tuple(sorted(segments, key=lambda s: (s.lens, s.from_on))), tuple(sorted(issues)))
+
+
+def _contract_statuses(kind: Kind) -> frozenset[str]:
+    return _DOMAIN_CONTRACT_STATUSES if kind is Kind.DOMAIN else _CONTRACT_STATUSES
+
+
+def _live(
+    lens: Lens, kind: Kind, present: Observation, on: date, until: date | None, *, has_request: bool
+) -> tuple[date, date | None] | None:
+    """The part of [on, until) in which the observed state counts; None when it never does."""
+    match lens:
+        case Lens.ACTIVE:
+            return (on, until) if present.status in _ACTIVE else None
+        case Lens.STATUS:
+            statuses = _ACTIVE if kind is Kind.DOMAIN else _CONTRACT_STATUSES
+            return (on, until) if present.status in statuses else None
+        case Lens.CONTRACT:
+            if present.status not in _contract_statuses(kind) or present.next_due_on is None:
+                return None
+            start = on if present.registered_on is None else max(on, present.registered_on)
+            # Before the first payment the due date is the registration date: grace runs from there, too.
+            end = present.next_due_on + timedelta(days=1 + (0 if has_request else GRACE_DAYS))
+            if until is not None:
+                end = min(end, until)
+            return (start, end) if start < end else None
+
+
+def _append(segments: list[Segment], new: Segment) -> None:
+    """Add a segment, or lengthen the one that it continues unchanged."""
+    for index in range(len(segments) - 1, -1, -1):
+        last = segments[index]
+        if last.lens is new.lens:
+            if last.to_on == new.from_on and replace(last, from_on=new.from_on, to_on=new.to_on) == new:
+                segments[index] = replace(last, to_on=new.to_on)
+                return
+            break
+    segments.append(new)

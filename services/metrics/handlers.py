@@ -1,0 +1,85 @@
+"""Messages in: facts to intake, instances and ended runs to their tables."""
+
+from datetime import datetime
+
+import orjson
+from faststream.kafka import KafkaBroker
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from libs.common.broker import Publisher, subscribe, subscribe_messages
+from libs.common.contracts import topics
+from libs.common.contracts.envelope import Received
+from libs.common.contracts.instances import InstanceChanged
+from libs.common.contracts.sync import InstancePurged, SyncSucceeded
+from libs.common.database import raw, transaction
+from services.metrics import repository
+from services.metrics.intake import GROUP, Intake
+
+_PURGE_ROWS = 20_000
+
+
+def build_handlers(
+    broker: KafkaBroker, engine: AsyncEngine, publisher: Publisher, replica: str | None
+) -> None:
+    """Billing facts in, entities stored, customers marked for computing; runs and instances remembered."""
+    intake = Intake(engine, publisher)
+    subscribe(
+        broker, topics.BILLING, group=GROUP, replica=replica, apply=intake.apply, on_assigned=intake.resume
+    )
+
+    async def on_instance(message: Received) -> None:
+        instance: InstanceChanged = message.body
+        async with transaction(engine) as connection:
+            await repository.save_instance(
+                await raw(connection),
+                (
+                    message.organization_id,
+                    instance.id,
+                    instance.name,
+                    instance.state,
+                    instance.settings.model_dump_json(),
+                    instance.version,
+                ),
+            )
+
+    async def on_event(message: Received) -> None:
+        match message.body:
+            case SyncSucceeded() as run:
+                await _remember(engine, message, run)
+            case InstancePurged() as gone:
+                while await _purge(engine, message, gone):
+                    pass
+
+    for topic, group, handle in (
+        (topics.INSTANCES, f"{GROUP}.instances", on_instance),
+        (topics.SYNC_EVENTS, f"{GROUP}.events", on_event),
+    ):
+        subscribe_messages(broker, topic, group=group, replica=replica, publisher=publisher, handle=handle)
+
+
+async def _remember(engine: AsyncEngine, message: Received, run: SyncSucceeded) -> None:
+    read = {kind: {"read_at": run.started_at} for kind in run.counts}
+    skipped = {
+        one.kind: {"read_at": None, "action": one.action, "code": one.code, "required": one.required}
+        for one in run.skipped
+    }
+    async with transaction(engine) as connection:
+        await repository.save_run(
+            await raw(connection),
+            (
+                message.organization_id,
+                message.instance_id,
+                run.run_id,
+                run.started_at,
+                datetime.fromisoformat(message.headers["ce_time"]),
+                orjson.dumps(run.positions, option=orjson.OPT_NON_STR_KEYS).decode(),
+                orjson.dumps(read | skipped).decode(),
+            ),
+        )
+
+
+async def _purge(engine: AsyncEngine, message: Received, gone: InstancePurged) -> int:
+    async with transaction(engine) as connection:
+        return await repository.purge(
+            await raw(connection), message.organization_id, gone.instance_id, _PURGE_ROWS
+        )

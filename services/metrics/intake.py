@@ -1,0 +1,233 @@
+"""Facts in: versions and present rows stored, customers marked dirty, positions written. One transaction a batch."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from libs.common.broker import Publisher, Records, dead_letter
+from libs.common.contracts.billing import ADAPTERS, Kind, parse_fact_key
+from libs.common.database import raw, transaction
+from libs.common.telemetry import events_applied
+from services.metrics import repository
+
+log = logging.getLogger(__name__)
+
+GROUP: Final = "metrics"
+_VALIDATORS: Final = {kind: adapter.validator.validate_json for kind, adapter in ADAPTERS.items()}
+# PostgreSQL refuses the value itself: it will refuse it again.
+_DATA_ERRORS: Final = ("22", "23")
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One fact, ready to be stored; `body` None is a tombstone."""
+
+    record: ConsumerRecord
+    organization_id: str
+    instance_id: str
+    kind: Kind
+    id: int
+    epoch: int
+    seq: int
+    observed_at: str
+    body: str | None
+    customer_id: int | None
+    parent_id: int | None
+    currency: str | None
+
+
+class Intake:
+    """Stores batches of billing facts. `publisher` carries what cannot be stored to `dead-letter`."""
+
+    def __init__(self, engine: AsyncEngine, publisher: Publisher) -> None:
+        self._engine = engine
+        self._publisher = publisher
+
+    async def apply(self, records: Records) -> None:
+        """Store a batch and its positions in one transaction.
+
+        A record whose data is wrong is parked alone and the rest is stored; any other error is raised, nothing of the batch is stored, and
+        it may be applied again.
+        """
+        facts, refused = decode(records)
+        await self._store(facts, refused, positions_after(records))
+
+    async def _store(
+        self,
+        facts: Sequence[Fact],
+        refused: Sequence[tuple[ConsumerRecord, str]],
+        positions: Sequence[tuple[str, int, int]],
+    ) -> None:
+        try:
+            async with transaction(self._engine) as connection:
+                changed = await self._write(await raw(connection), facts)
+                for record, reason in refused:
+                    await dead_letter(self._publisher, record, group=GROUP, code="unreadable", reason=reason)
+                await repository.store_unreadable(
+                    await raw(connection), [row for row in map(_unreadable, refused) if row is not None]
+                )
+                await repository.store_positions(await raw(connection), positions)
+        except Exception as error:
+            if not _is_data_error(error):
+                raise
+            culprits = await self._isolate(facts, str(error).splitlines()[0])
+            wrong = {id(record) for record, _ in culprits}
+            rest = [fact for fact in facts if id(fact.record) not in wrong]
+            await self._store(rest, [*refused, *culprits], positions)
+        else:
+            events_applied.add(changed, {"result": "applied"})
+            events_applied.add(len(facts) - changed, {"result": "stale"})
+
+    async def _write(self, connection: Any, facts: Sequence[Fact]) -> int:
+        ended = await repository.ended_instances(connection)
+        wanted = [fact for fact in facts if fact.instance_id not in ended] if ended else facts
+        newest: dict[tuple[str, str, int], Fact] = {}
+        for fact in wanted:
+            key = (fact.instance_id, fact.kind, fact.id)
+            known = newest.get(key)
+            if known is None or (known.epoch, known.seq) < (fact.epoch, fact.seq):
+                newest[key] = fact
+        versions = [
+            (f.organization_id, f.instance_id, f.kind, f.id, f.epoch, f.seq, f.observed_at, f.body)
+            for f in wanted
+        ]
+        present = [
+            (
+                f.organization_id,
+                f.instance_id,
+                f.kind,
+                f.id,
+                f.epoch,
+                f.seq,
+                f.body is None,
+                f.customer_id,
+                f.parent_id,
+                f.currency,
+            )
+            for f in newest.values()
+        ]
+        if not wanted:
+            return 0
+        return await repository.store_facts(
+            connection, repository.columns(versions, 8), repository.columns(present, 10)
+        )
+
+    async def _isolate(self, facts: Sequence[Fact], reason: str) -> list[tuple[ConsumerRecord, str]]:
+        """The facts that the database refuses for their data, found by halving; nothing stays stored."""
+        try:
+            async with transaction(self._engine) as connection:
+                await self._write(await raw(connection), facts)
+                raise _Undone
+        except _Undone:
+            return []
+        except Exception as error:
+            if not _is_data_error(error):
+                raise
+            if len(facts) == 1:
+                return [(facts[0].record, reason)]
+            half = len(facts) // 2
+            reason = str(error).splitlines()[0]
+            return [
+                *await self._isolate(facts[:half], reason),
+                *await self._isolate(facts[half:], reason),
+            ]
+
+    async def resume(self, consumer: AIOKafkaConsumer, assigned: set[TopicPartition]) -> None:
+        """Seek to the stored positions, so that rows and positions roll back together when a database is restored."""
+        async with transaction(self._engine) as connection:
+            stored = await repository.read_positions(await raw(connection))
+        ends = await consumer.end_offsets(list(assigned))
+        for partition in assigned:
+            position = stored.get((partition.topic, partition.partition), 0)
+            if position > ends[partition]:
+                # The topic was made anew: whatever is in it now has not been read.
+                log.warning("topic is shorter than what was read of it", extra={"partition": str(partition)})
+                position = 0
+            consumer.seek(partition, position)
+
+
+class _Undone(Exception):
+    """Rolls back a trial."""
+
+
+def decode(records: Records) -> tuple[list[Fact], list[tuple[ConsumerRecord, str]]]:
+    """Facts, and the records that are none with the reason why."""
+    facts: list[Fact] = []
+    refused: list[tuple[ConsumerRecord, str]] = []
+    for record in records:
+        try:
+            facts.append(_fact(record))
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            refused.append((record, f"{'.'.join(map(str, first['loc']))}: {first['msg']}"))
+        except (ValueError, KeyError, UnicodeDecodeError) as error:
+            refused.append((record, repr(error)))
+    return facts, refused
+
+
+def positions_after(records: Records) -> list[tuple[str, int, int]]:
+    """The next offset to read of each partition in the batch."""
+    after = {(record.topic, record.partition): record.offset + 1 for record in records}
+    return [(topic, partition, offset) for (topic, partition), offset in sorted(after.items())]
+
+
+def _fact(record: ConsumerRecord) -> Fact:
+    headers = {name: value.decode() for name, value in record.headers}
+    instance_id, kind, entity_id = parse_fact_key(record.key.decode())
+    UUID(headers["ce_organization"])
+    UUID(instance_id)
+    if not 0 <= entity_id < 2**63:
+        raise ValueError("the id is out of range")
+    if record.value is None:
+        body: Any = {}
+        text = None
+    else:
+        body = _VALIDATORS[kind](record.value)
+        text = record.value.decode()
+        if body["id"] != entity_id:
+            raise ValueError("the id of the body is not the id of the key")
+    owner = body.get("id") if kind is Kind.CUSTOMER_DETAIL else body.get("customer_id")
+    return Fact(
+        record,
+        headers["ce_organization"],
+        instance_id,
+        kind,
+        entity_id,
+        int(headers["ce_epoch"]),
+        int(headers["ce_seq"]),
+        _moment(headers["ce_observedat"]),
+        text,
+        owner,
+        body.get("service_id") or body.get("parent_id"),
+        body.get("currency"),
+    )
+
+
+def _moment(text: str) -> str:
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("the time of observation has no offset")
+    return text
+
+
+def _unreadable(refused: tuple[ConsumerRecord, str]) -> tuple[Any, ...] | None:
+    record, reason = refused
+    headers = {name: (value or b"").decode("utf-8", "replace") for name, value in record.headers}
+    try:
+        organization_id, instance_id = UUID(headers["ce_organization"]), UUID(headers["ce_instance"])
+    except (KeyError, ValueError):
+        return None  # nobody's: it is on dead-letter alone
+    key = (record.key or b"").decode("utf-8", "replace").replace("\0", "")
+    return organization_id, instance_id, record.topic, record.partition, record.offset, key, reason[:500]
+
+
+def _is_data_error(error: Exception) -> bool:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return str(getattr(cause, "sqlstate", None) or "").startswith(_DATA_ERRORS)

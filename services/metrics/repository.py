@@ -1,0 +1,322 @@
+"""The statements on the service's tables. They take an asyncpg connection in the caller's transaction and never commit."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+Row = Any
+
+# The versions first: primary evidence, kept whatever the guard of the present row says.
+_STORE_VERSIONS: Final = """
+INSERT INTO metrics.versions (organization_id, instance_id, kind, id, epoch, seq, observed_at, body)
+SELECT o, i, k, e, p, s, a::timestamptz, b::jsonb
+FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[], $8::text[])
+    AS t (o, i, k, e, p, s, a, b)
+ON CONFLICT DO NOTHING"""
+
+# All parts see the rows as they were before. An invoice matters to a customer only when it changes the currency, which is
+# that of its invoice with the greatest id.
+_STORE_RECORDS: Final = """
+WITH input AS (
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::boolean[],
+        $8::bigint[], $9::bigint[], $10::text[])
+        AS t (organization_id, instance_id, kind, id, epoch, seq, gone, customer_id, parent_id, currency)
+), before AS (
+    SELECT r.organization_id, r.instance_id, r.kind, r.id, r.customer_id, r.parent_id, r.currency
+    FROM metrics.records r JOIN input USING (organization_id, instance_id, kind, id)
+), changed AS (
+    INSERT INTO metrics.records AS r
+        (organization_id, instance_id, kind, id, epoch, seq, gone, customer_id, parent_id, currency)
+    SELECT * FROM input ORDER BY organization_id, instance_id, kind, id
+    ON CONFLICT (organization_id, instance_id, kind, id) DO UPDATE SET
+        epoch = excluded.epoch, seq = excluded.seq, gone = excluded.gone,
+        customer_id = coalesce(excluded.customer_id, r.customer_id),
+        parent_id = coalesce(excluded.parent_id, r.parent_id), currency = excluded.currency
+    WHERE (r.epoch, r.seq) < (excluded.epoch, excluded.seq)
+    RETURNING r.organization_id, r.instance_id, r.kind, r.id, r.gone, r.customer_id, r.parent_id, r.currency
+), touched AS (
+    SELECT c.organization_id, c.instance_id, c.customer_id FROM changed c
+    WHERE c.kind IN ('service', 'addon', 'domain', 'customer_detail')
+    UNION ALL
+    SELECT b.organization_id, b.instance_id, b.customer_id FROM changed c
+    JOIN before b USING (organization_id, instance_id, kind, id)
+    WHERE c.kind IN ('service', 'addon', 'domain', 'invoice') AND b.customer_id <> c.customer_id
+    UNION ALL
+    SELECT s.organization_id, s.instance_id, s.customer_id FROM changed c
+    JOIN metrics.records s ON s.organization_id = c.organization_id AND s.instance_id = c.instance_id
+        AND s.kind = 'service' AND s.id = c.parent_id
+    WHERE c.kind = 'cancellation_request'
+    UNION ALL
+    SELECT c.organization_id, c.instance_id, c.customer_id FROM changed c
+    LEFT JOIN before b USING (organization_id, instance_id, kind, id)
+    LEFT JOIN LATERAL (
+        SELECT r.id, r.currency FROM metrics.records r
+        WHERE r.organization_id = c.organization_id AND r.instance_id = c.instance_id
+            AND r.customer_id = c.customer_id AND r.kind = 'invoice' AND NOT r.gone
+        ORDER BY r.id DESC LIMIT 1) newest ON true
+    WHERE c.kind = 'invoice' AND (c.gone OR b.customer_id <> c.customer_id OR newest.id IS NULL
+        OR (c.id >= newest.id AND c.currency IS DISTINCT FROM newest.currency))
+), marked AS (
+    INSERT INTO metrics.dirty (organization_id, instance_id, customer_id)
+    SELECT DISTINCT organization_id, instance_id, customer_id FROM touched WHERE customer_id IS NOT NULL
+)
+SELECT count(*) FROM changed"""
+
+_STORE_POSITIONS: Final = """
+INSERT INTO metrics.positions (topic, partition, next_offset)
+SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[])
+ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset"""
+
+_CANDIDATES: Final = """
+SELECT DISTINCT d.organization_id, d.instance_id, d.customer_id
+FROM (SELECT * FROM metrics.dirty ORDER BY id LIMIT $1) d
+JOIN metrics.instances USING (organization_id, instance_id)
+LIMIT $2"""
+
+_LOCKED: Final = """
+SELECT o AS organization_id, i AS instance_id, c AS customer_id
+FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS t (o, i, c)
+WHERE pg_try_advisory_xact_lock(hashtextextended('compute:' || i || ':' || c, 0))"""
+
+_CLEAN: Final = """
+DELETE FROM metrics.dirty d USING unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS t (o, i, c)
+WHERE d.organization_id = o AND d.instance_id = i AND d.customer_id = c"""
+
+_EVIDENCE: Final = """
+SELECT v.organization_id, v.instance_id, v.kind, v.id, r.customer_id AS owner_id,
+    (v.observed_at AT TIME ZONE (n.settings ->> 'time_zone'))::date AS "on", v.body::text AS body
+FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS t (o, i, c)
+JOIN metrics.instances n ON n.organization_id = o AND n.instance_id = i
+JOIN metrics.records r ON r.organization_id = o AND r.instance_id = i AND r.customer_id = c
+    AND r.kind IN ('service', 'addon', 'domain')
+JOIN metrics.versions v ON v.organization_id = o AND v.instance_id = i AND v.kind = r.kind AND v.id = r.id
+ORDER BY v.organization_id, v.instance_id, v.kind, v.id, v.epoch, v.seq"""
+
+_REQUESTS: Final = """
+SELECT v.organization_id, v.instance_id, r.parent_id AS service_id, v.id,
+    (v.observed_at AT TIME ZONE (n.settings ->> 'time_zone'))::date AS "on", v.body IS NOT NULL AS is_open
+FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS t (o, i, s)
+JOIN metrics.instances n ON n.organization_id = o AND n.instance_id = i
+JOIN metrics.records r ON r.organization_id = o AND r.instance_id = i AND r.parent_id = s
+    AND r.kind = 'cancellation_request'
+JOIN metrics.versions v ON v.organization_id = o AND v.instance_id = i AND v.kind = r.kind AND v.id = r.id
+ORDER BY v.organization_id, v.instance_id, v.id, v.epoch, v.seq"""
+
+_CURRENCIES: Final = """
+SELECT o AS organization_id, i AS instance_id, c AS customer_id, coalesce(newest.currency, d.currency) AS currency
+FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS t (o, i, c)
+LEFT JOIN LATERAL (
+    SELECT r.currency FROM metrics.records r
+    WHERE r.organization_id = o AND r.instance_id = i AND r.customer_id = c AND r.kind = 'invoice' AND NOT r.gone
+    ORDER BY r.id DESC LIMIT 1) newest ON true
+LEFT JOIN metrics.records d ON d.organization_id = o AND d.instance_id = i AND d.kind = 'customer_detail'
+    AND d.id = c AND NOT d.gone
+WHERE coalesce(newest.currency, d.currency) IS NOT NULL"""
+
+_SEGMENTS: Final = """
+SELECT s.* FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[]) AS t (o, i, k, e)
+JOIN metrics.segments s ON s.organization_id = o AND s.instance_id = i AND s.kind = k AND s.id = e
+ORDER BY s.lens, s.from_on"""
+
+_ISSUES: Final = """
+SELECT s.* FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[]) AS t (o, i, k, e)
+JOIN metrics.issues s ON s.organization_id = o AND s.instance_id = i AND s.kind = k AND s.id = e
+ORDER BY s.reason"""
+
+_INSERT_SEGMENTS: Final = """
+INSERT INTO metrics.segments (organization_id, instance_id, kind, id, lens, from_on, to_on, customer_id, currency,
+    mrr_micros, product, product_name, cycle, status, basis)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::date[], $7::date[],
+    $8::bigint[], $9::text[], $10::bigint[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[])"""
+
+_INSERT_ISSUES: Final = """
+INSERT INTO metrics.issues (organization_id, instance_id, kind, id, reason, customer_id)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::bigint[])"""
+
+# A run that crossed midnight has seen the next day, too: its day is the one in which it ended.
+_APPLY_RUNS: Final = """
+WITH ready AS (
+    SELECT r.*, (r.ended_at AT TIME ZONE (n.settings ->> 'time_zone'))::date AS ended_on
+    FROM metrics.runs r JOIN metrics.instances n USING (organization_id, instance_id)
+    WHERE NOT EXISTS (
+        SELECT FROM metrics.dirty d
+        WHERE d.organization_id = r.organization_id AND d.instance_id = r.instance_id)
+    AND NOT EXISTS (
+        SELECT FROM jsonb_each(r.positions) topic, jsonb_each_text(topic.value) wanted
+        LEFT JOIN metrics.positions p ON p.topic = topic.key AND p.partition = wanted.key::int
+        WHERE wanted.value::bigint > coalesce(p.next_offset, 0))
+), newest AS (
+    SELECT DISTINCT ON (organization_id, instance_id) * FROM ready
+    ORDER BY organization_id, instance_id, started_at DESC
+), applied AS (
+    INSERT INTO metrics.freshness AS f
+        (organization_id, instance_id, run_id, as_of, first_on, last_on, kinds)
+    SELECT organization_id, instance_id, run_id, started_at, ended_on, ended_on, kinds FROM newest
+    ON CONFLICT (organization_id, instance_id) DO UPDATE SET
+        run_id = excluded.run_id, as_of = excluded.as_of, last_on = greatest(f.last_on, excluded.last_on),
+        kinds = (
+            SELECT jsonb_object_agg(now.key, CASE
+                WHEN now.value ->> 'code' IS NULL THEN now.value
+                ELSE now.value || jsonb_build_object('read_at', f.kinds -> now.key -> 'read_at') END)
+            FROM jsonb_each(f.kinds || excluded.kinds) now)
+    WHERE f.as_of < excluded.as_of
+)
+DELETE FROM metrics.runs r USING ready
+WHERE r.organization_id = ready.organization_id AND r.instance_id = ready.instance_id AND r.run_id = ready.run_id
+RETURNING r.instance_id, r.run_id"""
+
+_SAVE_INSTANCE: Final = """
+WITH before AS (SELECT settings FROM metrics.instances WHERE organization_id = $1 AND instance_id = $2)
+INSERT INTO metrics.instances AS n (organization_id, instance_id, name, state, settings, version)
+VALUES ($1, $2, $3, $4, $5::jsonb, $6)
+ON CONFLICT (organization_id, instance_id) DO UPDATE SET
+    name = excluded.name, state = excluded.state, settings = excluded.settings, version = excluded.version
+WHERE n.version < excluded.version AND n.state <> 'deleted'
+RETURNING (SELECT settings ->> 'time_zone' FROM before) IS DISTINCT FROM settings ->> 'time_zone' AS is_read_anew"""
+
+_MARK_INSTANCE: Final = """
+INSERT INTO metrics.dirty (organization_id, instance_id, customer_id)
+SELECT DISTINCT organization_id, instance_id, customer_id FROM metrics.records
+WHERE organization_id = $1 AND instance_id = $2 AND customer_id IS NOT NULL
+    AND kind IN ('service', 'addon', 'domain')"""
+
+_PURGED: Final = ("dirty", "segments", "issues", "runs", "freshness", "unreadable", "records", "versions")
+
+
+def columns(rows: Sequence[Sequence[Any]], count: int) -> list[list[Any]]:
+    """Rows as columns, the form that unnest takes; `count` empty ones when there are no rows."""
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(count)]
+
+
+async def store_facts(connection: Any, versions: list[list[Any]], records: list[list[Any]]) -> int:
+    """Store versions and, guarded by (epoch, seq), present rows; mark customers dirty. Returns how many rows changed."""
+    await connection.execute(_STORE_VERSIONS, *versions)
+    changed: int = await connection.fetchval(_STORE_RECORDS, *records)
+    return changed
+
+
+async def store_positions(connection: Any, positions: Sequence[tuple[str, int, int]]) -> None:
+    """The next offset to read of each (topic, partition)."""
+    await connection.execute(_STORE_POSITIONS, *columns(positions, 3))
+
+
+async def read_positions(connection: Any) -> dict[tuple[str, int], int]:
+    """Where reading goes on."""
+    rows = await connection.fetch("SELECT topic, partition, next_offset FROM metrics.positions")
+    return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+
+
+async def ended_instances(connection: Any) -> set[str]:
+    """Instances whose facts are no longer wanted."""
+    rows = await connection.fetch(
+        "SELECT instance_id FROM metrics.instances WHERE state IN ('deleting', 'deleted')"
+    )
+    return {str(row["instance_id"]) for row in rows}
+
+
+async def store_unreadable(connection: Any, rows: Sequence[tuple[Any, ...]]) -> None:
+    """(organization, instance, topic, partition, offset, key, reason) of facts that could not be applied."""
+    await connection.executemany(
+        """INSERT INTO metrics.unreadable
+            (organization_id, instance_id, topic, partition, "offset", key, reason)
+        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING""",
+        rows,
+    )
+
+
+async def claim_dirty(connection: Any, limit: int) -> list[list[Any]]:
+    """Lock up to `limit` dirty customers for this transaction and take their marks away: organizations, instances, customers."""
+    candidates = await connection.fetch(_CANDIDATES, limit * 8, limit)
+    locked = await connection.fetch(_LOCKED, *columns(candidates, 3))
+    claimed = columns([tuple(row) for row in locked], 3)
+    await connection.execute(_CLEAN, *claimed)
+    return claimed
+
+
+async def evidence(connection: Any, customers: list[list[Any]]) -> list[Row]:
+    """Every version of the customers' subscriptions, in order per subscription."""
+    rows: list[Row] = await connection.fetch(_EVIDENCE, *customers)
+    return rows
+
+
+async def requests(connection: Any, services: list[list[Any]]) -> list[Row]:
+    """Every version of the services' cancellation requests, in order."""
+    rows: list[Row] = await connection.fetch(_REQUESTS, *services)
+    return rows
+
+
+async def currencies(connection: Any, customers: list[list[Any]]) -> list[Row]:
+    """The currency of each customer that has one known."""
+    rows: list[Row] = await connection.fetch(_CURRENCIES, *customers)
+    return rows
+
+
+async def present(connection: Any, subscriptions: list[list[Any]]) -> tuple[list[Row], list[Row]]:
+    """The stored segments and issues of subscriptions (organizations, instances, kinds, ids)."""
+    return (
+        await connection.fetch(_SEGMENTS, *subscriptions),
+        await connection.fetch(_ISSUES, *subscriptions),
+    )
+
+
+async def replace(
+    connection: Any,
+    subscriptions: list[list[Any]],
+    segments: Sequence[tuple[Any, ...]],
+    issues: Sequence[tuple[Any, ...]],
+) -> None:
+    """Put these segments and issues in the place of all that the subscriptions had."""
+    for table in ("segments", "issues"):
+        await connection.execute(
+            f"""DELETE FROM metrics.{table} s
+            USING unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[]) AS t (o, i, k, e)
+            WHERE s.organization_id = o AND s.instance_id = i AND s.kind = k AND s.id = e""",  # noqa: S608  fixed names
+            *subscriptions,
+        )
+    await connection.execute(_INSERT_SEGMENTS, *columns(segments, 15))
+    await connection.execute(_INSERT_ISSUES, *columns(issues, 6))
+
+
+async def save_run(connection: Any, row: tuple[Any, ...]) -> None:
+    """A run that ended well and waits to be applied; `row`: organization, instance, run, started, ended, positions, kinds."""
+    await connection.execute(
+        """INSERT INTO metrics.runs
+            (organization_id, instance_id, run_id, started_at, ended_at, positions, kinds)
+        SELECT $1, $2, $3, $4, $5, $6::jsonb, $7::jsonb
+        WHERE NOT EXISTS (SELECT FROM metrics.freshness f
+            WHERE f.organization_id = $1 AND f.instance_id = $2 AND f.as_of >= $4)
+        ON CONFLICT DO NOTHING""",
+        *row,
+    )
+
+
+async def apply_runs(connection: Any) -> list[Row]:
+    """Write the freshness of every run whose facts are all stored and computed."""
+    rows: list[Row] = await connection.fetch(_APPLY_RUNS)
+    return rows
+
+
+async def save_instance(connection: Any, row: tuple[Any, ...]) -> None:
+    """Keep the newest version of an instance; customers are computed anew when its days are read in another time zone."""
+    if await connection.fetchval(_SAVE_INSTANCE, *row):
+        await mark_instance(connection, row[0], row[1])
+
+
+async def mark_instance(connection: Any, organization_id: object, instance_id: object) -> None:
+    """Mark every customer of an instance dirty."""
+    await connection.execute(_MARK_INSTANCE, organization_id, instance_id)
+
+
+async def purge(connection: Any, organization_id: object, instance_id: object, limit: int) -> int:
+    """Delete up to `limit` rows of an instance from one table; 0 when none are left anywhere."""
+    for table in _PURGED:
+        done = await connection.execute(
+            f"""DELETE FROM metrics.{table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM metrics.{table}
+            WHERE organization_id = $1 AND instance_id = $2 LIMIT $3))""",  # noqa: S608  fixed names
+            organization_id,
+            instance_id,
+            limit,
+        )
+        count = int(done.rsplit(" ", 1)[1])
+        if count:
+            return count
+    return 0
