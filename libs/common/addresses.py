@@ -1,0 +1,84 @@
+"""The address of a WHMCS installation: what people paste, made the one form that is stored. Pure."""
+
+import ipaddress
+import re
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from libs.common.errors import Permanent
+
+_MAX_LENGTH: Final = 2048
+_FILE: Final = re.compile(r"[^/]+\.php$", re.IGNORECASE)
+_LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
+
+
+def normalise_url(text: str) -> str:
+    """The WHMCS system URL without a trailing slash, as `https://host[:port][/folder]`.
+
+    Strips what belongs to pages, not to the installation (`/includes/api.php`, `index.php`, `?query`). Raises Permanent `url_scheme` or
+    `url_invalid`, naming the part.
+    """
+    address = text.strip().strip("\"'").strip()
+    if not address or len(address) > _MAX_LENGTH:
+        raise Permanent("url_invalid", f"The address must have 1 to {_MAX_LENGTH:,} characters.")
+    if any(ord(character) < 0x21 or ord(character) == 0x7F for character in address):
+        raise Permanent("url_invalid", "The address must not hold spaces or control characters.")
+    if "://" not in address:
+        address = f"https://{address}"
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError as error:
+        raise Permanent("url_invalid", "The port or host of the address is not valid.") from error
+    if parts.scheme.lower() != "https":
+        raise Permanent("url_scheme", "The address must begin with https://: WHMCS is read over TLS alone.")
+    if "@" in parts.netloc:
+        raise Permanent("url_invalid", "The address must not hold a user name or password.")
+    host = _host(parts)
+    path = _folder(parts.path)
+    return f"https://{host}{'' if port in (None, 443) else f':{port}'}{path}"
+
+
+def origin(address: str) -> str:
+    """`https://host:port` of a normalised address, the port always written: what a credential is bound to."""
+    parts = urlsplit(address)
+    host = parts.hostname or ""
+    return f"https://{f'[{host}]' if ':' in host else host}:{parts.port or 443}"
+
+
+def _host(parts: SplitResult) -> str:
+    host = (parts.hostname or "").rstrip(".")
+    if not host:
+        raise Permanent("url_invalid", "The address names no host.")
+    try:
+        literal = ipaddress.ip_address(host)
+    except ValueError:
+        pass
+    else:
+        return f"[{literal.compressed}]" if literal.version == 6 else literal.compressed
+    try:
+        encoded = host.encode("idna").decode().lower()
+    except UnicodeError as error:
+        raise Permanent("url_invalid", f"The host {host[:80]!r} is not a valid name.") from error
+    if not all(_LABEL.fullmatch(label) for label in encoded.split(".")):
+        raise Permanent("url_invalid", f"The host {host[:80]!r} is not a valid name.")
+    return encoded
+
+
+def _folder(path: str) -> str:
+    """The folder of the installation, as far as the path alone tells; the check tries the folders above it, too."""
+    folders = [part for part in path.split("/") if part]
+    if ".." in folders:
+        raise Permanent("url_invalid", "The path of the address must not hold '..'.")
+    lowered = [part.lower() for part in folders]
+    if "index.php" in lowered:  # friendly addresses such as /index.php/store
+        folders = folders[: lowered.index("index.php") + 1]
+    is_file = bool(folders and _FILE.search(folders[-1]))
+    file = folders.pop().lower() if is_file else ""
+    if folders and folders[-1].lower() == "includes" and file in ("", "api.php"):
+        folders.pop()
+    elif folders and folders[-1].lower() == "admin":
+        folders.pop()
+    elif folders and not is_file and folders[-1].lower() == "login":
+        folders.pop()
+    return "".join(f"/{part}" for part in folders)
