@@ -75,10 +75,11 @@ def _folder(path: str) -> str:
         folders = folders[: lowered.index("index.php") + 1]
     is_file = bool(folders and _FILE.search(folders[-1]))
     file = folders.pop().lower() if is_file else ""
-    if folders and folders[-1].lower() == "includes" and file in ("", "api.php"):
-        folders.pop()
-    elif folders and folders[-1].lower() == "admin":
-        folders.pop()
-    elif folders and not is_file and folders[-1].lower() == "login":
+    last = folders[-1].lower() if folders else ""
+    if (
+        last == "admin"
+        or (last == "includes" and file in ("", "api.php"))
+        or (last == "login" and not is_file)
+    ):
         folders.pop()
     return "".join(f"/{part}" for part in folders)
