@@ -7,7 +7,6 @@ from datetime import UTC, date, datetime
 from typing import Any, Final, Literal
 
 from tools.whmcs_simulator import rows
-from tools.whmcs_simulator.canaries import PREFIXES
 from tools.whmcs_simulator.company import SECONDS_OF_A_DAY, Company, Customer, Subscription
 from tools.whmcs_simulator.cycles import iso
 from tools.whmcs_simulator.drift import Drift, drifted
@@ -106,23 +105,35 @@ def _ids(text: str) -> set[int]:
     return {_number(each.strip(), -1) for each in text.split(",")}
 
 
+def _where(rows_: Iterable[Any], wanted: str | None, value_of: Callable[[Any], object]) -> Iterable[Any]:
+    """The rows whose value is the wanted one: all of them when the filter is not given.
+
+    Numbers are compared as PHP reads them, text without regard to case.
+    """
+    if not wanted:
+        return rows_
+    text, number = wanted.lower(), _number(wanted, -1)
+
+    def matches(value: object) -> bool:
+        return value == number if isinstance(value, int) else str(value).lower() == text
+
+    return [each for each in rows_ if matches(value_of(each))]
+
+
 def _clients(company: Company, parameters: Parameters) -> list[Customer]:
-    chosen: Iterable[Customer] = company.customers.values()
-    if status := parameters.get("status"):
-        chosen = (each for each in chosen if each.status.lower() == status.lower())
+    chosen = _where(company.customers.values(), parameters.get("status"), lambda each: each.status)
     if search := parameters.get("search", "").lower():
-        chosen = (
-            each
-            for each in chosen
-            if f"{each.name}\n{each.company_name}\n{rows.email(each)}".lower().startswith(search)
-            or each.company_name.lower().startswith(search)
-            or rows.email(each).startswith(search)
-        )
+        chosen = [each for each in chosen if _begins_with(each, search)]
     # Without an order WHMCS sorts by name, which moves when customers come.
     by = _CLIENT_ORDERS.get(
         parameters.get("orderby", "").lower(), lambda each: (each.last_name, each.first_name)
     )
     return sorted(chosen, key=by, reverse=parameters.get("sorting", "").upper() == "DESC")
+
+
+def _begins_with(customer: Customer, search: str) -> bool:
+    texts = (customer.name, customer.last_name, customer.company_name, rows.email(customer))
+    return any(text.lower().startswith(search) for text in texts)
 
 
 _CLIENT_ORDERS: Final[dict[str, Callable[[Customer], Any]]] = {
@@ -150,65 +161,47 @@ def _of_customer(
     )
 
 
-def _services(company: Company, parameters: Parameters) -> list[Subscription]:
-    chosen = _of_customer(company, parameters, "service")
-    if text := parameters.get("serviceid"):
-        service_id = _number(text, -1)
-        chosen = (each for each in chosen if each.id == service_id)
-    if text := parameters.get("pid"):
-        product_id = _number(text, -1)
-        chosen = (each for each in chosen if each.product_id == product_id)
-    if name := parameters.get("domain"):
-        chosen = (each for each in chosen if each.label == name)
-    if name := parameters.get("username2"):
-        chosen = (each for each in chosen if f"{PREFIXES['service_username']}{each.id}" == name)
-    return list(chosen)
+def _services(company: Company, parameters: Parameters) -> Sequence[Subscription]:
+    chosen: Iterable[Any] = _of_customer(company, parameters, "service")
+    chosen = _where(chosen, parameters.get("serviceid"), lambda each: each.id)
+    chosen = _where(chosen, parameters.get("pid"), lambda each: each.product_id)
+    chosen = _where(chosen, parameters.get("domain"), lambda each: each.label)
+    return list(_where(chosen, parameters.get("username2"), rows.user_name))
 
 
-def _addons(company: Company, parameters: Parameters) -> list[Subscription]:
-    chosen = _of_customer(company, parameters, "addon")
+def _addons(company: Company, parameters: Parameters) -> Sequence[Subscription]:
+    chosen: Iterable[Any] = _of_customer(company, parameters, "addon")
     if text := parameters.get("serviceid"):
         services = _ids(text)
-        chosen = (each for each in chosen if each.parent_id in services)
-    if text := parameters.get("addonid"):
-        # The id of the client's addon, as the row's `id`.
-        ids = _ids(text)
-        chosen = (each for each in chosen if each.id in ids)
-    return list(chosen)
+        chosen = [each for each in chosen if each.parent_id in services]
+    # The id of the client's addon, as the row's `id`.
+    return list(_where(chosen, parameters.get("addonid"), lambda each: each.id))
 
 
-def _domains(company: Company, parameters: Parameters) -> list[Subscription]:
-    chosen = _of_customer(company, parameters, "domain")
-    if text := parameters.get("domainid"):
-        domain_id = _number(text, -1)
-        chosen = (each for each in chosen if each.id == domain_id)
-    if name := parameters.get("domain"):
-        chosen = (each for each in chosen if each.name == name)
-    return list(chosen)
+def _domains(company: Company, parameters: Parameters) -> Sequence[Subscription]:
+    chosen: Iterable[Any] = _of_customer(company, parameters, "domain")
+    chosen = _where(chosen, parameters.get("domainid"), lambda each: each.id)
+    return list(_where(chosen, parameters.get("domain"), lambda each: each.name))
 
 
-def _products(company: Company, parameters: Parameters) -> list[Any]:
-    chosen = list(company.catalogue.products.values())
+def _products(company: Company, parameters: Parameters) -> Sequence[Any]:
+    chosen: Iterable[Any] = company.catalogue.products.values()
     if text := parameters.get("pid"):
         ids = _ids(text)
         chosen = [each for each in chosen if each.id in ids]
-    if text := parameters.get("gid"):
-        chosen = [each for each in chosen if each.group_id == _number(text, -1)]
-    if module := parameters.get("module"):
-        chosen = [each for each in chosen if each.module == module]
-    return chosen
+    chosen = _where(chosen, parameters.get("gid"), lambda each: each.group_id)
+    return list(_where(chosen, parameters.get("module"), lambda each: each.module))
 
 
-def _invoices(company: Company, parameters: Parameters) -> list[Any]:
+def _invoices(company: Company, parameters: Parameters) -> Sequence[Any]:
     chosen: Iterable[Any] = company.invoices.values()
     if text := parameters.get("userid"):
         customer = company.customers.get(_number(text, 0))
         chosen = [company.invoices[id_] for id_ in customer.invoices] if customer else []
-    if status := parameters.get("status", "").lower():
-        if status == "overdue":
-            chosen = (i for i in chosen if i.status == "Unpaid" and i.due_on < company.today)
-        else:
-            chosen = (i for i in chosen if i.status.lower() == status)
+    if parameters.get("status", "").lower() == "overdue":
+        chosen = [each for each in chosen if each.status == "Unpaid" and each.due_on < company.today]
+    else:
+        chosen = _where(chosen, parameters.get("status"), lambda each: each.status)
     by = _INVOICE_ORDERS.get(parameters.get("orderby", "").lower(), _INVOICE_ORDERS["invoicenumber"])
     return sorted(chosen, key=by, reverse=parameters.get("order", "").lower() == "desc")
 
@@ -223,33 +216,23 @@ _INVOICE_ORDERS: Final[dict[str, Callable[[Any], Any]]] = {
 }
 
 
-def _transactions(company: Company, parameters: Parameters) -> list[Any]:
+def _transactions(company: Company, parameters: Parameters) -> Sequence[Any]:
     chosen: Iterable[Any] = company.transactions.values()
-    if text := parameters.get("clientid"):
-        chosen = (each for each in chosen if each.customer_id == _number(text, -1))
-    if text := parameters.get("invoiceid"):
-        chosen = (each for each in chosen if each.invoice_id == _number(text, -1))
-    if text := parameters.get("transid"):
-        chosen = (each for each in chosen if rows.reference(each) == text)
-    return list(chosen)
+    chosen = _where(chosen, parameters.get("clientid"), lambda each: each.customer_id)
+    chosen = _where(chosen, parameters.get("invoiceid"), lambda each: each.invoice_id)
+    return list(_where(chosen, parameters.get("transid"), rows.reference))
 
 
-def _orders(company: Company, parameters: Parameters) -> list[Any]:
+def _orders(company: Company, parameters: Parameters) -> Sequence[Any]:
     chosen: Iterable[Any] = company.orders.values()
-    if text := parameters.get("id"):
-        chosen = (each for each in chosen if each.id == _number(text, -1))
-    if text := parameters.get("userid"):
-        chosen = (each for each in chosen if each.customer_id == _number(text, -1))
-    if text := parameters.get("requestor_id"):
-        chosen = (each for each in chosen if each.customer_id + 1000 == _number(text, -1))
-    if status := parameters.get("status"):
-        chosen = (each for each in chosen if each.status.lower() == status.lower())
-    return list(chosen)
+    chosen = _where(chosen, parameters.get("id"), lambda each: each.id)
+    chosen = _where(chosen, parameters.get("userid"), lambda each: each.customer_id)
+    chosen = _where(chosen, parameters.get("requestor_id"), lambda each: each.customer_id + 1000)
+    return list(_where(chosen, parameters.get("status"), lambda each: each.status))
 
 
-def _promotions(company: Company, parameters: Parameters) -> list[Any]:
-    code = parameters.get("code")
-    return [each for each in company.catalogue.promotions.values() if not code or each.code == code]
+def _promotions(company: Company, parameters: Parameters) -> Sequence[Any]:
+    return list(_where(company.catalogue.promotions.values(), parameters.get("code"), lambda each: each.code))
 
 
 def _credits(company: Company, parameters: Parameters) -> list[Any]:
@@ -259,14 +242,12 @@ def _credits(company: Company, parameters: Parameters) -> list[Any]:
     return customer.credits
 
 
-def _log(company: Company, parameters: Parameters) -> list[Any]:
+def _log(company: Company, parameters: Parameters) -> Sequence[Any]:
     chosen: Iterable[Any] = reversed(company.log)
-    if text := parameters.get("clientid"):
-        chosen = (each for each in chosen if each.customer_id == _number(text, -1))
+    chosen = _where(chosen, parameters.get("clientid"), lambda each: each.customer_id)
+    chosen = _where(chosen, parameters.get("date"), lambda each: _local(each.at // SECONDS_OF_A_DAY))
     if text := parameters.get("description"):
-        chosen = (each for each in chosen if text in each.text)
-    if text := parameters.get("date"):
-        chosen = (each for each in chosen if _local(each.at // SECONDS_OF_A_DAY) == text)
+        chosen = [each for each in chosen if text in each.text]
     return list(chosen)
 
 

@@ -268,16 +268,15 @@ def _odd_invoices(company: Company) -> None:
             invoice.status = status
         if status == "Unpaid":
             billing.add_late_fee(company, invoice)
-    customer = _some_customer(company)
-    amount = 4 * billing.LATE_FEE[customer.currency]
-    deposit = billing.build_line(company, "AddFunds", 0, "Add Funds", amount)
-    deposit.taxed = False
-    billing.settle(company, billing.issue(company, customer, company.today, [deposit]))
-    for share in (3, 2):
-        text = "Setup help, by the hour"
-        by_hand = billing.build_line(company, "", 0, text, amount // share // 100 * 100)
+    without_credit = [c for c in company.customers.values() if c.status == "Active" and not c.credit]
+    customer = company.random.choice(without_credit)
+    for share in (1, 2):
+        by_hand = billing.build_line(company, "", 0, "Setup help, by the hour", 100_000 // share)
         billing.issue(company, customer, company.today + 7, [by_hand])
     billing.mass_payment(company, customer)
+    deposit = billing.build_line(company, "AddFunds", 0, "Add Funds", 200_000)
+    deposit.taxed = False
+    billing.settle(company, billing.issue(company, customer, company.today, [deposit]))
     _expense_of_nobody(company)
 
 

@@ -51,6 +51,10 @@ def email(customer: Customer) -> str:
     return f"{name}.{customer.id}@{PREFIXES['email_domain']}"
 
 
+def user_name(service: Subscription) -> str:
+    return f"{PREFIXES['service_username']}{service.id}"
+
+
 def client(company: Company, customer: Customer) -> Row:
     return {
         "id": customer.id,
@@ -242,7 +246,7 @@ def service(company: Company, service: Subscription) -> Row:
         "billingcycle": WHMCS_NAMES.get(service.cycle, service.cycle),
         "nextduedate": iso(service.next_due_on),
         "status": service.status,
-        "username": f"{PREFIXES['service_username']}{service.id}",
+        "username": user_name(service),
         "password": secret("service_password", service.id),
         "subscriptionid": secret("subscription_id", service.id)
         if service.gateway == "paypalcheckout"
