@@ -105,7 +105,7 @@ class Api:
         if any(fault.kind == faults.PAGING for fault in striking):
             parameters = {**parameters, "limitstart": "0"}
         status, body = self._regular(scope, parameters)
-        if parameters.get("responsetype", "").lower() != "json":
+        if action and parameters.get("responsetype", "").lower() != "json":
             return Reply(status, _as_text(body), "text/html")
         # PHP escapes slashes.
         text: bytes = orjson.dumps(faults.damaged(body, striking))

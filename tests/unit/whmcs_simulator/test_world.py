@@ -1,0 +1,77 @@
+"""A company comes back from its state folder as it was left."""
+
+import json
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from tools.whmcs_simulator.answers import Answers
+from tools.whmcs_simulator.change import candidates
+from tools.whmcs_simulator.world import World
+
+TODAY = date(2026, 11, 24)
+PAGES = ("GetClientsProducts", "GetClientsAddons", "GetClientsDomains", "GetInvoices", "GetClients")
+
+
+def start(state: Path, today: date = TODAY, customers: int = 60) -> World:
+    return World(state, seed=2, customers=customers, years=1, today=today)
+
+
+def pages(world: World) -> list[object]:
+    answers = Answers(world.company)
+    return [answers.answer({"action": action, "limitnum": "10000"}) for action in PAGES]
+
+
+def test_days_and_changes_are_there_again_after_a_restart(tmp_path: Path) -> None:
+    world = start(tmp_path)
+    service = candidates(world.company, "service", {"live": "true"})[0]
+    world.advance(10)
+    world.change({"kind": "service", "id": service.id, "set": {"recurring": "77.70"}})
+    world.change({"kind": "client", "add": {"currency": "GBP"}})
+    world.advance(5)
+
+    again = start(tmp_path)
+
+    assert again.company.today == (TODAY + timedelta(days=15)).toordinal()
+    assert pages(again) == pages(world)
+    assert again.company.truth(TODAY, "contract") == world.company.truth(TODAY, "contract")
+
+
+def test_a_start_on_a_later_day_lives_on_to_it_and_an_earlier_one_does_not_go_back(tmp_path: Path) -> None:
+    start(tmp_path)
+
+    later = start(tmp_path, TODAY + timedelta(days=30))
+    earlier = start(tmp_path, TODAY)
+
+    assert later.company.today == earlier.company.today == (TODAY + timedelta(days=30)).toordinal()
+    assert pages(later) == pages(earlier)
+
+
+def test_what_was_being_written_when_it_was_killed_never_happened(tmp_path: Path) -> None:
+    world = start(tmp_path)
+    world.advance(3)
+    history = tmp_path / "history.jsonl"
+    history.write_text(history.read_text() + '{"advan')
+
+    again = start(tmp_path)
+    again.advance(1)
+
+    assert again.company.today == world.company.today + 1
+    assert [json.loads(line) for line in history.read_text().splitlines()] == [{"advance": 3}, {"advance": 1}]
+
+
+def test_a_refused_change_is_not_remembered(tmp_path: Path) -> None:
+    world = start(tmp_path)
+
+    with pytest.raises(ValueError, match="no service"):
+        world.change({"kind": "service", "id": 12345, "delete": True})
+
+    assert not (tmp_path / "history.jsonl").exists()
+
+
+def test_a_folder_of_another_company_is_refused_with_its_name(tmp_path: Path) -> None:
+    start(tmp_path)
+
+    with pytest.raises(ValueError, match="holds another company"):
+        start(tmp_path, customers=61)
