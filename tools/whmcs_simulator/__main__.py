@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import gc
 import json
 import signal
 import socket
@@ -41,6 +42,8 @@ def main() -> None:
         )
     except ValueError as error:
         sys.exit(str(error))
+    # The company stays for good: without this each full collection would walk all of it, in the middle of an answer.
+    gc.freeze()
     asyncio.run(_serve(world, options))
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from operator import attrgetter
 from typing import Any, Final, Literal
 
 from tools.whmcs_simulator import rows
@@ -113,15 +114,19 @@ def _where(rows_: Iterable[Any], wanted: str | None, value_of: Callable[[Any], o
     if not wanted:
         return rows_
     text, number = wanted.lower(), _number(wanted, -1)
-
-    def matches(value: object) -> bool:
-        return value == number if isinstance(value, int) else str(value).lower() == text
-
-    return [each for each in rows_ if matches(value_of(each))]
+    rows_ = list(rows_)
+    values = list(map(value_of, rows_))
+    # Few values, many rows: each value is judged once.
+    accepted = {
+        value
+        for value in set(values)
+        if (value == number if isinstance(value, int) else str(value).lower() == text)
+    }
+    return [each for each, value in zip(rows_, values, strict=True) if value in accepted]
 
 
 def _clients(company: Company, parameters: Parameters) -> list[Customer]:
-    chosen = _where(company.customers.values(), parameters.get("status"), lambda each: each.status)
+    chosen = _where(company.customers.values(), parameters.get("status"), attrgetter("status"))
     if search := parameters.get("search", "").lower():
         chosen = [each for each in chosen if _begins_with(each, search)]
     # Without an order WHMCS sorts by name, which moves when customers come.
@@ -137,14 +142,14 @@ def _begins_with(customer: Customer, search: str) -> bool:
 
 
 _CLIENT_ORDERS: Final[dict[str, Callable[[Customer], Any]]] = {
-    "id": lambda each: each.id,
-    "firstname": lambda each: each.first_name,
-    "lastname": lambda each: each.last_name,
-    "companyname": lambda each: each.company_name,
+    "id": attrgetter("id"),
+    "firstname": attrgetter("first_name"),
+    "lastname": attrgetter("last_name"),
+    "companyname": attrgetter("company_name"),
     "email": rows.email,
-    "groupid": lambda each: each.group_id,
-    "datecreated": lambda each: each.created_on,
-    "status": lambda each: each.status,
+    "groupid": attrgetter("group_id"),
+    "datecreated": attrgetter("created_on"),
+    "status": attrgetter("status"),
 }
 
 
@@ -163,9 +168,9 @@ def _of_customer(
 
 def _services(company: Company, parameters: Parameters) -> Sequence[Subscription]:
     chosen: Iterable[Any] = _of_customer(company, parameters, "service")
-    chosen = _where(chosen, parameters.get("serviceid"), lambda each: each.id)
-    chosen = _where(chosen, parameters.get("pid"), lambda each: each.product_id)
-    chosen = _where(chosen, parameters.get("domain"), lambda each: each.label)
+    chosen = _where(chosen, parameters.get("serviceid"), attrgetter("id"))
+    chosen = _where(chosen, parameters.get("pid"), attrgetter("product_id"))
+    chosen = _where(chosen, parameters.get("domain"), attrgetter("label"))
     return list(_where(chosen, parameters.get("username2"), rows.user_name))
 
 
@@ -175,22 +180,22 @@ def _addons(company: Company, parameters: Parameters) -> Sequence[Subscription]:
         services = _ids(text)
         chosen = [each for each in chosen if each.parent_id in services]
     # The id of the client's addon, as the row's `id`.
-    return list(_where(chosen, parameters.get("addonid"), lambda each: each.id))
+    return list(_where(chosen, parameters.get("addonid"), attrgetter("id")))
 
 
 def _domains(company: Company, parameters: Parameters) -> Sequence[Subscription]:
     chosen: Iterable[Any] = _of_customer(company, parameters, "domain")
-    chosen = _where(chosen, parameters.get("domainid"), lambda each: each.id)
-    return list(_where(chosen, parameters.get("domain"), lambda each: each.name))
+    chosen = _where(chosen, parameters.get("domainid"), attrgetter("id"))
+    return list(_where(chosen, parameters.get("domain"), attrgetter("name")))
 
 
 def _products(company: Company, parameters: Parameters) -> Sequence[Any]:
-    chosen: Iterable[Any] = company.catalogue.products.values()
+    chosen: Iterable[Any] = [each for each in company.catalogue.products.values() if each.weight]
     if text := parameters.get("pid"):
         ids = _ids(text)
         chosen = [each for each in chosen if each.id in ids]
-    chosen = _where(chosen, parameters.get("gid"), lambda each: each.group_id)
-    return list(_where(chosen, parameters.get("module"), lambda each: each.module))
+    chosen = _where(chosen, parameters.get("gid"), attrgetter("group_id"))
+    return list(_where(chosen, parameters.get("module"), attrgetter("module")))
 
 
 def _invoices(company: Company, parameters: Parameters) -> Sequence[Any]:
@@ -201,38 +206,41 @@ def _invoices(company: Company, parameters: Parameters) -> Sequence[Any]:
     if parameters.get("status", "").lower() == "overdue":
         chosen = [each for each in chosen if each.status == "Unpaid" and each.due_on < company.today]
     else:
-        chosen = _where(chosen, parameters.get("status"), lambda each: each.status)
-    by = _INVOICE_ORDERS.get(parameters.get("orderby", "").lower(), _INVOICE_ORDERS["invoicenumber"])
-    return sorted(chosen, key=by, reverse=parameters.get("order", "").lower() == "desc")
+        chosen = _where(chosen, parameters.get("status"), attrgetter("status"))
+    by = _INVOICE_ORDERS.get(parameters.get("orderby", "").lower())
+    # Rows are kept by id. Without an order the newest come first, so that pages move when invoices come.
+    found = sorted(chosen, key=by) if by else list(chosen)
+    if parameters.get("order", "asc" if "orderby" in parameters else "desc").lower() == "desc":
+        found.reverse()
+    return found
 
 
 _INVOICE_ORDERS: Final[dict[str, Callable[[Any], Any]]] = {
-    "id": lambda each: each.id,
-    "invoicenumber": lambda each: (each.number, each.id),
-    "date": lambda each: (each.issued_on, each.id),
-    "duedate": lambda each: (each.due_on, each.id),
-    "total": lambda each: (each.total, each.id),
-    "status": lambda each: (each.status, each.id),
+    "invoicenumber": attrgetter("number", "id"),
+    "date": attrgetter("issued_on", "id"),
+    "duedate": attrgetter("due_on", "id"),
+    "total": attrgetter("total", "id"),
+    "status": attrgetter("status", "id"),
 }
 
 
 def _transactions(company: Company, parameters: Parameters) -> Sequence[Any]:
     chosen: Iterable[Any] = company.transactions.values()
-    chosen = _where(chosen, parameters.get("clientid"), lambda each: each.customer_id)
-    chosen = _where(chosen, parameters.get("invoiceid"), lambda each: each.invoice_id)
+    chosen = _where(chosen, parameters.get("clientid"), attrgetter("customer_id"))
+    chosen = _where(chosen, parameters.get("invoiceid"), attrgetter("invoice_id"))
     return list(_where(chosen, parameters.get("transid"), rows.reference))
 
 
 def _orders(company: Company, parameters: Parameters) -> Sequence[Any]:
     chosen: Iterable[Any] = company.orders.values()
-    chosen = _where(chosen, parameters.get("id"), lambda each: each.id)
-    chosen = _where(chosen, parameters.get("userid"), lambda each: each.customer_id)
+    chosen = _where(chosen, parameters.get("id"), attrgetter("id"))
+    chosen = _where(chosen, parameters.get("userid"), attrgetter("customer_id"))
     chosen = _where(chosen, parameters.get("requestor_id"), lambda each: each.customer_id + 1000)
-    return list(_where(chosen, parameters.get("status"), lambda each: each.status))
+    return list(_where(chosen, parameters.get("status"), attrgetter("status")))
 
 
 def _promotions(company: Company, parameters: Parameters) -> Sequence[Any]:
-    return list(_where(company.catalogue.promotions.values(), parameters.get("code"), lambda each: each.code))
+    return list(_where(company.catalogue.promotions.values(), parameters.get("code"), attrgetter("code")))
 
 
 def _credits(company: Company, parameters: Parameters) -> list[Any]:
@@ -244,7 +252,7 @@ def _credits(company: Company, parameters: Parameters) -> list[Any]:
 
 def _log(company: Company, parameters: Parameters) -> Sequence[Any]:
     chosen: Iterable[Any] = reversed(company.log)
-    chosen = _where(chosen, parameters.get("clientid"), lambda each: each.customer_id)
+    chosen = _where(chosen, parameters.get("clientid"), attrgetter("customer_id"))
     chosen = _where(chosen, parameters.get("date"), lambda each: _local(each.at // SECONDS_OF_A_DAY))
     if text := parameters.get("description"):
         chosen = [each for each in chosen if text in each.text]

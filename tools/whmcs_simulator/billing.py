@@ -302,7 +302,11 @@ def _count_discounted_renewal(subscription: Subscription) -> None:
 
 def _period_line(company: Company, kind: str, subscription: Subscription) -> Line:
     line = build_line(
-        company, kind, subscription.id, _title(subscription), subscription.recurring + subscription.discount
+        company,
+        kind,
+        subscription.id,
+        _title(subscription, kind),
+        subscription.recurring + subscription.discount,
     )
     if subscription.next_due_on is not None and subscription.months:
         line.period_from = subscription.next_due_on
@@ -319,9 +323,10 @@ def _promotion_line(company: Company, subscription: Subscription, discount: int)
     return [build_line(company, kind, subscription.id, f"Promotional Code: {promotion.code}", -discount)]
 
 
-def _title(subscription: Subscription) -> str:
+def _title(subscription: Subscription, kind: str = "") -> str:
     if subscription.kind == "domain":
-        return f"Domain Renewal - {subscription.name}"
+        event = {"DomainRegister": "Registration", "DomainTransfer": "Transfer"}.get(kind, "Renewal")
+        return f"Domain {event} - {subscription.name}"
     return f"{subscription.name} - {subscription.label}" if subscription.label else subscription.name
 
 

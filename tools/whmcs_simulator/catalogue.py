@@ -42,7 +42,7 @@ class Product:
     pay_type: str
     prices: Prices
     weight: int
-    """How often it is bought, against the others."""
+    """How often it is bought, against the others; 0 for one that is retired and left out of GetProducts."""
     setup: dict[str, int] = field(default_factory=dict)
     scales: bool = False
     """One service holds several units, and its price is that of all of them."""
@@ -196,6 +196,9 @@ def build_catalogue() -> Catalogue:
         Product(16, 8, "Website Check-up", "other", "", "onetime", _prices({ONE_TIME: 14900}), 2),
         Product(17, 8, "Site Migration", "other", "", "onetime", _prices({ONE_TIME: 7900}), 2),
         Product(18, 1, "Parking Page", "hostingaccount", "cpanel", "free", _prices({FREE: 0}), 3),
+        Product(
+            19, 1, "Classic Hosting", "hostingaccount", "cpanel", "recurring", _prices({"annually": 4800}), 0
+        ),
     ]
     addons = [
         CatalogueAddon(

@@ -94,7 +94,6 @@ class Subscription:
     """None: for as long as the service runs."""
     price_is_by_hand: bool = False
     suspension_reason: str = ""
-    suspended_at_least_until: int | None = None
     never_suspend: bool = False
     renews: bool = True
     expires_on: int | None = None
@@ -234,10 +233,8 @@ class Entry:
 class Company:
     """All state of the company on its `today`. `life` moves it on; nothing else changes it but `change`."""
 
-    def __init__(self, seed: int, customers: int, opened_on: int) -> None:
+    def __init__(self, seed: int, opened_on: int) -> None:
         self.seed = seed
-        self.planned_customers = customers
-        self.opened_on = opened_on
         self.today = opened_on
         self.random = random.Random(seed)  # noqa: S311 - a repeatable company, not a secret
         self.catalogue: Catalogue = build_catalogue()

@@ -12,6 +12,7 @@ from tools.whmcs_simulator.cycles import FREE, add_months, years
 
 DAYS_BEFORE_TODAY: Final = 3
 GRACE: Final = 14
+RETIRED_PRODUCT: Final = 19
 
 
 def import_old_customers(company: Company, countries: Sequence[str | None]) -> None:
@@ -75,6 +76,9 @@ def stage(company: Company, _: None) -> None:
         service = next(services)
         service.recurring = recurring
         company.remember(service)
+    service = next(services)
+    service.product_id, service.name = RETIRED_PRODUCT, "Classic Hosting 2019"
+    company.remember(service)
     next(services).name = "Läckerli & <Söhne> \"Spezial\" 'XL'"
     _name_by_hand(company)
 

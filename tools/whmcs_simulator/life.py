@@ -27,7 +27,7 @@ _REASONS: Final = (
 def build_company(seed: int, customers: int, years: int, today: date) -> Company:
     """A company that opened `years` years before `today` and has lived until now; equal arguments, equal company."""
     opened_on = add_months(today.toordinal(), -12 * years, today.toordinal())
-    company = Company(seed, customers, opened_on)
+    company = Company(seed, opened_on)
     imported = max(2, customers // 25)
     hard_cases.import_old_customers(company, [None] * imported)
     days = today.toordinal() - opened_on
@@ -99,7 +99,7 @@ def bill(company: Company, about: tuple[Subscription, int]) -> None:
     subscription, due_on = about
     if subscription.next_due_on != due_on or subscription.status not in ("Active", "Suspended", "Grace"):
         return
-    if subscription.open_invoice or subscription.request or not subscription.renews:
+    if subscription.open_invoice in company.invoices or subscription.request or not subscription.renews:
         return
     if subscription.recurring <= 0:
         company.plan(due_on, "roll_over", about)
@@ -180,6 +180,8 @@ def pay(company: Company, invoice: Invoice) -> None:
 def overdue(company: Company, invoice: Invoice) -> None:
     if invoice.id not in company.invoices or invoice.status != "Unpaid":
         return
+    if invoice.gateway == "mollie":
+        invoice.captured_at = invoice.updated_at = company.now()
     if invoice.total >= 3 * billing.LATE_FEE[invoice.currency]:
         billing.add_late_fee(company, invoice)
     group = company.catalogue.client_groups.get(company.customers[invoice.customer_id].group_id)
@@ -357,7 +359,10 @@ def _change_product(company: Company, service: Subscription) -> None:
     choices = [
         product
         for product in products.values()
-        if product.group_id == group and product.id != service.product_id and not product.scales
+        if product.group_id == group
+        and product.id != service.product_id
+        and product.weight
+        and not product.scales
     ]
     customer = company.customers[service.customer_id]
     choices = [product for product in choices if service.cycle in product.prices[customer.currency]]

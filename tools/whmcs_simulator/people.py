@@ -177,4 +177,4 @@ def host_name(of: str) -> str:
     """The part of a domain name before its first dot, from a company's or person's name."""
     plain = unicodedata.normalize("NFKD", of.replace("ß", "ss")).encode("ascii", "ignore").decode().lower()
     words = re.findall(r"[a-z0-9]+", plain.replace("'", "").replace(".", ""))
-    return "-".join(words[:2]) or "site"
+    return "-".join([word for word in words if word not in ("van", "den", "de")][:2]) or "site"

@@ -253,7 +253,7 @@ def service(company: Company, service: Subscription) -> Row:
         else "",
         "promoid": service.promotion_id,
         "overideautosuspend": "on" if service.never_suspend else "",
-        "overidesuspenduntil": iso(service.suspended_at_least_until),
+        "overidesuspenduntil": iso(None),
         "ns1": "",
         "ns2": "",
         "assignedips": "",

@@ -179,6 +179,14 @@ def test_types_drift_and_values_do_not(company: Company, action: str, drift: Dri
     assert types == {"varied": {int, str}, "text": {str}, "numbers": {int}}[drift]
 
 
+def test_a_retired_product_is_not_listed_while_its_services_are(answers: Answers) -> None:
+    listed = {row["pid"] for row in rows(answers, "GetProducts")}
+    used = {row["pid"]: row["groupname"] for row in rows(answers, "GetClientsProducts", limitnum="1000")}
+
+    assert used.keys() - listed == {19}
+    assert used[19] == "Web Hosting"
+
+
 def test_text_is_stored_with_html_entities(answers: Answers) -> None:
     names = {row["lastname"] for row in rows(answers, "GetClients", limitnum="1000")}
     products = {row["name"] for row in rows(answers, "GetClientsProducts", limitnum="1000")}

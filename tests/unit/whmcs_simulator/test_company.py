@@ -127,6 +127,7 @@ def test_a_company_of_any_size_holds_every_hard_case(seed: int, customers: int) 
         "all of the price taken off": any(s.discount and not s.recurring for s in services),
         "a limited promotion": any(s.discounted_renewals_left for s in services),
         "one-time and finished": any(s.cycle == "one_time" and s.status == "Completed" for s in services),
+        "a product that is no longer listed": any(s.product_id == 19 for s in services),
         "free": any(s.cycle == "free" for s in services),
         "quantity": any(s.quantity > 1 for s in services),
         "entities in a name": any("&" in s.name and '"' in s.name for s in services),

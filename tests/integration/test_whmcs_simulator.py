@@ -1,0 +1,74 @@
+"""The simulator over a real socket: TLS, and the faults that only a connection can have."""
+
+import json
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+
+@pytest.fixture(scope="module")
+def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The line it prints when ready. It must have had nothing else to say when it ends."""
+    command = [sys.executable, "-m", "tools.whmcs_simulator", "--customers", "20", "--years", "1", "--state"]
+    process = subprocess.Popen(
+        [*command, str(tmp_path_factory.mktemp("simulator"))],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    yield json.loads(process.stdout.readline())
+    process.terminate()
+    out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, err) == (0, "", "")
+
+
+@pytest.fixture
+def client(simulator: dict[str, str]) -> Iterator[httpx.Client]:
+    context = ssl.create_default_context(cafile=simulator["ca_file"])
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    with httpx.Client(verify=context) as client:
+        yield client
+    httpx.delete(simulator["control_url"] + "/faults")
+
+
+def call(client: httpx.Client, simulator: dict[str, str], **faults: Any) -> httpx.Response:
+    if faults:
+        httpx.put(simulator["control_url"] + "/faults", json=[faults | {"count": 1}]).raise_for_status()
+    form = {"action": "WhmcsDetails", "responsetype": "json"}
+    form |= {name: simulator[name] for name in ("identifier", "secret")}
+    return client.post(simulator["url"] + "/includes/api.php", data=form, timeout=5)
+
+
+def test_it_answers_over_tls_1_3_to_who_trusts_its_ca(
+    client: httpx.Client, simulator: dict[str, str]
+) -> None:
+    response = call(client, simulator)
+
+    assert response.json()["whmcs"]["version"] == "8.13.1"
+    assert response.extensions["network_stream"].get_extra_info("ssl_object").version() == "TLSv1.3"
+
+
+@pytest.mark.parametrize("kind", ["reset", "cut"])
+def test_a_broken_connection_is_an_error_and_the_next_call_is_answered(
+    client: httpx.Client, simulator: dict[str, str], kind: str
+) -> None:
+    with pytest.raises(httpx.TransportError):
+        call(client, simulator, kind=kind)
+
+    assert call(client, simulator).status_code == 200
+
+
+def test_a_hang_lasts_until_the_caller_gives_up(client: httpx.Client, simulator: dict[str, str]) -> None:
+    httpx.put(simulator["control_url"] + "/faults", json=[{"kind": "hang", "count": 1}])
+    form = {"action": "WhmcsDetails"} | {name: simulator[name] for name in ("identifier", "secret")}
+
+    with pytest.raises(httpx.ReadTimeout):
+        client.post(simulator["url"] + "/includes/api.php", data=form, timeout=0.3)
+
+    assert call(client, simulator).status_code == 200
