@@ -259,6 +259,7 @@ def withdraw_request(company: Company, service: Subscription) -> None:
     if service.request:
         del company.requests[service.request.id]
         service.request = None
+        service.decided_for = 0
         company.remember(service)
         schedule_renewal(company, service)
 

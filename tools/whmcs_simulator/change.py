@@ -81,6 +81,7 @@ def _set_subscription(company: Company, subscription: Subscription, values: Chan
     company.remember(subscription)
     if "status" in parsed and subscription.status in ("Active", "Suspended"):
         subscription.suspension_reason = "" if subscription.status == "Active" else "Suspended by hand"
+    subscription.decided_for = 0
     billing.schedule_renewal(company, subscription)
 
 

@@ -99,6 +99,8 @@ class Subscription:
     expires_on: int | None = None
     transfer: bool = False
     open_invoice: int = 0
+    decided_for: int = 0
+    """The due date whose renewal has been decided: invoiced, or not."""
     request: "Request | None" = None
     versions: list[Version] = field(default_factory=list)
 

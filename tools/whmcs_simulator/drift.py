@@ -5,52 +5,16 @@ from typing import Any, Final, Literal
 Drift = Literal["varied", "text", "numbers"]
 DRIFTS: Final[tuple[Drift, ...]] = ("varied", "text", "numbers")
 
-_IDS: Final = frozenset(
-    {
-        "id",
-        "qty",
-        "clientid",
-        "userid",
-        "orderid",
-        "ordernumber",
-        "pid",
-        "gid",
-        "serviceid",
-        "serverid",
-        "addonid",
-        "relid",
-        "groupid",
-        "promoid",
-        "regperiod",
-        "invoiceid",
-        "refundid",
-        "currency",
-        "allowqty",
-        "ordernum",
-        "taxed",
-        "value",
-        "uses",
-        "recurfor",
-        "dnsmanagement",
-        "idprotection",
-        "emailforwarding",
-    }
-)
-_AMOUNTS: Final = frozenset(
-    {
-        "recurringamount",
-        "firstpaymentamount",
-        "setupfee",
-        "amount",
-        "subtotal",
-        "total",
-        "tax",
-        "credit",
-        "amountin",
-        "amountout",
-        "fees",
-    }
-)
+_IDS: Final = frozenset((
+    "id", "qty", "clientid", "userid", "orderid", "ordernumber", "pid", "gid", "serviceid", "serverid",
+    "addonid", "relid", "groupid", "promoid", "regperiod", "invoiceid", "refundid", "currency",
+    "allowqty", "ordernum", "taxed", "value", "uses", "recurfor", "dnsmanagement", "idprotection",
+    "emailforwarding",
+))  # fmt: skip
+_AMOUNTS: Final = frozenset((
+    "recurringamount", "firstpaymentamount", "setupfee", "amount", "subtotal", "total", "tax", "credit",
+    "amountin", "amountout", "fees",
+))  # fmt: skip
 # Where an absent id is an empty text in some rows.
 _MAY_BE_EMPTY: Final = frozenset({"promoid", "orderid", "refundid"})
 

@@ -151,6 +151,8 @@ def _candidates(
         and (subscription.next_due_on or 0) > company.today + GRACE
     ]
     company.random.shuffle(live)
+    # A due date is set back only by those who have been there that long, as far as there are any.
+    live.sort(key=lambda subscription: subscription.registered_on > company.today - 150)
     for subscription in live:
         if subscription.status == "Active":
             yield subscription

@@ -13,6 +13,8 @@ from tools.whmcs_simulator.rounding import round_half_even
 
 # The chance that a subscription ends instead of being renewed, in per mille, by months of its period.
 _ENDS_PER_MILLE: Final = {1: 17, 3: 35, 6: 55, 12: 90, 24: 120, 36: 150}
+# From which day after its expiry an unpaid domain is in the next status.
+_AFTER_EXPIRY: Final = {"Active": (1, "Grace"), "Grace": (31, "Redemption"), "Redemption": (61, "Expired")}
 _GROWTH: Final = 1.35
 _REASONS: Final = (
     "Too expensive for what we use",
@@ -101,6 +103,9 @@ def bill(company: Company, about: tuple[Subscription, int]) -> None:
         return
     if subscription.open_invoice in company.invoices or subscription.request or not subscription.renews:
         return
+    if subscription.decided_for == due_on:
+        return
+    subscription.decided_for = due_on
     if subscription.recurring <= 0:
         company.plan(due_on, "roll_over", about)
         return
@@ -237,13 +242,15 @@ def roll_over(company: Company, about: tuple[Subscription, int]) -> None:
 def expire(company: Company, about: tuple[Subscription, int]) -> None:
     """A domain nobody renewed: grace, redemption, gone."""
     domain, due_on = about
-    if domain.next_due_on != due_on or domain.status not in ("Active", "Grace", "Redemption"):
+    if domain.next_due_on != due_on or domain.expires_on is None or domain.status not in _AFTER_EXPIRY:
         return
-    follows = {"Active": ("Grace", 30), "Grace": ("Redemption", 30), "Redemption": ("Expired", 0)}
-    domain.status, days = follows[domain.status]
+    days, status = _AFTER_EXPIRY[domain.status]
+    if company.today < domain.expires_on + days:
+        return
+    domain.status = status
     company.remember(domain)
-    if days:
-        company.plan(company.today + days, "expire", about)
+    if status in _AFTER_EXPIRY:
+        company.plan(domain.expires_on + _AFTER_EXPIRY[status][0], "expire", about)
         return
     invoice = company.invoices.get(domain.open_invoice)
     if invoice and invoice.status == "Unpaid":

@@ -6,6 +6,7 @@ from datetime import date
 import pytest
 
 from tools.whmcs_simulator import Company, build_company
+from tools.whmcs_simulator.change import candidates, change
 from tools.whmcs_simulator.cycles import add_months
 from tools.whmcs_simulator.life import advance
 
@@ -62,6 +63,36 @@ def test_money_received_and_credit_used_cover_every_paid_invoice(any_company: Co
 def test_the_credit_of_a_customer_is_the_sum_of_its_entries_and_never_negative(any_company: Company) -> None:
     for customer in any_company.customers.values():
         assert customer.credit == sum(entry.amount for entry in customer.credits) >= 0
+
+
+def test_changes_by_hand_do_not_bill_a_period_twice(company: Company) -> None:
+    for _ in range(3):
+        for subscription in list(company.subscriptions()):
+            values = {"status": subscription.status}
+            change(company, {"kind": subscription.kind, "id": subscription.id, "set": values})
+        advance(company, 9)
+    advance(company, 60)
+
+    lines = [
+        (line.type, line.related_id, line.period_from)
+        for invoice in company.invoices.values()
+        for line in invoice.lines
+        if line.period_from and invoice.issued_on > TODAY.toordinal()
+    ]
+    assert len(lines) == len(set(lines))
+
+
+def test_a_domain_nobody_renews_goes_through_its_stages_once(company: Company) -> None:
+    domain = candidates(company, "domain", {"live": "true"})[0]
+    expiry = date.fromordinal(company.today + 5)
+    values = {"next_due_on": str(expiry), "expires_on": str(expiry), "renews": False}
+    for _ in range(2):
+        change(company, {"kind": "domain", "id": domain.id, "set": values})
+
+    advance(company, 80)
+
+    stages = [(version.day - expiry.toordinal(), version.status) for version in domain.versions[-3:]]
+    assert stages == [(1, "Grace"), (31, "Redemption"), (61, "Expired")]
 
 
 def test_a_request_is_kept_by_its_service_and_by_the_company(any_company: Company) -> None:
