@@ -78,11 +78,11 @@ def stage(company: Company, _: None) -> None:
         company.remember(service)
     service = next(services)
     service.product_id, service.name = RETIRED_PRODUCT, "Classic Hosting 2019"
+    service.price_is_by_hand = True
     company.remember(service)
     next(services).name = "Läckerli & <Söhne> \"Spezial\" 'XL'"
     _name_by_hand(company)
 
-    _put_addon_under_ended_service(company, next(services))
     hand(next(addons), "Suspended", -3, unpaid)
     hand(next(addons), "Active", -GRACE - 2)
     addon = next(addons)
@@ -91,6 +91,8 @@ def stage(company: Company, _: None) -> None:
     addon = next(addons)
     addon.cycle, addon.recurring, addon.next_due_on = FREE, 0, None
     company.remember(addon)
+
+    _put_addon_under_ended_service(company, next(services))
 
     hand(next(domains), "Grace", -6)
     hand(next(domains), "Grace", -GRACE - 4)
@@ -106,13 +108,13 @@ def stage(company: Company, _: None) -> None:
         company.remember(domain)
     next(domains).renews = False
 
-    import_old_customers(company, ("NL", "GB", "JP"))
     _order_of_each_outcome(company)
     _free_and_one_time(company)
     _full_discount(company)
     _future_start(company, today)
     _move_to_another_customer(company, next(services))
     _odd_invoices(company)
+    import_old_customers(company, ("NL", "GB", "JP"))
 
 
 def _pay_ahead(company: Company, subscription: Subscription, days_ago: int) -> None:
@@ -200,7 +202,7 @@ def _put_addon_under_ended_service(company: Company, service: Subscription) -> N
 
 def _order_of_each_outcome(company: Company) -> None:
     for outcome in ("forgotten", "forgotten", "trusted", "trusted", "fraud"):
-        orders.order(company, orders.new_customer(company), outcome)
+        orders.order(company, orders.new_customer(company), outcome, company.catalogue.products[2])
 
 
 def _free_and_one_time(company: Company) -> None:
@@ -247,8 +249,9 @@ def _move_to_another_customer(company: Company, service: Subscription) -> None:
         for customer in company.customers.values()
         if customer.currency == before.currency and customer.id != before.id and customer.status == "Active"
     ]
+    to = others[0] if others else orders.new_customer(company, before.country)
     for subscription in [service, *company.addons_of(service)]:
-        company.move(subscription, others[0])
+        company.move(subscription, to)
 
 
 def _odd_invoices(company: Company) -> None:
@@ -262,19 +265,19 @@ def _odd_invoices(company: Company) -> None:
     billing.refund(company, paid[0], paid[0].total)
     billing.refund(company, paid[1], paid[1].total // 300 * 100)
     billing.refund(company, paid[2], paid[2].total, to_credit=True)
+    without_credit = [c for c in company.customers.values() if c.status == "Active" and not c.credit]
     for index, status in enumerate(("Draft", "Collections", "Payment Pending", "Cancelled", "Unpaid")):
-        customer = _some_customer(company)
+        customer = company.random.choice(without_credit)
         line = billing.build_line(
             company, "Item", index + 1, "Consulting & training", 30 * billing.LATE_FEE[customer.currency]
         )
         invoice = billing.issue(company, customer, company.today - 20, [line])
         if status == "Cancelled":
             billing.cancel(company, invoice)
-        elif invoice.status == "Unpaid":
+        else:
             invoice.status = status
         if status == "Unpaid":
             billing.add_late_fee(company, invoice)
-    without_credit = [c for c in company.customers.values() if c.status == "Active" and not c.credit]
     customer = company.random.choice(without_credit)
     for share in (1, 2):
         by_hand = billing.build_line(company, "", 0, "Setup help, by the hour", 100_000 // share)

@@ -27,7 +27,12 @@ _REASONS: Final = (
 
 
 def build_company(seed: int, customers: int, years: int, today: date) -> Company:
-    """A company that opened `years` years before `today` and has lived until now; equal arguments, equal company."""
+    """A company that opened `years` years before `today` and has lived until now; equal arguments, equal company.
+
+    Raises ValueError for fewer than 10 customers or for no year: the hard cases need some life to be staged in.
+    """
+    if customers < 10 or not 1 <= years <= 30:
+        raise ValueError("a company has at least 10 customers and between 1 and 30 years")
     opened_on = add_months(today.toordinal(), -12 * years, today.toordinal())
     company = Company(seed, opened_on)
     imported = max(2, customers // 25)

@@ -10,7 +10,7 @@ from tools.whmcs_simulator.cycles import MONTHS, add_months, years
 from tools.whmcs_simulator.rounding import round_half_even
 
 _CYCLE_WEIGHTS: Final = {
-    "monthly": 28, "quarterly": 9, "semiannually": 4, "annually": 52, "biennially": 7, "triennially": 4,
+    "monthly": 32, "quarterly": 9, "semiannually": 4, "annually": 52, "biennially": 7, "triennially": 4,
 }  # fmt: skip
 _PERIODS: Final = ((1, 84), (2, 8), (3, 4), (5, 3), (10, 1))
 _HABITS: Final[tuple[tuple[Habit, int], ...]] = (
@@ -49,18 +49,23 @@ def new_customer(company: Company, country: str | None = None) -> Customer:
     return customer
 
 
-def order(company: Company, customer: Customer, outcome: str | None = None) -> Order:
+def order(
+    company: Company, customer: Customer, outcome: str | None = None, product: Product | None = None
+) -> Order:
     """One order: a product, often with a domain and addons, and its first invoice.
 
-    `outcome` is one of paid, paid_later, trusted (active before it is paid), forgotten and fraud; drawn when None.
+    `outcome` is one of paid, paid_later, trusted (active before it is paid), forgotten and fraud. Outcome and
+    product are drawn when None; a given product is sold at its list price.
     """
     dice = company.random
     products = company.catalogue.products.values()
-    product = dice.choices(list(products), weights(products))[0]
-    promotion = _promotion(dice, company) if product.pay_type == "recurring" else None
+    promotion = None
+    if product is None:
+        product = dice.choices(list(products), weights(products))[0]
+        promotion = _promotion(dice, company) if product.pay_type == "recurring" else None
     new = _new_order(company, customer, promotion)
     hosts = product.group_id <= 4
-    if dice.random() < 0.07:
+    if dice.random() < 0.07 and outcome is None:
         _add_domain(company, customer, new)
     else:
         label = _free_domain_name(company, customer) if hosts else ""

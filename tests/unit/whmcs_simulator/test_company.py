@@ -130,7 +130,7 @@ def test_the_company_goes_on_growing_after_the_day_it_was_built_for(company: Com
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("customers", [20, 60, 500])
+@pytest.mark.parametrize("customers", [10, 60, 500])
 def test_a_company_of_any_size_holds_every_hard_case(seed: int, customers: int) -> None:
     company = build_company(seed, customers, 2, TODAY)
     today = company.today
@@ -197,6 +197,11 @@ def test_a_company_of_any_size_holds_every_hard_case(seed: int, customers: int) 
         )
 
     assert [name for name, is_there in cases.items() if not is_there] == []
+
+
+def test_too_small_a_company_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 10 customers"):
+        build_company(1, 9, 1, TODAY)
 
 
 def test_a_year_later_month_ends_and_leap_days_keep_their_anchor() -> None:
