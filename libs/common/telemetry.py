@@ -36,6 +36,10 @@ consumer_paused: Final = _meter.create_counter(
     "mrrlytics.consumer.paused"
 )  # a batch could not be stored: database away
 scheduler_commands: Final = _meter.create_counter("mrrlytics.scheduler.commands")  # ticks are issued
+tick_lag: Final = _meter.create_histogram("mrrlytics.scheduler.tick.lag", "s")  # commands are sent late
+last_tick: Final = _meter.create_gauge(
+    "mrrlytics.scheduler.last_tick.timestamp", "s"
+)  # standing still: nobody ticks
 sync_runs: Final = _meter.create_counter("mrrlytics.sync.runs")  # runs end, by outcome and code
 whmcs_requests: Final = _meter.create_histogram("mrrlytics.whmcs.request.duration", "s")  # a WHMCS is slow
 records_skipped: Final = _meter.create_counter(

@@ -60,6 +60,6 @@ class Republish(Message):
     blocks: tuple[int, ...]
 
 
-def tick_id(instance_id: UUID, mode: SyncMode, scheduled_for: datetime) -> UUID:
-    """Identity of a scheduled command: the same for every replica, crash and repeat."""
-    return uuid5(_COMMANDS, f"{instance_id}:{mode}:{scheduled_for.isoformat()}")
+def tick_id(instance_id: UUID, kind: str, scheduled_for: datetime) -> UUID:
+    """Identity of a scheduled command, `kind` a mode or "check": the same for every replica, crash and repeat."""
+    return uuid5(_COMMANDS, f"{instance_id}:{kind}:{scheduled_for.isoformat()}")

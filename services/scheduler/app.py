@@ -1,0 +1,37 @@
+"""Composition root of the scheduler."""
+
+from libs.common import telemetry
+from libs.common.broker import Publisher, build_broker, consume
+from libs.common.database import build_engine, ping
+from libs.common.outbox import relay
+from libs.common.serve import serve
+from services.scheduler.handlers import build_handlers
+from services.scheduler.repository import Now, database_now
+from services.scheduler.settings import Settings
+from services.scheduler.tables import outbox
+from services.scheduler.ticker import tick_loop
+
+
+async def run(settings: Settings, now: Now = database_now) -> None:
+    """Serve until told to stop. `now` is the one clock of the service, the database's; tests shift it."""
+    telemetry.configure("scheduler", settings.log_level, settings.otlp_endpoint)
+    engine = build_engine(settings, service="scheduler")
+    publisher = Publisher(settings)
+    broker = build_broker(settings)
+    spread = settings.full_sync_spread
+    build_handlers(broker, engine, publisher, now=now, full_spread_seconds=spread, replica=settings.replica)
+    try:
+        await serve(
+            "scheduler",
+            health_host=settings.health_host,
+            health_port=settings.health_port,
+            checks={"database": lambda: ping(engine), "kafka": publisher.ping},
+            tasks={
+                "consume": lambda stop: consume(broker, stop),
+                "tick": lambda stop: tick_loop(engine, now, spread, stop),
+                "relay": lambda stop: relay(engine, outbox, publisher, stop),
+            },
+        )
+    finally:
+        await publisher.close()
+        await engine.dispose()

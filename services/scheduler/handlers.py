@@ -1,0 +1,68 @@
+"""Messages in: instances come, change and go."""
+
+from faststream.kafka import KafkaBroker
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from libs.common.broker import Publisher, subscribe_messages
+from libs.common.contracts import topics
+from libs.common.contracts.envelope import Received
+from libs.common.contracts.instances import InstanceChanged, InstanceState
+from libs.common.database import transaction
+from services.scheduler import repository
+from services.scheduler.repository import Now
+from services.scheduler.schedule import first_tick, kinds_of, rhythm
+
+
+def build_handlers(
+    broker: KafkaBroker,
+    engine: AsyncEngine,
+    publisher: Publisher,
+    *,
+    now: Now,
+    full_spread_seconds: int,
+    replica: str | None,
+) -> None:
+    """Instances in, their schedules planned or stopped."""
+
+    async def on_instance(message: Received) -> None:
+        await follow(engine, message.body, now=now, full_spread_seconds=full_spread_seconds)
+
+    subscribe_messages(
+        broker,
+        topics.INSTANCES,
+        group="scheduler",
+        replica=replica,
+        publisher=publisher,
+        handle=on_instance,
+    )
+
+
+async def follow(
+    engine: AsyncEngine, instance: InstanceChanged, *, now: Now, full_spread_seconds: int
+) -> None:
+    """Bring the schedules of an instance in line with its state; an older version than the one that is known changes nothing."""
+    async with transaction(engine) as connection:
+        is_new_version, before = await repository.save_instance(connection, instance)
+        if not is_new_version:
+            return
+        owner = (instance.organization_id, instance.id)
+        if instance.state in (InstanceState.DELETING, InstanceState.DELETED):
+            await repository.drop(connection, *owner)
+            return
+        wanted = kinds_of(instance.state)
+        known = await repository.planned(connection, *owner)
+        await repository.stop(connection, *owner, keep=wanted)
+        moment = await now(connection)
+        plans = []
+        for kind in wanted:
+            if (schedule := known.get(kind)) is not None and schedule.tick is not None:
+                continue
+            tick = first_tick(
+                kind,
+                rhythm(kind, instance.id, full_spread_seconds),
+                now=moment,
+                resumed=before not in (None, InstanceState.ACTIVE),
+                last_issued_at=None if schedule is None else schedule.issued_at,
+            )
+            plans.append((*owner, kind, tick, None))
+        await repository.plan(connection, plans)
