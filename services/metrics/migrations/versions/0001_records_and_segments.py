@@ -94,7 +94,7 @@ _VIEWS = {
         """SELECT organization_id, instance_id, run_id, as_of, first_on, last_on, kinds FROM metrics.freshness""",
     ),
     "customers": (
-        "Present customers. currency is that of the invoice with the greatest id, else of the customer's details.",
+        "Present customers. currency is that of the invoice with the greatest id, else of the customer details.",
         """SELECT r.organization_id, r.instance_id, r.id, v.body ->> 'display_name' AS display_name,
             v.body ->> 'status' AS status, (v.body ->> 'created_on')::date AS created_on,
             coalesce(i.currency, d.currency) AS currency

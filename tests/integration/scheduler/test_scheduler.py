@@ -1,0 +1,350 @@
+"""The scheduler on a real PostgreSQL and a real Kafka: several replicas, killed at any moment, on a clock that tests shift."""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import orjson
+import pytest
+from aiokafka import AIOKafkaConsumer
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from libs.common.broker import Publisher
+from libs.common.contracts import topics
+from libs.common.contracts.envelope import Record, headers
+from libs.common.contracts.instances import InstanceChanged, InstanceSettings
+from libs.common.database import build_engine, transaction
+from libs.common.outbox import relay_once
+from libs.common.settings import KafkaSettings, PostgresSettings
+from services.scheduler.handlers import follow
+from services.scheduler.schedule import Kind, rhythm
+from services.scheduler.tables import metadata, outbox
+from services.scheduler.ticker import tick
+from tests.servers import REPOSITORY, Database
+from tools.local_stack.process import free_port
+
+SPREAD = 300
+ORGANIZATION = UUID("0f4f24a4-9a37-4c0e-8a6a-1d3a1f0f6f01")
+START = datetime(2026, 11, 22, 23, 50, tzinfo=UTC)
+A_DAY = timedelta(days=1)
+
+
+class ShiftedClock:
+    """The clock of all replicas of a test; it stands still until a test moves it."""
+
+    def __init__(self, at: datetime) -> None:
+        self.at = at
+
+    async def __call__(self, _: AsyncConnection) -> datetime:
+        return self.at
+
+
+@pytest.fixture
+def clock() -> ShiftedClock:
+    return ShiftedClock(START)
+
+
+@pytest.fixture
+async def engines(database: Database) -> AsyncIterator[list[AsyncEngine]]:
+    """Three replicas' connections, as the scheduler's own role."""
+    settings = PostgresSettings(database_url=database.url("scheduler"))
+    engines = [build_engine(settings, service="scheduler") for _ in range(3)]
+    yield engines
+    for engine in engines:
+        await engine.dispose()
+
+
+def instance(number: int = 1, *, state: Any = "active", version: int = 1) -> InstanceChanged:
+    return InstanceChanged(
+        id=UUID(int=number, version=4),
+        organization_id=ORGANIZATION,
+        name=f"Instance {number}",
+        credential_id=UUID(int=version, version=4),
+        state=state,
+        settings=InstanceSettings(time_zone="Europe/Berlin"),
+        version=version,
+    )
+
+
+async def commands(engine: AsyncEngine) -> list[dict[str, Any]]:
+    """The bodies of all commands issued so far."""
+    async with transaction(engine) as connection:
+        rows = await connection.execute(select(outbox.c.body).order_by(outbox.c.id))
+        return [orjson.loads(body) for body in rows.scalars()]
+
+
+def ticks(issued: Sequence[dict[str, Any]]) -> list[tuple[str, str, datetime]]:
+    return [(one["instance_id"], one["mode"], datetime.fromisoformat(one["scheduled_for"])) for one in issued]
+
+
+def expected_ticks(instances: Sequence[InstanceChanged], start: datetime, end: datetime) -> set[Any]:
+    wanted = set()
+    for one in instances:
+        for kind in (Kind.FULL, Kind.INCREMENTAL):
+            own = rhythm(kind, one.id, SPREAD)
+            following = own.after(own.newest(start).scheduled_for)
+            while following.due_at <= end:
+                wanted.add((str(one.id), str(kind), following.scheduled_for))
+                following = own.after(following.scheduled_for)
+    return wanted
+
+
+@pytest.mark.rule("S2")
+async def test_three_replicas_of_which_some_die_issue_each_tick_of_a_day_exactly_once(
+    engines: list[AsyncEngine], clock: ShiftedClock, kafka: str
+) -> None:
+    chance = random.Random(1)
+    instances = [instance(number) for number in range(1, 13)]
+    for one in instances:
+        await follow(engines[0], one, now=clock, full_spread_seconds=SPREAD)
+    publishers = [Publisher(KafkaSettings(kafka_bootstrap=kafka)) for _ in engines]
+
+    while clock.at < START + A_DAY:
+        clock.at += timedelta(minutes=4)
+        replicas = [asyncio.create_task(tick(engine, clock, SPREAD)) for engine in engines]
+        for doomed in chance.sample(replicas, 2):
+            await asyncio.sleep(chance.uniform(0, 0.004))
+            doomed.cancel()
+        await asyncio.gather(*replicas, return_exceptions=True)
+        # At least one replica lives: what the dead ones left is done a moment later.
+        await tick(engines[0], clock, SPREAD)
+    pairs = zip(engines, publishers, strict=True)
+    while sum(await asyncio.gather(*(relay_once(engine, outbox, publisher) for engine, publisher in pairs))):
+        pairs = zip(engines, publishers, strict=True)
+    for publisher in publishers:
+        await publisher.close()
+
+    published = await read_commands(kafka, count=len(await commands(engines[0])))
+    assert Counter(ticks(published)) == Counter(expected_ticks(instances, START, clock.at))
+    assert len(published) == 12 * (1 + 96)
+
+
+@pytest.mark.rule("S4")
+async def test_after_26_hours_away_each_instance_gets_one_full_and_then_one_incremental(
+    engines: list[AsyncEngine], clock: ShiftedClock
+) -> None:
+    instances = [instance(number) for number in range(1, 21)]
+    for one in instances:
+        await follow(engines[0], one, now=clock, full_spread_seconds=SPREAD)
+    back = clock.at = START + timedelta(hours=26)
+
+    seen: dict[tuple[str, str], datetime] = {}
+    for _ in range(60):
+        clock.at += timedelta(seconds=10)
+        before = len(await commands(engines[0]))
+        await asyncio.gather(*(tick(engine, clock, SPREAD) for engine in engines))
+        for issued_to, mode, _scheduled_for in ticks((await commands(engines[0]))[before:]):
+            assert (issued_to, mode) not in seen
+            seen[issued_to, mode] = clock.at
+
+    assert set(seen) == {(str(one.id), mode) for one in instances for mode in ("full", "incremental")}
+    assert all(seen[str(one.id), "full"] < seen[str(one.id), "incremental"] for one in instances)
+    assert max(seen.values()) <= back + timedelta(minutes=10)
+    assert len(set(seen.values())) > 10
+
+
+@pytest.mark.rule("S4")
+@pytest.mark.parametrize("jump", [timedelta(hours=1), A_DAY])
+async def test_a_clock_that_goes_back_issues_nothing_and_nothing_twice(
+    engines: list[AsyncEngine], clock: ShiftedClock, jump: timedelta
+) -> None:
+    await follow(engines[0], instance(), now=clock, full_spread_seconds=SPREAD)
+    for _ in range(30):
+        clock.at += timedelta(minutes=4)
+        await tick(engines[0], clock, SPREAD)
+    issued = ticks(await commands(engines[0]))
+    before = clock.at
+
+    clock.at -= jump
+    while clock.at < before:
+        clock.at += timedelta(minutes=4)
+        await tick(engines[1], clock, SPREAD)
+
+    assert ticks(await commands(engines[0])) == issued
+    clock.at = before + timedelta(minutes=15)
+    await tick(engines[0], clock, SPREAD)
+    assert len(ticks(await commands(engines[0]))) <= len(issued) + 1
+
+
+@pytest.mark.rule("S6")
+@pytest.mark.parametrize("state", ["paused", "deleting", "deleted"])
+async def test_an_instance_that_is_paused_or_deleted_gets_no_ticks(
+    engines: list[AsyncEngine], clock: ShiftedClock, state: str
+) -> None:
+    await follow(engines[0], instance(), now=clock, full_spread_seconds=SPREAD)
+    await follow(engines[0], instance(state=state, version=2), now=clock, full_spread_seconds=SPREAD)
+
+    for _ in range(24):
+        clock.at += timedelta(hours=1)
+        await tick(engines[0], clock, SPREAD)
+
+    assert await commands(engines[0]) == []
+
+
+@pytest.mark.rule("S6")
+async def test_an_instance_that_needs_attention_is_checked_each_hour_with_its_newest_credential(
+    engines: list[AsyncEngine], clock: ShiftedClock
+) -> None:
+    await follow(engines[0], instance(), now=clock, full_spread_seconds=SPREAD)
+    broken = instance(state="needs_attention", version=7)
+    await follow(engines[0], broken, now=clock, full_spread_seconds=SPREAD)
+
+    for _ in range(5 * 20):
+        clock.at += timedelta(minutes=3)
+        await tick(engines[0], clock, SPREAD)
+
+    issued = await commands(engines[0])
+    assert len({one["check_id"] for one in issued}) == 5
+    assert {one["credential_id"] for one in issued} == {str(broken.credential_id)}
+    assert {one["settings"]["time_zone"] for one in issued} == {"Europe/Berlin"}
+
+
+@pytest.mark.rule("S6")
+async def test_resumed_after_two_days_an_instance_starts_with_a_full_and_goes_on_as_before(
+    engines: list[AsyncEngine], clock: ShiftedClock
+) -> None:
+    engine = engines[0]
+    await follow(engine, instance(), now=clock, full_spread_seconds=SPREAD)
+    for _ in range(8):
+        clock.at += timedelta(minutes=2)
+        await tick(engine, clock, SPREAD)
+    await follow(engine, instance(state="paused", version=2), now=clock, full_spread_seconds=SPREAD)
+    clock.at += 2 * A_DAY
+    await tick(engine, clock, SPREAD)
+    before = len(await commands(engine))
+
+    await follow(engine, instance(version=3), now=clock, full_spread_seconds=SPREAD)
+    await tick(engine, clock, SPREAD)
+
+    [(_, mode, scheduled_for)] = ticks((await commands(engine))[before:])
+    assert (mode, scheduled_for) == ("full", datetime(2026, 11, 25, tzinfo=UTC))
+    assert before == 2
+
+
+async def test_an_older_version_of_an_instance_changes_nothing(
+    engines: list[AsyncEngine], clock: ShiftedClock
+) -> None:
+    await follow(engines[0], instance(state="deleted", version=5), now=clock, full_spread_seconds=SPREAD)
+    await follow(engines[0], instance(state="active", version=4), now=clock, full_spread_seconds=SPREAD)
+    clock.at += A_DAY
+
+    assert await tick(engines[0], clock, SPREAD) == 0
+
+
+async def test_the_tables_are_what_the_migrations_made(database: Database) -> None:
+    def differences(connection: Connection) -> list[Any]:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "include_schemas": True,
+                "include_name": lambda name, kind, _: kind != "schema" or name == "scheduler",
+                "include_object": lambda _, name, kind, *rest: (
+                    name not in {"alembic_version", "outbox_unsent"}
+                ),
+            },
+        )
+        return compare_metadata(context, metadata)
+
+    engine = create_async_engine(database.admin_url)
+    async with engine.connect() as connection:
+        found = await connection.run_sync(differences)
+    await engine.dispose()
+
+    assert found == []
+
+
+@pytest.mark.rule("D3")
+async def test_processes_that_are_killed_and_stopped_lose_and_repeat_no_command(
+    database: Database, kafka: str
+) -> None:
+    publisher = Publisher(KafkaSettings(kafka_bootstrap=kafka))
+    instances = [instance(number) for number in range(1, 201)]
+    await publisher.publish([record(one) for one in instances])
+    replicas = [await start_replica(database, kafka) for _ in range(2)]
+    owner = await asyncpg.connect(database.admin_url.replace("+asyncpg", ""))
+    try:
+        await until(owner, "SELECT count(*) = 400 FROM scheduler.schedules")
+        # Every incremental is due now; one process is killed while it issues them.
+        await owner.execute("UPDATE scheduler.schedules SET due_at = now() WHERE kind = 'incremental'")
+        await until(owner, "SELECT count(*) > 0 FROM scheduler.outbox")
+        replicas[0].send_signal(signal.SIGKILL)
+        published = await read_commands(kafka, count=200)
+        replicas[1].send_signal(signal.SIGTERM)
+        ended = await asyncio.wait_for(replicas[1].wait(), 45)
+    finally:
+        await owner.close()
+        await publisher.close()
+        for replica in replicas:
+            with contextlib.suppress(ProcessLookupError):
+                replica.kill()
+            await replica.wait()
+
+    assert ended == 0
+    assert {issued_to for issued_to, _, _ in ticks(published)} == {str(one.id) for one in instances}
+    assert len({one["command_id"] for one in published}) == 200
+
+
+async def until(connection: asyncpg.Connection, claim: str, *, seconds: float = 60.0) -> None:
+    """Ask the database until the claim is true."""
+    deadline = time.monotonic() + seconds
+    while not await connection.fetchval(claim):
+        assert time.monotonic() < deadline, f"not true within {seconds} s: {claim}"
+        await asyncio.sleep(0.005)
+
+
+async def start_replica(database: Database, kafka: str) -> asyncio.subprocess.Process:
+    environment = {
+        **os.environ,
+        "MRRLYTICS_DATABASE_URL": database.url("scheduler"),
+        "MRRLYTICS_KAFKA_BOOTSTRAP": kafka,
+        "MRRLYTICS_HEALTH_PORT": str(free_port()),
+        "MRRLYTICS_LOG_LEVEL": "WARNING",
+    }
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "services.scheduler", cwd=REPOSITORY, env=environment
+    )
+
+
+def record(one: InstanceChanged) -> Record:
+    values = headers(
+        message_id=str(uuid4()),
+        message_type="InstanceChanged",
+        source="gateway",
+        at=START,
+        subject=str(one.id),
+        organization_id=one.organization_id,
+        instance_id=one.id,
+    )
+    return Record(topics.INSTANCES.name, str(one.id).encode(), one.model_dump_json().encode(), values)
+
+
+async def read_commands(bootstrap: str, *, count: int, seconds: float = 60.0) -> list[dict[str, Any]]:
+    """All commands on the topic once there are `count`, and what comes in the half second after."""
+    consumer = AIOKafkaConsumer(
+        topics.SYNC_COMMANDS.name, bootstrap_servers=bootstrap, auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    found: list[dict[str, Any]] = []
+    deadline = time.monotonic() + seconds
+    try:
+        while time.monotonic() < deadline:
+            answer = await consumer.getmany(timeout_ms=500)
+            found += [orjson.loads(one.value) for records in answer.values() for one in records]
+            if not answer and len(found) >= count:
+                return found
+    finally:
+        await consumer.stop()
+    raise AssertionError(f"{len(found)} commands came, {count} were wanted")
