@@ -1,0 +1,18 @@
+"""`python -m tools.docs`: write the generated pages; refused when a published schema would break its readers."""
+
+import sys
+from pathlib import Path
+
+from tools.docs.pages import broken_promises, generated
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+if __name__ == "__main__":
+    broken = broken_promises(REPOSITORY)
+    if broken:
+        sys.stderr.write("these changes would break readers; a breaking change is a new topic:\n")
+        sys.stderr.writelines(f"  {line}\n" for line in broken)
+        raise SystemExit(1)
+    for path, text in generated(REPOSITORY).items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
