@@ -1,0 +1,189 @@
+"""The rules of the house that no linter knows: registries are complete, and each thing is done in one place."""
+
+import ast
+import importlib
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from libs.common.contracts.catalog import CATALOG
+from libs.common.settings import KNOWN_SETTINGS, PREFIX, Block
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CODE = sorted(
+    path
+    for folder in ("libs", "services", "tools")
+    for path in (REPOSITORY / folder).rglob("*.py")
+    if "node_modules" not in path.parts
+)
+SERVICES = ("connector", "gateway", "metrics", "scheduler")
+ROOMS = ("__init__.py", "__main__.py", "app.py", "handlers.py", "settings.py", "migrations/env.py")
+
+# Pure: no I/O, no clock, no environment. Of ours they import contracts, errors and each other.
+PURE = (
+    "libs/common/contracts",
+    "libs/common/addresses.py",
+    "libs/common/errors.py",
+    "services/scheduler/schedule.py",
+    "services/connector/changes.py",
+    "services/connector/politeness.py",
+    "services/connector/whmcs/answers.py",
+    "services/connector/whmcs/translate.py",
+    "services/metrics/formulas",
+    "tools/docs/compatibility.py",
+)
+PURE_LIBRARIES = {"orjson", "pydantic", "typing_extensions"}
+PURE_OF_OURS = ("libs.common.contracts", "libs.common.errors")
+IMPURE_STANDARD = {
+    "asyncio",
+    "http",
+    "logging",
+    "os",
+    "pathlib",
+    "random",
+    "secrets",
+    "socket",
+    "ssl",
+    "subprocess",
+    "threading",
+    "time",
+    "urllib.request",
+}
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(REPOSITORY))
+
+
+def places_of(pattern: str, allowed: tuple[str, ...]) -> list[str]:
+    """Where code matches, outside the places that may."""
+    return [
+        name_of(path)
+        for path in CODE
+        if not name_of(path).startswith(allowed) and re.search(pattern, path.read_text(encoding="utf-8"))
+    ]
+
+
+@pytest.mark.parametrize("place", PURE)
+def test_pure_modules_import_nothing_that_reads_the_world(place: str) -> None:
+    paths = [path for path in CODE if name_of(path) == place or name_of(path).startswith(f"{place}/")]
+    package = place.removesuffix(".py").replace("/", ".")
+    ours = (*PURE_OF_OURS, package.rsplit(".", 1)[0] if place.endswith(".py") else package)
+
+    wrong = [
+        f"{name_of(path)} imports {name}"
+        for path in paths
+        for name in imports_of(path)
+        if name in IMPURE_STANDARD
+        or not (
+            name.startswith(ours)
+            or name.split(".")[0] in sys.stdlib_module_names
+            or name.split(".")[0] in PURE_LIBRARIES
+        )
+    ]
+
+    assert paths, f"{place} is gone: strike it off the list"
+    assert wrong == []
+
+
+def test_nothing_but_the_command_imports_several_services() -> None:
+    several = [
+        name_of(path)
+        for path in CODE
+        if len({name.split(".")[1] for name in imports_of(path) if name.startswith("services.")}) > 1
+    ]
+
+    assert several == []
+
+
+@pytest.mark.rule("N2")
+def test_only_the_connectors_factory_makes_clients_for_the_outside() -> None:
+    allowed = ("services/connector/whmcs/client.py", "tools/whmcs_simulator/")
+
+    assert places_of(r"\bAsyncClient\(|\bhttpx\.Client\(|\burlopen\(|\baiohttp\b", allowed) == []
+
+
+@pytest.mark.rule("C6")
+def test_only_the_connectors_credentials_decrypt() -> None:
+    assert places_of(r"\.decrypt\(", ("services/connector/credentials.py",)) == []
+
+
+def test_the_time_is_read_in_one_place() -> None:
+    allowed = ("libs/common/clock.py", "tools/")
+
+    assert places_of(r"\bdatetime\.now\(|\bdate\.today\(|\btime\.time\(|\butcnow\(", allowed) == []
+
+
+def test_the_environment_is_read_by_settings_alone() -> None:
+    assert places_of(r"\bos\.environ\b|\bos\.getenv\(", ("libs/common/settings.py", "tools/")) == []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_service_has_the_same_rooms(service: str) -> None:
+    folder = REPOSITORY / "services" / service
+
+    assert [room for room in ROOMS if not (folder / room).exists()] == []
+    assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")))
+
+
+def test_every_module_says_why_it_exists() -> None:
+    silent = [
+        name_of(path)
+        for path in CODE
+        if path.read_text(encoding="utf-8").strip()
+        and not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+
+    assert silent == []
+
+
+def example_settings() -> dict[str, tuple[bool, str]]:
+    """Name without prefix -> whether it is set, not merely shown, and its value."""
+    lines = (REPOSITORY / ".env.example").read_text(encoding="utf-8").splitlines()
+    found = [re.fullmatch(rf"(#?){PREFIX}([A-Z_]+)=(.+)", line) for line in lines]
+    return {one[2]: (not one[1], one[3]) for one in found if one}
+
+
+def settings_of(service: str) -> type[Block]:
+    settings: type[Block] = importlib.import_module(f"services.{service}.settings").Settings
+    return settings
+
+
+def test_every_setting_that_is_known_has_a_line_in_the_example_and_no_other() -> None:
+    assert set(example_settings()) == KNOWN_SETTINGS
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_setting_of_a_service_is_known(service: str) -> None:
+    fields = {name.upper() for name in settings_of(service).model_fields}
+
+    assert {
+        name for name in fields if name not in KNOWN_SETTINGS and f"{name}_FILE" not in KNOWN_SETTINGS
+    } == set()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_takes_the_values_of_the_example(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, (is_set, value) in example_settings().items():
+        if is_set:
+            monkeypatch.setenv(PREFIX + name, value)
+
+    settings_of(service)()
+
+
+@pytest.mark.parametrize("slug", [metric.slug for metric in CATALOG])
+def test_every_metric_of_the_catalogue_has_its_definition(slug: str) -> None:
+    definitions = (REPOSITORY / "docs" / "metrics.md").read_text(encoding="utf-8")
+
+    assert re.search(rf"`{slug}`", definitions)
