@@ -1,0 +1,88 @@
+"""Headers and keys: what is written is what a reader finds."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libs.common.contracts.billing import Kind, fact_key, parse_fact_key
+from libs.common.contracts.envelope import fact_headers, headers, partition_of, read_headers
+
+AT = datetime(2026, 11, 23, 6, 15, tzinfo=UTC)
+ORGANIZATION = UUID("0f4f24a4-9a37-4c0e-8a6a-1d3a1f0f6f01")
+VERSIONS = st.integers(0, 2**62)
+
+
+def fact(
+    instance: UUID, *, epoch: int = 1, seq: int = 1, fingerprint: bytes | None = b"\x01"
+) -> dict[str, str]:
+    return read_headers(
+        fact_headers(
+            organization_id=ORGANIZATION,
+            instance_id=instance,
+            kind=Kind.SERVICE,
+            entity_id=88,
+            epoch=epoch,
+            seq=seq,
+            observed_at=AT,
+            at=AT,
+            fingerprint=fingerprint,
+        )
+    )
+
+
+@given(st.uuids(), st.sampled_from(Kind), VERSIONS)
+def test_a_key_that_is_written_and_read_is_the_same(instance: UUID, kind: Kind, entity_id: int) -> None:
+    assert parse_fact_key(fact_key(instance, kind, entity_id)) == (str(instance), kind, entity_id)
+
+
+@pytest.mark.parametrize("key", ["", "a:b", "a:order:1", "a:service:x", "a:service:1:2"])
+def test_a_key_that_is_not_ours_is_an_error(key: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        parse_fact_key(key)
+
+
+@given(st.uuids(), VERSIONS, VERSIONS)
+@pytest.mark.rule("E1")
+def test_a_facts_id_is_its_key_and_version(instance: UUID, epoch: int, seq: int) -> None:
+    values = fact(instance, epoch=epoch, seq=seq)
+
+    assert values["ce_id"] == f"{values['ce_subject']}@{epoch}.{seq}"
+    assert (int(values["ce_epoch"]), int(values["ce_seq"])) == (epoch, seq)
+    assert datetime.fromisoformat(values["ce_observedat"]) == AT
+
+
+def test_a_tombstone_has_a_version_but_no_fingerprint() -> None:
+    assert "ce_fingerprint" in fact(ORGANIZATION)
+    assert "ce_fingerprint" not in fact(ORGANIZATION, fingerprint=None)
+
+
+def test_the_trace_is_named_only_where_there_is_one() -> None:
+    def written(traceparent: str | None) -> dict[str, str]:
+        return read_headers(
+            headers(
+                message_id="1",
+                message_type="RunSync",
+                source="scheduler",
+                at=AT,
+                subject="x",
+                organization_id=ORGANIZATION,
+                instance_id=ORGANIZATION,
+                traceparent=traceparent,
+            )
+        )
+
+    assert "traceparent" not in written(None)
+    assert written("00-4bf9-00f0-01")["traceparent"] == "00-4bf9-00f0-01"
+
+
+def test_headers_that_are_no_text_or_empty_are_read_all_the_same() -> None:
+    assert read_headers([("a", b"\xff"), ("b", None)]) == {"a": "�", "b": ""}
+
+
+@given(st.binary(max_size=80), st.integers(1, 100))
+def test_a_key_has_one_partition_of_those_there_are(key: bytes, partitions: int) -> None:
+    assert 0 <= partition_of(key, partitions) < partitions
+    assert partition_of(key, partitions) == partition_of(key, partitions)

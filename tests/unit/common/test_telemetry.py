@@ -1,0 +1,58 @@
+"""Logs: one JSON object a line, and no secret even when somebody logs one."""
+
+import json
+import logging
+import sys
+
+import pytest
+
+from libs.common.telemetry import JsonLines
+
+
+def line(message: str, **extra: object) -> dict[str, object]:
+    record = logging.LogRecord("services.x", logging.INFO, "x.py", 1, message, None, None)
+    vars(record).update(extra)
+    text = JsonLines("scheduler").format(record)
+    assert "\n" not in text
+    found: dict[str, object] = json.loads(text)
+    return found
+
+
+@pytest.mark.rule("H3")
+def test_a_line_has_the_constant_message_as_event_and_its_facts_as_fields() -> None:
+    found = line("run applied", run_id="r1", rows=3)
+
+    assert (
+        found.items() >= {"event": "run applied", "service": "scheduler", "run_id": "r1", "rows": 3}.items()
+    )
+
+
+@pytest.mark.rule("H3")
+def test_line_ends_from_outside_do_not_break_the_line() -> None:
+    assert line("x", display_name="a\nb\u2028c")["display_name"] == "a\nb\u2028c"
+
+
+def test_an_error_stands_in_the_same_line() -> None:
+    record = logging.LogRecord("x", logging.ERROR, "x.py", 1, "failed", None, None)
+    try:
+        raise ValueError("what was wrong")
+    except ValueError:
+        record.exc_info = sys.exc_info()
+
+    assert "what was wrong" in json.loads(JsonLines("x").format(record))["error"]
+
+
+@pytest.mark.rule("H3")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://x/api?identifier=abc&secret=s3cr3t-word&action=GetClients",
+        "postgresql://user:s3cr3t-word@db/x",
+        "accesskey=s3cr3t-word",
+        "password=s3cr3t-word",
+        "mrr_pat_s3cr3tword0000000000000000000000000",
+        "mrc1.k1.s3cr3tword.s3cr3tword",
+    ],
+)
+def test_a_secret_that_somebody_logs_is_taken_out(text: str) -> None:
+    assert "s3cr3t" not in str(line("x", detail=text))
