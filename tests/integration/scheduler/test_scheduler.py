@@ -111,6 +111,7 @@ async def test_three_replicas_of_which_some_die_issue_each_tick_of_a_day_exactly
     for one in instances:
         await follow(engines[0], one, now=clock, full_spread_seconds=SPREAD)
     publishers = [Publisher(KafkaSettings(kafka_bootstrap=kafka)) for _ in engines]
+    died = 0
 
     while clock.at < START + A_DAY:
         clock.at += timedelta(minutes=4)
@@ -118,7 +119,8 @@ async def test_three_replicas_of_which_some_die_issue_each_tick_of_a_day_exactly
         for doomed in chance.sample(replicas, 2):
             await asyncio.sleep(chance.uniform(0, 0.004))
             doomed.cancel()
-        await asyncio.gather(*replicas, return_exceptions=True)
+        ends = await asyncio.gather(*replicas, return_exceptions=True)
+        died += sum(isinstance(end, asyncio.CancelledError) for end in ends)
         # At least one replica lives: what the dead ones left is done a moment later.
         await tick(engines[0], clock, SPREAD)
     pairs = zip(engines, publishers, strict=True)
@@ -130,6 +132,7 @@ async def test_three_replicas_of_which_some_die_issue_each_tick_of_a_day_exactly
     published = await read_commands(kafka, count=len(await commands(engines[0])))
     assert Counter(ticks(published)) == Counter(expected_ticks(instances, START, clock.at))
     assert len(published) == 12 * (1 + 96)
+    assert died > 100
 
 
 @pytest.mark.rule("S4")
