@@ -1,0 +1,26 @@
+// What every page runs: htmx with its event stream, and two small conveniences.
+import "htmx.org/dist/htmx.js";
+import "htmx.org/dist/ext/hx-sse.js";
+
+// A filter applies when it is chosen; without scripts its form has a button.
+document.addEventListener("change", (event) => {
+  const form = event.target.closest("form[data-apply-on-change]");
+  if (form) form.requestSubmit();
+});
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("button[data-copy]");
+  if (!button) return;
+  await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent.trim());
+  button.textContent = "Copied";
+});
+
+// A second press while the first is on its way would only say that it is running.
+document.addEventListener("submit", (event) => {
+  const button = event.submitter;
+  if (button) setTimeout(() => { button.disabled = true; }, 0);
+});
+window.addEventListener("pageshow", () => {
+  for (const button of document.querySelectorAll("button:disabled")) button.disabled = false;
+});
+document.documentElement.classList.add("scripted");
