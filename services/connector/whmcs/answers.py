@@ -1,0 +1,180 @@
+"""Reads what a WHMCS answers, in all the shapes that live installations send. Pure."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from libs.common.contracts.failures import FAILURES
+from libs.common.errors import MRRlyticsError
+
+Row = dict[str, Any]
+
+_FLAT_KEY: Final = re.compile(r"(\w+)\[(\w+)\]\[(\d+)\]\[(\w+)\]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]+")
+_TAGS: Final = re.compile(r"<[^>]*>")
+_MESSAGES: Final = (
+    ("authentication failed", "credentials_rejected"),
+    ("invalid or missing credentials", "credentials_rejected"),
+    ("invalid password provided", "credentials_rejected"),
+    ("administrator account disabled", "credentials_rejected"),
+    ("access denied", "permission_missing"),
+    ("invalid permissions", "permission_missing"),
+    ("invalid ip", "ip_not_allowed"),
+    ("forbidden ip", "ip_not_allowed"),
+    ("invalid api action", "action_unsupported"),
+    ("api function not found", "action_unsupported"),
+    ("empty action request", "not_whmcs_api"),
+    ("client not found", "not_found"),
+    ("client id not found", "not_found"),
+    ("invoice id not found", "not_found"),
+)
+_ADDRESS: Final = re.compile(r"(?:invalid|forbidden) ip\s*:?\s*([0-9a-f.:]+)", re.IGNORECASE)
+_MAINTENANCE: Final = re.compile(rb"down for maintenance|maintenance mode", re.IGNORECASE)
+_CHALLENGE: Final = re.compile(
+    rb"just a moment|mod_security|attention required|access denied|cf-chl|captcha", re.IGNORECASE
+)
+
+
+class WhmcsError(MRRlyticsError):
+    """A call failed. `code` is of contracts/failures.py, or `not_found`; `detail` is safe to show.
+
+    `is_about_rows` marks failures that a smaller page may avoid.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        action: str,
+        detail: str = "",
+        *,
+        is_about_rows: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(code, detail)
+        self.action = action
+        self.detail = _CONTROL.sub(" ", detail)[:200]
+        self.is_about_rows = is_about_rows
+        self.retry_after = retry_after
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the same call may work within this run."""
+        failure = FAILURES.get(self.code)
+        return failure is not None and (
+            failure.retry == "soon" or self.code in ("bad_response", "dns_not_found")
+        )
+
+
+def read(status: int, headers: Mapping[str, str], content: bytes, action: str) -> Row:
+    """The body of a good answer. Judged by what the body says first, and by the status only then; raises WhmcsError."""
+    body = _json(content)
+    if body is not None:
+        if _is_success(body):
+            return body
+        raise _refusal(body, action)
+    if message := _name_value_message(content):
+        raise _refusal({"message": message}, action)
+    raise _not_json(status, headers, content, action)
+
+
+def _json(content: bytes) -> Row | None:
+    """The object in the content, also behind a byte order mark or a PHP warning; None when there is none."""
+    for start in (0, content.find(b'{"')):
+        if start >= 0:
+            try:
+                body = orjson.loads(content[start:])
+            except orjson.JSONDecodeError:
+                continue
+            if isinstance(body, dict):
+                return body
+    return None
+
+
+def _is_success(body: Row) -> bool:
+    return str(body.get("result", body.get("status", ""))).lower() == "success"
+
+
+def _refusal(body: Row, action: str) -> WhmcsError:
+    message = _TAGS.sub("", str(body.get("message") or "an error without a message"))
+    lowered = message.lower()
+    for start, code in _MESSAGES:
+        if lowered.startswith(start):
+            seen = _ADDRESS.search(message)
+            return WhmcsError(code, action, seen.group(1) if seen and code == "ip_not_allowed" else message)
+    return WhmcsError("bad_response", action, message)
+
+
+def _name_value_message(content: bytes) -> str | None:
+    if content.startswith(b"result=error"):
+        return content.partition(b"message=")[2].decode("utf-8", "replace").split(";")[0]
+    return None
+
+
+def _not_json(status: int, headers: Mapping[str, str], content: bytes, action: str) -> WhmcsError:
+    if 300 <= status < 400:
+        return WhmcsError("redirected", action, headers.get("location", "another address"))
+    if _MAINTENANCE.search(content[:4096]):
+        return WhmcsError("maintenance", action, str(status))
+    if status in (403, 406, 503) and (
+        "cf-mitigated" in headers or _CHALLENGE.search(content[:4096]) or status != 503
+    ):
+        return WhmcsError("blocked_by_firewall", action, str(status))
+    if status == 429 or status >= 500:
+        return WhmcsError(
+            "server_error",
+            action,
+            str(status),
+            is_about_rows=True,
+            retry_after=_seconds(headers.get("retry-after")),
+        )
+    looks_like_json = content.lstrip(b"\xef\xbb\xbf \r\n").startswith(b"{")
+    if status == 200 and (not content or looks_like_json):
+        return WhmcsError("bad_response", action, "cut off" if content else "empty", is_about_rows=True)
+    return WhmcsError("not_whmcs_api", action, str(status))
+
+
+def _seconds(text: str | None) -> float | None:
+    return float(text) if text is not None and text.isdigit() else None
+
+
+def rows(body: Row, plural: str, singular: str) -> list[Row]:
+    """The rows of a list answer, whatever its shape.
+
+    Takes nested lists, a lone object in the place of a list of one, objects with numeric keys, "", [] and {} for nothing, a missing key,
+    and the flattened keys of old answers. Raises WhmcsError when there are none although `totalresults` says that there are some.
+    """
+    outer = body.get(plural)
+    inner = outer.get(singular, outer) if isinstance(outer, dict) else outer
+    found: list[Any]
+    if isinstance(inner, list):
+        found = inner
+    elif isinstance(inner, dict) and inner:
+        is_numbered = all(key.isdigit() for key in inner)
+        found = list(inner.values()) if is_numbered else [inner]
+    elif outer is None:
+        found = _flattened(body, plural, singular)
+    else:
+        found = []
+    if not all(isinstance(row, dict) for row in found):
+        raise WhmcsError("bad_response", plural, f"{plural} holds something else than rows")
+    return found
+
+
+def _flattened(body: Row, plural: str, singular: str) -> list[Row]:
+    found: dict[int, Row] = {}
+    for key, value in body.items():
+        match = _FLAT_KEY.fullmatch(key)
+        if match and match.group(1) == plural and match.group(2) == singular:
+            found.setdefault(int(match.group(3)), {})[match.group(4)] = value
+    return [found[index] for index in sorted(found)]
+
+
+def total(body: Row) -> int | None:
+    """`totalresults`, a number or a string of digits; None when it is missing."""
+    value = body.get("totalresults")
+    try:
+        return None if value is None else int(value)
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,327 @@
+"""WHMCS rows to billing facts: an allow-list per action. What is not named here goes no further. Pure.
+
+Every function takes one row and returns one fact, or raises ValueError, KeyError or TypeError when the row cannot be read.
+"""
+
+import html
+import re
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from libs.common.contracts.billing import (
+    CancellationRequestChanged,
+    CurrencyRateChanged,
+    CustomerChanged,
+    CustomerDetailChanged,
+    InvoiceChanged,
+    Kind,
+    Price,
+    ProductChanged,
+    PromotionChanged,
+    SubscriptionChanged,
+)
+from libs.common.contracts.money import parse_micros
+
+Row = dict[str, Any]
+
+_TEXT_LIMIT: Final = 500
+_CENTS: Final = re.compile(r"-?\d{1,12}\.\d\d")
+_ZERO_DATES: Final = frozenset({"", "0000-00-00", "00/00/0000", "00-00-0000", "00.00.0000", "-0001-11-30"})
+_SPACES: Final = re.compile(r"[\s-]+")
+_CYCLES: Final = {
+    "freeaccount": "free",
+    "free": "free",
+    "onetime": "one_time",
+    "monthly": "monthly",
+    "quarterly": "quarterly",
+    "semiannually": "semiannually",
+    "annually": "annually",
+    "biennially": "biennially",
+    "triennially": "triennially",
+}
+_STATUSES: Final = {"grace_period_(expired)": "grace", "redemption_period_(expired)": "redemption"}
+_PRICE_CYCLES: Final = {
+    "monthly": "msetupfee",
+    "quarterly": "qsetupfee",
+    "semiannually": "ssetupfee",
+    "annually": "asetupfee",
+    "biennially": "bsetupfee",
+    "triennially": "tsetupfee",
+}
+_TRUE: Final = frozenset({"1", "on", "true", "yes"})
+
+
+def customer(row: Row, *, store_names: bool) -> CustomerChanged:
+    """GetClients."""
+    company = _text(row.get("companyname"))
+    person = _text(f"{row.get('firstname') or ''} {row.get('lastname') or ''}")
+    return {
+        "id": _id(row["id"]),
+        "status": _status(row["status"]),
+        "group_id": _reference(row.get("groupid")),
+        "display_name": (company or person) if store_names else None,
+        "created_on": _day(row.get("datecreated")),
+    }
+
+
+def customer_detail(row: Row) -> CustomerDetailChanged:
+    """GetClientsDetails: the `client` object of the answer."""
+    country = _text(row.get("countrycode") or row.get("country"))
+    return {
+        "id": _id(row.get("id") or row.get("userid") or row["client_id"]),
+        "currency": _currency(row.get("currency_code")),
+        "country": country.upper()[:2] if country else None,
+    }
+
+
+def service(row: Row) -> SubscriptionChanged:
+    """GetClientsProducts."""
+    return _subscription(
+        row,
+        Kind.SERVICE,
+        customer_id=row["clientid"],
+        product_id=row.get("pid"),
+        product_name=row.get("name"),
+        group_name=row.get("groupname"),
+        label=row.get("domain"),
+        recurring=row["recurringamount"],
+        first_payment=row.get("firstpaymentamount"),
+        cycle=cycle(row["billingcycle"]),
+        cycle_text=str(row["billingcycle"]),
+    )
+
+
+def addon(row: Row) -> SubscriptionChanged:
+    """GetClientsAddons: the owner is `userid`, the amount `recurring`."""
+    return _subscription(
+        row,
+        Kind.ADDON,
+        customer_id=row["userid"],
+        parent_id=row.get("serviceid"),
+        product_id=row.get("addonid"),
+        product_name=row.get("name"),
+        recurring=row["recurring"],
+        cycle=cycle(row["billingcycle"]),
+        cycle_text=str(row["billingcycle"]),
+    )
+
+
+def domain(row: Row) -> SubscriptionChanged:
+    """GetClientsDomains: the amount covers `regperiod` years; imported rows may have no period."""
+    years = str(row.get("regperiod") or "0")
+    known = years.isdigit() and 1 <= int(years) <= 99
+    return _subscription(
+        row,
+        Kind.DOMAIN,
+        customer_id=row["userid"],
+        label=str(row["domainname"]).lower(),
+        recurring=row["recurringamount"],
+        first_payment=row.get("firstpaymentamount"),
+        cycle=f"years_{int(years)}" if known else "unknown",
+        cycle_text=years,
+        renews=not _truth(row.get("donotrenew")),
+    )
+
+
+def _subscription(
+    row: Row,
+    kind: Kind,
+    *,
+    customer_id: object,
+    recurring: object,
+    cycle: str,
+    cycle_text: str,
+    parent_id: object = None,
+    product_id: object = None,
+    product_name: object = None,
+    group_name: object = None,
+    label: object = None,
+    first_payment: object = None,
+    renews: bool = True,
+) -> SubscriptionChanged:
+    return {
+        "id": _id(row["id"]),
+        "kind": kind.value,
+        "customer_id": _id(customer_id),
+        "parent_id": _reference(parent_id),
+        "product_id": _reference(product_id),
+        "product_name": _text(product_name),
+        "product_group_name": _text(group_name),
+        "label": _text(label),
+        "status": _status(row["status"]),
+        "cycle": cycle,
+        "cycle_text": cycle_text[:40],
+        "recurring_micros": micros(recurring),
+        "first_payment_micros": None if first_payment in (None, "") else micros(first_payment),
+        "quantity": int(row.get("qty") or 1),
+        "registered_on": _day(row.get("regdate")),
+        "next_due_on": _day(row.get("nextduedate")),
+        "expires_on": _day(row.get("expirydate")),
+        "renews": renews,
+        "promotion_id": _reference(row.get("promoid")),
+        "payment_method": _text(row.get("paymentmethod")),
+        "suspension_reason": _text(row.get("suspensionreason")),
+    }
+
+
+def product(row: Row) -> ProductChanged:
+    """GetProducts. Only the cycles that are offered: "-1.00" is none. A one-time price stands under `monthly` in WHMCS."""
+    pay_type = str(row.get("paytype") or "").lower()
+    prices: dict[str, dict[str, Price]] = {}
+    pricing = row.get("pricing")
+    for code, columns in pricing.items() if isinstance(pricing, dict) else ():
+        offered: dict[str, Price] = {}
+        for name, setup in _PRICE_CYCLES.items():
+            amount = micros(columns.get(name, "-1.00"))
+            if amount >= 0:
+                key = "one_time" if pay_type == "onetime" else name
+                offered[key] = {
+                    "recurring_micros": amount,
+                    "setup_micros": max(0, micros(columns.get(setup, "0.00"))),
+                }
+            if pay_type != "recurring":
+                break
+        prices[code] = offered
+    return {
+        "id": _id(row["pid"]),
+        "name": _text(row.get("name")) or "",
+        "group_id": _reference(row.get("gid")),
+        "kind": str(row.get("type") or ""),
+        "pay_type": {"onetime": "one_time"}.get(pay_type, pay_type),
+        "prices": prices,
+        "retired": _truth(row.get("retired")),
+    }
+
+
+def invoice(row: Row) -> InvoiceChanged:
+    """GetInvoices: the header."""
+    return {
+        "id": _id(row["id"]),
+        "customer_id": _id(row["userid"]),
+        "number": _text(row.get("invoicenum")),
+        "currency": _currency(row["currencycode"]) or "",
+        "status": _status(row["status"]),
+        "issued_on": _day(row.get("date")),
+        "due_on": _day(row.get("duedate")),
+        "paid_at": _moment(row.get("datepaid")),
+        "refunded_at": _moment(row.get("date_refunded")),
+        "cancelled_at": _moment(row.get("date_cancelled")),
+        "subtotal_micros": micros(row["subtotal"]),
+        "credit_micros": micros(row["credit"]),
+        "tax_micros": micros(row["tax"]),
+        "tax2_micros": micros(row["tax2"]),
+        "total_micros": micros(row["total"]),
+        "tax_rate": _decimal(row.get("taxrate")),
+        "tax_rate2": _decimal(row.get("taxrate2")),
+        "payment_method": _text(row.get("paymentmethod")),
+        "updated_at": _moment(row.get("updated_at")),
+    }
+
+
+def cancellation_request(row: Row) -> CancellationRequestChanged:
+    """GetCancelledPackages: `relid` is the service."""
+    return {
+        "id": _id(row["id"]),
+        "service_id": _id(row["relid"]),
+        "requested_at": _moment(row.get("date")),
+        "type": _status(row["type"]),
+        "reason": _text(row.get("reason")),
+    }
+
+
+def currency(row: Row) -> CurrencyRateChanged:
+    """GetCurrencies. No flag says which one is the default: its rate is 1, and its id usually the first."""
+    rate = Decimal(str(row["rate"]))
+    return {
+        "id": _id(row["id"]),
+        "code": _currency(row["code"]) or "",
+        "rate": _decimal(row["rate"]),
+        "is_default": rate == 1 and _id(row["id"]) == 1,
+    }
+
+
+def promotion(row: Row) -> PromotionChanged:
+    """GetPromotions."""
+    return {
+        "id": _id(row["id"]),
+        "code": _text(row.get("code")) or "",
+        "type": _status(row["type"]),
+        "recurring": _truth(row.get("recurring")),
+        "value": _decimal(row.get("value")),
+        "recurs_for": int(row.get("recurfor") or 0),
+    }
+
+
+def cycle(text: object) -> str:
+    """Our name of a billing cycle; `unknown` for what WHMCS does not document."""
+    return _CYCLES.get(_SPACES.sub("", str(text).lower()), "unknown")
+
+
+def micros(value: object) -> int:
+    """Micros of an amount. ValueError when it is none."""
+    if isinstance(value, str) and _CENTS.fullmatch(value):
+        return int(value.replace(".", "")) * 10_000
+    return parse_micros(value)
+
+
+def _id(value: object) -> int:
+    number = int(str(value))
+    if not 0 < number < 2**63:
+        raise ValueError(f"{value!r:.40} is no id")
+    return number
+
+
+def _reference(value: object) -> int | None:
+    """An id that may be absent: WHMCS writes "", 0 or "0" for none."""
+    return _id(value) if value not in (None, "", 0, "0") else None
+
+
+def _text(value: object) -> str | None:
+    """Unescaped once, because WHMCS stores what users type escaped; None for nothing."""
+    if value is None or value == "":
+        return None
+    text = str(value)
+    if "&" in text:
+        text = html.unescape(text)
+    return text.replace("\0", "").strip()[:_TEXT_LIMIT] or None
+
+
+def _status(value: object) -> str:
+    name = str(value).strip().lower().replace(" ", "_").replace("-", "_")
+    if not name:
+        raise ValueError("the row has no status")
+    return _STATUSES.get(name, name)[:60]
+
+
+def _currency(value: object) -> str | None:
+    code = str(value or "").strip().upper()
+    return code[:16] or None
+
+
+def _truth(value: object) -> bool:
+    return str(value).lower() in _TRUE
+
+
+def _decimal(value: object) -> str:
+    return str(Decimal(str(value))) if value not in (None, "") else "0"
+
+
+def _day(value: object) -> date | None:
+    if value is None or (text := str(value)[:10]) in _ZERO_DATES:
+        return None
+    return _plausible(date.fromisoformat(text))
+
+
+def _moment(value: object) -> datetime | None:
+    if value is None or (text := str(value))[:10] in _ZERO_DATES:
+        return None
+    moment = datetime.fromisoformat(text)
+    return None if _plausible(moment.date()) is None else moment.replace(tzinfo=None)
+
+
+def _plausible(day: date) -> date | None:
+    """1970-01-01 is how some installations write no date; ValueError for a year that no bill has."""
+    if day.year > 2200:
+        raise ValueError(f"{day} is no plausible date")
+    return day if day.year > 1970 else None
