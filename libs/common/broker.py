@@ -468,3 +468,22 @@ async def align_topics(settings: KafkaSettings, *, replication: int = 1) -> list
         return [topic.name for topic in missing]
     finally:
         await admin.close()
+
+
+async def end_offsets(settings: KafkaSettings, wanted: Sequence[Topic]) -> dict[str, dict[int, int]]:
+    """Per topic and partition the offset that the next record will get; raises Transient when Kafka is away."""
+    consumer = AIOKafkaConsumer(**_client_options(settings))
+    try:
+        await consumer.start()
+        places = [
+            TopicPartition(topic.name, number) for topic in wanted for number in range(topic.partitions)
+        ]
+        ends = await consumer.end_offsets(places)
+    except (KafkaError, OSError) as error:
+        raise Transient("kafka_unavailable", f"Kafka does not tell its offsets: {error!r}") from error
+    finally:
+        await consumer.stop()
+    found: dict[str, dict[int, int]] = {topic.name: {} for topic in wanted}
+    for place, end in ends.items():
+        found[place.topic][place.partition] = end
+    return found

@@ -1,0 +1,45 @@
+"""Composition root of the connector."""
+
+from libs.common import telemetry
+from libs.common.broker import Publisher, build_broker, consume
+from libs.common.clock import Clock, utc_now
+from libs.common.crypto import Keyring
+from libs.common.database import build_engine, ping
+from libs.common.outbox import relay
+from libs.common.serve import serve
+from libs.common.settings import refuse
+from services.connector.handlers import build_handlers
+from services.connector.settings import Settings
+from services.connector.tables import outbox
+from services.connector.worker import Worker
+
+
+async def run(settings: Settings, clock: Clock = utc_now) -> None:
+    """Serve until told to stop."""
+    telemetry.configure("connector", settings.log_level, settings.otlp_endpoint)
+    try:
+        keyring = Keyring.load(settings.credential_keys_file)
+    except (OSError, ValueError) as error:
+        refuse(f"MRRLYTICS_CREDENTIAL_KEYS_FILE: {error}")
+    engine = build_engine(settings, service="connector")
+    publisher = Publisher(settings)
+    broker = build_broker(settings)
+    build_handlers(broker, engine, publisher, clock, settings.replica)
+    worker = Worker(settings, engine, publisher, keyring, clock)
+    try:
+        await serve(
+            "connector",
+            health_host=settings.health_host,
+            health_port=settings.health_port,
+            checks={"database": lambda: ping(engine), "kafka": publisher.ping},
+            tasks={
+                "consume": lambda stop: consume(broker, stop),
+                "runs": worker.runs,
+                "checks": worker.checks,
+                "purges": worker.purges,
+                "relay": lambda stop: relay(engine, outbox, publisher, stop),
+            },
+        )
+    finally:
+        await publisher.close()
+        await engine.dispose()

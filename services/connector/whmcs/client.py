@@ -1,0 +1,251 @@
+"""Calls to a WHMCS: the one factory of clients for the outside, and every limit that a call is held to."""
+
+import asyncio
+import errno
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import httpcore
+import httpx
+
+from libs.common.telemetry import egress_blocked, whmcs_requests
+from libs.common.tls import client_context
+from services.connector.credentials import Credentials
+from services.connector.settings import Network, Settings
+from services.connector.whmcs import answers
+from services.connector.whmcs.answers import Row, WhmcsError
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_PORTS: Final = (443, 8443)
+_CONNECT_SECONDS, _READ_SECONDS, _TOTAL_SECONDS = 10.0, 30.0, 60.0
+_MAX_BODY: Final = 16 * 1024 * 1024
+_MAX_DEPTH: Final = 64
+# Global for Python's ipaddress, or for some of its versions, but they lead into private networks.
+_CLOSED: Final = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "64:ff9b::/96",
+        "64:ff9b:1::/48",
+        "2002::/16",
+        "2001::/32",
+        "192.88.99.0/24",
+        "168.63.129.16/32",
+        "3fff::/20",
+        "5f00::/16",
+    )
+)
+_METADATA: Final = (ipaddress.ip_address("fd00:ec2::254"), ipaddress.ip_address("100.100.100.200"))
+
+
+def is_allowed(text: str, allow: Iterable[Network] = (), deny: Iterable[Network] = ()) -> bool:
+    """Whether calls may go to this address. Loopback, link-local and metadata open only to an exact /32 or /128 in `allow`."""
+    address: Address = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    if any(address in network for network in allow if network.prefixlen == network.max_prefixlen):
+        return True
+    if address.is_loopback or address.is_link_local or address in _METADATA:
+        return False
+    if any(address in network for network in deny):
+        return False
+    if any(address in network for network in allow):
+        return True
+    return (
+        address.is_global
+        and not (address.is_multicast or address.is_reserved or address.is_unspecified)
+        and not any(address in network for network in _CLOSED)
+    )
+
+
+class _CheckedNetwork(httpcore.AsyncNetworkBackend):
+    """Resolves a name, checks every answer, and connects to an address that was checked."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._allow, self._deny = settings.egress_allow_cidrs, settings.egress_deny_cidrs
+        self._network = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except socket.gaierror as error:
+            raise WhmcsError("dns_not_found", "connect", host) from error
+        addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
+        if not addresses or not all(is_allowed(one, self._allow, self._deny) for one in addresses):
+            egress_blocked.add(1)
+            raise WhmcsError("address_not_allowed", "connect")
+        for address in addresses[:-1]:
+            with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
+                return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
+        return await self._network.connect_tcp(addresses[-1], port, timeout, local_address, socket_options)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+def _context(extra_ca: Path | None, minimum: str) -> ssl.SSLContext:
+    version = ssl.TLSVersion.TLSv1_2 if minimum == "1.2" else ssl.TLSVersion.TLSv1_3
+    return client_context(extra_ca, version)
+
+
+class Client:
+    """One WHMCS, asked with one credential. Use as an async context manager."""
+
+    def __init__(
+        self, settings: Settings, credentials: Credentials, *, connect_seconds: float = _CONNECT_SECONDS
+    ) -> None:
+        self._settings, self._credentials = settings, credentials
+        self._connect_seconds = connect_seconds
+        self.server_time: datetime | None = None
+        self._network = _CheckedNetwork(settings)
+        transport = httpx.AsyncHTTPTransport(trust_env=False)
+        transport._pool = httpcore.AsyncConnectionPool(
+            ssl_context=_context(settings.extra_ca_file, settings.whmcs_tls_min),
+            max_connections=10,
+            max_keepalive_connections=10,
+            keepalive_expiry=30,
+            network_backend=self._network,
+        )
+        self._http = httpx.AsyncClient(
+            transport=transport,
+            trust_env=False,
+            follow_redirects=False,
+            timeout=httpx.Timeout(_READ_SECONDS, connect=connect_seconds),
+            headers={"user-agent": "MRRlytics", "accept": "application/json"},
+        )
+
+    async def __aenter__(self) -> "Client":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+
+    @property
+    def base_url(self) -> str:
+        """Where it is asked, without /includes/api.php."""
+        return self._credentials.base_url
+
+    async def call(
+        self, action: str, parameters: Mapping[str, str | int] | None = None, *, base_url: str | None = None
+    ) -> Row:
+        """The body of the answer to one call; raises WhmcsError. `base_url` is another folder of the same origin."""
+        url = base_url or self._credentials.base_url
+        if (urlsplit(url).port or 443) not in (*_PORTS, *self._settings.whmcs_allowed_ports):
+            raise WhmcsError("address_not_allowed", action)
+        form = {
+            **(parameters or {}),
+            "action": action,
+            "identifier": self._credentials.identifier,
+            "secret": self._credentials.secret,
+            "responsetype": "json",
+        }
+        if self._credentials.access_key is not None:
+            form["accesskey"] = self._credentials.access_key
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(_TOTAL_SECONDS):
+                status, headers, content = await self._post(f"{url}/includes/api.php", form, action)
+        except WhmcsError as error:
+            error.action = action
+            raise
+        except (httpx.HTTPError, TimeoutError, OSError, ssl.SSLError) as error:
+            raise await self._failure(error, action, url) from None
+        finally:
+            whmcs_requests.record(time.monotonic() - started, {"action": action})
+        with suppress(TypeError, ValueError):
+            self.server_time = parsedate_to_datetime(headers.get("date", ""))
+        body = answers.read(status, headers, content, action)
+        if _is_too_deep(body):
+            raise WhmcsError("bad_response", action, f"nested deeper than {_MAX_DEPTH}")
+        return body
+
+    async def _post(
+        self, url: str, form: Mapping[str, str | int], action: str
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        content = bytearray()
+        async with self._http.stream("POST", url, data=dict(form)) as response:
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > _MAX_BODY:
+                    raise WhmcsError(
+                        "bad_response", action, f"more than {_MAX_BODY >> 20} MiB", is_about_rows=True
+                    )
+        return response.status_code, {k.lower(): v for k, v in response.headers.items()}, bytes(content)
+
+    async def _failure(self, error: BaseException, action: str, url: str) -> WhmcsError:
+        causes = list(_causes(error))
+        for cause in causes:
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                return WhmcsError("tls_certificate", action, cause.verify_message)
+        if any(isinstance(cause, ssl.SSLError) for cause in causes):
+            if await self._speaks_tls_1_2(url):
+                return WhmcsError("tls_version", action)
+            return WhmcsError("unreachable", action, "the TLS handshake failed")
+        if isinstance(error, httpx.ConnectTimeout):
+            return WhmcsError("connect_timeout", action, f"{self._connect_seconds:g}")
+        if isinstance(error, (httpx.TimeoutException, TimeoutError)):
+            seconds = _READ_SECONDS if isinstance(error, httpx.TimeoutException) else _TOTAL_SECONDS
+            return WhmcsError("read_timeout", action, f"{seconds:g}", is_about_rows=True)
+        refused = any(
+            isinstance(cause, ConnectionRefusedError) or getattr(cause, "errno", None) == errno.ECONNREFUSED
+            for cause in causes
+        )
+        if refused:
+            return WhmcsError("connect_refused", action)
+        if isinstance(error, httpx.DecodingError):
+            return WhmcsError("bad_response", action, "its compression is broken", is_about_rows=True)
+        return WhmcsError("unreachable", action, type(error).__name__)
+
+    async def _speaks_tls_1_2(self, url: str) -> bool:
+        """A second handshake that allows 1.2 and sends no data tells an old server from a broken one."""
+        parts = urlsplit(url)
+        host, context = parts.hostname or "", _context(self._settings.extra_ca_file, "1.2")
+        try:
+            stream = await self._network.connect_tcp(host, parts.port or 443, timeout=self._connect_seconds)
+            stream = await stream.start_tls(context, host, timeout=self._connect_seconds)
+            await stream.aclose()
+        except (httpcore.NetworkError, httpcore.TimeoutException, WhmcsError, OSError) as error:
+            return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error))
+        return True
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_too_deep(value: object, left: int = _MAX_DEPTH) -> bool:
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return left < 0 or any(
+        _is_too_deep(child, left - 1) for child in children if isinstance(child, (dict, list))
+    )
+
+
+def describe(url: str, settings: Settings) -> dict[str, str]:
+    """What texts of failures say of an address: host, port, url, egress."""
+    parts = urlsplit(url)
+    return {
+        "host": parts.hostname or "",
+        "port": str(parts.port or 443),
+        "url": url,
+        "egress": settings.egress_addresses,
+    }
