@@ -1,11 +1,11 @@
-// <mrr-chart src="/api/v1/metrics/...">: a line per currency from the public API.
+// <mrr-chart src="/api/v1/metrics/..." currency="EUR">: the line of one currency from the public API.
 // The table inside stays for those who read numbers, and is all there is when anything fails.
 import { LineChart } from "echarts/charts";
-import { AriaComponent, GridComponent, LegendComponent, TooltipComponent } from "echarts/components";
+import { AriaComponent, GridComponent, TooltipComponent } from "echarts/components";
 import { init, use } from "echarts/core";
 import { SVGRenderer } from "echarts/renderers";
 
-use([AriaComponent, GridComponent, LegendComponent, LineChart, SVGRenderer, TooltipComponent]);
+use([AriaComponent, GridComponent, LineChart, SVGRenderer, TooltipComponent]);
 
 const color = (element, name) => getComputedStyle(element).getPropertyValue(name).trim();
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
@@ -27,7 +27,10 @@ class MrrChart extends HTMLElement {
     } catch {
       return;
     }
-    this.#series = answer.series.filter(({ points }) => points.some(({ value }) => value !== null));
+    const currency = this.getAttribute("currency");
+    this.#series = answer.series.filter(
+      ({ group, points }) => group.currency === currency && points.some(({ value }) => value !== null),
+    );
     if (!this.isConnected || this.#series.length === 0) return;
     const canvas = document.createElement("div");
     canvas.className = "canvas";
@@ -53,9 +56,8 @@ class MrrChart extends HTMLElement {
       animation: !calm,
       animationDuration: 300,
       aria: { enabled: true, label: { description: this.getAttribute("label") } },
-      color: ["--series-1", "--series-2", "--series-3", "--series-4"].map((name) => color(this, name)),
-      grid: { left: 8, right: 16, top: this.#series.length > 1 ? 36 : 16, bottom: 8, containLabel: true },
-      legend: { show: this.#series.length > 1, top: 0, left: 0, textStyle: { color: muted } },
+      color: [color(this, "--accent")],
+      grid: { left: 8, right: 16, top: 16, bottom: 8, containLabel: true },
       tooltip: {
         trigger: "axis",
         renderMode: "richText",
@@ -65,7 +67,7 @@ class MrrChart extends HTMLElement {
         type: "time",
         minInterval: 86_400_000,
         axisLine: { lineStyle: { color: color(this, "--line") } },
-        axisLabel: { color: muted, hideOverlap: true },
+        axisLabel: { color: muted, hideOverlap: true, formatter: "{d} {MMM}" },
       },
       yAxis: {
         type: "value",
@@ -75,7 +77,7 @@ class MrrChart extends HTMLElement {
       },
       series: this.#series.map(({ group, points }) => ({
         type: "line",
-        name: group.currency ?? this.getAttribute("label"),
+        name: group.currency,
         showSymbol: points.length < 15,
         symbolSize: 7,
         lineStyle: { width: 2 },

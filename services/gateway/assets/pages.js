@@ -1,5 +1,5 @@
 // What every page runs: htmx with its event stream, and two small conveniences.
-import "htmx.org/dist/htmx.js";
+import "./htmx.js";
 import "htmx.org/dist/ext/hx-sse.js";
 
 // A filter applies when it is chosen; without scripts its form has a button.

@@ -1,0 +1,107 @@
+"""The doors: one-time setup, sign-in and out, and which organization is looked at."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from libs.common.errors import MRRlyticsError
+from services.gateway import accounts, auth, syncs
+from services.gateway import instances as instances_of
+from services.gateway.auth import Principal, signed_in
+from services.gateway.errors import NotFound
+from services.gateway.pages.rendering import Fields, Here, identifier, page, see
+
+router = APIRouter()
+
+
+def _field(error: MRRlyticsError) -> str | None:
+    return getattr(error, "field", None)
+
+
+@router.get("/setup/{token}")
+async def setup(request: Request, context: Here, token: str) -> HTMLResponse:
+    """The form behind the one-time link; a link that is used up or too old raises NotFound."""
+    await accounts.setup_state(context, token)
+    return page(request, "setup.html", fields={}, problem=None, field=None)
+
+
+@router.post("/setup/{token}", response_model=None)
+async def set_up(
+    request: Request, context: Here, token: str, fields: Fields
+) -> HTMLResponse | RedirectResponse:
+    """Makes the first organization and its owner, who is then signed in."""
+    auth.same_origin(request, context)
+    try:
+        session = await accounts.set_up(
+            context,
+            token,
+            fields.get("organization", ""),
+            fields.get("email", ""),
+            fields.get("password", ""),
+        )
+    except NotFound:
+        raise
+    except MRRlyticsError as error:
+        return page(
+            request, "setup.html", status=422, fields=fields, problem=error.message, field=_field(error)
+        )
+    answer = see("/welcome")
+    auth.remember(answer, context, session)
+    return answer
+
+
+@router.get("/welcome")
+async def welcome(
+    context: Here, principal: Annotated[Principal, Depends(signed_in("metrics:read"))]
+) -> RedirectResponse:
+    """The first page after setup: the run that is on its way, else the overview."""
+    for instance in await instances_of.list_instances(context, principal):
+        for sync in await syncs.list_syncs(context, principal, instance.id):
+            if sync.state in ("queued", "running"):
+                return see(f"/syncs/{sync.id}")
+    return see("/")
+
+
+@router.get("/sign-in")
+async def sign_in_form(request: Request) -> HTMLResponse:
+    """The form."""
+    return page(request, "sign_in.html", email="", problem=None)
+
+
+@router.post("/sign-in", response_model=None)
+async def sign_in(request: Request, context: Here, fields: Fields) -> HTMLResponse | RedirectResponse:
+    """Signs in, or says the same for a wrong password and an unknown address."""
+    auth.same_origin(request, context)
+    email = fields.get("email", "")
+    address = request.client.host if request.client else ""
+    try:
+        session = await accounts.sign_in(context, email, fields.get("password", ""), address)
+    except MRRlyticsError as error:
+        return page(request, "sign_in.html", status=401, email=email, problem=error.message)
+    answer = see("/")
+    auth.remember(answer, context, session)
+    return answer
+
+
+@router.post("/sign-out")
+async def sign_out(
+    context: Here, principal: Annotated[Principal, Depends(signed_in("session:own"))]
+) -> RedirectResponse:
+    """Ends this session."""
+    await accounts.sign_out(context, principal)
+    answer = see("/sign-in")
+    auth.forget(answer, context)
+    return answer
+
+
+@router.post("/organization")
+async def switch_organization(
+    context: Here, fields: Fields, principal: Annotated[Principal, Depends(signed_in("session:own"))]
+) -> RedirectResponse:
+    """Looks at another of the user's organizations; `next` is `connect` to go on to Add Instance."""
+    chosen = identifier(fields.get("organization", ""))
+    if chosen is None:
+        raise NotFound("organization_not_found", "You are in no such organization. Choose one from the list.")
+    await accounts.switch_organization(context, principal, chosen)
+    return see("/settings/instances/new" if fields.get("next") == "connect" else "/")

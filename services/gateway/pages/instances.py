@@ -1,0 +1,195 @@
+"""Settings > Instances: the list, Add Instance with its checklist, and what can be done with one."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
+
+from libs.common.errors import MRRlyticsError
+from services.gateway import instances, syncs
+from services.gateway.auth import Principal, signed_in
+from services.gateway.errors import Denied, NotFound
+from services.gateway.instances import CheckProgress, InstanceForm
+from services.gateway.pages.rendering import Fields, Here, ago, fragment, live, page, see
+
+router = APIRouter(prefix="/settings/instances")
+
+Reader = Annotated[Principal, Depends(signed_in("instances:read"))]
+Writer = Annotated[Principal, Depends(signed_in("instances:write"))]
+Runner = Annotated[Principal, Depends(signed_in("sync:trigger"))]
+
+
+def _form(fields: dict[str, str]) -> InstanceForm:
+    return InstanceForm(
+        name=fields.get("name", "").strip(),
+        url=fields.get("url", "").strip(),
+        identifier=fields.get("identifier", "").strip() or None,
+        secret=fields.get("secret", "").strip() or None,
+        access_key=fields.get("access_key", "").strip() or None,
+        time_zone=fields.get("time_zone", "").strip() or None,
+        requests_per_second=fields.get("requests_per_second", "").strip() or None,
+    )
+
+
+def _again(
+    request: Request, principal: Principal, fields: dict[str, str], error: MRRlyticsError, edited: UUID | None
+) -> HTMLResponse:
+    """The form with what was typed, but for the secrets, and what is wrong with it."""
+    return page(
+        request,
+        "instance_form.html",
+        principal=principal,
+        status=422,
+        fields=fields,
+        problem=error.message,
+        field=getattr(error, "field", None),
+        edited=edited,
+    )
+
+
+@router.get("")
+async def listed(request: Request, context: Here, principal: Reader) -> HTMLResponse:
+    """Every instance with its state and its last sync."""
+    found = await instances.list_instances(context, principal)
+    now = context.clock()
+    synced = {one.id: ago(one.last_sync_at, now) if one.last_sync_at else None for one in found}
+    return page(request, "instances.html", principal=principal, instances=found, synced=synced)
+
+
+@router.get("/new")
+async def new(request: Request, principal: Writer) -> HTMLResponse:
+    """The empty form."""
+    return page(
+        request, "instance_form.html", principal=principal, fields={}, problem=None, field=None, edited=None
+    )
+
+
+@router.post("", response_model=None)
+async def add(
+    request: Request, context: Here, fields: Fields, principal: Writer
+) -> HTMLResponse | RedirectResponse:
+    """Saves a draft and goes to its checklist, which fills as the results come."""
+    try:
+        instance, _ = await instances.add_instance(context, principal, _form(fields))
+    except (Denied, NotFound):
+        raise
+    except MRRlyticsError as error:
+        return _again(request, principal, fields, error, None)
+    return see(f"/settings/instances/{instance.id}")
+
+
+@router.get("/{instance_id}")
+async def shown(request: Request, context: Here, instance_id: UUID, principal: Reader) -> HTMLResponse:
+    """One instance: its checklist, its runs, and what can be done."""
+    found = await instances.get_instance(context, principal, instance_id)
+    return page(
+        request,
+        "instance.html",
+        principal=principal,
+        instance=found,
+        check=found.check,
+        passed=_passed(found.check),
+        runs=await syncs.list_syncs(context, principal, instance_id),
+    )
+
+
+def _passed(check: CheckProgress | None) -> bool:
+    return check is not None and check.complete and all(line.state != "failed" for line in check.checks)
+
+
+@router.get("/{instance_id}/checks/{check_id}/live")
+async def check_live(
+    context: Here, instance_id: UUID, check_id: UUID, principal: Reader
+) -> StreamingResponse:
+    """The checklist each time it grows."""
+
+    async def look() -> tuple[str, bool]:
+        check = await instances.check_progress(context, principal, check_id)
+        values = {
+            "check": check,
+            "passed": _passed(check),
+            "principal": principal,
+            "instance_id": instance_id,
+            "offer_sync": True,
+        }
+        return fragment("_checklist.html", **values), check.complete
+
+    return live(look)
+
+
+@router.get("/{instance_id}/edit")
+async def edit_form(request: Request, context: Here, instance_id: UUID, principal: Writer) -> HTMLResponse:
+    """The form with what is stored, but for the secrets, which are never shown again."""
+    found = await instances.get_instance(context, principal, instance_id)
+    fields = {
+        "name": found.name,
+        "url": found.address,
+        "time_zone": found.time_zone or "",
+        "requests_per_second": str(found.requests_per_second or ""),
+    }
+    return page(
+        request,
+        "instance_form.html",
+        principal=principal,
+        fields=fields,
+        problem=None,
+        field=None,
+        edited=instance_id,
+    )
+
+
+@router.post("/{instance_id}/edit", response_model=None)
+async def edit(
+    request: Request, context: Here, instance_id: UUID, fields: Fields, principal: Writer
+) -> HTMLResponse | RedirectResponse:
+    """Saves; new credentials are checked before they take the place of the working ones."""
+    try:
+        await instances.edit_instance(context, principal, instance_id, _form(fields))
+    except (Denied, NotFound):
+        raise
+    except MRRlyticsError as error:
+        return _again(request, principal, fields, error, instance_id)
+    return see(f"/settings/instances/{instance_id}")
+
+
+@router.post("/{instance_id}/checks")
+async def check_again(context: Here, instance_id: UUID, principal: Writer) -> RedirectResponse:
+    """Test: all checks again with the stored credentials."""
+    await instances.check_again(context, principal, instance_id)
+    return see(f"/settings/instances/{instance_id}")
+
+
+@router.post("/{instance_id}/pause")
+async def pause(context: Here, instance_id: UUID, principal: Writer) -> RedirectResponse:
+    """No scheduled sync until it is resumed."""
+    await instances.pause(context, principal, instance_id)
+    return see(f"/settings/instances/{instance_id}")
+
+
+@router.post("/{instance_id}/resume")
+async def resume(context: Here, instance_id: UUID, principal: Writer) -> RedirectResponse:
+    """Scheduled syncs go on."""
+    await instances.resume(context, principal, instance_id)
+    return see(f"/settings/instances/{instance_id}")
+
+
+@router.get("/{instance_id}/remove")
+async def remove_form(request: Request, context: Here, instance_id: UUID, principal: Writer) -> HTMLResponse:
+    """What removing does, before it is done."""
+    found = await instances.get_instance(context, principal, instance_id)
+    return page(request, "instance_remove.html", principal=principal, instance=found)
+
+
+@router.post("/{instance_id}/remove")
+async def remove(context: Here, instance_id: UUID, principal: Writer) -> RedirectResponse:
+    """Removes the instance and all that was read from it."""
+    await instances.remove(context, principal, instance_id)
+    return see("/settings/instances")
+
+
+@router.post("/{instance_id}/syncs")
+async def sync_now(context: Here, instance_id: UUID, principal: Runner) -> RedirectResponse:
+    """Starts a run, or joins the one that is on its way, and shows it."""
+    command_id = await syncs.sync_now(context, principal, instance_id)
+    return see(f"/syncs/{command_id}")

@@ -1,0 +1,158 @@
+"""From templates to answers: figures as text, hashed assets, forms, and streams of one fragment."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from fastapi import Depends, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from services.gateway.auth import Principal
+from services.gateway.context import Context
+
+_GATEWAY = Path(__file__).parents[1]
+_POLL_SECONDS = 0.5
+# A stream ends after this long and the browser connects again, so that a stop never waits for it.
+_STREAM_SECONDS = 25.0
+_MINUS = "\N{MINUS SIGN}"
+_TITLES = {
+    403: "Not allowed",
+    404: "Not found",
+    500: "Something went wrong here",
+    503: "Not available right now",
+}
+
+
+def money(amount: str) -> str:
+    """`1234.560000` as `1,234.56`: rounded for reading, with a true minus sign."""
+    return f"{Decimal(amount):,.2f}".replace("-", _MINUS)
+
+
+def count(number: int) -> str:
+    """1234 as `1,234`."""
+    return f"{number:,}"
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """How long before `now`, in the largest unit that is at least one."""
+    seconds = max(0, int((now - moment).total_seconds()))
+    for size, name in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds >= size:
+            number = seconds // size
+            return f"{number} {name}{'' if number == 1 else 's'} ago"
+    return "less than a minute ago"
+
+
+def as_of(moment: datetime, time_zone: str | None, now: datetime) -> str:
+    """`as of 06:15, Europe/Lisbon, synced 4 minutes ago`; an earlier day is named."""
+    zone = ZoneInfo(time_zone) if time_zone else UTC
+    there = moment.astimezone(zone)
+    day = "" if there.date() == now.astimezone(zone).date() else f"{there:%-d %B %Y}, "
+    return f"as of {day}{there:%H:%M}, {time_zone or 'UTC'}, synced {ago(moment, now)}"
+
+
+def age_level(moment: datetime, now: datetime) -> str:
+    """`warn` after two missed syncs, `bad` after a day, else `good`."""
+    age = now - moment
+    return "bad" if age > timedelta(days=1) else "warn" if age > timedelta(minutes=30) else "good"
+
+
+def utc(moment: datetime) -> str:
+    """`2026-11-24 06:15 UTC`."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_GATEWAY / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    manifest: dict[str, str] = json.loads((_GATEWAY / "static" / "dist" / "manifest.json").read_text())
+    environment.globals["asset"] = lambda name: f"/static/{manifest[name]}"
+    environment.filters |= {"money": money, "count": count, "utc": utc}
+    return environment
+
+
+def fragment(template: str, **values: object) -> str:
+    """The HTML of one template."""
+    return _environment().get_template(template).render(**values)
+
+
+def page(
+    request: Request,
+    template: str,
+    *,
+    principal: Principal | None = None,
+    status: int = 200,
+    **values: object,
+) -> HTMLResponse:
+    """A whole page; `principal` fills the shell, and stays None before sign-in."""
+    html = fragment(template, principal=principal, path=request.url.path, **values)
+    return HTMLResponse(html, status, headers={"Cache-Control": "no-store"})
+
+
+def error_page(request: Request, status: int, message: str, request_id: str) -> HTMLResponse:
+    """What went wrong, what to do next, and the id that finds it in the log."""
+    title = _TITLES.get(status, "This did not work")
+    return page(request, "error.html", status=status, title=title, message=message, request_id=request_id)
+
+
+def see(path: str) -> RedirectResponse:
+    """Sends the browser on after a form, so that a reload repeats nothing."""
+    return RedirectResponse(path, status_code=303)
+
+
+async def _posted(request: Request) -> dict[str, str]:
+    return {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
+
+
+def _context(request: Request) -> Context:
+    context: Context = request.app.state.context
+    return context
+
+
+Fields = Annotated[dict[str, str], Depends(_posted)]
+Here = Annotated[Context, Depends(_context)]
+
+
+def identifier(text: str) -> UUID | None:
+    """The id that a form or address carries, None when it is none."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+async def _watch(look: Callable[[], Awaitable[tuple[str, bool]]]) -> AsyncIterator[str]:
+    shown = ""
+    for _ in range(int(_STREAM_SECONDS / _POLL_SECONDS)):
+        html, done = await look()
+        if html != shown:
+            shown = html
+            yield "".join(f"data: {line}\n" for line in html.splitlines()) + "\n"
+        if done:
+            yield "event: done\ndata: done\n\n"
+            return
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+def live(look: Callable[[], Awaitable[tuple[str, bool]]]) -> StreamingResponse:
+    """Server-sent events: the fragment each time it changes, then `done`.
+
+    `look` answers (html, whether this is the last). Every event is the whole truth, so a connection
+    that breaks loses nothing.
+    """
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(_watch(look), media_type="text/event-stream", headers=headers)
