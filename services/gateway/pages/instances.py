@@ -115,7 +115,7 @@ async def check_live(
         }
         return fragment("_checklist.html", **values), check.complete
 
-    return live(look)
+    return await live(look)
 
 
 @router.get("/{instance_id}/edit")

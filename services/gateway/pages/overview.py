@@ -169,13 +169,17 @@ def _chosen(text: str, instances: list[Instance]) -> tuple[UUID, ...]:
     return (wanted,) if wanted else ()
 
 
+def _is_on_its_way(sync: Sync) -> bool:
+    return sync.state in ("queued", "running") or (sync.state in ("succeeded", "partial") and not sync.applied)
+
+
 async def _first_runs(context: Context, principal: Principal, instances: list[Instance]) -> list[Sync]:
     """The runs on their way of instances that have no finished one yet."""
     found: list[Sync] = []
     for instance in instances:
         if instance.as_of is None:
             history = await syncs.list_syncs(context, principal, instance.id)
-            found += [sync for sync in history if sync.state in ("queued", "running") or not sync.applied][:1]
+            found += [sync for sync in history if _is_on_its_way(sync)][:1]
     return found
 
 

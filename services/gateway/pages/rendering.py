@@ -135,10 +135,11 @@ def identifier(text: str) -> UUID | None:
         return None
 
 
-async def _watch(look: Callable[[], Awaitable[tuple[str, bool]]]) -> AsyncIterator[str]:
+async def _watch(
+    html: str, done: bool, look: Callable[[], Awaitable[tuple[str, bool]]]
+) -> AsyncIterator[str]:
     shown = ""
     for _ in range(int(_STREAM_SECONDS / _POLL_SECONDS)):
-        html, done = await look()
         if html != shown:
             shown = html
             yield "".join(f"data: {line}\n" for line in html.splitlines()) + "\n"
@@ -146,13 +147,15 @@ async def _watch(look: Callable[[], Awaitable[tuple[str, bool]]]) -> AsyncIterat
             yield "event: done\ndata: done\n\n"
             return
         await asyncio.sleep(_POLL_SECONDS)
+        html, done = await look()
 
 
-def live(look: Callable[[], Awaitable[tuple[str, bool]]]) -> StreamingResponse:
+async def live(look: Callable[[], Awaitable[tuple[str, bool]]]) -> StreamingResponse:
     """Server-sent events: the fragment each time it changes, then `done`.
 
-    `look` answers (html, whether this is the last). Every event is the whole truth, so a connection
-    that breaks loses nothing.
+    `look` answers (html, whether this is the last); what it raises at first becomes the answer. Every event
+    is the whole truth, so a connection that breaks loses nothing.
     """
+    html, done = await look()
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_watch(look), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(_watch(html, done, look), media_type="text/event-stream", headers=headers)

@@ -63,7 +63,7 @@ async def shown_live(
         sync = await syncs.get_sync(context, principal, command_id)
         return fragment("_progress.html", **_values(sync, principal)), is_over(sync)
 
-    return live(look)
+    return await live(look)
 
 
 @router.post("/{command_id}/cancel")
