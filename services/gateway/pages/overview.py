@@ -170,7 +170,9 @@ def _chosen(text: str, instances: list[Instance]) -> tuple[UUID, ...]:
 
 
 def _is_on_its_way(sync: Sync) -> bool:
-    return sync.state in ("queued", "running") or (sync.state in ("succeeded", "partial") and not sync.applied)
+    return sync.state in ("queued", "running") or (
+        sync.state in ("succeeded", "partial") and not sync.applied
+    )
 
 
 async def _first_runs(context: Context, principal: Principal, instances: list[Instance]) -> list[Sync]:
