@@ -1,6 +1,5 @@
 """SQL of the connector. Functions take the asyncpg connection of the caller's transaction."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -294,7 +293,7 @@ async def claim_run(connection: Any, worker: str, lease_seconds: float, *, full_
         run["attempts"],
         run["started_at"],
         instance["credential_id"],
-        InstanceSettings(**json.loads(instance["settings"])),
+        InstanceSettings(**instance["settings"]),
     )
 
 
