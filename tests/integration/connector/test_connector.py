@@ -1,0 +1,567 @@
+"""The connector on a real PostgreSQL and Kafka against the simulator: what it reads is what it publishes, once."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import httpx
+import orjson
+import pytest
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from pydantic import SecretStr
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from libs.common.addresses import origin
+from libs.common.broker import Publisher
+from libs.common.clock import utc_now
+from libs.common.contracts import topics
+from libs.common.contracts.billing import Kind
+from libs.common.contracts.commands import (
+    CancelSync,
+    CheckInstance,
+    Republish,
+    RunSync,
+    SyncMode,
+    SyncTrigger,
+)
+from libs.common.contracts.envelope import Received, read_headers
+from libs.common.contracts.instances import InstanceChanged, InstanceSettings
+from libs.common.crypto import Keyring, seal
+from libs.common.database import build_engine, raw, transaction
+from libs.common.outbox import relay_once
+from services.connector import repository
+from services.connector.changes import fact
+from services.connector.handlers import follow, record
+from services.connector.repository import FencedError, Lease, Owner
+from services.connector.settings import Settings
+from services.connector.sync import apply_page
+from services.connector.tables import metadata, outbox
+from services.connector.worker import Worker
+from tests.servers import REPOSITORY, Database
+from tools.local_stack.process import free_port
+
+OWNER = Owner(UUID(int=1, version=4), UUID(int=2, version=4))
+CREDENTIAL = UUID(int=3, version=4)
+KEY = "R8B0rZg0q8QpX7yYJb2m1oVdC3uTnKkHf5wEaLsZxQ4="
+
+
+@pytest.fixture(scope="module")
+def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A company of 60 customers."""
+    command = [sys.executable, "-m", "tools.whmcs_simulator", "--customers", "60", "--years", "2", "--state"]
+    process = subprocess.Popen(
+        [*command, str(tmp_path_factory.mktemp("simulator"))], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    yield json.loads(process.stdout.readline())
+    process.terminate()
+    process.communicate(timeout=10)
+
+
+@dataclass
+class World:
+    """One connector's surroundings, and what a test does to it."""
+
+    settings: Settings
+    engine: AsyncEngine
+    publisher: Publisher
+    keyring: Keyring
+    simulator: dict[str, str]
+    version: int = 0
+
+    async def add_instance(self, state: Any = "active", **secrets: str) -> None:
+        self.version += 1
+        address = self.simulator["url"]
+        sealed = seal(
+            self.keyring,
+            {name: self.simulator[name] for name in ("identifier", "secret")} | secrets,
+            organization_id=OWNER.organization_id,
+            instance_id=OWNER.instance_id,
+            origin=origin(address),
+        )
+        async with transaction(self.engine) as connection:
+            await (await raw(connection)).execute(
+                "INSERT INTO connector.credentials VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+                OWNER.organization_id,
+                OWNER.instance_id,
+                CREDENTIAL,
+                address,
+                sealed,
+            )
+        await self.set_state(state)
+
+    async def set_state(self, state: Any) -> None:
+        self.version += 1
+        await follow(
+            self.engine,
+            InstanceChanged(
+                id=OWNER.instance_id,
+                organization_id=OWNER.organization_id,
+                name="Demo",
+                credential_id=CREDENTIAL,
+                state=state,
+                settings=InstanceSettings(),
+                version=self.version,
+            ),
+            utc_now,
+        )
+
+    async def command(self, body: Any) -> None:
+        received = Received(
+            body, type(body).__name__, str(uuid4()), OWNER.organization_id, OWNER.instance_id, {}
+        )
+        await record(self.engine, received, utc_now)
+
+    async def sync(self, *, seconds: float = 60) -> dict[str, Any]:
+        """Order a full run, work it off, and return its last event."""
+        await self.command(run_command())
+        return await self.until(("SyncSucceeded", "SyncFailed"), seconds=seconds)
+
+    async def until(self, types: tuple[str, ...], *, seconds: float = 60) -> dict[str, Any]:
+        """Work until a new event of one of these types is said."""
+        before = len(await self.events(*types))
+        worker = Worker(self.settings, self.engine, self.publisher, self.keyring, utc_now)
+        stop = asyncio.Event()
+        tasks = [asyncio.create_task(work(stop)) for work in (worker.runs, worker.checks, worker.purges)]
+        try:
+            async with asyncio.timeout(seconds):
+                while len(found := await self.events(*types)) == before:
+                    for task in tasks:
+                        if task.done():
+                            task.result()
+                    await asyncio.sleep(0.05)
+        finally:
+            stop.set()
+            await asyncio.gather(*tasks)
+        return found[-1]
+
+    async def events(self, *types: str) -> list[dict[str, Any]]:
+        async with transaction(self.engine) as connection:
+            rows = await (await raw(connection)).fetch(
+                "SELECT headers ->> 'ce_type' AS type, body FROM connector.outbox ORDER BY id"
+            )
+        return [{"type": r["type"], **orjson.loads(r["body"])} for r in rows if r["type"] in types]
+
+    def control(self, method: str, path: str, **more: Any) -> Any:
+        response = httpx.request(method, self.simulator["control_url"] + path, **more, timeout=20)
+        response.raise_for_status()
+        return response.json() if response.content else None
+
+
+def run_command(**more: Any) -> RunSync:
+    values = {"mode": SyncMode.FULL, "trigger": SyncTrigger.MANUAL} | more
+    return RunSync(command_id=uuid4(), instance_id=OWNER.instance_id, **values)
+
+
+@pytest.fixture
+async def world(
+    simulator: dict[str, str], database: Database, kafka: str, tmp_path: Path
+) -> AsyncIterator[World]:
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps({"primary": "k1", "keys": {"k1": KEY}}))
+    keys.chmod(0o600)
+    settings = Settings(
+        database_url=SecretStr(database.url("connector")),
+        kafka_bootstrap=kafka,
+        credential_keys_file=keys,
+        whmcs_allowed_ports=(httpx.URL(simulator["url"]).port,),
+        egress_allow_cidrs=("127.0.0.1/32",),
+        extra_ca_file=Path(simulator["ca_file"]),
+        lease_seconds=3,
+    )
+    engine = build_engine(settings, service="connector")
+    publisher = Publisher(settings)
+    world = World(settings, engine, publisher, Keyring.load(keys), simulator)
+    yield world
+    world.control("DELETE", "/faults")
+    await publisher.close()
+    await engine.dispose()
+
+
+async def facts(bootstrap: str, *wanted: topics.Topic) -> list[ConsumerRecord]:
+    """All records of the billing topics, in the order of each partition."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
+    await consumer.start()
+    try:
+        places = [
+            TopicPartition(topic.name, n)
+            for topic in wanted or topics.BILLING
+            for n in range(topic.partitions)
+        ]
+        consumer.assign(places)
+        await consumer.seek_to_beginning(*places)
+        ends = await consumer.end_offsets(places)
+        found: list[ConsumerRecord] = []
+        while len(found) < sum(ends.values()):
+            for batch in (await consumer.getmany(timeout_ms=1000)).values():
+                found += batch
+        return found
+    finally:
+        await consumer.stop()
+
+
+def kinds_of(records: list[ConsumerRecord]) -> Counter[str]:
+    return Counter(key.decode().split(":")[1] for key in {one.key for one in records})
+
+
+async def test_a_first_sync_publishes_every_row_once_and_says_where_its_facts_end(
+    world: World, kafka: str
+) -> None:
+    await world.add_instance()
+
+    done = await world.sync()
+
+    records = await facts(kafka)
+    assert done["type"] == "SyncSucceeded"
+    assert (done["outcome"], done["skipped"]) == ("complete", [])
+    assert kinds_of(records) == {kind: count for kind, count in done["counts"].items() if count}
+    assert len(records) == len({one.key for one in records})
+    assert sum(sum(ends.values()) for ends in done["positions"].values()) == len(records)
+    totals = {"customer": 60}
+    assert totals.items() <= done["counts"].items()
+    truth = world.control("GET", f"/truth?day={world.simulator['today']}&lens=status")
+    months = {"monthly": 1, "quarterly": 3, "semiannually": 6, "annually": 12, "biennially": 24}
+    months |= {"triennially": 36} | {f"years_{n}": 12 * n for n in range(1, 11)}
+    live = 0
+    for one in records:
+        body = orjson.loads(one.value)
+        if one.topic == "billing.subscriptions":
+            is_live = body["status"] in (("active",) if body["kind"] == "domain" else ("active", "suspended"))
+            live += is_live and body["recurring_micros"] > 0 and body["cycle"] in months
+    assert live == truth["subscriptions"]
+
+
+async def test_a_second_sync_publishes_nothing_and_one_changed_price_publishes_one_fact(
+    world: World, kafka: str
+) -> None:
+    await world.add_instance()
+    await world.sync()
+    before = len(await facts(kafka))
+
+    again = await world.sync()
+    picked = world.control("GET", "/pick?kind=service")
+    service = picked["ids"][0]
+    world.control("POST", "/change", json={"kind": "service", "id": service, "set": {"recurring": "77.31"}})
+    changed = await world.sync()
+
+    records = await facts(kafka)
+    assert not any(again["changes"].values())
+    assert {kind: n for kind, n in changed["changes"].items() if n} == {"service": 1}
+    assert len(records) == before + 1
+    newest = max(records, key=lambda one: (int(read_headers(one.headers)["ce_epoch"]), one.timestamp))
+    assert orjson.loads(newest.value)["recurring_micros"] == 77_310_000
+
+
+async def test_what_another_role_may_not_read_is_listed_and_the_rest_is_synced(
+    world: World, kafka: str
+) -> None:
+    allowed = ["GetClients", "GetClientsDetails", "GetClientsProducts", "GetClientsDomains"]
+    allowed += ["GetProducts", "GetInvoices", "GetInvoice", "GetCancelledPackages"]
+    role = world.control("POST", "/credentials", json={"actions": allowed})
+    await world.add_instance(identifier=role["identifier"], secret=role["secret"])
+
+    done = await world.sync()
+
+    assert done["outcome"] == "partial"
+    assert {(one["kind"], one["code"], one["required"]) for one in done["skipped"]} == {
+        ("addon", "permission_missing", True),
+        ("currency", "permission_missing", False),
+        ("promotion", "permission_missing", False),
+    }
+    assert "addon" not in kinds_of(await facts(kafka))
+
+
+async def test_a_wrong_secret_fails_the_run_and_is_kept_nowhere_but_sealed(
+    world: World, kafka: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await world.add_instance(secret="canary-5f1c9e")
+
+    failed = await world.sync()
+
+    assert (failed["type"], failed["code"]) == ("SyncFailed", "credentials_rejected")
+    assert "Create new API credentials" in failed["message"]
+    assert "canary-5f1c9e" not in caplog.text
+    async with transaction(world.engine) as connection:
+        database = await raw(connection)
+        for table in metadata.sorted_tables:
+            rows = await database.fetch(f"SELECT t::text AS line FROM connector.{table.name} t")  # noqa: S608
+            assert not any("canary-5f1c9e" in row["line"] for row in rows)
+    assert await facts(kafka) == []
+
+
+async def test_a_failing_page_is_split_and_its_neighbours_are_kept(world: World) -> None:
+    world.control(
+        "PUT",
+        "/faults",
+        json=[{"kind": "status", "value": 500, "action": "GetClientsProducts", "count": 2}],
+    )
+    await world.add_instance()
+
+    done = await world.sync()
+
+    assert done["outcome"] == "complete"
+    assert done["bad_rows"].get("service") is None
+
+
+@pytest.mark.rule("R1")
+async def test_a_worker_whose_lease_was_taken_writes_nothing_and_forgets_what_it_published(
+    world: World, kafka: str
+) -> None:
+    await world.add_instance()
+    stale = Lease(OWNER, 1)
+    one = fact(Kind.CURRENCY, {"id": 1, "code": "EUR", "rate": "1", "is_default": True}, 1, datetime.now(UTC))
+
+    async def save(*_: Any) -> None:
+        raise AssertionError("a fenced worker must not come here")
+
+    with pytest.raises(FencedError):
+        await apply_page(world.engine, world.publisher, utc_now, stale, [one], save)
+
+    assert await facts(kafka) == []
+
+
+async def test_losing_the_lease_between_publishing_and_remembering_leaves_an_unknown_fingerprint(
+    world: World, kafka: str
+) -> None:
+    await world.add_instance()
+    one = fact(Kind.CURRENCY, {"id": 1, "code": "EUR", "rate": "1", "is_default": True}, 1, datetime.now(UTC))
+    lease = Lease(OWNER, 0)
+
+    class Thief(Publisher):
+        async def publish(self, records: Any) -> None:
+            await super().publish(records)
+            async with transaction(world.engine) as connection:
+                await (await raw(connection)).execute("UPDATE connector.instances SET epoch = epoch + 1")
+
+    async def save(*_: Any) -> None:
+        raise AssertionError("a fenced worker must not come here")
+
+    thief = Thief(world.settings)
+    with pytest.raises(FencedError):
+        await apply_page(world.engine, thief, utc_now, lease, [one], save)
+    await thief.close()
+
+    async with transaction(world.engine) as connection:
+        known = await repository.known_fingerprints(await raw(connection), OWNER, Kind.CURRENCY, [1])
+    assert known == {1: None}
+    assert len(await facts(kafka)) == 1
+
+
+async def test_commands_join_the_queued_run_and_a_repeat_gets_the_same_answer(world: World) -> None:
+    first = run_command(mode=SyncMode.INCREMENTAL, trigger=SyncTrigger.SCHEDULE)
+    second = run_command()
+
+    for command in (first, second, first):
+        await world.command(command)
+
+    queued = await world.events("SyncQueued")
+    assert [one["command_id"] for one in queued] == [str(first.command_id), str(second.command_id)]
+    assert len({one["run_id"] for one in queued}) == 1
+    assert (queued[1]["mode"], queued[1]["trigger"]) == ("full", "manual")
+
+
+async def test_a_command_waits_for_its_instance(world: World) -> None:
+    await world.command(run_command())
+    await world.add_instance()
+
+    assert (await world.until(("SyncSucceeded",)))["outcome"] == "complete"
+
+
+async def test_a_cancelled_or_paused_run_ends_at_once(world: World) -> None:
+    await world.add_instance()
+    await world.command(run_command())
+    run_id = UUID((await world.events("SyncQueued"))[0]["run_id"])
+    cancel = CancelSync(command_id=uuid4(), instance_id=OWNER.instance_id, run_id=run_id)
+
+    await world.command(cancel)
+    await world.command(run_command())
+    await world.set_state("paused")
+
+    assert len(await world.events("SyncCancelled")) == 2
+
+
+async def test_republishing_forgets_fingerprints_and_the_next_run_publishes_them(world: World) -> None:
+    await world.add_instance()
+    first = await world.sync()
+    await world.command(
+        Republish(command_id=uuid4(), instance_id=OWNER.instance_id, kind="customer", blocks=(0,))
+    )
+
+    again = await world.sync()
+
+    assert {kind: n for kind, n in again["changes"].items() if n} == {"customer": first["counts"]["customer"]}
+
+
+async def test_deleting_an_instance_buries_every_fact_and_leaves_no_credential(
+    world: World, kafka: str
+) -> None:
+    await world.add_instance()
+    await world.sync()
+
+    await world.set_state("deleting")
+    await world.until(("InstancePurged",))
+
+    last: dict[bytes, Any] = {}
+    for one in sorted(await facts(kafka), key=lambda one: int(read_headers(one.headers)["ce_epoch"])):
+        last[one.key] = one.value
+    assert last
+    assert set(last.values()) == {None}
+    async with transaction(world.engine) as connection:
+        database = await raw(connection)
+        assert await database.fetchval("SELECT count(*) FROM connector.credentials") == 0
+        assert await database.fetchval("SELECT count(*) FROM connector.fingerprints") == 0
+
+
+async def check(world: World) -> dict[str, Any]:
+    command = CheckInstance(
+        check_id=uuid4(),
+        instance_id=OWNER.instance_id,
+        credential_id=CREDENTIAL,
+        settings=InstanceSettings(),
+    )
+    await world.command(command)
+    await world.until(("InstanceChecked",))
+    told = await world.events("InstanceChecked")
+    assert [one["complete"] for one in told] == [False] * (len(told) - 1) + [True]
+    return told[-1]
+
+
+async def test_a_check_of_a_good_instance_passes_every_line_and_estimates(world: World) -> None:
+    await world.add_instance()
+
+    told = await check(world)
+
+    assert {one["state"] for one in told["checks"]} == {"ok"}
+    names = {one["name"] for one in told["checks"]}
+    assert names == {"address", "tls", "api", "credentials", "ip", "version", "permission"} | {
+        "clock",
+        "sample",
+        "estimate",
+    }
+    assert told["whmcs_version"] == "8.13.1"
+    assert told["base_url"] == world.simulator["url"]
+    assert told["estimate"]["rows"] > 100
+
+
+async def test_a_check_with_a_wrong_secret_ends_at_that_line(world: World) -> None:
+    await world.add_instance(secret="wrong")
+
+    told = await check(world)
+
+    assert told["checks"][-1]["code"] == "credentials_rejected"
+    assert [one["state"] for one in told["checks"]] == ["ok", "ok", "ok", "failed"]
+
+
+@pytest.mark.rule("N3")
+async def test_a_private_address_is_never_called(world: World) -> None:
+    world.settings = world.settings.model_copy(update={"egress_allow_cidrs": ()})
+    world.control("DELETE", "/calls")
+    await world.add_instance()
+
+    told = await check(world)
+
+    assert told["checks"][0]["code"] == "address_not_allowed"
+    assert not any(world.control("GET", "/calls").get("actions", {}))
+
+
+async def test_a_killed_connector_goes_on_where_it_was_and_loses_nothing(world: World, kafka: str) -> None:
+    await world.add_instance()
+    world.control("PUT", "/faults", json=[{"kind": "latency_ms", "value": 150}])
+    await world.command(run_command())
+    environment = os.environ | {
+        "MRRLYTICS_DATABASE_URL": world.settings.database_url.get_secret_value(),
+        "MRRLYTICS_KAFKA_BOOTSTRAP": kafka,
+        "MRRLYTICS_CREDENTIAL_KEYS_FILE": str(world.settings.credential_keys_file),
+        "MRRLYTICS_WHMCS_ALLOWED_PORTS": str(world.settings.whmcs_allowed_ports[0]),
+        "MRRLYTICS_EGRESS_ALLOW_CIDRS": "127.0.0.1/32",
+        "MRRLYTICS_EXTRA_CA_FILE": str(world.settings.extra_ca_file),
+        "MRRLYTICS_LEASE_SECONDS": "2",
+        "MRRLYTICS_HEALTH_PORT": str(free_port()),
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "services.connector", env=environment, cwd=REPOSITORY
+    )
+    try:
+        async with asyncio.timeout(30):
+            while not await world.events("SyncProgressed"):  # noqa: ASYNC110 - another process writes it
+                await asyncio.sleep(0.02)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+    world.control("DELETE", "/faults")
+
+    done = await world.until(("SyncSucceeded",))
+
+    assert len(await world.events("SyncStarted")) == 2
+    assert kinds_of(await facts(kafka)) == {kind: n for kind, n in done["counts"].items() if n}
+    assert await world.sync() | {"changes": {}} == await _last(world)
+
+
+async def _last(world: World) -> dict[str, Any]:
+    last = (await world.events("SyncSucceeded"))[-1]
+    assert not any(last["changes"].values())
+    return last | {"changes": {}}
+
+
+async def test_events_reach_kafka_through_the_outbox(world: World, kafka: str) -> None:
+    await world.command(run_command())
+
+    assert await relay_once(world.engine, outbox, world.publisher) == 1
+
+    (sent,) = await facts(kafka, topics.SYNC_EVENTS)
+    assert read_headers(sent.headers)["ce_type"] == "SyncQueued"
+
+
+async def test_the_gateway_may_write_credentials_and_never_read_the_cipher(database: Database) -> None:
+    connection = await asyncpg.connect(database.url("gateway").replace("+asyncpg", ""))
+    try:
+        await connection.execute(
+            "SELECT set_config('app.organization_id', $1, false)", str(OWNER.organization_id)
+        )
+        await connection.execute(
+            "INSERT INTO connector.credentials VALUES ($1, $2, $3, 'https://a', 'mrc1.x')",
+            OWNER.organization_id,
+            OWNER.instance_id,
+            CREDENTIAL,
+        )
+        assert await connection.fetchval("SELECT credential_id FROM connector.credentials") == CREDENTIAL
+        for column in ("cipher", "address"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.fetch(f"SELECT {column} FROM connector.credentials")  # noqa: S608
+        assert await connection.execute("DELETE FROM connector.credentials") == "DELETE 1"
+    finally:
+        with contextlib.suppress(asyncpg.PostgresError):
+            await connection.close()
+
+
+async def test_the_tables_are_what_the_migrations_make(database: Database) -> None:
+    def differences(connection: Connection) -> list[Any]:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "include_schemas": True,
+                "include_name": lambda name, kind, _: kind != "schema" or name == "connector",
+                "include_object": lambda _, name, *rest: name not in {"alembic_version", "outbox_unsent"},
+            },
+        )
+        return compare_metadata(context, metadata)
+
+    engine = create_async_engine(database.admin_url)
+    async with engine.connect() as connection:
+        assert await connection.run_sync(differences) == []
+    await engine.dispose()
