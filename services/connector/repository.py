@@ -104,7 +104,8 @@ async def cancel(connection: Any, owner: Owner, run_id: UUID | None = None) -> l
     )
     if any(row["was_running"] for row in rows):
         await connection.execute(
-            """UPDATE connector.instances SET epoch = greatest(epoch + 1, extract(epoch FROM now())::bigint), lease_until = NULL, worker = NULL
+            """UPDATE connector.instances SET lease_until = NULL, worker = NULL,
+                    epoch = greatest(epoch + 1, extract(epoch FROM now())::bigint)
                 WHERE organization_id = $1 AND instance_id = $2""",
             owner.organization_id,
             owner.instance_id,

@@ -4,8 +4,9 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -154,8 +155,8 @@ class Sync:
 
     async def read_all(self) -> Result:
         """Read what is not read yet; raises WhmcsError, FencedError or Transient."""
-        await _together(self._guarded(entity.kind, self._read(entity)) for entity in ENTITIES)
-        await self._guarded(Kind.CUSTOMER_DETAIL, self._read_details())
+        await _together(self._guarded(entity.kind, partial(self._read, entity)) for entity in ENTITIES)
+        await self._guarded(Kind.CUSTOMER_DETAIL, self._read_details)
         return self._result()
 
     def _result(self) -> Result:
@@ -181,11 +182,11 @@ class Sync:
             skipped,
         )
 
-    async def _guarded(self, kind: Kind, read: Coroutine[Any, Any, None]) -> None:
+    async def _guarded(self, kind: Kind, read: Callable[[], Awaitable[None]]) -> None:
         """A failure of one action is remembered with its kind; the others go on."""
         async with self._turn:
             try:
-                await read
+                await read()
             except WhmcsError as error:
                 if error.code not in _OF_ONE_ACTION:
                     raise
