@@ -459,12 +459,10 @@ async def save_fingerprints(
 async def customers_without_currency(connection: Any, owner: Owner, after: int) -> list[int]:
     """Customers beyond `after` with a priced subscription and no invoice, in the order of ids."""
     rows = await connection.fetch(
-        """SELECT DISTINCT customer_id FROM connector.fingerprints s
-           WHERE organization_id = $1 AND instance_id = $2 AND kind IN ('service', 'addon', 'domain')
-             AND customer_id > $3 AND NOT EXISTS (SELECT 1 FROM connector.fingerprints i
-               WHERE i.organization_id = $1 AND i.instance_id = $2 AND i.kind = 'invoice'
-                 AND i.customer_id = s.customer_id)
-           ORDER BY customer_id""",
+        """SELECT customer_id FROM connector.fingerprints
+           WHERE organization_id = $1 AND instance_id = $2 AND customer_id > $3
+             AND kind IN ('service', 'addon', 'domain', 'invoice')
+           GROUP BY customer_id HAVING NOT bool_or(kind = 'invoice') ORDER BY customer_id""",
         owner.organization_id,
         owner.instance_id,
         after,
