@@ -40,7 +40,7 @@ from libs.common.contracts.commands import (
     SyncMode,
     SyncTrigger,
 )
-from libs.common.contracts.envelope import Received, read_headers
+from libs.common.contracts.envelope import Received, Record, headers, read_headers
 from libs.common.contracts.instances import InstanceChanged, InstanceSettings
 from libs.common.crypto import Keyring, seal
 from libs.common.database import build_engine, raw, transaction
@@ -61,17 +61,24 @@ CREDENTIAL = UUID(int=3, version=4)
 KEY = "R8B0rZg0q8QpX7yYJb2m1oVdC3uTnKkHf5wEaLsZxQ4="
 
 
+@contextlib.contextmanager
+def simulate(state: Path, *options: str) -> Iterator[dict[str, str]]:
+    """A simulator as a process of its own: the line that it prints when it is ready."""
+    command = [sys.executable, "-m", "tools.whmcs_simulator", "--state", str(state), *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    try:
+        yield json.loads(process.stdout.readline())
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+
+
 @pytest.fixture(scope="module")
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A company of 60 customers."""
-    command = [sys.executable, "-m", "tools.whmcs_simulator", "--customers", "60", "--years", "2", "--state"]
-    process = subprocess.Popen(
-        [*command, str(tmp_path_factory.mktemp("simulator"))], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout
-    yield json.loads(process.stdout.readline())
-    process.terminate()
-    process.communicate(timeout=10)
+    with simulate(tmp_path_factory.mktemp("simulator"), "--customers", "60", "--years", "2") as ready:
+        yield ready
 
 
 @dataclass
@@ -492,13 +499,11 @@ async def test_a_private_address_is_never_called(world: World) -> None:
     assert not any(world.control("GET", "/calls").get("actions", {}))
 
 
-async def test_a_killed_connector_goes_on_where_it_was_and_loses_nothing(world: World, kafka: str) -> None:
-    await world.add_instance()
-    world.control("PUT", "/faults", json=[{"kind": "latency_ms", "value": 150}])
-    await world.command(run_command())
+async def start(world: World) -> asyncio.subprocess.Process:
+    """The connector as a process of its own."""
     environment = os.environ | {
         "MRRLYTICS_DATABASE_URL": world.settings.database_url.get_secret_value(),
-        "MRRLYTICS_KAFKA_BOOTSTRAP": kafka,
+        "MRRLYTICS_KAFKA_BOOTSTRAP": world.settings.kafka_bootstrap,
         "MRRLYTICS_CREDENTIAL_KEYS_FILE": str(world.settings.credential_keys_file),
         "MRRLYTICS_WHMCS_ALLOWED_PORTS": str(world.settings.whmcs_allowed_ports[0]),
         "MRRLYTICS_EGRESS_ALLOW_CIDRS": "127.0.0.1/32",
@@ -506,9 +511,16 @@ async def test_a_killed_connector_goes_on_where_it_was_and_loses_nothing(world: 
         "MRRLYTICS_LEASE_SECONDS": "2",
         "MRRLYTICS_HEALTH_PORT": str(free_port()),
     }
-    process = await asyncio.create_subprocess_exec(
+    return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "services.connector", env=environment, cwd=REPOSITORY
     )
+
+
+async def test_a_killed_connector_goes_on_where_it_was_and_loses_nothing(world: World, kafka: str) -> None:
+    await world.add_instance()
+    world.control("PUT", "/faults", json=[{"kind": "latency_ms", "value": 150}])
+    await world.command(run_command())
+    process = await start(world)
     try:
         async with asyncio.timeout(30):
             while not await world.events("SyncProgressed"):  # noqa: ASYNC110 - another process writes it
@@ -578,3 +590,82 @@ async def test_the_tables_are_what_the_migrations_make(database: Database) -> No
     async with engine.connect() as connection:
         assert await connection.run_sync(differences) == []
     await engine.dispose()
+
+
+async def test_a_process_takes_instances_and_commands_from_kafka_and_answers_there(
+    world: World, kafka: str
+) -> None:
+    await world.add_instance()
+    command = run_command()
+    values = headers(
+        message_id=str(command.command_id),
+        message_type="RunSync",
+        source="gateway",
+        at=utc_now(),
+        subject=str(OWNER.instance_id),
+        organization_id=OWNER.organization_id,
+        instance_id=OWNER.instance_id,
+    )
+    key = str(OWNER.instance_id).encode()
+    await world.publisher.publish([Record("sync.commands", key, command.model_dump_json().encode(), values)])
+    process = await start(world)
+    try:
+        async with asyncio.timeout(40):
+            while not await world.events("SyncSucceeded"):  # noqa: ASYNC110 - another process writes it
+                await asyncio.sleep(0.1)
+        await asyncio.sleep(1)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+
+    told = [read_headers(one.headers)["ce_type"] for one in await facts(kafka, topics.SYNC_EVENTS)]
+    assert told[:2] == ["SyncQueued", "SyncStarted"]
+    assert told[-1] == "SyncSucceeded"
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "name"),
+    [
+        (["--tls-max", "1.2"], "tls_version", "tls"),
+        (["--certificate", "expired"], "tls_certificate", "tls"),
+        (["--certificate", "wrong_name"], "tls_certificate", "tls"),
+        (["--certificate", "self_signed"], "tls_certificate", "tls"),
+    ],
+)
+@pytest.mark.rule("T3")
+async def test_a_bad_handshake_is_named(
+    world: World, tmp_path_factory: pytest.TempPathFactory, options: list[str], code: str, name: str
+) -> None:
+    with simulate(tmp_path_factory.mktemp("other"), "--customers", "20", "--years", "1", *options) as other:
+        world.simulator = other
+        world.settings = world.settings.model_copy(
+            update={
+                "whmcs_allowed_ports": (httpx.URL(other["url"]).port,),
+                "extra_ca_file": Path(other["ca_file"]),
+            }
+        )
+        await world.add_instance()
+
+        told = await check(world)
+
+    assert [(one["name"], one["code"]) for one in told["checks"]] == [("address", None), (name, code)]
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ({"kind": "redirect"}, "redirected"),
+        ({"kind": "maintenance"}, "maintenance"),
+        ({"kind": "empty"}, "bad_response"),
+        ({"kind": "huge"}, "bad_response"),
+    ],
+    ids=lambda one: str(one),
+)
+async def test_an_answer_that_is_not_the_api_is_named(world: World, fault: dict[str, str], code: str) -> None:
+    world.control("PUT", "/faults", json=[fault])
+    await world.add_instance()
+
+    told = await check(world)
+
+    assert told["checks"][-1]["code"] == code
+    assert told["checks"][-1]["name"] == "api"
