@@ -164,6 +164,7 @@ class Worker:
         owner = run.lease.owner
         url = ""
         action = ""
+        limit: asyncio.Timeout | None = None
         try:
             if run.attempts > _ATTEMPTS:
                 raise WhmcsError("run_timeout", "")
@@ -175,9 +176,11 @@ class Worker:
                 caller = Caller(client, self._pace(url), self._clock, run.settings.requests_per_second)
                 sync = Sync(self._engine, self._publisher, caller, self._clock, run, points)
                 left = _FULL_SECONDS - (self._clock() - run.started_at).total_seconds()
-                async with asyncio.timeout(max(1.0, left)):
+                async with asyncio.timeout(max(1.0, left)) as limit:
                     result = await sync.read_all()
         except TimeoutError:
+            if limit is None or not limit.expired():
+                raise  # the database's or Kafka's, not the run's
             await self._failed(run, "run_timeout", url, action, "")
         except WhmcsError as error:
             await self._failed(run, error.code, url, error.action, error.detail)

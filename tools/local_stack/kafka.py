@@ -116,7 +116,7 @@ def _configuration(data: Path) -> Path:
 
 
 def _format(data: Path, cluster: str) -> None:
-    arguments = ["format", "--ignore-formatted", "-t", cluster, "-c", str(_configuration(data))]
+    arguments = ["format", "--ignore-formatted", f"--cluster-id={cluster}", "-c", str(_configuration(data))]
     command = [*_java(data, list(_FLAGS)), "kafka.tools.StorageTool", *arguments]
     done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603  our own command
     if done.returncode:

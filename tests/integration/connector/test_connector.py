@@ -196,6 +196,7 @@ async def world(
     publisher = Publisher(settings)
     world = World(settings, engine, publisher, Keyring.load(keys), simulator)
     yield world
+    world.simulator = simulator
     world.control("DELETE", "/faults")
     await publisher.close()
     await engine.dispose()
