@@ -1,0 +1,169 @@
+"""P1, P1b: the connector's Sync over its real client, beside a bare loop that asks the same calls of the same server."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from unittest import mock
+from uuid import uuid4
+
+import httpx
+import orjson
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from libs.common.broker import Publisher
+from libs.common.clock import utc_now
+from libs.common.contracts.commands import SyncMode, SyncTrigger
+from libs.common.database import build_engine, raw, transaction
+from libs.common.tls import client_context
+from services.connector import repository
+from services.connector.caller import Caller, Pace
+from services.connector.handlers import follow
+from services.connector.repository import Run
+from services.connector.settings import Settings
+from services.connector.sync import Sync
+from services.connector.whmcs.answers import Row
+from services.connector.whmcs.client import Client
+from tests.bench.ground import OWNER, Ground, Whmcs, instance
+from tests.bench.ratio import Line, Rates, compare, per_second
+from tests.servers import Database, recreate_topics
+
+CUSTOMERS = 5_000
+
+
+class Recorder(Client):
+    """The real client, which also remembers what it was asked and how many calls were under way at once."""
+
+    def __init__(self, settings: Settings, whmcs: Whmcs) -> None:
+        super().__init__(settings, whmcs.credentials)
+        self.calls: list[dict[str, str | int]] = []
+        self.at_once = self._under_way = 0
+
+    async def call(
+        self, action: str, parameters: Mapping[str, str | int] | None = None, *, base_url: str | None = None
+    ) -> Row:
+        self.calls.append({**(parameters or {}), "action": action})
+        self._under_way += 1
+        self.at_once = max(self.at_once, self._under_way)
+        try:
+            return await super().call(action, parameters, base_url=base_url)
+        finally:
+            self._under_way -= 1
+
+
+@dataclass
+class Bench:
+    """One database, one producer, and one pace: the WHMCS was asked before, so that its pages have their final size."""
+
+    settings: Settings
+    whmcs: Whmcs
+    engine: AsyncEngine
+    publisher: Publisher
+    pace: Pace = field(default_factory=Pace)
+
+    async def sync(self, client: Client) -> tuple[int, float]:
+        """Rows and seconds of one full run."""
+        run = await self._claimed()
+        sync = Sync(self.engine, self.publisher, Caller(client, self.pace, utc_now), utc_now, run, {})
+        started = time.perf_counter()
+        result = await sync.read_all()
+        seconds = time.perf_counter() - started
+        async with transaction(self.engine) as connection:
+            await repository.end_run(await raw(connection), run, "succeeded")
+        return sum(result.counts.values()), seconds
+
+    async def _claimed(self) -> Run:
+        async with transaction(self.engine) as connection:
+            database = await raw(connection)
+            await repository.queue_run(database, OWNER, uuid4(), uuid4(), SyncMode.FULL, SyncTrigger.MANUAL)
+            run = await repository.claim_run(database, "bench", 600, full_runs_too=True)
+        assert run is not None
+        return run
+
+    async def measure(self, prepare: Callable[[], object]) -> Rates:
+        """Ours beside the bare loop over the calls that ours makes; `prepare` comes before each run of ours."""
+        prepare()
+        async with Recorder(self.settings, self.whmcs) as recorder:
+            rows, _ = await self.sync(recorder)
+
+        async def ours() -> float:
+            prepare()
+            async with Client(self.settings, self.whmcs.credentials) as client:
+                read, seconds = await self.sync(client)
+            return read / seconds
+
+        async def bare() -> float:
+            return rows / await self._ask_barely(recorder.calls, recorder.at_once)
+
+        await bare()
+        return await compare(ours, bare)
+
+    async def _ask_barely(self, calls: Sequence[Mapping[str, str | int]], at_once: int) -> float:
+        """Seconds that asking and decoding take, as many at once as ours had and with its connection settings."""
+        credentials = self.whmcs.credentials
+        secrets = {"identifier": credentials.identifier, "secret": credentials.secret, "responsetype": "json"}
+        left = iter(calls)
+
+        async def work(client: httpx.AsyncClient) -> None:
+            for call in left:
+                response = await client.post("/includes/api.php", data={**call, **secrets})
+                orjson.loads(response.content)
+
+        async with httpx.AsyncClient(
+            base_url=credentials.base_url,
+            verify=client_context(self.whmcs.ca_file),
+            limits=httpx.Limits(max_connections=10, max_keepalive_connections=10, keepalive_expiry=30),
+        ) as client:
+            started = time.perf_counter()
+            await asyncio.gather(*(work(client) for _ in range(at_once)))
+            return time.perf_counter() - started
+
+
+@contextlib.asynccontextmanager
+async def _bench(ground: Ground, database: Database, whmcs: Whmcs) -> AsyncIterator[Bench]:
+    settings = ground.settings(database, whmcs)
+    engine, publisher = build_engine(settings, service="connector"), Publisher(settings)
+    try:
+        await follow(engine, instance(), utc_now)
+        yield Bench(settings, whmcs, engine, publisher)
+    finally:
+        await publisher.close()
+        await engine.dispose()
+
+
+@contextlib.contextmanager
+def _without_fingerprints() -> Iterator[None]:
+    """The same Sync with its diff switched off: nothing is known, nothing is remembered, every row is news."""
+    with (
+        mock.patch.object(repository, "known_fingerprints", mock.AsyncMock(return_value={})),
+        mock.patch.object(repository, "save_fingerprints", mock.AsyncMock()),
+    ):
+        yield
+
+
+async def measure(ground: Ground) -> list[Line]:
+    """P1 and the two lines of P1b."""
+    with ground.pages(CUSTOMERS) as whmcs, ground.postgres.fresh_database() as database:
+
+        def forget() -> None:
+            ground.postgres.execute("TRUNCATE connector.fingerprints", database.name)
+
+        await recreate_topics(ground.bootstrap)
+        async with _bench(ground, database, whmcs) as bench:
+            async with Client(bench.settings, whmcs.credentials) as client:
+                await bench.sync(client)
+            first = await bench.measure(forget)
+            again = await bench.measure(lambda: None)
+            forget()
+            with _without_fingerprints():
+                plain = await bench.measure(lambda: None)
+    return [
+        _line("P1", "connector / bare httpx + orjson", plain, 0.40, 0.60),
+        _line("P1b", "the same with fingerprints, first load", first, 0.20, 0.35),
+        _line("P1b", "the same with fingerprints, nothing changed", again, 0.40, 0.60),
+    ]
+
+
+def _line(id_: str, text: str, rates: Rates, floor: float, target: float) -> Line:
+    return Line(id_, text, rates.ratio, floor, target, per_second(rates.ours), per_second(rates.theirs))

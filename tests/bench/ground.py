@@ -1,0 +1,147 @@
+"""The ground that benches stand on: PostgreSQL, Apache Kafka and a WHMCS of their own, in a temporary folder."""
+
+import base64
+import contextlib
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from pydantic import SecretStr
+
+from libs.common.addresses import origin
+from libs.common.contracts.instances import InstanceChanged, InstanceSettings
+from libs.common.crypto import Keyring, seal
+from services.connector.credentials import Credentials
+from services.connector.repository import Owner
+from services.connector.settings import Settings
+from tests.bench.pages import FOLDER, SEED
+from tests.servers import Database, Postgres
+from tools.local_stack import kafka, postgres
+from tools.local_stack.process import Program, free_port, running
+from tools.whmcs_simulator.access import Access
+from tools.whmcs_simulator.certificates import prepare_ca
+
+OWNER = Owner(UUID(int=1, version=4), UUID(int=2, version=4))
+CREDENTIAL = UUID(int=3, version=4)
+_YEARS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Whmcs:
+    """Where a WHMCS answers; `control_port` is the simulator's own, and 0 for pages from memory."""
+
+    port: int
+    control_port: int
+    ca_file: Path
+
+    @property
+    def credentials(self) -> Credentials:
+        """The first credential of the simulated company, which may do everything."""
+        main = Access(SEED).main
+        return Credentials(f"https://127.0.0.1:{self.port}{FOLDER}", main.identifier, main.secret)
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What every part of the bench is given. Databases are drawn from `postgres`, one for each part."""
+
+    directory: Path
+    postgres: Postgres
+    bootstrap: str
+    keys_file: Path
+
+    def settings(self, database: Database, whmcs: Whmcs) -> Settings:
+        """The connector's settings for one database and one WHMCS."""
+        return Settings(
+            database_url=SecretStr(database.url("connector")),
+            kafka_bootstrap=self.bootstrap,
+            credential_keys_file=self.keys_file,
+            whmcs_allowed_ports=(whmcs.port,),
+            egress_allow_cidrs=("127.0.0.1/32",),
+            extra_ca_file=whmcs.ca_file,
+        )
+
+    @contextlib.contextmanager
+    def pages(self, customers: int) -> Iterator[Whmcs]:
+        """Pages of a company of so many customers, served from memory by a process of its own."""
+        state = self._state("pages")
+        port = free_port()
+        command = [sys.executable, "-m", "tests.bench.pages", "--state", str(state), "--port", str(port)]
+        command += ["--customers", str(customers), "--years", str(_YEARS)]
+        program = Program(name="pages", command=command, ready=lambda: _listens(port))
+        with running(program, self.directory):
+            yield Whmcs(port, 0, prepare_ca(state))
+
+    @contextlib.contextmanager
+    def simulator(self, customers: int, latency_ms: int) -> Iterator[Whmcs]:
+        """The simulator itself, waiting `latency_ms` before each answer."""
+        state = self._state("simulator")
+        port, control_port = free_port(), free_port()
+        command = [sys.executable, "-m", "tools.whmcs_simulator", "--state", str(state)]
+        command += ["--seed", str(SEED), "--customers", str(customers), "--years", str(_YEARS)]
+        command += ["--latency-ms", str(latency_ms), "--port", str(port), "--control-port", str(control_port)]
+        program = Program(
+            name="simulator", command=command, ready=lambda: _listens(port), has_secret_output=True
+        )
+        with running(program, self.directory, seconds=120):
+            yield Whmcs(port, control_port, prepare_ca(state))
+
+    def sealed(self, whmcs: Whmcs) -> str:
+        """The WHMCS's credentials as the gateway would store them."""
+        credentials = whmcs.credentials
+        return seal(
+            Keyring.load(self.keys_file),
+            {"identifier": credentials.identifier, "secret": credentials.secret},
+            organization_id=OWNER.organization_id,
+            instance_id=OWNER.instance_id,
+            origin=origin(credentials.base_url),
+        )
+
+    def _state(self, name: str) -> Path:
+        state = self.directory / name
+        state.mkdir(exist_ok=True)
+        prepare_ca(state)
+        return state
+
+
+def instance() -> InstanceChanged:
+    """The one instance that is read."""
+    return InstanceChanged(
+        id=OWNER.instance_id,
+        organization_id=OWNER.organization_id,
+        name="Bench",
+        credential_id=CREDENTIAL,
+        state="active",
+        settings=InstanceSettings(),
+        version=1,
+    )
+
+
+@contextlib.contextmanager
+def ground(directory: Path) -> Iterator[Ground]:
+    """Start the servers; Kafka with the flags for long runs."""
+    data = directory / "postgres"
+    postgres.prepare(data)
+    port = free_port()
+    kafka.prepare(directory / "kafka", port, free_port())
+    keys_file = directory / "keys.json"
+    key = base64.b64encode(os.urandom(32)).decode()
+    keys_file.write_text(json.dumps({"primary": "bench", "keys": {"bench": key}}))
+    keys_file.chmod(0o600)
+    with (
+        running(postgres.program(data), directory),
+        running(kafka.program(directory / "kafka", port, optimised=True), directory),
+    ):
+        server = Postgres(postgres.directory_of_socket(data))
+        yield Ground(directory, server, f"127.0.0.1:{port}", keys_file)
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
