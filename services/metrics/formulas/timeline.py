@@ -11,6 +11,8 @@ from libs.common.contracts.catalog import Lens
 from libs.common.contracts.money import divide_half_even
 
 GRACE_DAYS: Final = 14
+# The last due date whose grace still ends within the calendar.
+_LAST_DUE_ON: Final = date.max - timedelta(days=GRACE_DAYS + 2)
 
 _CONTRACT_STATUSES: Final = frozenset({"active", "suspended"})
 _DOMAIN_CONTRACT_STATUSES: Final = frozenset({"active", "grace"})
@@ -61,7 +63,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Segments in order per lens, and the reasons why the subscription is (partly) in no total."""
+    """Segments in order per lens, and the reasons why what was seen last is missing in totals."""
 
     segments: tuple[Segment, ...]
     issues: tuple[str, ...]
@@ -77,7 +79,7 @@ def timeline(
 
     `observations` and `requests` are in the order in which they were made; the last of a day decides that day. `currencies` holds, per
     customer, the currency of what it pays; a customer that is missing there has none known, and its item is in no total.
-    Source: docs/metrics.md.
+    Source: docs/metrics.md#what-counts.
     """
     by_day = {observation.on: observation for observation in observations}
     if not by_day:
@@ -86,7 +88,6 @@ def timeline(
     days = sorted(by_day.keys() | {request.on for request in requests if request.on > first})
     names = {o.product: o.product_name for o in observations}
     segments: list[Segment] = []
-    issues: set[str] = set()
     open_requests: set[int] = set()
     waiting = sorted(requests, key=lambda request: request.on)
     present = by_day[first]
@@ -97,14 +98,7 @@ def timeline(
             (open_requests.add if request.is_open else open_requests.discard)(request.id)
         currency = currencies.get(present.customer_id)
         months = cycle_months(present.cycle)
-        if present.gone or present.recurring_micros <= 0:
-            continue
-        if months is None:
-            if present.cycle == "unknown" and present.status in _CONTRACT_STATUSES:
-                issues.add("cycle_unknown")
-            continue
-        if currency is None:
-            issues.add("currency_unknown")
+        if present.gone or present.recurring_micros <= 0 or months is None or currency is None:
             continue
         mrr = divide_half_even(present.recurring_micros, months)
         for lens in Lens:
@@ -126,9 +120,23 @@ def timeline(
                     status=present.status,
                 ),
             )
-        if present.next_due_on is None and present.status in _contract_statuses(kind):
-            issues.add("due_date_missing")
-    return Timeline(tuple(sorted(segments, key=lambda s: (s.lens, s.from_on))), tuple(sorted(issues)))
+    ordered = sorted(segments, key=lambda segment: (segment.lens, segment.from_on))
+    return Timeline(tuple(ordered), _issues(kind, present, currencies))
+
+
+def _issues(kind: Kind, present: Observation, currencies: Mapping[int, str]) -> tuple[str, ...]:
+    """Why a subscription that claims to bring revenue is not in every total; in alphabetical order."""
+    if present.gone or present.recurring_micros <= 0 or present.status not in _contract_statuses(kind):
+        return ()
+    if present.cycle == "unknown":
+        return ("cycle_unknown",)
+    if cycle_months(present.cycle) is None:
+        return ()
+    found = {
+        "currency_unknown": present.customer_id not in currencies,
+        "due_date_missing": present.next_due_on is None,
+    }
+    return tuple(reason for reason, holds in found.items() if holds)
 
 
 def _contract_statuses(kind: Kind) -> frozenset[str]:
@@ -150,7 +158,8 @@ def _live(
                 return None
             start = on if present.registered_on is None else max(on, present.registered_on)
             # Before the first payment the due date is the registration date: grace runs from there, too.
-            end = present.next_due_on + timedelta(days=1 + (0 if has_request else GRACE_DAYS))
+            grace = 0 if has_request else GRACE_DAYS
+            end = min(present.next_due_on, _LAST_DUE_ON) + timedelta(days=grace + 1)
             if until is not None:
                 end = min(end, until)
             return (start, end) if start < end else None

@@ -1,0 +1,418 @@
+"""The timeline of one subscription: what counts from when to when, in each lens; examples, then properties."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from libs.common.contracts.billing import Kind
+from libs.common.contracts.catalog import Lens
+from services.metrics.formulas.timeline import Observation, Request, Segment, Timeline, timeline
+
+FIRST = date(2026, 3, 1)
+CUSTOMER, OTHER = 7, 8
+CURRENCIES = {CUSTOMER: "EUR", OTHER: "USD"}
+ALL = set(Lens)
+
+
+def day(number: int) -> date:
+    """A day counted from the first observation."""
+    return FIRST + timedelta(days=number)
+
+
+def seen(on: int = 0, **values: Any) -> Observation:
+    """An active service of 10.00 a month that is paid for another 20 days."""
+    defaults: dict[str, Any] = {
+        "customer_id": CUSTOMER,
+        "status": "active",
+        "cycle": "monthly",
+        "recurring_micros": 10_000_000,
+        "registered_on": day(-400),
+        "next_due_on": day(20),
+        "product": "service:1",
+        "product_name": "Hosting",
+    }
+    return Observation(on=day(on), **(defaults | values))
+
+
+def line(
+    *observations: Observation,
+    requests: Sequence[Request] = (),
+    kind: Kind = Kind.SERVICE,
+    currencies: Mapping[int, str] = CURRENCIES,
+) -> Timeline:
+    return timeline(kind, observations, requests, currencies)
+
+
+def spans(found: Timeline, lens: Lens = Lens.CONTRACT) -> list[tuple[date, date | None]]:
+    return [(segment.from_on, segment.to_on) for segment in found.segments if segment.lens is lens]
+
+
+def live_on(found: Timeline, on: date, lens: Lens = Lens.CONTRACT) -> list[Segment]:
+    return [
+        segment
+        for segment in found.segments
+        if segment.lens is lens and segment.from_on <= on and (segment.to_on is None or on < segment.to_on)
+    ]
+
+
+def lenses(found: Timeline, on: date = FIRST) -> set[Lens]:
+    return {lens for lens in Lens if live_on(found, on, lens)}
+
+
+def test_a_subscription_counts_from_the_day_on_which_it_was_first_seen() -> None:
+    found = line(seen(0))
+
+    assert {segment.from_on for segment in found.segments} == {FIRST}
+    assert lenses(found) == ALL
+
+
+def test_by_contract_it_ends_after_its_due_date_and_fourteen_days_and_that_is_known_at_once() -> None:
+    found = line(seen(next_due_on=day(20)))
+
+    assert spans(found) == [(day(0), day(35))]
+    assert [bool(live_on(found, day(number))) for number in (33, 34, 35)] == [True, True, False]
+
+
+def test_only_the_contract_looks_at_the_due_date() -> None:
+    found = line(seen(next_due_on=day(-15)))
+
+    assert lenses(found) == {Lens.ACTIVE, Lens.STATUS}
+    assert spans(found, Lens.ACTIVE) == spans(found, Lens.STATUS) == [(day(0), None)]
+
+
+def test_an_open_request_takes_the_grace_away() -> None:
+    found = line(seen(next_due_on=day(20)), requests=[Request(day(5), id=1, is_open=True)])
+
+    assert spans(found) == [(day(0), day(21))]
+
+
+def test_an_open_request_ends_nothing_that_is_paid_for_and_no_other_lens() -> None:
+    asked = [Request(day(0), id=1, is_open=True)]
+
+    assert lenses(line(seen(next_due_on=day(0)), requests=asked)) == ALL
+    assert lenses(line(seen(next_due_on=day(-1)), requests=asked)) == {Lens.ACTIVE, Lens.STATUS}
+
+
+def test_a_request_for_what_is_overdue_ends_it_on_the_day_of_the_request() -> None:
+    found = line(seen(next_due_on=day(-3)), requests=[Request(day(5), id=1, is_open=True)])
+
+    assert spans(found) == [(day(0), day(5))]
+
+
+def test_a_withdrawn_request_gives_the_grace_back() -> None:
+    asked = [Request(day(2), id=1, is_open=True), Request(day(25), id=1, is_open=False)]
+
+    found = line(seen(next_due_on=day(20)), requests=asked)
+
+    assert spans(found) == [(day(0), day(21)), (day(25), day(35))]
+
+
+def test_one_of_two_requests_withdrawn_leaves_the_other_open() -> None:
+    asked = [
+        Request(day(1), id=1, is_open=True),
+        Request(day(1), id=2, is_open=True),
+        Request(day(3), id=1, is_open=False),
+    ]
+
+    assert spans(line(seen(), requests=asked)) == [(day(0), day(21))]
+
+
+def test_a_request_from_before_the_first_observation_is_open_from_the_start() -> None:
+    found = line(seen(next_due_on=day(20)), requests=[Request(day(-9), id=1, is_open=True)])
+
+    assert spans(found) == [(day(0), day(21))]
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "counts"),
+    [
+        (Kind.SERVICE, "active", ALL),
+        (Kind.SERVICE, "suspended", {Lens.CONTRACT, Lens.STATUS}),
+        (Kind.ADDON, "suspended", {Lens.CONTRACT, Lens.STATUS}),
+        (Kind.SERVICE, "grace", set()),
+        (Kind.SERVICE, "pending", set()),
+        (Kind.SERVICE, "terminated", set()),
+        (Kind.SERVICE, "cancelled", set()),
+        (Kind.SERVICE, "completed", set()),
+        (Kind.SERVICE, "fraud", set()),
+        (Kind.SERVICE, "a_status_of_next_year", set()),
+        (Kind.DOMAIN, "active", ALL),
+        (Kind.DOMAIN, "grace", {Lens.CONTRACT}),
+        (Kind.DOMAIN, "redemption", set()),
+        (Kind.DOMAIN, "expired", set()),
+        (Kind.DOMAIN, "transferred_away", set()),
+        (Kind.DOMAIN, "suspended", set()),
+    ],
+)
+def test_each_status_counts_in_its_lenses(kind: Kind, status: str, counts: set[Lens]) -> None:
+    assert lenses(line(seen(status=status), kind=kind)) == counts
+
+
+def test_suspension_ends_active_and_goes_on_in_the_other_lenses() -> None:
+    found = line(seen(0), seen(4, status="suspended"))
+
+    assert spans(found, Lens.ACTIVE) == [(day(0), day(4))]
+    assert spans(found, Lens.STATUS) == [(day(0), day(4)), (day(4), None)]
+    assert spans(found) == [(day(0), day(4)), (day(4), day(35))]
+    assert [segment.status for segment in live_on(found, day(4))] == ["suspended"]
+
+
+@pytest.mark.parametrize("price", [0, -1_000_000])
+def test_without_a_price_it_counts_nowhere_and_is_no_fault(price: int) -> None:
+    assert line(seen(recurring_micros=price)) == Timeline((), ())
+
+
+@pytest.mark.parametrize("cycle", ["free", "one_time"])
+def test_what_does_not_recur_counts_nowhere_and_is_no_fault(cycle: str) -> None:
+    assert line(seen(cycle=cycle)) == Timeline((), ())
+
+
+@pytest.mark.parametrize(
+    ("cycle", "recurring", "mrr"),
+    [
+        ("monthly", 10_000_000, 10_000_000),
+        ("quarterly", 10_000_000, 3_333_333),
+        ("semiannually", 10_000_000, 1_666_667),
+        ("annually", 143_880_000, 11_990_000),
+        ("biennially", 36, 2),  # 1.5 goes to the even neighbour
+        ("biennially", 60, 2),  # 2.5 too
+        ("triennially", 36_000_000, 1_000_000),
+        ("years_10", 120_000_000, 1_000_000),
+    ],
+)
+def test_mrr_is_the_recurring_amount_spread_over_its_months_and_rounded_once(
+    cycle: str, recurring: int, mrr: int
+) -> None:
+    found = line(seen(cycle=cycle, recurring_micros=recurring))
+
+    assert {segment.mrr_micros for segment in found.segments} == {mrr}
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [(Kind.SERVICE, "active"), (Kind.SERVICE, "suspended"), (Kind.DOMAIN, "grace")]
+)
+def test_an_unknown_cycle_counts_nothing_and_is_listed(kind: Kind, status: str) -> None:
+    assert line(seen(cycle="unknown", status=status), kind=kind) == Timeline((), ("cycle_unknown",))
+
+
+def test_an_unknown_currency_counts_nothing_and_is_listed() -> None:
+    assert line(seen(), currencies={OTHER: "USD"}) == Timeline((), ("currency_unknown",))
+
+
+def test_without_a_due_date_it_is_missing_from_the_contract_and_listed() -> None:
+    found = line(seen(next_due_on=None))
+
+    assert lenses(found) == {Lens.ACTIVE, Lens.STATUS}
+    assert found.issues == ("due_date_missing",)
+
+
+@pytest.mark.parametrize("values", [{"cycle": "unknown"}, {"next_due_on": None}, {"customer_id": 99}])
+@pytest.mark.parametrize("ended", [{"status": "terminated"}, {"recurring_micros": 0}, {"gone": True}])
+def test_what_brings_nothing_anyway_is_no_fault(values: dict[str, Any], ended: dict[str, Any]) -> None:
+    assert line(seen(**values | ended)) == Timeline((), ())
+
+
+def test_a_fault_that_was_mended_is_no_longer_listed() -> None:
+    found = line(seen(0, next_due_on=None), seen(3))
+
+    assert found.issues == ()
+    assert spans(found) == [(day(3), day(35))]
+
+
+def test_a_registration_in_the_future_starts_the_contract_then() -> None:
+    found = line(seen(registered_on=day(5)))
+
+    assert spans(found) == [(day(5), day(35))]
+    assert lenses(found, day(4)) == {Lens.ACTIVE, Lens.STATUS}
+
+
+def test_before_its_first_payment_it_counts_for_the_grace_alone() -> None:
+    assert spans(line(seen(registered_on=day(-3), next_due_on=day(-3)))) == [(day(0), day(12))]
+
+
+def test_a_payment_moves_the_end_without_a_new_segment() -> None:
+    found = line(seen(0, next_due_on=day(20)), seen(18, next_due_on=day(50)))
+
+    assert spans(found) == [(day(0), day(65))]
+
+
+def test_paid_after_the_grace_leaves_a_gap() -> None:
+    found = line(seen(0, next_due_on=day(0)), seen(20, next_due_on=day(30)))
+
+    assert spans(found) == [(day(0), day(15)), (day(20), day(45))]
+
+
+def test_a_price_changes_on_the_day_on_which_it_was_seen() -> None:
+    found = line(seen(0), seen(9, recurring_micros=12_000_000))
+
+    assert spans(found, Lens.ACTIVE) == [(day(0), day(9)), (day(9), None)]
+    assert [live_on(found, day(number))[0].mrr_micros for number in (8, 9)] == [10_000_000, 12_000_000]
+
+
+def test_of_one_day_the_last_observation_counts() -> None:
+    assert line(seen(0, recurring_micros=5), seen(0, status="pending"), seen(0)) == line(seen(0))
+    assert line(seen(0), seen(3, status="cancelled"), seen(3)) == line(seen(0))
+
+
+def test_what_is_gone_counted_until_the_day_before() -> None:
+    found = line(seen(0), seen(6, gone=True))
+
+    assert {(segment.from_on, segment.to_on) for segment in found.segments} == {(day(0), day(6))}
+
+
+def test_what_comes_back_counts_again() -> None:
+    found = line(seen(0), seen(6, gone=True), seen(8))
+
+    assert spans(found, Lens.ACTIVE) == [(day(0), day(6)), (day(8), None)]
+
+
+def test_what_changes_hands_leaves_one_customer_and_enters_the_other_in_their_own_currencies() -> None:
+    found = line(seen(0), seen(4, customer_id=OTHER))
+
+    assert [
+        (segment.customer_id, segment.currency, segment.from_on, segment.to_on)
+        for segment in found.segments
+        if segment.lens is Lens.ACTIVE
+    ] == [(CUSTOMER, "EUR", day(0), day(4)), (OTHER, "USD", day(4), None)]
+
+
+def test_only_the_owner_whose_currency_is_unknown_is_left_out() -> None:
+    found = line(seen(0), seen(4, customer_id=OTHER), currencies={CUSTOMER: "EUR"})
+
+    assert spans(found, Lens.ACTIVE) == [(day(0), day(4))]
+    assert found.issues == ("currency_unknown",)
+
+
+def test_a_product_has_its_newest_name_from_the_start() -> None:
+    found = line(seen(0, product_name="Hosting"), seen(3, product_name="Web Hosting"))
+
+    assert {segment.product_name for segment in found.segments} == {"Web Hosting"}
+    assert spans(found, Lens.ACTIVE) == [(day(0), None)]
+
+
+def test_the_last_day_of_the_calendar_as_due_date_is_no_error() -> None:
+    assert lenses(line(seen(next_due_on=date.max)), day(9000)) == ALL
+
+
+# Properties. Observations and requests come in the order in which they were made, several on a day and over few days.
+_VALUES = st.fixed_dictionaries(
+    {
+        "customer_id": st.sampled_from([CUSTOMER, OTHER, 9]),
+        "status": st.sampled_from(["active", "active", "suspended", "grace", "pending", "terminated"]),
+        "cycle": st.sampled_from(["monthly", "annually", "years_2", "free", "one_time", "unknown"]),
+        "recurring_micros": st.sampled_from([-1_000_000, 0, 1, 7, 10_000_000, 999_999_999_999]),
+        "registered_on": st.none() | st.integers(-40, 40).map(day),
+        "next_due_on": st.none() | st.integers(-40, 60).map(day),
+        "product": st.sampled_from(["service:1", "service:2"]),
+        "product_name": st.just("Hosting"),
+        "gone": st.sampled_from([False, False, False, True]),
+    }
+)
+_OBSERVATIONS = (
+    st.lists(st.tuples(st.integers(0, 40), _VALUES), max_size=8)
+    .map(lambda found: sorted(found, key=lambda one: one[0]))
+    .map(lambda found: [seen(on, **values) for on, values in found])
+)
+_REQUESTS = st.lists(
+    st.builds(Request, st.integers(-5, 45).map(day), id=st.integers(1, 2), is_open=st.booleans()), max_size=5
+).map(lambda found: sorted(found, key=lambda request: request.on))
+_KINDS = st.sampled_from([Kind.SERVICE, Kind.ADDON, Kind.DOMAIN])
+_DAYS = [day(number) for number in range(-10, 110)]
+
+
+def mrr_per_day(found: Timeline) -> dict[tuple[Lens, date], int]:
+    """What the live segments of each day sum to."""
+    return {
+        (lens, on): sum(segment.mrr_micros for segment in live_on(found, on, lens))
+        for lens in Lens
+        for on in _DAYS
+    }
+
+
+@given(_KINDS, _OBSERVATIONS, _REQUESTS)
+def test_segments_of_a_lens_are_in_order_never_overlap_and_are_never_empty(
+    kind: Kind, observations: list[Observation], requests: list[Request]
+) -> None:
+    found = line(*observations, requests=requests, kind=kind)
+
+    by_lens = defaultdict(list)
+    for segment in found.segments:
+        by_lens[segment.lens].append(segment)
+        assert segment.mrr_micros >= 0
+        assert segment.to_on is None or segment.from_on < segment.to_on
+    for ordered in by_lens.values():
+        for one, following in pairwise(ordered):
+            assert one.to_on is not None
+            assert one.to_on <= following.from_on
+            # What goes on unchanged is one segment, so that an unchanged past is never written again.
+            assert replace(one, from_on=following.from_on, to_on=following.to_on) != following or (
+                one.to_on < following.from_on
+            )
+
+
+@given(_KINDS, _OBSERVATIONS, _REQUESTS, st.randoms(use_true_random=False))
+def test_what_was_seen_twice_and_requests_of_different_ids_in_any_order_change_nothing(
+    kind: Kind, observations: list[Observation], requests: list[Request], chance: Any
+) -> None:
+    doubled = [one for observation in observations for one in [observation] * chance.choice([1, 2])]
+    by_id = [[request for request in requests if request.id == number] for number in (1, 2)]
+    chance.shuffle(by_id)
+    shuffled = [request for some in by_id for request in some]
+
+    once = line(*observations, requests=requests, kind=kind)
+
+    assert line(*doubled, requests=shuffled, kind=kind) == once
+    assert line(*observations, requests=requests, kind=kind) == once
+
+
+@given(_KINDS, _OBSERVATIONS, st.randoms(use_true_random=False))
+def test_observations_of_different_days_may_come_in_any_order(
+    kind: Kind, observations: list[Observation], chance: Any
+) -> None:
+    last_of_a_day = list({observation.on: observation for observation in observations}.values())
+    shuffled = chance.sample(last_of_a_day, len(last_of_a_day))
+
+    assert mrr_per_day(line(*shuffled, kind=kind)) == mrr_per_day(line(*observations, kind=kind))
+
+
+@given(_KINDS, _OBSERVATIONS, _REQUESTS)
+@settings(max_examples=50)
+def test_the_changes_up_to_a_day_sum_to_what_is_live_on_it(
+    kind: Kind, observations: list[Observation], requests: list[Request]
+) -> None:
+    found = line(*observations, requests=requests, kind=kind)
+
+    changes: dict[tuple[Lens, date], int] = defaultdict(int)
+    for segment in found.segments:
+        changes[segment.lens, segment.from_on] += segment.mrr_micros
+        if segment.to_on is not None:
+            changes[segment.lens, segment.to_on] -= segment.mrr_micros
+
+    for (lens, on), mrr in mrr_per_day(found).items():
+        assert mrr == sum(change for (of, at), change in changes.items() if of is lens and at <= on)
+
+
+@given(_KINDS, _OBSERVATIONS, _REQUESTS, st.integers(0, 8))
+@settings(max_examples=50)
+def test_what_is_seen_later_changes_no_earlier_day(
+    kind: Kind, observations: list[Observation], requests: list[Request], count: int
+) -> None:
+    known = observations[:count]
+    until = known[-1].on if known else FIRST
+    # Days that were over when the last of the known observations was made.
+    later = [one for one in observations[count:] if one.on > until]
+
+    before = mrr_per_day(line(*known, requests=[r for r in requests if r.on <= until], kind=kind))
+    after = mrr_per_day(line(*known, *later, requests=requests, kind=kind))
+
+    if known:
+        assert {key: mrr for key, mrr in before.items() if key[1] <= until} == {
+            key: mrr for key, mrr in after.items() if key[1] <= until
+        }

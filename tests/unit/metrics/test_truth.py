@@ -1,0 +1,78 @@
+"""Two programs that share no code agree: segments of all that was observed, and what the simulator remembers."""
+
+from collections import defaultdict
+from datetime import date, timedelta
+from itertools import chain
+
+import pytest
+
+from libs.common.contracts.billing import Kind
+from libs.common.contracts.catalog import Lens
+from services.metrics.formulas.timeline import Observation, Request, Segment, timeline
+from tools.whmcs_simulator import Company, advance, build_company
+from tools.whmcs_simulator.company import Subscription
+from tools.whmcs_simulator.cycles import months_of
+
+TODAY = date(2026, 11, 24)
+
+
+def segments_of(subscription: Subscription) -> tuple[Segment, ...]:
+    """What metrics makes of a subscription that was observed on each day on which it changed."""
+    kind = Kind(subscription.kind)
+    observations, requests, currencies = [], [], {}
+    for version in subscription.versions:
+        on = date.fromordinal(version.day)
+        currencies[version.customer_id] = version.currency
+        requests.append(Request(on, id=1, is_open=version.cancellation_requested))
+        observations.append(
+            Observation(
+                on=on,
+                customer_id=version.customer_id,
+                status=version.status.lower().replace(" ", "_"),
+                cycle=version.cycle
+                if months_of(version.cycle) or version.cycle in ("free", "one_time")
+                else "unknown",
+                recurring_micros=version.recurring * 10_000,
+                registered_on=date.fromordinal(version.registered_on),
+                next_due_on=version.next_due_on and date.fromordinal(version.next_due_on),
+                product=version.product,
+                product_name=None,
+            )
+        )
+    return timeline(kind, observations, requests, currencies).segments
+
+
+def counted(company: Company) -> dict[tuple[Lens, date, str], list[Segment]]:
+    """The live segments per lens, day and currency over the last 200 days."""
+    days = [date.fromordinal(company.today) - timedelta(days=number) for number in range(200)]
+    found: dict[tuple[Lens, date, str], list[Segment]] = defaultdict(list)
+    for subscription in chain(company.subscriptions(), company.buried):
+        for segment in segments_of(subscription):
+            for on in days:
+                if segment.from_on <= on and (segment.to_on is None or on < segment.to_on):
+                    found[segment.lens, on, segment.currency].append(segment)
+    return found
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_every_day_of_a_company_that_was_looked_at_daily_is_its_truth(seed: int) -> None:
+    company = build_company(seed, 80, 1, TODAY)
+    advance(company, 60)
+
+    found = counted(company)
+
+    compared = 0
+    for lens in Lens:
+        for number in range(200):
+            on = date.fromordinal(company.today) - timedelta(days=number)
+            truth = company.truth(on, lens.value)["currencies"]
+            ours = {code: live for (of, at, code), live in found.items() if (of, at) == (lens, on)}
+            assert {
+                code: (sum(s.mrr_micros for s in live), len({s.customer_id for s in live}), len(live))
+                for code, live in ours.items()
+            } == {
+                code: (figures["mrr_micros"], figures["customers"], figures["subscriptions"])
+                for code, figures in truth.items()
+            }, (lens, on)
+            compared += len(truth)
+    assert compared > 1000
