@@ -110,17 +110,26 @@ async def recreate_topics(bootstrap: str, topics: Iterable[Topic] = TOPICS, *, s
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
+        deadline = time.monotonic() + seconds
         present = set(await admin.list_topics()) & {topic.name for topic in wanted}
         if present:
             await admin.delete_topics(sorted(present))
+            await _wait_until_gone(admin, present, deadline)
         new = [
             NewTopic(topic.name, topic.partitions, 1, topic_configs=dict(topic.config)) for topic in wanted
         ]
-        deadline = time.monotonic() + seconds
         await _create(admin, new, deadline)
         await _wait_for_leaders(admin, wanted, deadline)
     finally:
         await admin.close()
+
+
+async def _wait_until_gone(admin: AIOKafkaAdminClient, names: set[str], deadline: float) -> None:
+    """The broker hears of a deletion late, too: until then it acknowledges records into logs that are about to go."""
+    while left := names & set(await admin.list_topics()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"Kafka does not delete these topics: {left}")
+        await asyncio.sleep(0.02)
 
 
 async def _create(admin: AIOKafkaAdminClient, topics: Sequence[NewTopic], deadline: float) -> None:
