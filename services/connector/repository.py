@@ -252,8 +252,13 @@ async def save_base_url(connection: Any, owner: Owner, credential_id: UUID, base
     )
 
 
-async def claim_run(connection: Any, worker: str, lease_seconds: float, *, full_runs_too: bool) -> Run | None:
-    """The next run whose instance nobody holds, taken with a new epoch: begun runs first, then manual ones."""
+async def claim_run(
+    connection: Any, worker: str, lease_seconds: float, at: datetime, *, full_runs_too: bool
+) -> Run | None:
+    """The next run whose instance nobody holds, taken with a new epoch: begun runs first, then manual ones.
+
+    A run that has not begun begins `at`. Leases are timed by the database, which all workers share.
+    """
     row = await connection.fetchrow(
         """SELECT r.organization_id, r.instance_id, r.run_id
            FROM connector.runs r JOIN connector.instances i USING (organization_id, instance_id)
@@ -272,11 +277,12 @@ async def claim_run(connection: Any, worker: str, lease_seconds: float, *, full_
     owner = Owner(row["organization_id"], row["instance_id"])
     run = await connection.fetchrow(
         """UPDATE connector.runs SET state = 'running', attempts = attempts + 1,
-               started_at = coalesce(started_at, clock_timestamp())
+               started_at = coalesce(started_at, $4)
            WHERE organization_id = $1 AND instance_id = $2 AND run_id = $3 RETURNING *""",
         owner.organization_id,
         owner.instance_id,
         row["run_id"],
+        at,
     )
     instance = await connection.fetchrow(
         """UPDATE connector.instances SET worker = $3, epoch = greatest(epoch + 1, extract(epoch FROM now())::bigint),

@@ -111,7 +111,11 @@ class Worker:
     async def _claim(self, full_too: bool) -> Run | None:
         async with transaction(self._engine) as connection:
             run = await repository.claim_run(
-                await raw(connection), self._name, self._settings.lease_seconds, full_runs_too=full_too
+                await raw(connection),
+                self._name,
+                self._settings.lease_seconds,
+                self._clock(),
+                full_runs_too=full_too,
             )
             if run is None:
                 return None
