@@ -9,8 +9,9 @@ from libs.common.errors import MRRlyticsError
 from services.gateway import accounts, auth, syncs
 from services.gateway import instances as instances_of
 from services.gateway.auth import Principal, signed_in
+from services.gateway.context import Here
 from services.gateway.errors import NotFound
-from services.gateway.pages.rendering import Fields, Here, identifier, page, see
+from services.gateway.pages.rendering import Fields, identifier, page, see
 
 router = APIRouter()
 
@@ -39,6 +40,7 @@ async def set_up(
             fields.get("organization", ""),
             fields.get("email", ""),
             fields.get("password", ""),
+            request.state.address,
         )
     except NotFound:
         raise
@@ -74,11 +76,11 @@ async def sign_in(request: Request, context: Here, fields: Fields) -> HTMLRespon
     """Signs in, or says the same for a wrong password and an unknown address."""
     auth.same_origin(request, context)
     email = fields.get("email", "")
-    address = request.client.host if request.client else ""
     try:
-        session = await accounts.sign_in(context, email, fields.get("password", ""), address)
+        session = await accounts.sign_in(context, email, fields.get("password", ""), request.state.address)
     except MRRlyticsError as error:
-        return page(request, "sign_in.html", status=401, email=email, problem=error.message)
+        status = getattr(error, "status", 401)
+        return page(request, "sign_in.html", status=status, email=email, problem=error.message)
     answer = see("/")
     auth.remember(answer, context, session)
     return answer

@@ -9,9 +9,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
 from libs.common.errors import MRRlyticsError
 from services.gateway import instances, syncs
 from services.gateway.auth import Principal, signed_in
+from services.gateway.context import Here
 from services.gateway.errors import Denied, NotFound
-from services.gateway.instances import CheckProgress, InstanceForm
-from services.gateway.pages.rendering import Fields, Here, ago, fragment, live, page, see
+from services.gateway.instances import InstanceForm
+from services.gateway.pages.rendering import Fields, ago, fragment, live, page, see
 
 router = APIRouter(prefix="/settings/instances")
 
@@ -22,13 +23,13 @@ Runner = Annotated[Principal, Depends(signed_in("sync:trigger"))]
 
 def _form(fields: dict[str, str]) -> InstanceForm:
     return InstanceForm(
-        name=fields.get("name", "").strip(),
-        url=fields.get("url", "").strip(),
-        identifier=fields.get("identifier", "").strip() or None,
-        secret=fields.get("secret", "").strip() or None,
-        access_key=fields.get("access_key", "").strip() or None,
-        time_zone=fields.get("time_zone", "").strip() or None,
-        requests_per_second=fields.get("requests_per_second", "").strip() or None,
+        name=fields.get("name", ""),
+        url=fields.get("url", ""),
+        identifier=fields.get("identifier"),
+        secret=fields.get("secret"),
+        access_key=fields.get("access_key"),
+        time_zone=fields.get("time_zone", ""),
+        requests_per_second=fields.get("requests_per_second", ""),
     )
 
 
@@ -71,12 +72,12 @@ async def add(
 ) -> HTMLResponse | RedirectResponse:
     """Saves a draft and goes to its checklist, which fills as the results come."""
     try:
-        instance, _ = await instances.add_instance(context, principal, _form(fields))
+        instance_id, _ = await instances.add_instance(context, principal, _form(fields))
     except (Denied, NotFound):
         raise
     except MRRlyticsError as error:
         return _again(request, principal, fields, error, None)
-    return see(f"/settings/instances/{instance.id}")
+    return see(f"/settings/instances/{instance_id}")
 
 
 @router.get("/{instance_id}")
@@ -89,13 +90,9 @@ async def shown(request: Request, context: Here, instance_id: UUID, principal: R
         principal=principal,
         instance=found,
         check=found.check,
-        passed=_passed(found.check),
+        passed=found.check is not None and found.check.passed,
         runs=await syncs.list_syncs(context, principal, instance_id),
     )
-
-
-def _passed(check: CheckProgress | None) -> bool:
-    return check is not None and check.complete and all(line.state != "failed" for line in check.checks)
 
 
 @router.get("/{instance_id}/checks/{check_id}/live")
@@ -108,7 +105,7 @@ async def check_live(
         check = await instances.check_progress(context, principal, check_id)
         values = {
             "check": check,
-            "passed": _passed(check),
+            "passed": check.passed,
             "principal": principal,
             "instance_id": instance_id,
             "offer_sync": True,

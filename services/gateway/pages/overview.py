@@ -15,11 +15,11 @@ from libs.common.contracts.catalog import Group, Lens
 from services.gateway import instances as instances_of
 from services.gateway import syncs
 from services.gateway.auth import Principal, signed_in
-from services.gateway.context import Context
+from services.gateway.context import Context, Here
 from services.gateway.errors import Invalid, NotFound
 from services.gateway.figures import Figure, Freshness, figure, freshness
 from services.gateway.instances import Instance
-from services.gateway.pages.rendering import Here, age_level, as_of, identifier, page
+from services.gateway.pages.rendering import age_level, as_of, identifier, page
 from services.gateway.syncs import Sync
 
 router = APIRouter()

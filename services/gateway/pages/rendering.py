@@ -16,7 +16,6 @@ from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from services.gateway.auth import Principal
-from services.gateway.context import Context
 
 _GATEWAY = Path(__file__).parents[1]
 _POLL_SECONDS = 0.5
@@ -118,13 +117,7 @@ async def _posted(request: Request) -> dict[str, str]:
     return {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
 
 
-def _context(request: Request) -> Context:
-    context: Context = request.app.state.context
-    return context
-
-
 Fields = Annotated[dict[str, str], Depends(_posted)]
-Here = Annotated[Context, Depends(_context)]
 
 
 def identifier(text: str) -> UUID | None:

@@ -8,7 +8,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
 
 from services.gateway import syncs
 from services.gateway.auth import Principal, signed_in
-from services.gateway.pages.rendering import Here, fragment, live, page, see
+from services.gateway.context import Here
+from services.gateway.pages.rendering import fragment, live, page, see
 from services.gateway.syncs import Sync
 
 router = APIRouter(prefix="/syncs")
@@ -23,11 +24,11 @@ def is_over(sync: Sync) -> bool:
 
 def _overall(sync: Sync) -> int | None:
     """Rows read of all expected in per cent; None until every kind has said how many it has."""
-    expected = [progress[1] for progress in sync.progress.values()]
+    expected = [progress.expected for progress in sync.progress.values()]
     known = [number for number in expected if number is not None]
     if not known or len(known) < len(expected) or sum(known) == 0:
         return None
-    return min(100, 100 * sum(progress[0] for progress in sync.progress.values()) // sum(known))
+    return min(100, 100 * sum(progress.rows for progress in sync.progress.values()) // sum(known))
 
 
 def _values(sync: Sync, principal: Principal) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def _values(sync: Sync, principal: Principal) -> dict[str, Any]:
         "over": is_over(sync),
         "read": sync.state in _GOOD,
         "overall": 100 if sync.state in _GOOD else _overall(sync),
-        "rows": sum(progress[0] for progress in sync.progress.values()),
+        "rows": sum(progress.rows for progress in sync.progress.values()),
         "principal": principal,
     }
 

@@ -9,9 +9,9 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from libs.common.errors import MRRlyticsError
 from services.gateway import tokens
 from services.gateway.auth import Principal, signed_in
-from services.gateway.context import Context
+from services.gateway.context import Context, Here
 from services.gateway.errors import Denied, Invalid
-from services.gateway.pages.rendering import Here, page, see
+from services.gateway.pages.rendering import page, see
 
 router = APIRouter(prefix="/settings/tokens")
 
@@ -45,7 +45,7 @@ async def _page(
         days=_DAYS,
         secret=secret,
         problem=problem,
-        address=str(request.base_url).rstrip("/"),
+        address=context.settings.public_url,
     )
 
 
@@ -64,7 +64,7 @@ async def create(request: Request, context: Here, principal: Administrator) -> H
     try:
         if not days.isdecimal():
             raise Invalid("days_invalid", "Choose after how many days the token ends.", "days")
-        secret = await tokens.create_token(
+        _, secret = await tokens.create_token(
             context, principal, str(form.get("name", "")).strip(), scopes, int(days)
         )
     except Denied:

@@ -1,0 +1,66 @@
+"""Who is asking, and what the audit log says."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from sqlalchemy import select
+
+from libs.common.database import transaction
+from services.gateway.api.paging import Page
+from services.gateway.auth import Organization, Principal, signed_in
+from services.gateway.context import Here
+from services.gateway.tables import audit
+
+router = APIRouter(tags=["account"])
+
+
+@dataclass(frozen=True, slots=True)
+class Me:
+    """The caller, and the organization that all answers are about."""
+
+    email: str
+    organization: Organization
+    role: str
+    permissions: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One line of the audit log."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    target: str | None
+    result: str
+    address: str | None
+    request_id: str | None
+
+
+@router.get("/me")
+async def me(principal: Annotated[Principal, Depends(signed_in("self:read"))]) -> Me:
+    """The caller, and what it may do."""
+    [organization] = [one for one in principal.organizations if one.id == principal.organization_id]
+    return Me(principal.email, organization, principal.role, sorted(principal.permissions))
+
+
+@router.get("/audit")
+async def read_audit(
+    context: Here,
+    principal: Annotated[Principal, Depends(signed_in("audit:read"))],
+    cursor: Annotated[int | None, Query(description="`next` of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> Page[AuditEntry]:
+    """Who did what, when, from where; newest first. For owners."""
+    found = select(audit).order_by(audit.c.id.desc()).limit(limit)
+    if cursor is not None:
+        found = found.where(audit.c.id < cursor)
+    async with transaction(context.engine, principal.organization_id) as connection:
+        rows = (await connection.execute(found)).all()
+    entries = [
+        AuditEntry(r.id, r.at, r.actor, r.action, r.target, r.result, r.address, r.request_id) for r in rows
+    ]
+    return Page(entries, str(entries[-1].id) if len(entries) == limit else None)

@@ -1,0 +1,173 @@
+"""Instances: add with checks, look, edit, pause, remove."""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter
+
+from services.gateway import instances
+from services.gateway.api.idempotency import once
+from services.gateway.api.paging import Page
+from services.gateway.auth import Principal, signed_in
+from services.gateway.context import Context, Here
+from services.gateway.errors import Invalid
+from services.gateway.instances import CheckProgress, Instance, InstanceForm
+from services.gateway.web import problem
+
+router = APIRouter(prefix="/instances", tags=["instances"])
+
+Reader = Annotated[Principal, Depends(signed_in("instances:read"))]
+Writer = Annotated[Principal, Depends(signed_in("instances:write"))]
+Key = Annotated[str | None, Header(alias="Idempotency-Key", max_length=200)]
+
+_INSTANCE = TypeAdapter(Instance)
+_CHECK = TypeAdapter(CheckProgress)
+_Responses = dict[int | str, dict[str, Any]]
+_FAILED: _Responses = {
+    422: {"description": "A field cannot be used, or a check failed: `checks` has the checklist."}
+}
+_GOES_ON: _Responses = {202: {"description": "The checks go on; Location has their address."}}
+
+
+class _Input(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    access_key: SecretStr | None = None
+    time_zone: str | None = Field(
+        None, description="Such as Europe/Lisbon; the days of the figures are its days."
+    )
+    requests_per_second: float | None = Field(
+        None, description="A ceiling; without one politeness alone decides."
+    )
+
+
+class NewInstance(_Input):
+    """A WHMCS to connect. Identifier, secret and access key are sealed at once and never shown again."""
+
+    name: str
+    url: str = Field(description="The WHMCS System URL; addresses of its pages are shortened.")
+    identifier: SecretStr
+    secret: SecretStr
+
+
+class ChangedInstance(_Input):
+    """What changes; all else stays. A new address needs identifier and secret again."""
+
+    name: str | None = None
+    url: str | None = None
+    identifier: SecretStr | None = None
+    secret: SecretStr | None = None
+    state: Literal["active", "paused"] | None = None
+
+
+@router.get("")
+async def list_instances(context: Here, principal: Reader) -> Page[Instance]:
+    """Every instance of the organization, in the order in which they were added."""
+    return Page(await instances.list_instances(context, principal), None)
+
+
+@router.post("", status_code=201, response_model=Instance, responses={**_GOES_ON, **_FAILED})
+async def add_instance(
+    request: Request, context: Here, principal: Writer, new: NewInstance, key: Key = None
+) -> Response:
+    """Save a draft, check it, and answer with its checks: 201 passed, 422 failed, 202 while they go on after 20 s."""
+
+    async def work() -> Response:
+        instance_id, check_id = await instances.add_instance(context, principal, _form(new))
+        return await _checked(request, context, principal, instance_id, check_id, 201)
+
+    return await once(context, principal, key, await request.body(), work)
+
+
+@router.get("/{instance_id}")
+async def get_instance(context: Here, principal: Reader, instance_id: UUID) -> Instance:
+    """One instance with its newest checks."""
+    return await instances.get_instance(context, principal, instance_id)
+
+
+@router.patch("/{instance_id}", response_model=Instance, responses={**_GOES_ON, **_FAILED})
+async def change_instance(
+    request: Request, context: Here, principal: Writer, instance_id: UUID, changed: ChangedInstance
+) -> Response:
+    """Change what is given. New credentials are checked before they take the place of the working ones."""
+    form = _form(changed)
+    if form != InstanceForm():
+        check_id = await instances.edit_instance(context, principal, instance_id, form)
+    elif changed.state is None:
+        raise Invalid("nothing_given", "Give at least one field to change.")
+    else:
+        check_id = None
+    if changed.state == "paused":
+        await instances.pause(context, principal, instance_id)
+    elif changed.state == "active":
+        await instances.resume(context, principal, instance_id)
+    if check_id is not None:
+        return await _checked(request, context, principal, instance_id, check_id, 200)
+    return _told(await instances.get_instance(context, principal, instance_id), 200)
+
+
+@router.delete("/{instance_id}", status_code=202)
+async def remove_instance(context: Here, principal: Writer, instance_id: UUID) -> Response:
+    """Remove it with its credentials, data and figures; 202, because the services do so one after the other."""
+    await instances.remove(context, principal, instance_id)
+    return Response(status_code=202)
+
+
+@router.post("/{instance_id}/checks", response_model=Instance, responses={**_GOES_ON, **_FAILED})
+async def check_again(request: Request, context: Here, principal: Writer, instance_id: UUID) -> Response:
+    """Run all checks again with the stored credentials."""
+    check_id = await instances.check_again(context, principal, instance_id)
+    return await _checked(request, context, principal, instance_id, check_id, 200)
+
+
+@router.get("/{instance_id}/checks/{check_id}")
+async def get_check(context: Here, principal: Reader, instance_id: UUID, check_id: UUID) -> CheckProgress:
+    """The checklist so far."""
+    return await instances.check_progress(context, principal, check_id)
+
+
+async def _checked(
+    request: Request, context: Context, principal: Principal, instance_id: UUID, check_id: UUID, status: int
+) -> Response:
+    check = await instances.wait_for_check(context, principal, check_id)
+    instance = await instances.get_instance(context, principal, instance_id)
+    if not check.complete:
+        answer = _told(instance, 202)
+        answer.headers["Location"] = f"/api/v1/instances/{instance_id}/checks/{check_id}"
+        return answer
+    if not check.passed:
+        failed = [line for line in check.checks if line.state == "failed"]
+        return problem(
+            request,
+            422,
+            failed[0].code or "check_failed",
+            " ".join(line.message for line in failed),
+            instance_id=str(instance_id),
+            **_CHECK.dump_python(check, mode="json", include={"check_id", "checks", "seen_address"}),
+        )
+    answer = _told(instance, status)
+    answer.headers["Location"] = f"/api/v1/instances/{instance_id}"
+    return answer
+
+
+def _told(instance: Instance, status: int) -> JSONResponse:
+    return JSONResponse(_INSTANCE.dump_python(instance, mode="json"), status)
+
+
+def _form(given: NewInstance | ChangedInstance) -> InstanceForm:
+    def plain(secret: SecretStr | None) -> str | None:
+        return None if secret is None else secret.get_secret_value()
+
+    rate = given.requests_per_second
+    takes_back_rate = rate is None and "requests_per_second" in given.model_fields_set
+    return InstanceForm(
+        name=given.name,
+        url=given.url,
+        identifier=plain(given.identifier),
+        secret=plain(given.secret),
+        access_key=plain(given.access_key),
+        time_zone=given.time_zone,
+        requests_per_second="" if takes_back_rate else None if rate is None else str(rate),
+    )

@@ -1,0 +1,138 @@
+"""Syncs: Sync Now, how it goes, and its events as they come."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from libs.common.contracts.commands import SyncMode
+from libs.common.database import transaction
+from services.gateway import repository, syncs
+from services.gateway.api.idempotency import once
+from services.gateway.api.instances import Key
+from services.gateway.api.paging import Page
+from services.gateway.auth import Principal, signed_in
+from services.gateway.context import Context, Here
+from services.gateway.errors import Invalid
+from services.gateway.syncs import Sync
+
+router = APIRouter(tags=["syncs"])
+
+Reader = Annotated[Principal, Depends(signed_in("instances:read"))]
+Runner = Annotated[Principal, Depends(signed_in("sync:trigger"))]
+
+_SYNC = TypeAdapter(Sync)
+_POLL_SECONDS = 0.5
+# A stream ends after this long and the client connects again with Last-Event-ID, so that a stop never waits for it.
+_STREAM_SECONDS = 25.0
+
+
+class Wanted(BaseModel):
+    """Full reads everything, incremental what may have changed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mode: SyncMode = SyncMode.FULL
+
+
+@router.post(
+    "/instances/{instance_id}/syncs",
+    status_code=202,
+    response_model=Sync,
+    responses={202: {"description": "Location has the sync: the new one, or the one on its way."}},
+)
+async def sync_now(
+    request: Request,
+    context: Here,
+    principal: Runner,
+    instance_id: UUID,
+    wanted: Annotated[Wanted | None, Body()] = None,
+    key: Key = None,
+) -> Response:
+    """Ask for a run. While one that reads as much is on its way, it is that one."""
+
+    async def work() -> Response:
+        mode = (wanted or Wanted()).mode
+        command_id = await syncs.sync_now(context, principal, instance_id, mode)
+        found = await syncs.get_sync(context, principal, command_id)
+        headers = {"Location": f"/api/v1/syncs/{command_id}"}
+        return JSONResponse(_SYNC.dump_python(found, mode="json"), 202, headers)
+
+    return await once(context, principal, key, request.url.path.encode() + await request.body(), work)
+
+
+@router.get("/instances/{instance_id}/syncs")
+async def list_syncs(
+    context: Here,
+    principal: Reader,
+    instance_id: UUID,
+    cursor: Annotated[str | None, Query(description="`next` of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = syncs.PAGE,
+) -> Page[Sync]:
+    """Syncs of an instance, newest first."""
+    found = await syncs.list_syncs(context, principal, instance_id, _before(cursor), limit)
+    last = found[-1] if len(found) == limit else None
+    return Page(found, None if last is None else f"{last.requested_at.isoformat()}_{last.id}")
+
+
+@router.get("/syncs/{sync_id}")
+async def get_sync(context: Here, principal: Reader, sync_id: UUID) -> Sync:
+    """A sync: `state`, `progress` by kind and, once ended, `counts`, `code` and `message`; `applied` once the figures hold it."""
+    return await syncs.get_sync(context, principal, sync_id)
+
+
+@router.post("/syncs/{sync_id}/cancel", status_code=202)
+async def cancel(context: Here, principal: Runner, sync_id: UUID) -> Response:
+    """Ask the run to end at its next page; what was read is kept."""
+    await syncs.cancel(context, principal, sync_id)
+    return Response(status_code=202)
+
+
+@router.get("/syncs/{sync_id}/events", response_class=StreamingResponse)
+async def events(
+    context: Here,
+    principal: Reader,
+    sync_id: UUID,
+    last: Annotated[int, Header(alias="Last-Event-ID", ge=0)] = 0,
+) -> StreamingResponse:
+    """Server-sent events of the run: each is a message of `sync.events`, its type as `event`. Goes on after Last-Event-ID."""
+    await syncs.get_sync(context, principal, sync_id)
+    headers = {"X-Accel-Buffering": "no"}
+    return StreamingResponse(
+        _watch(context, principal, sync_id, last), media_type="text/event-stream", headers=headers
+    )
+
+
+async def _watch(context: Context, principal: Principal, sync_id: UUID, last: int) -> AsyncIterator[str]:
+    for _ in range(int(_STREAM_SECONDS / _POLL_SECONDS)):
+        found = await syncs.get_sync(context, principal, sync_id)
+        rows = []
+        if found.run_id is not None:
+            async with transaction(context.engine, principal.organization_id) as connection:
+                rows = list(await repository.events_after(connection, [found.run_id], last))
+        for row in rows:
+            last = row.id
+            yield f"id: {row.id}\nevent: {row.type}\ndata: {json.dumps(row.body)}\n\n"
+        if found.ended_at is not None and not rows:
+            return
+        if not rows:
+            yield ": waiting\n\n"
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+def _before(cursor: str | None) -> tuple[datetime, UUID] | None:
+    if cursor is None:
+        return None
+    at, _, command_id = cursor.partition("_")
+    try:
+        return datetime.fromisoformat(at), UUID(command_id)
+    except ValueError as error:
+        raise Invalid(
+            "cursor_invalid", "Take the cursor from `next` of the page before.", "cursor"
+        ) from error

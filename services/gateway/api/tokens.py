@@ -1,0 +1,54 @@
+"""API tokens. They are made by people: no scope lets a token make another."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.gateway import tokens
+from services.gateway.api.paging import Page
+from services.gateway.auth import Principal, signed_in
+from services.gateway.context import Here
+from services.gateway.tokens import LONGEST_DAYS, Token
+
+router = APIRouter(prefix="/tokens", tags=["tokens"])
+
+Administrator = Annotated[Principal, Depends(signed_in("tokens:write"))]
+
+
+class NewToken(BaseModel):
+    """What the token may do, and for how long."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    scopes: list[str]
+    days: int = Field(90, ge=1, le=LONGEST_DAYS)
+
+
+class MadeToken(BaseModel):
+    """`secret` is shown here alone."""
+
+    token: Token
+    secret: str
+
+
+@router.get("")
+async def list_tokens(context: Here, principal: Administrator) -> Page[Token]:
+    """Tokens that are not revoked, without their secrets."""
+    return Page(await tokens.list_tokens(context, principal), None)
+
+
+@router.post("", status_code=201)
+async def create_token(context: Here, principal: Administrator, new: NewToken) -> MadeToken:
+    """Make a token; its secret cannot be read again."""
+    made, secret = await tokens.create_token(context, principal, new.name, tuple(new.scopes), new.days)
+    return MadeToken(token=made, secret=secret)
+
+
+@router.delete("/{token_id}", status_code=204)
+async def revoke_token(context: Here, principal: Administrator, token_id: UUID) -> Response:
+    """The token works no more from now on."""
+    await tokens.revoke_token(context, principal, token_id)
+    return Response(status_code=204)

@@ -1,0 +1,189 @@
+"""Composition root of the gateway."""
+
+import asyncio
+import base64
+import binascii
+import logging
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from fastapi import FastAPI
+from sqlalchemy import select, text
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.staticfiles import StaticFiles
+
+from libs.common import telemetry
+from libs.common.broker import Publisher, build_broker, consume
+from libs.common.clock import Clock, utc_now
+from libs.common.crypto import Keyring
+from libs.common.database import build_engine, ping, transaction
+from libs.common.outbox import relay
+from libs.common.serve import VERSION, serve
+from libs.common.settings import refuse
+from services.gateway import accounts, instances, repository
+from services.gateway.accounts import SYSTEM
+from services.gateway.api import build_router as build_api
+from services.gateway.context import Context
+from services.gateway.errors import Invalid
+from services.gateway.handlers import build_handlers
+from services.gateway.pages import build_router as build_pages
+from services.gateway.settings import Settings
+from services.gateway.tables import instances as instances_table
+from services.gateway.tables import outbox
+from services.gateway.web import Shell, add_error_answers
+
+log = logging.getLogger(__name__)
+
+_STATIC: Final = Path(__file__).parent / "static"
+_DRAFT_LIFE: Final = timedelta(minutes=15)
+_TIDY_SECONDS: Final = 60.0
+_DAY_SECONDS: Final = 86_400.0
+# How long what nobody needs any more is kept.
+_KEPT: Final = {
+    "gateway.sync_events WHERE at": "2 days",
+    "gateway.checks WHERE started_at": "30 days",
+    "gateway.syncs WHERE requested_at": "400 days",
+    "gateway.runs WHERE coalesce(ended_at, started_at)": "400 days",
+    "gateway.sessions WHERE expires_at": "0 days",
+    "gateway.idempotency WHERE at": "1 day",
+    "gateway.attempts WHERE last_at": "2 days",
+}
+
+
+def build_app(context: Context) -> Shell:
+    """The public application: pages at /, the API at /api/v1, assets with hashed names at /static."""
+    app = FastAPI(
+        title="MRRlytics",
+        version=VERSION,
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.context = context
+    app.include_router(build_api())
+    app.include_router(build_pages())
+    app.mount("/static", _Assets(directory=_STATIC / "dist", check_dir=False))
+    add_error_answers(app)
+    app.add_middleware(GZipMiddleware, minimum_size=1_000)
+    return Shell(app, context)
+
+
+class _Assets(StaticFiles):
+    """Files whose names change with their content."""
+
+    def file_response(self, *arguments: object, **named: object) -> object:  # type: ignore[override]
+        answer = super().file_response(*arguments, **named)  # type: ignore[arg-type]
+        answer.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        return answer
+
+
+async def run(settings: Settings, clock: Clock = utc_now) -> None:
+    """Serve until told to stop."""
+    telemetry.configure("gateway", settings.log_level, settings.otlp_endpoint)
+    context = Context(
+        settings=settings,
+        engine=build_engine(settings, service="gateway"),
+        clock=clock,
+        keyring=_keyring(settings),
+        session_key=_session_key(settings),
+    )
+    publisher = Publisher(settings)
+    broker = build_broker(settings)
+    build_handlers(broker, context, publisher, settings.replica)
+    try:
+        await serve(
+            "gateway",
+            health_host=settings.health_host,
+            health_port=settings.health_port,
+            app=build_app(context),
+            host=settings.host,
+            port=settings.port,
+            checks={"database": lambda: ping(context.engine), "kafka": publisher.ping},
+            tasks={
+                "start": lambda stop: first_account(context, stop),
+                "consume": lambda stop: consume(broker, stop),
+                "relay": lambda stop: relay(context.engine, outbox, publisher, stop, role=SYSTEM),
+                "publish": lambda stop: publish_instances(context, stop),
+                "tidy": lambda stop: tidy(context, stop),
+            },
+        )
+    finally:
+        await publisher.close()
+        await context.engine.dispose()
+
+
+async def first_account(context: Context, stop: asyncio.Event) -> None:
+    """Make what the settings ask for; while there is no user, log a one-time link to setup and renew it before it ends."""
+    try:
+        await accounts.ensure_init(context)
+    except Invalid as error:
+        log.error("the first account cannot be made", extra={"code": error.code, "reason": error.message})
+    await accounts.follow_demo(context)
+    while not stop.is_set():
+        link = await accounts.setup_link(context)
+        if link is None:
+            await stop.wait()
+            return
+        log.info("nobody owns this installation yet: open the link to set it up", extra={"setup_url": link})
+        await _sleep(stop, accounts.SETUP_LIFE.total_seconds() * 0.8)
+
+
+async def publish_instances(context: Context, stop: asyncio.Event) -> None:
+    """Tell the state of every instance at the start and daily, so that an emptied topic fills again."""
+    while not stop.is_set():
+        async with transaction(context.engine, role=SYSTEM) as connection:
+            owners = (
+                await connection.execute(
+                    select(instances_table.c.organization_id, instances_table.c.instance_id)
+                )
+            ).all()
+        for organization_id, instance_id in owners:
+            async with transaction(context.engine, organization_id) as connection:
+                found = select(instances_table).where(instances_table.c.instance_id == instance_id)
+                row = (await connection.execute(found)).first()
+                if row is not None:
+                    await instances.publish(connection, context, row, again=True)
+        await _sleep(stop, _DAY_SECONDS)
+
+
+async def tidy(context: Context, stop: asyncio.Event) -> None:
+    """Remove what nobody needs any more, and drafts whose check did not pass."""
+    while not stop.is_set():
+        now = context.clock()
+        async with transaction(context.engine, role=SYSTEM) as connection:
+            for rows, age in _KEPT.items():
+                statement = f"DELETE FROM {rows} < :now - CAST(:age AS interval)"  # noqa: S608  fixed names
+                await connection.execute(text(statement), {"now": now, "age": age})
+        async with transaction(context.engine, role=SYSTEM) as connection:
+            drafts = await repository.stale_drafts(connection, now - _DRAFT_LIFE)
+        for organization_id, instance_id in drafts:
+            async with transaction(context.engine, organization_id) as connection:
+                row = await repository.lock_instance(connection, instance_id)
+                if row is not None and row.state == "draft":
+                    await instances.drop_draft(connection, instance_id)
+        await _sleep(stop, _TIDY_SECONDS)
+
+
+async def _sleep(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+def _keyring(settings: Settings) -> Keyring:
+    try:
+        return Keyring.load(settings.credential_keys_file)
+    except (OSError, ValueError) as error:
+        refuse(f"MRRLYTICS_CREDENTIAL_KEYS_FILE: {error}")
+
+
+def _session_key(settings: Settings) -> bytes:
+    try:
+        key = base64.b64decode(settings.session_key_file.read_text().strip(), validate=True)
+    except (OSError, ValueError, binascii.Error) as error:
+        refuse(f"MRRLYTICS_SESSION_KEY_FILE: {error}")
+    if len(key) != 32 or len(set(key)) < 8:
+        refuse("MRRLYTICS_SESSION_KEY_FILE: it must hold base64 of 32 random bytes")
+    return key

@@ -1,0 +1,31 @@
+"""The audit log: who did what, when, from where. Written in the transaction of what it speaks of, never changed."""
+
+from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.gateway.auth import Principal
+from services.gateway.context import Context
+from services.gateway.tables import audit
+
+
+async def record(
+    connection: AsyncConnection,
+    context: Context,
+    principal: Principal,
+    action: str,
+    target: object = None,
+    result: str = "ok",
+) -> None:
+    """One line, in the caller's transaction of the principal's organization."""
+    await connection.execute(
+        insert(audit).values(
+            organization_id=principal.organization_id,
+            at=context.clock(),
+            actor=principal.actor,
+            action=action,
+            target=None if target is None else str(target),
+            result=result,
+            address=principal.address,
+            request_id=principal.request_id,
+        )
+    )

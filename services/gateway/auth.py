@@ -1,0 +1,248 @@
+"""Who is asking, and what they may do: sessions of people, tokens of programs, one declared permission per route."""
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from fastapi import Request
+from sqlalchemy import update
+from starlette.responses import Response
+
+from libs.common.database import raw, transaction
+from services.gateway.context import Context
+from services.gateway.errors import Denied, Unauthenticated
+from services.gateway.tables import sessions, tokens
+
+# What every caller may: ask who it is.
+_ANYONE: Final = frozenset({"self:read"})
+_VIEWER: Final = _ANYONE | {"session:own", "metrics:read", "instances:read"}
+_ANALYST: Final = _VIEWER | {"customers:read", "sync:trigger"}
+_ADMIN: Final = _ANALYST | {"instances:write", "tokens:write", "members:admin"}
+# What each role may do, from least to most. The scopes of tokens are of the same names.
+ROLES: Final = {
+    "viewer": _VIEWER,
+    "analyst": _ANALYST,
+    "admin": _ADMIN,
+    "owner": _ADMIN | {"audit:read"},
+}
+SCOPES: Final = (
+    "metrics:read",
+    "customers:read",
+    "instances:read",
+    "instances:write",
+    "sync:trigger",
+    "members:admin",
+)
+TOKEN_FORM: Final = re.compile(r"mrr_pat_[0-9A-Za-z]{36}")
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+IDLE: Final = timedelta(hours=12)
+ABSOLUTE: Final = timedelta(days=14)
+_SEEN_EVERY: Final = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Organization:
+    """One that the user is a member of."""
+
+    id: UUID
+    name: str
+    is_demo: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The caller, looking at one organization. `session_id` is None for a token; `actor` is what the audit log calls it."""
+
+    user_id: UUID
+    email: str
+    actor: str
+    organization_id: UUID
+    organization_name: str
+    role: str
+    permissions: frozenset[str]
+    organizations: tuple[Organization, ...]
+    session_id: UUID | None
+    csrf_token: str
+    address: str
+    request_id: str
+
+    def may(self, permission: str) -> bool:
+        """Whether this permission is among those of the role, and of the token's scopes."""
+        return permission in self.permissions
+
+
+class signed_in:
+    """A dependency that answers the Principal, and raises when there is none or it lacks the permission."""
+
+    def __init__(self, permission: str) -> None:
+        self.permission = permission
+
+    async def __call__(self, request: Request) -> Principal:
+        context: Context = request.app.state.context
+        principal = await _identify(request, context)
+        if request.method not in SAFE_METHODS and principal.session_id is not None:
+            same_origin(request, context)
+            await _check_form(request, principal)
+        if not principal.may(self.permission):
+            raise Denied(
+                "scope_missing" if principal.session_id is None else "role_too_low",
+                f"This needs the permission {self.permission}, which "
+                + (
+                    "this token does not have."
+                    if principal.session_id is None
+                    else f"the role {principal.role} does not have. Ask an admin of {principal.organization_name}."
+                ),
+            )
+        return principal
+
+
+def digest(secret: str) -> bytes:
+    """What is stored of a session, a token or a link: they are long and random, so a plain hash keeps them."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def new_secret() -> str:
+    """256 random bits as text."""
+    return secrets.token_urlsafe(32)
+
+
+def same_origin(request: Request, context: Context) -> None:
+    """Raises Denied unless a form or script of our own pages sent this."""
+    origin = request.headers.get("origin")
+    if origin is not None and origin != "null":
+        is_ours = origin == context.settings.public_url
+    else:
+        is_ours = request.headers.get("sec-fetch-site") == "same-origin"
+    if not is_ours:
+        raise Denied(
+            "foreign_origin",
+            f"This came from another site. Open {context.settings.public_url} and try again.",
+        )
+
+
+def remember(answer: Response, context: Context, session: str) -> None:
+    """Hand the browser its session."""
+    answer.set_cookie(
+        _cookie(context),
+        session,
+        max_age=int(ABSOLUTE.total_seconds()),
+        httponly=True,
+        secure=not context.settings.is_local,
+        samesite="lax",
+    )
+
+
+def forget(answer: Response, context: Context) -> None:
+    """Take the session from the browser."""
+    answer.delete_cookie(
+        _cookie(context), httponly=True, secure=not context.settings.is_local, samesite="lax"
+    )
+
+
+def _cookie(context: Context) -> str:
+    # A cookie with this prefix must be Secure, which plain http on loopback cannot be.
+    return "mrr_session" if context.settings.is_local else "__Host-mrr_session"
+
+
+async def _identify(request: Request, context: Context) -> Principal:
+    if any(TOKEN_FORM.search(value) for value in request.query_params.values()):
+        raise Unauthenticated(
+            "token_invalid",
+            "A token belongs in the Authorization header, never in an address. Revoke this one.",
+        )
+    authorization = request.headers.get("authorization")
+    if authorization is not None:
+        return await _by_token(request, context, authorization)
+    session = request.cookies.get(_cookie(context))
+    if session is None:
+        raise Unauthenticated("not_signed_in", "Sign in, or send a token: Authorization: Bearer mrr_pat_…")
+    return await _by_session(request, context, session)
+
+
+async def _by_session(request: Request, context: Context, session: str) -> Principal:
+    now = context.clock()
+    async with transaction(context.engine) as connection:
+        database = await raw(connection)
+        row = await database.fetchrow("SELECT * FROM gateway.session_by_hash($1)", digest(session))
+    if row is None or row["expires_at"] <= now or row["seen_at"] + IDLE <= now:
+        raise Unauthenticated("session_ended", "Your session has ended. Sign in again.")
+    if row["seen_at"] + _SEEN_EVERY <= now:
+        async with transaction(context.engine, row["organization_id"]) as connection:
+            await connection.execute(
+                update(sessions).where(sessions.c.session_id == row["session_id"]).values(seen_at=now)
+            )
+    organizations = tuple(
+        Organization(UUID(one["id"]), one["name"], one["is_demo"]) for one in json.loads(row["organizations"])
+    )
+    current = next(one for one in organizations if one.id == row["organization_id"])
+    return Principal(
+        user_id=row["user_id"],
+        email=row["email"],
+        actor=row["email"],
+        organization_id=current.id,
+        organization_name=current.name,
+        role=row["role"],
+        permissions=ROLES[row["role"]],
+        organizations=organizations,
+        session_id=row["session_id"],
+        csrf_token=_csrf_token(context, session),
+        **_from(request),
+    )
+
+
+async def _by_token(request: Request, context: Context, authorization: str) -> Principal:
+    kind, _, secret = authorization.partition(" ")
+    invalid = Unauthenticated(
+        "token_invalid", "This token is unknown, expired or revoked. Create one under Settings > API tokens."
+    )
+    if kind.lower() != "bearer" or not TOKEN_FORM.fullmatch(secret.strip()):
+        raise invalid
+    now = context.clock()
+    async with transaction(context.engine) as connection:
+        database = await raw(connection)
+        row = await database.fetchrow("SELECT * FROM gateway.token_by_hash($1)", digest(secret.strip()))
+    if row is None or (row["expires_at"] is not None and row["expires_at"] <= now):
+        raise invalid
+    if row["last_used_at"] is None or row["last_used_at"] + _SEEN_EVERY <= now:
+        async with transaction(context.engine, row["organization_id"]) as connection:
+            await connection.execute(
+                update(tokens).where(tokens.c.token_id == row["token_id"]).values(last_used_at=now)
+            )
+    return Principal(
+        user_id=row["user_id"],
+        email=row["email"],
+        actor=f"token {row['name']}",
+        organization_id=row["organization_id"],
+        organization_name=row["organization_name"],
+        role=row["role"],
+        permissions=ROLES[row["role"]] & (_ANYONE | frozenset(row["scopes"])),
+        organizations=(Organization(row["organization_id"], row["organization_name"], row["is_demo"]),),
+        session_id=None,
+        csrf_token="",
+        **_from(request),
+    )
+
+
+async def _check_form(request: Request, principal: Principal) -> None:
+    sent = request.headers.get("x-csrf-token")
+    if sent is None and "form" in request.headers.get("content-type", ""):
+        form = await request.form()
+        sent = str(form.get("csrf_token", ""))
+    if not hmac.compare_digest((sent or "").encode(), principal.csrf_token.encode()):
+        raise Denied("form_expired", "This form is of another session. Reload the page and send it again.")
+
+
+def _csrf_token(context: Context, session: str) -> str:
+    mac = hmac.new(context.session_key, b"form:" + digest(session), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(mac).decode().rstrip("=")
+
+
+def _from(request: Request) -> dict[str, Any]:
+    return {"address": request.state.address, "request_id": request.state.request_id}

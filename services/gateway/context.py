@@ -1,0 +1,30 @@
+"""What every use case of the gateway works with, built once in app.py."""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Request
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from libs.common.clock import Clock
+from libs.common.crypto import Keyring
+from services.gateway.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """`session_key` signs the forms of sessions; `keyring` seals credentials."""
+
+    settings: Settings
+    engine: AsyncEngine
+    clock: Clock
+    keyring: Keyring = field(repr=False)
+    session_key: bytes = field(repr=False)
+
+
+def _context(request: Request) -> Context:
+    context: Context = request.app.state.context
+    return context
+
+
+Here = Annotated[Context, Depends(_context)]

@@ -1,0 +1,66 @@
+"""What can be wrong with a request. Each becomes a problem document for programs and a page for people (web.py).
+
+MRRlyticsError
+└── RequestError      `status` is the HTTP status, `field` the input that it speaks of
+    ├── Unauthenticated 401 · Denied 403 · NotFound 404 · Conflict 409 · Invalid 422
+    └── TooMany 429 · Unavailable 503: `retry_after` seconds
+"""
+
+from typing import ClassVar
+
+from libs.common.errors import MRRlyticsError
+
+
+class RequestError(MRRlyticsError):
+    """Base of what a caller can mend."""
+
+    status: ClassVar[int] = 400
+
+    def __init__(
+        self, code: str, message: str, field: str | None = None, *, retry_after: int | None = None
+    ) -> None:
+        super().__init__(code, message)
+        self.field = field
+        self.retry_after = retry_after
+
+
+class Unauthenticated(RequestError):
+    """Nobody is signed in, or the token is none of ours."""
+
+    status = 401
+
+
+class Denied(RequestError):
+    """Signed in, but not allowed."""
+
+    status = 403
+
+
+class NotFound(RequestError):
+    """Not there, or of another organization: the two look the same."""
+
+    status = 404
+
+
+class Conflict(RequestError):
+    """It contradicts what is there."""
+
+    status = 409
+
+
+class Invalid(RequestError):
+    """The input cannot be used."""
+
+    status = 422
+
+
+class TooMany(RequestError):
+    """Too often; try again after `retry_after` seconds."""
+
+    status = 429
+
+
+class Unavailable(RequestError):
+    """Something that we depend on is away for now."""
+
+    status = 503

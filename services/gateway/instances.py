@@ -1,0 +1,547 @@
+"""Instances: added as drafts, checked by the connector, and then told to everybody."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from urllib.parse import urlsplit
+from uuid import UUID, uuid4
+from zoneinfo import available_timezones
+
+from sqlalchemy import Row
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.common.addresses import normalise_url
+from libs.common.addresses import origin as origin_of
+from libs.common.contracts import topics
+from libs.common.contracts.commands import CheckInstance
+from libs.common.contracts.instances import InstanceChanged, InstanceSettings, InstanceState
+from libs.common.contracts.sync import Check, Estimate
+from libs.common.crypto import seal
+from libs.common.database import transaction
+from libs.common.errors import Permanent
+from libs.common.outbox import enqueue, outgoing
+from services.gateway import audit, repository
+from services.gateway.auth import Principal
+from services.gateway.context import Context
+from services.gateway.errors import Conflict, Invalid, NotFound, TooMany
+from services.gateway.tables import outbox
+
+SAVE_SECONDS: Final = 20.0
+_POLL_SECONDS: Final = 0.5
+_DEGRADED_AFTER: Final = timedelta(minutes=30)
+# On average 10 checks a minute for an organization and 5 for a host, so that nobody scans a network with us.
+_CHECKS_WINDOW: Final = timedelta(minutes=10)
+_CHECKS_OF_ORGANIZATION: Final = 100
+_CHECKS_OF_HOST: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceForm:
+    """What a person or program enters. None: not given; an empty `time_zone` or `requests_per_second` takes back what was set."""
+
+    name: str | None = None
+    url: str | None = None
+    identifier: str | None = None
+    secret: str | None = None
+    access_key: str | None = None
+    time_zone: str | None = None
+    requests_per_second: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckProgress:
+    """The checklist so far."""
+
+    check_id: UUID
+    complete: bool
+    checks: tuple[Check, ...]
+    seen_address: str | None
+    estimate: Estimate | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is complete and nothing failed."""
+        return self.complete and all(line.state != "failed" for line in self.checks)
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Why syncs have stopped, and what to do."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """An instance as people see it; `check` is the newest."""
+
+    id: UUID
+    name: str
+    address: str
+    state: str
+    shown_state: str
+    has_credentials: bool
+    identifier_hint: str | None
+    credentials_updated_at: datetime | None
+    time_zone: str | None
+    requests_per_second: float | None
+    whmcs_version: str | None
+    as_of: datetime | None
+    last_sync_at: datetime | None
+    attention: Attention | None
+    missing_actions: tuple[str, ...]
+    warnings: tuple[str, ...]
+    check: CheckProgress | None
+
+
+async def list_instances(context: Context, principal: Principal) -> list[Instance]:
+    """Every instance of the organization, drafts too, in the order in which they were added."""
+    async with transaction(context.engine, principal.organization_id) as connection:
+        rows = await repository.read_instances(connection)
+    now = context.clock()
+    return [_instance(row, now) for row in rows]
+
+
+async def get_instance(context: Context, principal: Principal, instance_id: UUID) -> Instance:
+    """One instance; NotFound when the organization has none of this id."""
+    async with transaction(context.engine, principal.organization_id) as connection:
+        rows = await repository.read_instances(connection, instance_id)
+    if not rows:
+        raise _not_found()
+    return _instance(rows[0], context.clock())
+
+
+async def add_instance(context: Context, principal: Principal, form: InstanceForm) -> tuple[UUID, UUID]:
+    """Save a draft with its sealed credential and ask for its check; returns instance and check.
+
+    A draft with the same address is replaced. Raises Conflict when an instance has the address, Invalid when a field cannot be used.
+    """
+    name, address = _name(form.name), _address(form.url)
+    secrets = _secrets(form)
+    if secrets is None:
+        raise Invalid("credentials_required", "Enter the API identifier and the API secret.", "identifier")
+    settings = _settings(form, InstanceSettings())
+    try:
+        async with transaction(context.engine, principal.organization_id) as connection:
+            await _allow_check(connection, context, address)
+            there = await repository.instance_at(connection, address)
+            if there is not None and there.state != InstanceState.DRAFT:
+                raise _address_taken(address)
+            instance_id = uuid4() if there is None else there.instance_id
+            await repository.add_draft(
+                connection,
+                organization_id=principal.organization_id,
+                instance_id=instance_id,
+                name=name,
+                address=address,
+                settings=settings.model_dump(),
+                created_at=context.clock(),
+            )
+            check_id = await _check_new_credential(
+                connection, context, principal, instance_id, address, settings, secrets, working=None
+            )
+            await audit.record(connection, context, principal, "instance.added", instance_id)
+    except IntegrityError as error:
+        raise _address_taken(address) from error
+    return instance_id, check_id
+
+
+async def edit_instance(
+    context: Context, principal: Principal, instance_id: UUID, form: InstanceForm
+) -> UUID | None:
+    """Change what is given. A new address or new credentials are checked first, and take effect when that passes.
+
+    Returns the check, if one was asked for. Raises Invalid `credentials_required` when the address changes without credentials: what is
+    stored is sealed for the address that it was entered for.
+    """
+    secrets = _secrets(form)
+    try:
+        async with transaction(context.engine, principal.organization_id) as connection:
+            there = await _editable(connection, instance_id)
+            address = there.address if form.url is None else _address(form.url)
+            if secrets is None and address != there.address:
+                raise Invalid(
+                    "credentials_required",
+                    "A new address needs the API identifier and secret again: the stored ones are sealed for the old one.",
+                    "identifier",
+                )
+            settings = _settings(form, InstanceSettings.model_validate(there.settings))
+            values: dict[str, Any] = {"settings": settings.model_dump()}
+            if form.name is not None:
+                values["name"] = _name(form.name)
+            if there.state == InstanceState.DRAFT:
+                values["address"] = address
+            changed = await repository.change_instance(connection, instance_id, **values)
+            await publish(connection, context, changed)
+            check_id = None
+            if secrets is not None:
+                await _allow_check(connection, context, address)
+                check_id = await _check_new_credential(
+                    connection,
+                    context,
+                    principal,
+                    instance_id,
+                    address,
+                    settings,
+                    secrets,
+                    working=there.credential_id,
+                )
+            await audit.record(connection, context, principal, "instance.edited", instance_id)
+    except IntegrityError as error:
+        raise _address_taken(form.url or "") from error
+    return check_id
+
+
+async def check_again(context: Context, principal: Principal, instance_id: UUID) -> UUID:
+    """Ask for all checks again with the stored credential; returns the check."""
+    async with transaction(context.engine, principal.organization_id) as connection:
+        there = await _editable(connection, instance_id)
+        last = await repository.newest_check(connection, instance_id)
+        credential_id, is_new = there.credential_id, False
+        if credential_id is None and last is not None:
+            credential_id, is_new = last.credential_id, True
+        if credential_id is None or not await repository.has_credential(
+            connection, instance_id, credential_id
+        ):
+            raise Invalid(
+                "credentials_required",
+                "Nothing is stored to test with. Enter identifier and secret.",
+                "identifier",
+            )
+        await _allow_check(connection, context, there.address)
+        hint = there.identifier_hint or (last.identifier_hint if last is not None else "")
+        check_id = await _start_check(
+            connection,
+            context,
+            principal.organization_id,
+            instance_id,
+            credential_id,
+            there.address,
+            hint,
+            InstanceSettings.model_validate(there.settings),
+            is_new_credential=is_new,
+        )
+        await audit.record(connection, context, principal, "instance.checked", instance_id)
+    return check_id
+
+
+async def check_progress(context: Context, principal: Principal, check_id: UUID) -> CheckProgress:
+    """How far a check is."""
+    async with transaction(context.engine, principal.organization_id) as connection:
+        row = await repository.read_check(connection, check_id)
+    if row is None:
+        raise NotFound("check_not_found", "There is no such check here.")
+    return _progress(row.check_id, row.is_complete, row.checks, row.seen_address, row.estimate)
+
+
+async def wait_for_check(
+    context: Context, principal: Principal, check_id: UUID, seconds: float = SAVE_SECONDS
+) -> CheckProgress:
+    """The check once it is complete, or as it is after `seconds`; no connection is held meanwhile."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while True:
+        found = await check_progress(context, principal, check_id)
+        if found.complete or asyncio.get_running_loop().time() >= deadline:
+            return found
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+async def pause(context: Context, principal: Principal, instance_id: UUID) -> None:
+    """No scheduled sync until it is resumed; a run on its way ends. Pausing twice changes nothing."""
+    await _turn(context, principal, instance_id, InstanceState.PAUSED, "instance.paused")
+
+
+async def resume(context: Context, principal: Principal, instance_id: UUID) -> None:
+    """Scheduled syncs go on."""
+    await _turn(context, principal, instance_id, InstanceState.ACTIVE, "instance.resumed")
+
+
+async def remove(context: Context, principal: Principal, instance_id: UUID) -> None:
+    """Delete the instance and, as the other services hear of it, all that was read from it. A draft is gone at once."""
+    async with transaction(context.engine, principal.organization_id) as connection:
+        there = await _there(connection, instance_id)
+        if there.state == InstanceState.DRAFT:
+            await drop_draft(connection, instance_id)
+        elif there.state != InstanceState.DELETING:
+            changed = await repository.change_instance(connection, instance_id, state=InstanceState.DELETING)
+            await publish(connection, context, changed)
+        await audit.record(connection, context, principal, "instance.removed", instance_id)
+
+
+async def drop_draft(connection: AsyncConnection, instance_id: UUID) -> None:
+    """Forget a draft and its credential."""
+    await repository.drop_credentials(connection, instance_id, keep=None)
+    await repository.drop_instance(connection, instance_id)
+
+
+async def publish(
+    connection: AsyncConnection, context: Context, instance: Row[Any], *, again: bool = False
+) -> None:
+    """Tell everybody the present state of an instance; of a draft nobody is told. `again`: whether or not it was told before."""
+    if instance.state == InstanceState.DRAFT:
+        return
+    body = InstanceChanged(
+        id=instance.instance_id,
+        organization_id=instance.organization_id,
+        name=instance.name,
+        credential_id=instance.credential_id,
+        state=instance.state,
+        settings=InstanceSettings.model_validate(instance.settings),
+        version=instance.version,
+    )
+    message = outgoing(
+        topics.INSTANCES,
+        body,
+        message_id=f"{instance.instance_id}.{instance.version}{f'.{uuid4()}' if again else ''}",
+        source="gateway",
+        organization_id=instance.organization_id,
+        instance_id=instance.instance_id,
+        at=context.clock(),
+    )
+    await enqueue(connection, outbox, message)
+
+
+async def _turn(
+    context: Context, principal: Principal, instance_id: UUID, state: InstanceState, action: str
+) -> None:
+    async with transaction(context.engine, principal.organization_id) as connection:
+        there = await _editable(connection, instance_id)
+        if there.state == InstanceState.DRAFT:
+            raise Conflict("not_connected", "This instance is a draft: its checks have not passed yet.")
+        is_running = there.state in (InstanceState.ACTIVE, InstanceState.NEEDS_ATTENTION)
+        if is_running == (state is InstanceState.ACTIVE):
+            return
+        changed = await repository.change_instance(
+            connection, instance_id, state=state, attention_code=None, attention_message=None
+        )
+        await publish(connection, context, changed)
+        await audit.record(connection, context, principal, action, instance_id)
+
+
+async def _check_new_credential(
+    connection: AsyncConnection,
+    context: Context,
+    principal: Principal,
+    instance_id: UUID,
+    address: str,
+    settings: InstanceSettings,
+    secrets: dict[str, str],
+    *,
+    working: UUID | None,
+) -> UUID:
+    credential_id = uuid4()
+    cipher = seal(
+        context.keyring,
+        secrets,
+        organization_id=principal.organization_id,
+        instance_id=instance_id,
+        origin=origin_of(address),
+    )
+    # One that was entered before and never passed is given up.
+    await repository.drop_credentials(connection, instance_id, keep=working)
+    await repository.add_credential(
+        connection, principal.organization_id, instance_id, credential_id, address, cipher
+    )
+    return await _start_check(
+        connection,
+        context,
+        principal.organization_id,
+        instance_id,
+        credential_id,
+        address,
+        secrets["identifier"][-4:],
+        settings,
+        is_new_credential=True,
+    )
+
+
+async def _start_check(
+    connection: AsyncConnection,
+    context: Context,
+    organization_id: UUID,
+    instance_id: UUID,
+    credential_id: UUID,
+    address: str,
+    identifier_hint: str,
+    settings: InstanceSettings,
+    *,
+    is_new_credential: bool,
+) -> UUID:
+    check_id = uuid4()
+    await repository.add_check(
+        connection,
+        organization_id=organization_id,
+        instance_id=instance_id,
+        check_id=check_id,
+        credential_id=credential_id,
+        address=address,
+        identifier_hint=identifier_hint,
+        is_new_credential=is_new_credential,
+        started_at=context.clock(),
+    )
+    command = CheckInstance(
+        check_id=check_id, instance_id=instance_id, credential_id=credential_id, settings=settings
+    )
+    message = outgoing(
+        topics.SYNC_COMMANDS,
+        command,
+        message_id=str(check_id),
+        source="gateway",
+        organization_id=organization_id,
+        instance_id=instance_id,
+        at=context.clock(),
+    )
+    await enqueue(connection, outbox, message)
+    return check_id
+
+
+async def _there(connection: AsyncConnection, instance_id: UUID) -> Row[Any]:
+    found = await repository.lock_instance(connection, instance_id)
+    if found is None:
+        raise _not_found()
+    return found
+
+
+async def _editable(connection: AsyncConnection, instance_id: UUID) -> Row[Any]:
+    found = await _there(connection, instance_id)
+    if found.state == InstanceState.DELETING:
+        raise Conflict("instance_deleting", "This instance is being removed.")
+    return found
+
+
+async def _allow_check(connection: AsyncConnection, context: Context, address: str) -> None:
+    recent = await repository.checks_since(connection, context.clock() - _CHECKS_WINDOW)
+    host = urlsplit(address).hostname
+    if (
+        len(recent) >= _CHECKS_OF_ORGANIZATION
+        or sum(urlsplit(one).hostname == host for one in recent) >= _CHECKS_OF_HOST
+    ):
+        raise TooMany("too_many_checks", "Too many connection tests. Try again in a minute.", retry_after=60)
+
+
+def _name(text: str | None) -> str:
+    name = (text or "").strip()
+    if not 1 <= len(name) <= 100 or not name.isprintable():
+        raise Invalid("name_invalid", "The name must have 1 to 100 printable characters.", "name")
+    return name
+
+
+def _address(text: str | None) -> str:
+    try:
+        return normalise_url(text or "")
+    except Permanent as error:
+        raise Invalid(error.code, error.message, "url") from error
+
+
+def _secrets(form: InstanceForm) -> dict[str, str] | None:
+    """The secret fields; None when neither was given. Pasted spaces and line ends are trimmed."""
+    given = {"identifier": form.identifier, "secret": form.secret, "access_key": form.access_key}
+    trimmed = {name: (value or "").strip() for name, value in given.items()}
+    if not trimmed["identifier"] and not trimmed["secret"]:
+        if trimmed["access_key"]:
+            raise Invalid(
+                "credentials_required",
+                "A new access key needs the API identifier and secret again.",
+                "identifier",
+            )
+        return None
+    for name, label in (("identifier", "API identifier"), ("secret", "API secret")):
+        if not trimmed[name]:
+            raise Invalid("credentials_required", f"Enter the {label}, too.", name)
+    for name, value in trimmed.items():
+        if len(value) > 1_000 or not value.isprintable():
+            raise Invalid(f"{name}_invalid", "It holds characters that no WHMCS credential has.", name)
+    return {name: value for name, value in trimmed.items() if value}
+
+
+def _settings(form: InstanceForm, present: InstanceSettings) -> InstanceSettings:
+    changes: dict[str, Any] = {}
+    if form.time_zone is not None:
+        zone = form.time_zone.strip() or "UTC"
+        if zone not in available_timezones():
+            raise Invalid(
+                "time_zone_unknown", "The time zone must be one such as UTC or Europe/Lisbon.", "time_zone"
+            )
+        changes["time_zone"] = zone
+    if form.requests_per_second is not None:
+        changes["requests_per_second"] = _rate(form.requests_per_second.strip())
+    return present.model_copy(update=changes)
+
+
+def _rate(text: str) -> float | None:
+    if not text:
+        return None
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0.1 <= rate <= 100:
+        raise Invalid(
+            "requests_per_second_invalid",
+            "Requests per second must be a number from 0.1 to 100.",
+            "requests_per_second",
+        )
+    return rate
+
+
+def _instance(row: Row[Any], now: datetime) -> Instance:
+    check = None
+    if row.check_id is not None:
+        check = _progress(row.check_id, row.check_complete, row.check_lines, row.seen_address, row.estimate)
+    settings = InstanceSettings.model_validate(row.settings)
+    warnings = [line for line in (check.checks if check else ()) if line.state == "warning"]
+    skipped = [one["action"] for one in row.run_skipped or ()]
+    is_attention = row.state == InstanceState.NEEDS_ATTENTION
+    return Instance(
+        id=row.instance_id,
+        name=row.name,
+        address=row.address,
+        state=row.state,
+        shown_state=_shown_state(row, now),
+        has_credentials=row.has_credentials,
+        identifier_hint=row.identifier_hint,
+        credentials_updated_at=row.credentials_updated_at,
+        time_zone=settings.time_zone,
+        requests_per_second=settings.requests_per_second,
+        whmcs_version=row.whmcs_version,
+        as_of=row.as_of,
+        last_sync_at=row.last_sync_at,
+        attention=Attention(row.attention_code, row.attention_message) if is_attention else None,
+        missing_actions=tuple(dict.fromkeys([*(line.action for line in warnings if line.action), *skipped])),
+        warnings=tuple(line.message for line in warnings if not line.action),
+        check=check,
+    )
+
+
+def _shown_state(row: Row[Any], now: datetime) -> str:
+    match row.state:
+        case InstanceState.ACTIVE:
+            is_fresh = now - (row.last_sync_at or row.created_at) <= _DEGRADED_AFTER
+            return "healthy" if is_fresh else "degraded"
+        case InstanceState.NEEDS_ATTENTION:
+            return "failing"
+        case state:
+            return str(state)
+
+
+def _progress(
+    check_id: UUID, complete: bool, lines: Any, seen_address: str | None, estimate: Any
+) -> CheckProgress:
+    return CheckProgress(
+        check_id=check_id,
+        complete=complete,
+        checks=tuple(Check.model_validate(line) for line in lines),
+        seen_address=seen_address,
+        estimate=None if estimate is None else Estimate.model_validate(estimate),
+    )
+
+
+def _not_found() -> NotFound:
+    return NotFound("instance_not_found", "There is no such instance here. Choose one from the list.")
+
+
+def _address_taken(address: str) -> Conflict:
+    return Conflict("address_taken", f"{address} is connected already. Edit that instance instead.", "url")

@@ -1,0 +1,241 @@
+"""The statements on the gateway's own tables. They work in the caller's transaction, of one organization, and never commit."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Row, delete, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.gateway.tables import checks, instances, runs, sync_events, syncs
+
+# A command that the connector has not answered for this long was not picked up, and may be sent again.
+UNANSWERED: Final = timedelta(minutes=2)
+
+_INSTANCES: Final = """
+SELECT n.*, f.as_of, good.ended_at AS last_sync_at, latest.skipped AS run_skipped,
+    c.check_id, c.is_complete AS check_complete, c.checks AS check_lines, c.seen_address, c.estimate,
+    EXISTS (
+        SELECT FROM connector.credentials k WHERE k.organization_id = n.organization_id AND k.instance_id = n.instance_id
+    ) AS has_credentials
+FROM gateway.instances n
+LEFT JOIN metrics_read.freshness f USING (organization_id, instance_id)
+LEFT JOIN LATERAL (
+    SELECT r.ended_at FROM gateway.runs r
+    WHERE r.organization_id = n.organization_id AND r.instance_id = n.instance_id AND r.state IN ('succeeded', 'partial')
+    ORDER BY r.ended_at DESC LIMIT 1) good ON true
+LEFT JOIN LATERAL (
+    SELECT r.skipped FROM gateway.runs r
+    WHERE r.organization_id = n.organization_id AND r.instance_id = n.instance_id AND r.state IN ('succeeded', 'partial')
+    ORDER BY r.started_at DESC LIMIT 1) latest ON true
+LEFT JOIN LATERAL (
+    SELECT c.* FROM gateway.checks c
+    WHERE c.organization_id = n.organization_id AND c.instance_id = n.instance_id
+    ORDER BY c.started_at DESC LIMIT 1) c ON true
+WHERE n.state <> 'deleted' AND (CAST(:instance_id AS uuid) IS NULL OR n.instance_id = :instance_id)
+ORDER BY n.created_at, n.instance_id"""
+
+_SYNCS: Final = """
+SELECT s.instance_id, s.command_id, s.requested_at, s.requested_by, s.run_id, n.name AS instance_name,
+    coalesce(r.mode, s.mode) AS mode, coalesce(r.trigger, s.trigger) AS trigger, r.state, r.started_at, r.ended_at,
+    r.progress, r.counts, r.changes, r.skipped, r.code, r.message, f.as_of
+FROM gateway.syncs s
+JOIN gateway.instances n USING (organization_id, instance_id)
+LEFT JOIN gateway.runs r USING (organization_id, instance_id, run_id)
+LEFT JOIN metrics_read.freshness f USING (organization_id, instance_id)"""
+
+_UNDER_WAY: Final = """
+SELECT s.command_id FROM gateway.syncs s LEFT JOIN gateway.runs r USING (organization_id, instance_id, run_id)
+WHERE s.instance_id = :instance_id AND (:mode = 'incremental' OR coalesce(r.mode, s.mode) = 'full')
+    AND (r.state IN ('queued', 'running') OR (s.run_id IS NULL AND s.requested_at > :since))
+ORDER BY s.requested_at DESC LIMIT 1"""
+
+
+async def read_instances(connection: AsyncConnection, instance_id: UUID | None = None) -> Sequence[Row[Any]]:
+    """Instances that are not deleted, each with its newest check, its newest good run and the age of its figures."""
+    return (await connection.execute(text(_INSTANCES), {"instance_id": instance_id})).all()
+
+
+async def lock_instance(connection: AsyncConnection, instance_id: UUID) -> Row[Any] | None:
+    """The instance, held against changes by others until the transaction ends."""
+    found = select(instances).where(instances.c.instance_id == instance_id, instances.c.state != "deleted")
+    return (await connection.execute(found.with_for_update())).first()
+
+
+async def instance_at(connection: AsyncConnection, address: str) -> Row[Any] | None:
+    """The instance with this address, held until the transaction ends."""
+    found = select(instances).where(instances.c.address == address, instances.c.state != "deleted")
+    return (await connection.execute(found.with_for_update())).first()
+
+
+async def add_draft(connection: AsyncConnection, **values: Any) -> None:
+    """Write a draft, in the place of the one that has this id."""
+    statement = upsert(instances).values(state="draft", version=0, **values)
+    kept = {"organization_id", "instance_id", "created_at"}
+    changes = {name: statement.excluded[name] for name in values if name not in kept}
+    await connection.execute(
+        statement.on_conflict_do_update(index_elements=["organization_id", "instance_id"], set_=changes)
+    )
+
+
+async def change_instance(connection: AsyncConnection, instance_id: UUID, **values: Any) -> Row[Any]:
+    """Change an instance as a new version of it, and return that."""
+    changed = update(instances).where(instances.c.instance_id == instance_id)
+    changed = changed.values(version=instances.c.version + 1, **values)
+    row: Row[Any] = (await connection.execute(changed.returning(instances))).one()
+    return row
+
+
+async def drop_instance(connection: AsyncConnection, instance_id: UUID) -> None:
+    """Remove a draft."""
+    await connection.execute(delete(instances).where(instances.c.instance_id == instance_id))
+
+
+async def add_credential(
+    connection: AsyncConnection,
+    organization_id: UUID,
+    instance_id: UUID,
+    credential_id: UUID,
+    address: str,
+    cipher: str,
+) -> None:
+    """Hand a sealed credential to the connector; it cannot be read back."""
+    statement = """INSERT INTO connector.credentials (organization_id, instance_id, credential_id, address, cipher)
+        VALUES (:organization_id, :instance_id, :credential_id, :address, :cipher)"""
+    values = {
+        "organization_id": organization_id,
+        "instance_id": instance_id,
+        "credential_id": credential_id,
+        "address": address,
+        "cipher": cipher,
+    }
+    await connection.execute(text(statement), values)
+
+
+async def drop_credentials(connection: AsyncConnection, instance_id: UUID, *, keep: UUID | None) -> None:
+    """Forget every credential of an instance but `keep`."""
+    statement = """DELETE FROM connector.credentials
+        WHERE instance_id = :instance_id AND credential_id IS DISTINCT FROM CAST(:keep AS uuid)"""
+    await connection.execute(text(statement), {"instance_id": instance_id, "keep": keep})
+
+
+async def has_credential(connection: AsyncConnection, instance_id: UUID, credential_id: UUID) -> bool:
+    """Whether the connector still has this credential."""
+    statement = """SELECT EXISTS (SELECT FROM connector.credentials
+        WHERE instance_id = :instance_id AND credential_id = :credential_id)"""
+    found = await connection.execute(
+        text(statement), {"instance_id": instance_id, "credential_id": credential_id}
+    )
+    return bool(found.scalar_one())
+
+
+async def checks_since(connection: AsyncConnection, since: datetime) -> list[str]:
+    """The addresses of the organization's checks that were started after `since`."""
+    return list(
+        (await connection.execute(select(checks.c.address).where(checks.c.started_at > since))).scalars()
+    )
+
+
+async def add_check(connection: AsyncConnection, **values: Any) -> None:
+    """Write down that a check was asked for."""
+    await connection.execute(insert(checks).values(is_complete=False, checks=[], **values))
+
+
+async def read_check(connection: AsyncConnection, check_id: UUID) -> Row[Any] | None:
+    """One check."""
+    return (await connection.execute(select(checks).where(checks.c.check_id == check_id))).first()
+
+
+async def newest_check(connection: AsyncConnection, instance_id: UUID) -> Row[Any] | None:
+    """The check of an instance that was asked for last."""
+    found = select(checks).where(checks.c.instance_id == instance_id)
+    return (await connection.execute(found.order_by(checks.c.started_at.desc()).limit(1))).first()
+
+
+async def change_check(connection: AsyncConnection, check_id: UUID, **values: Any) -> Row[Any] | None:
+    """Write what is known of a check; None when it is unknown or was complete before."""
+    changed = update(checks).where(checks.c.check_id == check_id, ~checks.c.is_complete).values(**values)
+    row: Row[Any] | None = (await connection.execute(changed.returning(checks))).first()
+    return row
+
+
+async def add_sync(connection: AsyncConnection, **values: Any) -> None:
+    """Write down a command; one that is known already is only told its run."""
+    statement = upsert(syncs).values(**values)
+    key = ["organization_id", "instance_id", "command_id"]
+    if values.get("run_id") is None:
+        await connection.execute(statement.on_conflict_do_nothing(index_elements=key))
+    else:
+        await connection.execute(
+            statement.on_conflict_do_update(index_elements=key, set_={"run_id": values["run_id"]})
+        )
+
+
+async def sync_under_way(
+    connection: AsyncConnection, instance_id: UUID, mode: str, now: datetime
+) -> UUID | None:
+    """The command of a run on its way that reads all that `mode` asks for."""
+    values = {"instance_id": instance_id, "mode": mode, "since": now - UNANSWERED}
+    found: UUID | None = (await connection.execute(text(_UNDER_WAY), values)).scalar()
+    return found
+
+
+async def read_sync(connection: AsyncConnection, command_id: UUID) -> Row[Any] | None:
+    """A command with the run that it joined."""
+    found = await connection.execute(
+        text(f"{_SYNCS} WHERE s.command_id = :command_id"), {"command_id": command_id}
+    )
+    return found.first()
+
+
+async def read_syncs(
+    connection: AsyncConnection, instance_id: UUID, before: tuple[datetime, UUID] | None, limit: int
+) -> Sequence[Row[Any]]:
+    """Commands of an instance with their runs, newest first, those before (requested_at, command_id)."""
+    statement = f"""{_SYNCS} WHERE s.instance_id = :instance_id AND (CAST(:at AS timestamptz) IS NULL
+        OR (s.requested_at, s.command_id) < (:at, CAST(:command_id AS uuid)))
+        ORDER BY s.requested_at DESC, s.command_id DESC LIMIT :limit"""
+    at, command_id = before or (None, None)
+    values = {"instance_id": instance_id, "at": at, "command_id": command_id, "limit": limit}
+    return (await connection.execute(text(statement), values)).all()
+
+
+async def add_run(connection: AsyncConnection, **values: Any) -> None:
+    """Write down a run; one that is known stays as it is."""
+    await connection.execute(upsert(runs).values(progress={}, skipped=[], **values).on_conflict_do_nothing())
+
+
+async def change_run(connection: AsyncConnection, run_id: UUID, **values: Any) -> Row[Any] | None:
+    """Write what is known of a run; None when it is unknown or has ended."""
+    changed = update(runs).where(runs.c.run_id == run_id, runs.c.state.in_(("queued", "running")))
+    row: Row[Any] | None = (await connection.execute(changed.values(**values).returning(runs))).first()
+    return row
+
+
+async def add_event(connection: AsyncConnection, **values: Any) -> bool:
+    """Keep an event for those who watch; False when it was there."""
+    statement = upsert(sync_events).values(**values).on_conflict_do_nothing(index_elements=["message_id"])
+    return (await connection.execute(statement.returning(sync_events.c.id))).first() is not None
+
+
+async def events_after(
+    connection: AsyncConnection, subjects: Sequence[UUID], after: int, limit: int = 100
+) -> Sequence[Row[Any]]:
+    """Events of these runs, checks or instances with a greater id, in order."""
+    found = select(sync_events).where(sync_events.c.subject.in_(subjects), sync_events.c.id > after)
+    return (await connection.execute(found.order_by(sync_events.c.id).limit(limit))).all()
+
+
+async def stale_drafts(connection: AsyncConnection, before: datetime) -> list[tuple[UUID, UUID]]:
+    """Organization and instance of the drafts, of all organizations, whose newest check was started before that moment."""
+    newest = select(func.max(checks.c.started_at)).where(
+        checks.c.organization_id == instances.c.organization_id,
+        checks.c.instance_id == instances.c.instance_id,
+    )
+    found = select(instances.c.organization_id, instances.c.instance_id).where(
+        instances.c.state == "draft",
+        func.coalesce(newest.scalar_subquery(), instances.c.created_at) < before,
+    )
+    return [(row.organization_id, row.instance_id) for row in await connection.execute(found)]

@@ -1,0 +1,66 @@
+"""The gateway's settings; the only place here that reads the environment."""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import NoDecode
+
+from libs.common.settings import KafkaSettings, PostgresSettings, ProcessSettings
+from libs.common.tls import stays_on_machine
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Settings(PostgresSettings, KafkaSettings, ProcessSettings):
+    """All of the gateway. `init_*` create an organization, its owner and an API token once, if absent.
+
+    `public_url` is what people type: https unless its host is this machine. `trusted_proxies` are separated by commas.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=1, le=65535)
+    public_url: str = "http://127.0.0.1:8080"
+    session_key_file: Path
+    credential_keys_file: Path
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = ()
+    init_organization: str | None = None
+    init_owner_email: str | None = None
+    init_owner_password: SecretStr | None = None
+    init_api_token: SecretStr | None = None
+    demo_instance_file: Path | None = None
+    database_pool_size: int = 10
+
+    @property
+    def is_local(self) -> bool:
+        """Whether people reach the gateway over loopback without TLS."""
+        return self.public_url.startswith("http://")
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return (
+            [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        )
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_origin(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
+            raise ValueError("must be an address such as https://mrr.example.com, without a path")
+        if parts.scheme == "http" and not stays_on_machine(parts.hostname):
+            raise ValueError("must begin with https:// unless its host is this machine")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _init_is_whole(self) -> Self:
+        first = (self.init_organization, self.init_owner_email, self.init_owner_password)
+        if any(first) != all(first) or (self.init_api_token and not all(first)):
+            raise ValueError(
+                "MRRLYTICS_INIT_ORGANIZATION, MRRLYTICS_INIT_OWNER_EMAIL and MRRLYTICS_INIT_OWNER_PASSWORD go together, "
+                "and MRRLYTICS_INIT_API_TOKEN needs them"
+            )
+        return self

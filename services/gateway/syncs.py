@@ -1,0 +1,210 @@
+"""Sync Now, and how runs go."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.common.contracts import topics
+from libs.common.contracts.billing import Kind
+from libs.common.contracts.commands import CancelSync, RunSync, SyncMode, SyncTrigger
+from libs.common.contracts.instances import InstanceState, Message
+from libs.common.contracts.sync import KindProgress, SkippedKind
+from libs.common.database import transaction
+from libs.common.outbox import enqueue, outgoing
+from services.gateway import audit, repository
+from services.gateway.auth import Principal
+from services.gateway.context import Context
+from services.gateway.errors import Conflict, NotFound
+from services.gateway.tables import outbox
+
+PAGE: Final = 50
+_ENDED: Final = ("succeeded", "partial")
+_READ_IN_ORDER: Final = (
+    Kind.CURRENCY,
+    Kind.PRODUCT,
+    Kind.PROMOTION,
+    Kind.CUSTOMER,
+    Kind.SERVICE,
+    Kind.ADDON,
+    Kind.DOMAIN,
+    Kind.CANCELLATION_REQUEST,
+    Kind.INVOICE,
+    Kind.CUSTOMER_DETAIL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """A command and the run that it joined. `id` is the command's, `run_id` None until the connector has answered.
+
+    `progress` is by kind, in the order in which they are read; `applied` tells whether the figures hold what was read.
+    """
+
+    id: UUID
+    instance_id: UUID
+    instance_name: str
+    run_id: UUID | None
+    state: str
+    mode: str
+    trigger: str
+    requested_at: datetime
+    requested_by: str | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    progress: dict[str, KindProgress]
+    counts: dict[str, int] | None
+    changes: dict[str, int] | None
+    skipped: tuple[SkippedKind, ...]
+    code: str | None
+    message: str | None
+    applied: bool
+
+
+async def sync_now(
+    context: Context, principal: Principal, instance_id: UUID, mode: SyncMode = SyncMode.FULL
+) -> UUID:
+    """Ask for a run and return the command's id; while one that reads as much is on its way, that one's.
+
+    Raises NotFound, and Conflict while the instance is a draft, paused or being removed.
+    """
+    async with transaction(context.engine, principal.organization_id) as connection:
+        there = await repository.lock_instance(connection, instance_id)
+        if there is None:
+            raise NotFound("instance_not_found", "There is no such instance here. Choose one from the list.")
+        if there.state not in (InstanceState.ACTIVE, InstanceState.NEEDS_ATTENTION):
+            raise Conflict(
+                f"instance_{there.state}",
+                "A paused instance is not synced. Resume it first."
+                if there.state == InstanceState.PAUSED
+                else f"This instance is not connected: it is {there.state}.",
+            )
+        under_way = await repository.sync_under_way(connection, instance_id, mode, context.clock())
+        await audit.record(connection, context, principal, "sync.asked", instance_id)
+        if under_way is not None:
+            return under_way
+        return await start(connection, context, principal.organization_id, instance_id, mode, principal.actor)
+
+
+async def start(
+    connection: AsyncConnection,
+    context: Context,
+    organization_id: UUID,
+    instance_id: UUID,
+    mode: SyncMode,
+    requested_by: str | None,
+) -> UUID:
+    """Send a RunSync and write it down, in the caller's transaction; returns the command."""
+    command_id = uuid4()
+    await repository.add_sync(
+        connection,
+        organization_id=organization_id,
+        instance_id=instance_id,
+        command_id=command_id,
+        mode=mode,
+        trigger=SyncTrigger.MANUAL,
+        requested_at=context.clock(),
+        requested_by=requested_by,
+    )
+    command = RunSync(command_id=command_id, instance_id=instance_id, mode=mode, trigger=SyncTrigger.MANUAL)
+    await _send(connection, context, organization_id, instance_id, command, str(command_id))
+    return command_id
+
+
+async def get_sync(context: Context, principal: Principal, command_id: UUID) -> Sync:
+    """One command with its run."""
+    async with transaction(context.engine, principal.organization_id) as connection:
+        row = await repository.read_sync(connection, command_id)
+    if row is None:
+        raise NotFound("sync_not_found", "There is no such sync here.")
+    return _sync(row, context.clock())
+
+
+async def list_syncs(
+    context: Context,
+    principal: Principal,
+    instance_id: UUID,
+    before: tuple[datetime, UUID] | None = None,
+    limit: int = PAGE,
+) -> list[Sync]:
+    """Commands of an instance, newest first; `before` is (requested_at, id) of the last one of the page before."""
+    async with transaction(context.engine, principal.organization_id) as connection:
+        if not await repository.read_instances(connection, instance_id):
+            raise NotFound("instance_not_found", "There is no such instance here. Choose one from the list.")
+        rows = await repository.read_syncs(connection, instance_id, before, limit)
+    now = context.clock()
+    return [_sync(row, now) for row in rows]
+
+
+async def cancel(context: Context, principal: Principal, command_id: UUID) -> None:
+    """Ask the connector to end the run at its next page; one that has ended stays as it is."""
+    async with transaction(context.engine, principal.organization_id) as connection:
+        row = await repository.read_sync(connection, command_id)
+        if row is None:
+            raise NotFound("sync_not_found", "There is no such sync here.")
+        if row.run_id is None or row.state not in ("queued", "running"):
+            return
+        command = CancelSync(command_id=uuid4(), instance_id=row.instance_id, run_id=row.run_id)
+        await _send(
+            connection,
+            context,
+            principal.organization_id,
+            row.instance_id,
+            command,
+            str(command.command_id),
+        )
+        await audit.record(connection, context, principal, "sync.cancelled", command_id)
+
+
+async def _send(
+    connection: AsyncConnection,
+    context: Context,
+    organization_id: UUID,
+    instance_id: UUID,
+    command: Message,
+    message_id: str,
+) -> None:
+    message = outgoing(
+        topics.SYNC_COMMANDS,
+        command,
+        message_id=message_id,
+        source="gateway",
+        organization_id=organization_id,
+        instance_id=instance_id,
+        at=context.clock(),
+    )
+    await enqueue(connection, outbox, message)
+
+
+def _sync(row: Row[Any], now: datetime) -> Sync:
+    waited_long = now - row.requested_at > repository.UNANSWERED
+    state = row.state or ("not_picked_up" if waited_long else "queued")
+    return Sync(
+        id=row.command_id,
+        instance_id=row.instance_id,
+        instance_name=row.instance_name,
+        run_id=row.run_id,
+        state=state,
+        mode=row.mode,
+        trigger=row.trigger,
+        requested_at=row.requested_at,
+        requested_by=row.requested_by,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        progress=_progress(row.progress or {}),
+        counts=row.counts,
+        changes=row.changes,
+        skipped=tuple(SkippedKind.model_validate(one) for one in row.skipped or ()),
+        code=row.code,
+        message=row.message,
+        applied=state in _ENDED and row.as_of is not None and row.as_of >= row.started_at,
+    )
+
+
+def _progress(kinds: dict[str, Any]) -> dict[str, KindProgress]:
+    known = [kind for kind in _READ_IN_ORDER if kind in kinds]
+    ordered = [*known, *sorted(kinds.keys() - set(known))]
+    return {kind: KindProgress.model_validate(kinds[kind]) for kind in ordered}

@@ -1,0 +1,175 @@
+"""The tables of the schema `gateway` that statements are built from; the migrations say what each holds."""
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from libs.common.outbox import outbox_table
+
+metadata: Final = MetaData(schema="gateway")
+_Moment: Final = DateTime(timezone=True)
+
+
+def _owned(name: str, *more: Any) -> Table:
+    return Table(name, metadata, Column("organization_id", Uuid, primary_key=True), *more)
+
+
+def _of_instance(name: str, *more: Any) -> Table:
+    return _owned(name, Column("instance_id", Uuid, primary_key=True), *more)
+
+
+organizations: Final = _owned(
+    "organizations",
+    Column("name", Text, nullable=False),
+    Column("is_demo", Boolean, nullable=False),
+    Column("created_at", _Moment, nullable=False),
+)
+users: Final = Table(
+    "users",
+    metadata,
+    Column("user_id", Uuid, primary_key=True),
+    Column("email", Text, nullable=False, unique=True),
+    Column("password_hash", Text, nullable=False),
+    Column("created_at", _Moment, nullable=False),
+)
+memberships: Final = _owned(
+    "memberships", Column("user_id", Uuid, primary_key=True), Column("role", Text, nullable=False)
+)
+sessions: Final = _owned(
+    "sessions",
+    Column("session_id", Uuid, primary_key=True),
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    Column("user_id", Uuid, nullable=False),
+    Column("created_at", _Moment, nullable=False),
+    Column("seen_at", _Moment, nullable=False),
+    Column("expires_at", _Moment, nullable=False),
+)
+tokens: Final = _owned(
+    "tokens",
+    Column("token_id", Uuid, primary_key=True),
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("user_id", Uuid, nullable=False),
+    Column("created_at", _Moment, nullable=False),
+    Column("expires_at", _Moment),
+    Column("last_used_at", _Moment),
+    Column("revoked_at", _Moment),
+)
+setup_links: Final = Table(
+    "setup_links",
+    metadata,
+    Column("hash", LargeBinary, primary_key=True),
+    Column("expires_at", _Moment, nullable=False),
+)
+# Failed sign-ins, by the hash of an e-mail address or of a network address.
+attempts: Final = Table(
+    "attempts",
+    metadata,
+    Column("subject", LargeBinary, primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("last_at", _Moment, nullable=False),
+)
+# `version` grows with each change; consumers keep the greatest. A draft has no credential of its own yet: its check does.
+instances: Final = _of_instance(
+    "instances",
+    Column("name", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("credential_id", Uuid),
+    Column("identifier_hint", Text),
+    Column("credentials_updated_at", _Moment),
+    Column("settings", JSONB, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("attention_code", Text),
+    Column("attention_message", Text),
+    Column("whmcs_version", Text),
+    Column("created_at", _Moment, nullable=False),
+)
+# What is checked, and what takes its place in the instance once the check has passed.
+checks: Final = _of_instance(
+    "checks",
+    Column("check_id", Uuid, primary_key=True),
+    Column("credential_id", Uuid, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("identifier_hint", Text, nullable=False),
+    Column("is_new_credential", Boolean, nullable=False),
+    Column("started_at", _Moment, nullable=False),
+    Column("is_complete", Boolean, nullable=False),
+    Column("checks", JSONB, nullable=False),
+    Column("whmcs_version", Text),
+    Column("seen_address", Text),
+    Column("estimate", JSONB),
+)
+# A command and the run that it joined; several commands may have joined the same.
+syncs: Final = _of_instance(
+    "syncs",
+    Column("command_id", Uuid, primary_key=True),
+    Column("mode", Text, nullable=False),
+    Column("trigger", Text, nullable=False),
+    Column("requested_at", _Moment, nullable=False),
+    Column("requested_by", Text),
+    Column("run_id", Uuid),
+)
+runs: Final = _of_instance(
+    "runs",
+    Column("run_id", Uuid, primary_key=True),
+    Column("mode", Text, nullable=False),
+    Column("trigger", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("started_at", _Moment),
+    Column("ended_at", _Moment),
+    Column("progress", JSONB, nullable=False),
+    Column("counts", JSONB),
+    Column("changes", JSONB),
+    Column("skipped", JSONB, nullable=False),
+    Column("code", Text),
+    Column("message", Text),
+)
+# `subject` is the run, check or instance that the event speaks of; `id` is the id of the server-sent event.
+sync_events: Final = Table(
+    "sync_events",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("organization_id", Uuid, nullable=False),
+    Column("instance_id", Uuid, nullable=False),
+    Column("message_id", Text, nullable=False, unique=True),
+    Column("type", Text, nullable=False),
+    Column("subject", Uuid, nullable=False),
+    Column("body", JSONB, nullable=False),
+    Column("at", _Moment, nullable=False),
+)
+idempotency: Final = _owned(
+    "idempotency",
+    Column("key", Text, primary_key=True),
+    Column("request_hash", LargeBinary, nullable=False),
+    Column("status", Integer),
+    Column("headers", JSONB),
+    Column("body", LargeBinary),
+    Column("at", _Moment, nullable=False),
+)
+audit: Final = _owned(
+    "audit",
+    Column("id", BigInteger, primary_key=True),
+    Column("at", _Moment, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("target", Text),
+    Column("result", Text, nullable=False),
+    Column("address", Text),
+    Column("request_id", Text),
+)
+outbox: Final = outbox_table(metadata)

@@ -1,0 +1,219 @@
+"""Around every request: its id and address, limits, security headers; and errors as problem documents or pages."""
+
+import ipaddress
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse, Response
+from starlette.types import Message, Receive, Scope, Send
+
+from libs.common.errors import Transient
+from services.gateway.context import Context
+from services.gateway.errors import Invalid, NotFound, RequestError, Unauthenticated, Unavailable
+from services.gateway.pages import error_page
+
+log = logging.getLogger(__name__)
+
+API: Final = "/api/"
+_MAX_BODY: Final = 1024 * 1024
+_HEADERS: Final = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+}
+_AWAY: Final = Unavailable(
+    "unavailable", "The database cannot be reached right now. Try again in a moment.", retry_after=5
+)
+
+
+class Shell:
+    """The outermost layer, for every answer, errors too. `app` is what it is around."""
+
+    def __init__(self, app: FastAPI, context: Context) -> None:
+        self.app, self._context = app, context
+        self._headers = dict(_HEADERS)
+        if not context.settings.is_local:
+            self._headers["strict-transport-security"] = "max-age=31536000; includeSubDomains"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = uuid4().hex
+        scope.setdefault("state", {}).update(request_id=request_id, address=self._address(scope))
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                given = {name.lower() for name, _ in message["headers"]}
+                extra = {**self._headers, "x-request-id": request_id, "cache-control": "no-store"}
+                message["headers"] = [
+                    *message["headers"],
+                    *(
+                        (name.encode(), value.encode())
+                        for name, value in extra.items()
+                        if name.encode() not in given
+                    ),
+                ]
+            await send(message)
+
+        elsewhere = self._elsewhere(scope)
+        if elsewhere is not None:
+            await elsewhere(scope, receive, send_with_headers)
+            return
+        await self.app(scope, _limited(receive), send_with_headers)
+
+    def _elsewhere(self, scope: Scope) -> Response | None:
+        """On one machine, `localhost` goes to the address that the cookie is for."""
+        host = dict(scope["headers"]).get(b"host", b"").decode("latin-1").partition(":")[0]
+        public = urlsplit(self._context.settings.public_url)
+        if not self._context.settings.is_local or host != "localhost" or public.hostname == "localhost":
+            return None
+        query = f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else ""
+        return RedirectResponse(f"{self._context.settings.public_url}{scope['path']}{query}")
+
+    def _address(self, scope: Scope) -> str:
+        """The caller's address; the one that a trusted proxy tells, when it comes through one."""
+        client = scope.get("client")
+        address = client[0] if client else "unknown"
+        told = dict(scope["headers"]).get(b"x-forwarded-for", b"").decode("latin-1").split(",")
+        for hop in reversed([one.strip() for one in told if one.strip()]):
+            if not self._is_trusted(address):
+                break
+            address = hop
+        return str(address)[:64]
+
+    def _is_trusted(self, address: str) -> bool:
+        try:
+            known = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(known in network for network in self._context.settings.trusted_proxies)
+
+
+def _limited(receive: Receive) -> Receive:
+    size = 0
+
+    async def counted() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > _MAX_BODY:
+            raise HTTPException(413, f"A request may have at most {_MAX_BODY // 1024} KiB.")
+        return message
+
+    return counted
+
+
+def add_error_answers(app: FastAPI) -> None:
+    """Every error becomes a problem document under /api/, else a page; who is not signed in goes to sign in."""
+
+    async def on_request_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestError)  # noqa: S101  told by the registration below
+        return answer(request, error)
+
+    async def on_invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)  # noqa: S101
+        first = error.errors()[0]
+        place = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
+        if first["type"] == "json_invalid":
+            return problem(request, 400, "json_invalid", "The body is not valid JSON.")
+        if first["loc"][:1] == ("path",):
+            return answer(request, NotFound("not_found", "There is nothing here."))
+        text = f"{'.'.join(place)}: {first['msg']}" if place else str(first["msg"])
+        return answer(request, Invalid("input_invalid", text, ".".join(place) or None))
+
+    async def on_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101
+        codes = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "not_json"}
+        code = codes.get(error.status_code, "refused")
+        text = "There is nothing here." if error.status_code == 404 else str(error.detail)
+        return _shown(request, error.status_code, code, text, error.headers or {})
+
+    async def on_away(request: Request, error: Exception) -> Response:
+        log.warning("a dependency is away", extra={"error": repr(error)[:200], **_ids(request)})
+        return answer(request, _AWAY)
+
+    async def on_database(request: Request, error: Exception) -> Response:
+        sqlstate = str(getattr(getattr(error, "orig", None), "sqlstate", None) or "08")
+        if sqlstate[:2] in ("08", "53", "57") or sqlstate in ("25006", "55P03"):
+            return await on_away(request, error)
+        return await on_bug(request, error)
+
+    async def on_bug(request: Request, error: Exception) -> Response:
+        log.error("request failed", extra={"error": repr(error)[:500], **_ids(request)}, exc_info=error)
+        text = "Something went wrong here. Tell the operator the id of this request."
+        return _shown(request, 500, "internal", text, {})
+
+    app.add_exception_handler(RequestError, on_request_error)
+    app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(PoolTimeout, on_away)
+    app.add_exception_handler(Transient, on_away)
+    app.add_exception_handler(OSError, on_away)
+    app.add_exception_handler(DBAPIError, on_database)
+    app.add_exception_handler(Exception, on_bug)
+
+
+def answer(request: Request, error: RequestError) -> Response:
+    """An error of ours as its caller reads it."""
+    headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
+        if not request.url.path.startswith(API) and not _is_fragment(request):
+            return RedirectResponse("/sign-in", 303)
+    if request.url.path.startswith(API):
+        return problem(request, error.status, error.code, error.message, field=error.field, headers=headers)
+    return _shown(request, error.status, error.code, error.message, headers)
+
+
+def problem(
+    request: Request,
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    field: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    **more: Any,
+) -> JSONResponse:
+    """A problem document (RFC 9457); `code` is stable, `field` names the input that it speaks of."""
+    body = {
+        "type": f"urn:mrrlytics:problem:{code}",
+        "title": code.replace("_", " ").capitalize(),
+        "status": status,
+        "code": code,
+        "detail": detail,
+        **({} if field is None else {"field": field}),
+        "request_id": request.state.request_id,
+        **more,
+    }
+    return JSONResponse(body, status, dict(headers or {}), media_type="application/problem+json")
+
+
+def _shown(request: Request, status: int, code: str, detail: str, headers: Mapping[str, str]) -> Response:
+    if request.url.path.startswith(API):
+        return problem(request, status, code, detail, headers=headers)
+    page = error_page(request, status, detail, request.state.request_id)
+    page.headers.update(headers)
+    return page
+
+
+def _is_fragment(request: Request) -> bool:
+    return request.headers.get("accept", "").startswith("text/event-stream")
+
+
+def _ids(request: Request) -> dict[str, str]:
+    return {"request_id": request.state.request_id, "method": request.method, "path": request.url.path}
