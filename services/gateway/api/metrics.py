@@ -1,0 +1,135 @@
+"""Metrics: the catalogue, and every figure in one shape."""
+
+import hashlib
+from datetime import date
+from typing import Annotated, Final, Literal
+from uuid import UUID
+
+import orjson
+from fastapi import APIRouter, Depends, Header, Query, Response
+from pydantic import BaseModel
+
+from libs.common.contracts.catalog import CATALOG, Group, Lens
+from services.gateway import figures
+from services.gateway.auth import Principal, signed_in
+from services.gateway.context import Context, Here
+from services.gateway.errors import Invalid
+from services.gateway.figures import NATIVE, Figure
+from services.gateway.periods import Interval
+
+router = APIRouter(prefix="/metrics", tags=["metrics"])
+
+Reader = Annotated[Principal, Depends(signed_in("metrics:read"))]
+
+# Whoever shares a browser asks again each time, and is told that nothing changed only about figures of their own.
+_CLOSED: Final = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Cookie"}
+
+
+class MetricDescription(BaseModel):
+    """A metric. `good` is the direction that is good news; `additive`: the groups' values sum to the total."""
+
+    slug: str
+    title: str
+    unit: Literal["money", "count"]
+    good: Literal["up", "down"]
+    additive: bool
+    description: str
+    groups: tuple[Group, ...]
+    lenses: tuple[Lens, ...]
+
+
+class Catalogue(BaseModel):
+    """Every metric, with what it can be split by and seen through."""
+
+    metrics: tuple[MetricDescription, ...]
+
+
+@router.get("")
+async def list_metrics(principal: Reader) -> Catalogue:
+    """What can be asked for."""
+    return Catalogue(
+        metrics=tuple(
+            MetricDescription(
+                slug=metric.slug,
+                title=metric.title,
+                unit=metric.unit,
+                good=metric.good,
+                additive=metric.additive,
+                description=metric.description,
+                groups=tuple(Group),
+                lenses=tuple(Lens),
+            )
+            for metric in CATALOG
+        )
+    )
+
+
+@router.get(
+    "/{slug}",
+    response_model=Figure,
+    responses={304: {"description": "Nothing changed since the answer with this ETag."}},
+)
+async def get_metric(
+    context: Here,
+    principal: Reader,
+    slug: str,
+    start: Annotated[date | None, Query(description="First day; without it, `end` alone.")] = None,
+    end: Annotated[date | None, Query(description="Last day; without it, the newest that is known.")] = None,
+    interval: Annotated[
+        Interval, Query(description="Points are the last days of its intervals.")
+    ] = Interval.DAY,
+    group_by: Annotated[
+        list[str] | None, Query(description=f"Of {', '.join(Group)}; repeated, or separated by commas.")
+    ] = None,
+    currency: Annotated[
+        str, Query(description="`native`: each subscription's own; money is grouped by it.")
+    ] = NATIVE,
+    lens: Annotated[Lens, Query(description="What counts as live.")] = Lens.CONTRACT,
+    instance_ids: Annotated[
+        list[UUID] | None, Query(alias="filter[instance]", description="Only these instances; repeated.")
+    ] = None,
+    if_none_match: Annotated[str | None, Header(include_in_schema=False)] = None,
+) -> Response:
+    """A metric over days. Money is a decimal string with six places, a count an integer, null comes with its `reason`.
+
+    An answer of complete points alone has an ETag.
+    """
+    chosen = instance_ids or []
+    last = end or await _newest(context, principal, chosen)
+    answer = await figures.figure(
+        context,
+        principal,
+        slug,
+        start=start or last,
+        end=last,
+        interval=interval,
+        group_by=_groups(group_by or []),
+        currency=currency,
+        lens=lens,
+        instance_ids=chosen,
+    )
+    body = orjson.dumps(answer, option=orjson.OPT_UTC_Z)
+    if not _is_closed(answer):
+        return Response(body, media_type="application/json")
+    headers = {**_CLOSED, "ETag": f'"{hashlib.sha256(body).hexdigest()[:32]}"'}
+    if headers["ETag"] in [tag.strip() for tag in (if_none_match or "").split(",")]:
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type="application/json", headers=headers)
+
+
+async def _newest(context: Context, principal: Principal, instance_ids: list[UUID]) -> date:
+    known = await figures.freshness(context, principal, instance_ids)
+    return max((one.last_on for one in known if one.last_on is not None), default=context.clock().date())
+
+
+def _groups(given: list[str]) -> list[Group]:
+    names = [name.strip() for value in given for name in value.split(",")]
+    try:
+        return [Group(name) for name in names if name]
+    except ValueError as error:
+        raise Invalid("group_unknown", f"Group by any of {', '.join(Group)}.", "group_by") from error
+
+
+def _is_closed(answer: Figure) -> bool:
+    points = [point for series in answer.series for point in series.points]
+    return bool(points) and all(point.complete for point in points)

@@ -1,0 +1,385 @@
+"""Figures: questions of the catalogue in, dated values out, with all that has to be said beside them."""
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from itertools import accumulate
+from typing import Any, Final, Literal
+from uuid import UUID
+
+import orjson
+
+from libs.common.contracts.catalog import BY_SLUG, Group, Lens, Metric
+from libs.common.contracts.money import divide_half_even, format_micros
+from libs.common.database import raw, transaction
+from services.gateway.auth import Principal
+from services.gateway.context import Context
+from services.gateway.coverage import (
+    Freshness,
+    Knowledge,
+    Missing,
+    Source,
+    knowledge,
+    newest_day,
+    notes_on,
+    oldest,
+    sources_of,
+)
+from services.gateway.errors import Invalid, NotFound
+from services.gateway.periods import Interval, points_of
+from services.gateway.queries import (
+    Stretch,
+    group_of,
+    read_balances,
+    read_customers,
+    read_freshness,
+    read_names,
+)
+
+NATIVE: Final = "native"
+
+_Value = str | int | None
+_Key = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One metric over the days [start, end], split by groups."""
+
+    slug: str
+    start: date
+    end: date
+    interval: Interval = Interval.DAY
+    group_by: tuple[Group, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A value on a day: money as a decimal string, a count as an integer, None with its `reason`.
+
+    `reason` beside a value is `carried`: it is that of an earlier day, because nothing newer is known. `complete`: it changes no more.
+    """
+
+    on: date
+    value: str | int | None
+    reason: str | None
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The points of one group. `names` are for people: those of its product and its instance, by group."""
+
+    group: dict[str, str]
+    names: dict[str, str]
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """The answer to a question. `additive`: the groups' values sum to the total."""
+
+    metric: str
+    unit: Literal["money", "count"]
+    interval: Interval
+    currency: str
+    lens: Lens
+    as_of: datetime | None
+    additive: bool
+    series: tuple[Series, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Balance:
+    mrr_micros: int
+    subscriptions: int
+    customers: int
+
+
+_Formula = Callable[[_Balance], _Value]
+
+
+def _arpa(balance: _Balance) -> _Value:
+    if balance.customers == 0:
+        return None
+    return format_micros(divide_half_even(balance.mrr_micros, balance.customers))
+
+
+# The formula of each metric of the catalogue, on what is live on a day. Only ARPA can be undefined.
+_FORMULAS: Final[Mapping[str, _Formula]] = {
+    "mrr": lambda balance: format_micros(balance.mrr_micros),
+    "arr": lambda balance: format_micros(12 * balance.mrr_micros),
+    "customers": lambda balance: balance.customers,
+    "subscriptions": lambda balance: balance.subscriptions,
+    "arpa": _arpa,
+}
+_UNDEFINED: Final = "no_customers"
+_NEED_CUSTOMERS: Final = frozenset({"customers", "arpa"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question made exact: its days, and the groups that its answer is in."""
+
+    metric: Metric
+    interval: Interval
+    points: tuple[date, ...]
+    groups: tuple[Group, ...]
+
+
+async def figure(
+    context: Context,
+    principal: Principal,
+    slug: str,
+    *,
+    start: date,
+    end: date,
+    interval: Interval,
+    group_by: Sequence[Group],
+    currency: str,
+    lens: Lens,
+    instance_ids: Sequence[UUID],
+) -> Figure:
+    """The answer to one question; see `figures`."""
+    question = Question(slug, start, end, interval, tuple(group_by))
+    [answer] = await figures(
+        context, principal, [question], currency=currency, lens=lens, instance_ids=instance_ids
+    )
+    return answer
+
+
+async def figures(
+    context: Context,
+    principal: Principal,
+    questions: Sequence[Question],
+    *,
+    currency: str,
+    lens: Lens,
+    instance_ids: Sequence[UUID],
+) -> list[Figure]:
+    """The answers, in the order of the questions, from one transaction; no `instance_ids` means all of the organization.
+
+    Currency `native` keeps each subscription's own: money is always grouped by it, counts when it is asked for.
+    A point is the state on the last day of its interval. Days before an instance's first sync are unpublished: without any other
+    instance the value is None, `before_first_sync`. After its last applied run the last figure is carried, `carried`, up to today.
+    What WHMCS does not let us read is None, `not_permitted`, where nothing else is in the group, and is said in `notes` where the
+    total goes without it. Such a series has no currency.
+
+    Raises NotFound for an unknown metric or instance, Invalid for a currency other than native or a range that is not allowed.
+    """
+    if currency != NATIVE:
+        raise Invalid(
+            "currency_unknown", "Figures are in their own currency for now: use currency=native.", "currency"
+        )
+    async with transaction(context.engine, principal.organization_id) as connection:
+        database = await raw(connection)
+        instances = _chosen(await read_freshness(database), instance_ids)
+        newest = newest_day(instances, context.clock())
+        asked = [_exact(question, newest) for question in questions]
+        sources = sources_of(instances)
+        balances = await _balances(database, asked, sources, lens)
+        names = await _names(database, asked, instances, lens)
+    return [
+        Figure(
+            metric=one.metric.slug,
+            unit=one.metric.unit,
+            interval=one.interval,
+            currency=currency,
+            lens=lens,
+            as_of=oldest(instances),
+            additive=one.metric.additive,
+            series=_series(one, balance, sources, names),
+            notes=notes_on(instances, one.points[0]) if one.points else (),
+        )
+        for one, balance in zip(asked, balances, strict=True)
+    ]
+
+
+async def freshness(context: Context, principal: Principal, instance_ids: Sequence[UUID]) -> list[Freshness]:
+    """How far the figures of the chosen instances reach; of all but drafts when none is chosen. NotFound for an unknown one."""
+    async with transaction(context.engine, principal.organization_id) as connection:
+        return _chosen(await read_freshness(await raw(connection)), instance_ids)
+
+
+def _chosen(rows: Iterable[Any], instance_ids: Sequence[UUID]) -> list[Freshness]:
+    found = {row["instance_id"]: row for row in rows}
+    if not found.keys() >= set(instance_ids):
+        raise NotFound(
+            "instance_not_found",
+            "There is no such instance here. Choose one from the list.",
+            "filter[instance]",
+        )
+    return [
+        _freshness(row)
+        for row in found.values()
+        if (row["instance_id"] in instance_ids if instance_ids else row["state"] != "draft")
+    ]
+
+
+def _freshness(row: Any) -> Freshness:
+    kinds = orjson.loads(row["kinds"] or "{}")
+    return Freshness(
+        instance_id=row["instance_id"],
+        name=row["name"],
+        time_zone=row["time_zone"],
+        as_of=row["as_of"],
+        first_on=row["first_on"],
+        last_on=row["last_on"],
+        missing=tuple(
+            Missing(kind, one["action"], one["code"], _moment(one["read_at"]))
+            for kind, one in kinds.items()
+            if one.get("code") is not None and one["required"]
+        ),
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _exact(question: Question, newest: date) -> _Asked:
+    metric = BY_SLUG.get(question.slug)
+    if metric is None:
+        raise NotFound(
+            "metric_unknown", f"There is no metric {question.slug:.40}. Choose one of {', '.join(BY_SLUG)}."
+        )
+    groups = dict.fromkeys(question.group_by)
+    if metric.unit == "money":
+        groups[Group.CURRENCY] = None
+    points = points_of(question.start, question.end, newest, question.interval)
+    return _Asked(metric, question.interval, points, tuple(groups))
+
+
+async def _balances(
+    database: Any, asked: Sequence[_Asked], sources: Sequence[Source], lens: Lens
+) -> list[dict[_Key, list[_Balance]]]:
+    """Per question, the balances of each group on each point. Questions about the same days share a statement."""
+    sums: dict[tuple[date, ...], dict[Group, None]] = defaultdict(dict)
+    counts: dict[tuple[tuple[date, ...], tuple[Group, ...]], list[Any]] = {}
+    for one in asked:
+        sums[one.points].update(dict.fromkeys(one.groups))
+        if one.metric.slug in _NEED_CUSTOMERS:
+            counts[one.points, one.groups] = []
+    read = {
+        points: await read_balances(database, _stretches(sources, points), lens, points, groups)
+        for points, groups in sums.items()
+    }
+    for points, groups in counts:
+        counts[points, groups] = await read_customers(
+            database, _stretches(sources, points), lens, points, groups
+        )
+    return [_summed(one, read[one.points], counts.get((one.points, one.groups), [])) for one in asked]
+
+
+def _stretches(sources: Iterable[Source], points: Sequence[date]) -> list[Stretch]:
+    """What to read for these points: from the first one that a source is known on, to the last one."""
+    stretches = []
+    for source in sources:
+        if points and source.days is not None and source.days.first_on <= points[-1]:
+            last = min(source.days.last_on, points[-1])
+            opens = max(source.days.first_on, min(points[0], last))
+            stretches.append(
+                Stretch(source.instance_id, source.kind, opens, last, bisect_left(points, opens))
+            )
+    return stretches
+
+
+def _summed(one: _Asked, balances: Iterable[Any], customers: Iterable[Any]) -> dict[_Key, list[_Balance]]:
+    changes: dict[_Key, dict[str, list[int]]] = defaultdict(
+        lambda: {name: [0] * len(one.points) for name in ("mrr_micros", "subscriptions", "customers")}
+    )
+    for rows, measures in ((balances, ("mrr_micros", "subscriptions")), (customers, ("customers",))):
+        for row in rows:
+            of_group = changes[tuple(group_of(row, group) for group in one.groups)]
+            for name in measures:
+                of_group[name][row["point"]] += int(row[name])
+    if not one.groups:
+        changes[()]
+    return {
+        key: [
+            _Balance(*values)
+            for values in zip(*(accumulate(of_point) for of_point in of_group.values()), strict=True)
+        ]
+        for key, of_group in changes.items()
+    }
+
+
+async def _names(
+    database: Any, asked: Iterable[_Asked], instances: Iterable[Freshness], lens: Lens
+) -> dict[Group, dict[str, str]]:
+    names = {Group.INSTANCE: {str(one.instance_id): one.name for one in instances}}
+    if any(Group.PRODUCT in one.groups for one in asked):
+        names[Group.PRODUCT] = await read_names(database, lens)
+    return names
+
+
+def _series(
+    one: _Asked,
+    balances: Mapping[_Key, Sequence[_Balance]],
+    sources: Sequence[Source],
+    names: Mapping[Group, Mapping[str, str]],
+) -> tuple[Series, ...]:
+    if not one.points:
+        return ()
+    known: dict[tuple[Source, ...], list[Knowledge]] = {}
+
+    def series(group: dict[Group, str], values: Sequence[_Balance]) -> Series:
+        behind = tuple(source for source in sources if _is_behind(source, group))
+        if behind not in known:
+            known[behind] = [knowledge(behind, on) for on in one.points]
+        return Series(
+            group={name.value: value for name, value in group.items()},
+            names={
+                name.value: names[name][value]
+                for name, value in group.items()
+                if value in names.get(name, {})
+            },
+            points=_points(one.points, values, known[behind], _FORMULAS[one.metric.slug]),
+        )
+
+    nothing = [_Balance(0, 0, 0)] * len(one.points)
+    read = [series(dict(zip(one.groups, key, strict=True)), balances[key]) for key in sorted(balances)]
+    return (*read, *(series(group, nothing) for group in _unread(one, sources)))
+
+
+def _is_behind(source: Source, group: Mapping[Group, str]) -> bool:
+    """Whether the figures of a group are summed over this source."""
+    product = group.get(Group.PRODUCT)
+    return (
+        group.get(Group.KIND, source.kind) == source.kind
+        and group.get(Group.INSTANCE, str(source.instance_id)) == str(source.instance_id)
+        and (
+            product is None or product.startswith((f"{source.kind}:", f"{source.instance_id}:{source.kind}:"))
+        )
+    )
+
+
+def _unread(one: _Asked, sources: Iterable[Source]) -> list[dict[Group, str]]:
+    """The groups by kind, or by kind and instance, of which not one source can be read."""
+    if Group.KIND not in one.groups:
+        return []
+    known = [group for group in (Group.KIND, Group.INSTANCE) if group in one.groups]
+    behind: dict[_Key, list[Source]] = defaultdict(list)
+    for source in sources:
+        if source.reason != "not_synced":
+            names = {Group.KIND: source.kind.value, Group.INSTANCE: str(source.instance_id)}
+            behind[tuple(names[group] for group in known)].append(source)
+    return [
+        dict(zip(known, key, strict=True))
+        for key, of_group in sorted(behind.items())
+        if all(source.days is None for source in of_group)
+    ]
+
+
+def _points(
+    days: Sequence[date], balances: Sequence[_Balance], known: Sequence[Knowledge], formula: _Formula
+) -> tuple[Point, ...]:
+    points = []
+    for on, balance, there in zip(days, balances, known, strict=True):
+        value = formula(balance) if there.is_known else None
+        undefined = _UNDEFINED if there.is_known and value is None else None
+        points.append(Point(on, value, undefined or there.reason, there.complete))
+    return tuple(points)

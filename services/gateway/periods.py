@@ -1,0 +1,63 @@
+"""The days that a figure is shown for: the last one of each interval of a range."""
+
+from collections.abc import Iterator
+from datetime import MAXYEAR, date, timedelta
+from enum import StrEnum
+from itertools import islice
+from typing import Final
+
+from services.gateway.errors import Invalid
+
+MOST_POINTS: Final = 3_660
+_DAY: Final = timedelta(days=1)
+
+
+class Interval(StrEnum):
+    """How far apart points are. Weeks end on Sunday."""
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+
+
+def points_of(start: date, end: date, newest: date, interval: Interval) -> tuple[date, ...]:
+    """The last day of each interval in [start, end], that of a cut one being `end`; none after `newest`.
+
+    Raises Invalid `range_invalid` when start lies after end, or when there are more than MOST_POINTS.
+    """
+    if start > end:
+        raise Invalid(
+            "range_invalid", f"The range starts after its end, {end}. Choose an earlier start.", "start"
+        )
+    points = tuple(islice(_ends(start, min(end, newest), interval), MOST_POINTS + 1))
+    if len(points) > MOST_POINTS:
+        raise Invalid(
+            "range_invalid",
+            f"A range has at most {MOST_POINTS:,} points: by day about 10 years, by week 70, by month 305. "
+            "Choose a later start or a longer interval.",
+            "start",
+        )
+    return points
+
+
+def _ends(start: date, end: date, interval: Interval) -> Iterator[date]:
+    on = start
+    while on <= end:
+        last = min(_end_of_interval(on, interval), end)
+        yield last
+        if last == end:
+            return
+        on = last + _DAY
+
+
+def _end_of_interval(on: date, interval: Interval) -> date:
+    match interval:
+        case Interval.DAY:
+            return on
+        case Interval.WEEK:
+            left = timedelta(days=6 - on.weekday())
+            return on + left if on <= date.max - left else date.max
+        case Interval.MONTH:
+            if (on.year, on.month) == (MAXYEAR, 12):
+                return date.max
+            return date(on.year + on.month // 12, on.month % 12 + 1, 1) - _DAY

@@ -1,0 +1,134 @@
+"""The statements that read figures, from the views of `metrics_read` in the caller's transaction of one organization."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final
+from uuid import UUID
+
+from libs.common.contracts.catalog import Group, Lens
+
+Row = Any
+
+_FRESHNESS: Final = """
+SELECT n.instance_id, n.name, n.state, n.settings ->> 'time_zone' AS time_zone, f.as_of, f.first_on, f.last_on, f.kinds
+FROM gateway.instances n LEFT JOIN metrics_read.freshness f USING (organization_id, instance_id)
+WHERE n.state NOT IN ('deleting', 'deleted')
+ORDER BY n.created_at, n.instance_id"""
+
+# A product is one of its instance; which top-level domains are sold is the same everywhere.
+_COLUMNS: Final = {
+    Group.KIND: ("kind",),
+    Group.PRODUCT: ("instance_id", "product"),
+    Group.CYCLE: ("cycle",),
+    Group.CURRENCY: ("currency",),
+    Group.INSTANCE: ("instance_id",),
+}
+
+_STRETCHES: Final = """
+WITH stretch AS (
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::date[], $4::date[], $5::int[])
+        AS t (instance_id, kind, opens_on, last_on, opening)
+), present AS ("""
+_OPENING: Final = """
+    SELECT {columns}s.instance_id AS home, s.customer_id, t.opening AS point, s.mrr_micros, 1 AS subscriptions
+    FROM metrics_read.segments s JOIN stretch t ON t.instance_id = s.instance_id AND t.kind = s.kind
+    WHERE s.lens = $6 AND s.from_on <= t.opens_on AND (s.to_on IS NULL OR s.to_on > t.opens_on)"""
+_CHANGES: Final = """
+    UNION ALL
+    SELECT {columns}s.instance_id, s.customer_id, width_bucket(s."on" - 1, $7::date[]), s.mrr_micros, s.subscriptions
+    FROM metrics_read.ledger s JOIN stretch t ON t.instance_id = s.instance_id AND t.kind = s.kind
+    WHERE s.lens = $6 AND s."on" > t.opens_on AND s."on" <= t.last_on"""
+_BALANCES: Final = """
+SELECT {columns}s.point, sum(s.mrr_micros) AS mrr_micros, sum(s.subscriptions) AS subscriptions
+FROM present s GROUP BY {columns}s.point"""
+_CUSTOMERS: Final = """, changed AS (
+    SELECT {columns}s.home, s.customer_id, s.point, sum(s.subscriptions) AS change
+    FROM present s GROUP BY {columns}s.home, s.customer_id, s.point
+), running AS (
+    SELECT {columns}s.point, s.change,
+        sum(s.change) OVER (PARTITION BY {columns}s.home, s.customer_id ORDER BY s.point) AS live
+    FROM changed s
+)
+SELECT {columns}s.point, sum((s.live > 0)::int - (s.live > s.change)::int) AS customers
+FROM running s GROUP BY {columns}s.point"""
+
+_NAMES: Final = """
+SELECT DISTINCT ON (instance_id, product) instance_id, product, product_name
+FROM (
+    SELECT instance_id, product, product_name, max(coalesce(to_on, 'infinity')) AS ends_on, max(from_on) AS begins_on
+    FROM metrics_read.segments
+    WHERE lens = $1 AND product_name IS NOT NULL
+    GROUP BY instance_id, product, product_name) named
+ORDER BY instance_id, product, ends_on DESC, begins_on DESC"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What to read of one kind in one instance: the state on `opens_on`, for the point `opening`, and the changes up to `last_on`."""
+
+    instance_id: UUID
+    kind: str
+    opens_on: date
+    last_on: date
+    opening: int
+
+
+def product_key(instance_id: object, product: str) -> str:
+    """What a product is called among those of all instances."""
+    return product if product.startswith("domain:") else f"{instance_id}:{product}"
+
+
+def group_of(row: Row, group: Group) -> str:
+    """The value of a group in a row of `read_balances` or `read_customers`."""
+    if group is Group.PRODUCT:
+        return product_key(row["instance_id"], row["product"])
+    return str(row[_COLUMNS[group][-1]])
+
+
+async def read_freshness(connection: Any) -> list[Row]:
+    """Every instance that is not being deleted, drafts too, with what metrics says of its figures."""
+    rows: list[Row] = await connection.fetch(_FRESHNESS)
+    return rows
+
+
+async def read_names(connection: Any, lens: Lens) -> dict[str, str]:
+    """The newest name of each product, by its key."""
+    rows = await connection.fetch(_NAMES, lens)
+    return {product_key(row["instance_id"], row["product"]): row["product_name"] for row in rows}
+
+
+async def read_balances(
+    connection: Any, stretches: Sequence[Stretch], lens: Lens, points: Sequence[date], groups: Iterable[Group]
+) -> list[Row]:
+    """By group and point, by how much `mrr_micros` and the number of `subscriptions` differ from those of the point before."""
+    return await _read(connection, _BALANCES, stretches, lens, points, groups)
+
+
+async def read_customers(
+    connection: Any, stretches: Sequence[Stretch], lens: Lens, points: Sequence[date], groups: Iterable[Group]
+) -> list[Row]:
+    """By group and point, by how much the number of `customers` with a live subscription differs from that of the point before."""
+    return await _read(connection, _CUSTOMERS, stretches, lens, points, groups)
+
+
+async def _read(
+    connection: Any,
+    summary: str,
+    stretches: Sequence[Stretch],
+    lens: Lens,
+    points: Sequence[date],
+    groups: Iterable[Group],
+) -> list[Row]:
+    names = dict.fromkeys(name for group in groups for name in _COLUMNS[group])
+    has_changes = any(stretch.last_on > stretch.opens_on for stretch in stretches)
+    statement = f"{_STRETCHES}{_OPENING}{_CHANGES if has_changes else ''}){summary}"
+    columns = [
+        [getattr(stretch, name) for stretch in stretches]
+        for name in ("instance_id", "kind", "opens_on", "last_on", "opening")
+    ]
+    values = [*columns, lens, *([points] if has_changes else [])]
+    rows: list[Row] = await connection.fetch(
+        statement.format(columns="".join(f"s.{name}, " for name in names)), *values
+    )
+    return rows
