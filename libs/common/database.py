@@ -73,7 +73,11 @@ async def transaction(
 
 async def raw(connection: AsyncConnection) -> Any:
     """The asyncpg connection under `connection`, in the same transaction: for unnest upserts and COPY."""
-    return (await connection.get_raw_connection()).driver_connection
+    driver = (await connection.get_raw_connection()).driver_connection
+    if driver is not None and not driver.is_in_transaction():
+        # SQLAlchemy says BEGIN with its own first statement: without one, each statement of asyncpg would commit by itself.
+        await connection.exec_driver_sql("SELECT 1")
+    return driver
 
 
 async def ping(engine: AsyncEngine) -> None:
