@@ -1,6 +1,5 @@
 """The overview: MRR and what it is made of, each currency for itself."""
 
-from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -11,15 +10,17 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
 
-from libs.common.contracts.catalog import Group, Lens
+from libs.common.contracts.catalog import BY_SLUG, Group, Lens
 from services.gateway import instances as instances_of
 from services.gateway import syncs
 from services.gateway.auth import Principal, signed_in
 from services.gateway.context import Context, Here
+from services.gateway.coverage import Freshness
 from services.gateway.errors import Invalid, NotFound
-from services.gateway.figures import Figure, Freshness, figure, freshness
+from services.gateway.figures import NATIVE, Figure, Question, Series, figures, freshness
 from services.gateway.instances import Instance
 from services.gateway.pages.rendering import age_level, as_of, identifier, page
+from services.gateway.periods import Interval
 from services.gateway.syncs import Sync
 
 router = APIRouter()
@@ -61,11 +62,11 @@ class _Selection:
     end: date
 
     @property
-    def interval(self) -> str:
+    def interval(self) -> Interval:
         days = (self.end - self.start).days + 1
         if days <= _CHART_POINTS:
-            return "day"
-        return "week" if days <= 7 * _CHART_POINTS else "month"
+            return Interval.DAY
+        return Interval.WEEK if days <= 7 * _CHART_POINTS else Interval.MONTH
 
     @property
     def chart(self) -> str:
@@ -73,9 +74,9 @@ class _Selection:
         query = {
             "start": self.start,
             "end": self.end,
-            "interval": self.interval,
+            "interval": self.interval.value,
             "group_by": "currency",
-            "currency": "native",
+            "currency": NATIVE,
             "lens": self.lens.value,
         }
         chosen = [("filter[instance]", str(one)) for one in self.instance_ids]
@@ -91,55 +92,53 @@ def _newest(answer: Figure, currency: str | None) -> str | int | None:
     return values[0] if values else None
 
 
-def _rows(answer: Figure, group: Group, currency: str, names: dict[str, str]) -> tuple[Row, ...]:
+def _rows(answer: Figure, group: Group, currency: str) -> tuple[Row, ...]:
     found = [
-        (names.get(key, key.replace("_", " ")), series.points[-1].value, series.points[-1].reason)
+        (_name(series, group), series.points[-1].value, series.points[-1].reason)
         for series in answer.series
         if series.points and series.group.get("currency", currency) == currency
-        for key in [series.group[group.value]]
     ]
-    size = {name: abs(Decimal(value)) if value is not None else Decimal() for name, value, _ in found}
-    largest = max(size.values(), default=Decimal()) or Decimal(1)
-    ordered = sorted(found, key=lambda row: (-size[row[0]], row[0]))
+    sized = [(abs(Decimal(value or 0)), name, value, reason) for name, value, reason in found]
+    largest = max((size for size, *_ in sized), default=Decimal()) or Decimal(1)
     return tuple(
-        Row(name, None if value is None else str(value), reason, round(100 * size[name] / largest))
-        for name, value, reason in ordered
+        Row(name, None if value is None else str(value), reason, round(100 * size / largest))
+        for size, name, value, reason in sorted(sized, key=lambda row: (-row[0], row[1]))
     )
+
+
+def _name(series: Series, group: Group) -> str:
+    key = series.group[group.value]
+    return _KINDS.get(key) or series.names.get(group.value) or key.rpartition(":")[2].replace("_", " ")
 
 
 async def _currencies(
     context: Context, principal: Principal, chosen: _Selection
 ) -> tuple[list[Currency], int | None]:
-    async def ask(slug: str, *group_by: Group, whole: bool = False) -> Figure:
-        return await figure(
-            context,
-            principal,
-            slug,
-            start=chosen.start if whole else chosen.end,
-            end=chosen.end,
-            interval=chosen.interval if whole else "day",
-            group_by=group_by,
-            currency="native",
-            lens=chosen.lens,
-            instance_ids=chosen.instance_ids,
-        )
+    def newest(slug: str, *group_by: Group) -> Question:
+        return Question(slug, chosen.end, chosen.end, Interval.DAY, group_by)
 
-    history = await ask("mrr", Group.CURRENCY, whole=True)
-    totals = {
-        slug: await ask(slug, Group.CURRENCY) for slug in ("mrr", "arr", "arpa", "customers", "subscriptions")
-    }
-    kinds = await ask("mrr", Group.KIND, Group.CURRENCY)
-    products = await ask("mrr", Group.PRODUCT, Group.CURRENCY)
-    cycles = await ask("mrr", Group.CYCLE, Group.CURRENCY)
-    customers = _newest(await ask("customers"), None)
-    points = defaultdict(tuple, {series.group["currency"]: series.points for series in history.series})
+    history, kinds, products, cycles, all_customers, *totals = await figures(
+        context,
+        principal,
+        [
+            Question("mrr", chosen.start, chosen.end, chosen.interval, (Group.CURRENCY,)),
+            *(newest("mrr", group, Group.CURRENCY) for group in (Group.KIND, Group.PRODUCT, Group.CYCLE)),
+            newest("customers"),
+            *(newest(slug, Group.CURRENCY) for slug in BY_SLUG),
+        ],
+        currency=NATIVE,
+        lens=chosen.lens,
+        instance_ids=chosen.instance_ids,
+    )
+    customers = _newest(all_customers, None)
+    points = {series.group["currency"]: series.points for series in history.series}
     shown = [
         Currency(
             code=code,
-            values={slug: _newest(answer, code) for slug, answer in totals.items()},
-            kinds=_rows(kinds, Group.KIND, code, _KINDS),
-            products=_rows(products, Group.PRODUCT, code, {}),
-            cycles=_rows(cycles, Group.CYCLE, code, {}),
+            values={answer.metric: _newest(answer, code) for answer in totals},
+            kinds=_rows(kinds, Group.KIND, code),
+            products=_rows(products, Group.PRODUCT, code),
+            cycles=_rows(cycles, Group.CYCLE, code),
             history=tuple((point.on, _text(point.value), point.complete) for point in points[code]),
             chart=chosen.chart,
             notes=kinds.notes,
