@@ -9,8 +9,6 @@ from itertools import accumulate
 from typing import Any, Final, Literal
 from uuid import UUID
 
-import orjson
-
 from libs.common.contracts.catalog import BY_SLUG, Group, Lens, Metric
 from libs.common.contracts.money import divide_half_even, format_micros
 from libs.common.database import raw, transaction
@@ -220,7 +218,6 @@ def _chosen(rows: Iterable[Any], instance_ids: Sequence[UUID]) -> list[Freshness
 
 
 def _freshness(row: Any) -> Freshness:
-    kinds = orjson.loads(row["kinds"] or "{}")
     return Freshness(
         instance_id=row["instance_id"],
         name=row["name"],
@@ -230,7 +227,7 @@ def _freshness(row: Any) -> Freshness:
         last_on=row["last_on"],
         missing=tuple(
             Missing(kind, one["action"], one["code"], _moment(one["read_at"]))
-            for kind, one in kinds.items()
+            for kind, one in (row["kinds"] or {}).items()
             if one.get("code") is not None and one["required"]
         ),
     )
