@@ -72,7 +72,10 @@ async def setup_link(context: Context) -> str | None:
 async def setup_state(context: Context, token: str) -> None:
     """Raises NotFound unless this link can still be used."""
     async with transaction(context.engine, role=SYSTEM) as connection:
-        await _check_link(connection, context, token)
+        found = select(setup_links.c.expires_at).where(setup_links.c.hash == digest(token))
+        expires_at = (await connection.execute(found)).scalar()
+        if expires_at is None or expires_at <= context.clock() or await _has_users(connection):
+            raise _link_used()
 
 
 async def set_up(
@@ -86,8 +89,11 @@ async def set_up(
     passwords.judge(password, [name, *re.split(r"[@.]", mail)])
     stored = await passwords.hashed(password)
     async with transaction(context.engine, role=SYSTEM) as connection:
-        await _check_link(connection, context, token)
-        await connection.execute(delete(setup_links))
+        # Whoever deletes the links first has the one use of them all.
+        links = (await connection.execute(delete(setup_links).returning(setup_links))).all()
+        live = {link.hash for link in links if link.expires_at > context.clock()}
+        if digest(token) not in live or await _has_users(connection):
+            raise _link_used()
         user_id, own = await _make_owner(connection, context, name, mail, stored)
     demo = await _ensure_demo(context, user_id, mail)
     await _record(context, user_id, mail, own, "account.created", address)
@@ -250,16 +256,6 @@ def _demo_form(file: Path) -> InstanceForm:
     )
 
 
-async def _check_link(connection: AsyncConnection, context: Context, token: str) -> None:
-    found = select(setup_links.c.expires_at).where(setup_links.c.hash == digest(token))
-    expires_at = (await connection.execute(found.with_for_update())).scalar()
-    if expires_at is None or expires_at <= context.clock() or await _has_users(connection):
-        raise NotFound(
-            "setup_link_used",
-            "This link was used or is too old. Sign in, or take the newest link from the log of the gateway.",
-        )
-
-
 async def _has_users(connection: AsyncConnection) -> bool:
     return (await connection.execute(select(users.c.user_id).limit(1))).first() is not None
 
@@ -338,6 +334,13 @@ def _as_owner(
         csrf_token="",
         address=address,
         request_id="",
+    )
+
+
+def _link_used() -> NotFound:
+    return NotFound(
+        "setup_link_used",
+        "This link was used or is too old. Sign in, or take the newest link from the log of the gateway.",
     )
 
 

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import hmac
-import json
 import re
 import secrets
 from dataclasses import dataclass
@@ -179,7 +178,7 @@ async def _by_session(request: Request, context: Context, session: str) -> Princ
                 update(sessions).where(sessions.c.session_id == row["session_id"]).values(seen_at=now)
             )
     organizations = tuple(
-        Organization(UUID(one["id"]), one["name"], one["is_demo"]) for one in json.loads(row["organizations"])
+        Organization(UUID(one["id"]), one["name"], one["is_demo"]) for one in row["organizations"]
     )
     current = next(one for one in organizations if one.id == row["organization_id"])
     return Principal(

@@ -163,7 +163,7 @@ idempotency: Final = _owned(
 )
 audit: Final = _owned(
     "audit",
-    Column("id", BigInteger, primary_key=True),
+    Column("id", BigInteger, primary_key=True, autoincrement=True),
     Column("at", _Moment, nullable=False),
     Column("actor", Text, nullable=False),
     Column("action", Text, nullable=False),

@@ -148,7 +148,7 @@ def add_error_answers(app: FastAPI) -> None:
 
     async def on_database(request: Request, error: Exception) -> Response:
         sqlstate = str(getattr(getattr(error, "orig", None), "sqlstate", None) or "08")
-        if sqlstate[:2] in ("08", "53", "57") or sqlstate in ("25006", "55P03"):
+        if sqlstate[:2] in ("08", "28", "53", "57") or sqlstate in ("25006", "55P03"):
             return await on_away(request, error)
         return await on_bug(request, error)
 

@@ -1,0 +1,199 @@
+"""The gateway's application on a real database, asked over ASGI; what the connector would say is handed to the handlers."""
+
+import base64
+import json
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from libs.common.contracts.envelope import Received
+from libs.common.contracts.instances import Message
+from libs.common.crypto import Keyring
+from libs.common.database import build_engine
+from libs.common.settings import PostgresSettings
+from services.gateway import accounts, handlers
+from services.gateway.app import build_app
+from services.gateway.context import Context
+from services.gateway.settings import Settings
+from tests.servers import Database
+
+ADDRESS = "http://127.0.0.1:8080"
+PASSWORD = "a calm sentence that nobody else uses"
+NEW = {
+    "name": "Main",
+    "url": "billing.example.com",
+    "identifier": "identifier-1234",
+    "secret": "the-api-secret",
+}
+
+
+@dataclass
+class Clock:
+    """A clock that tests move."""
+
+    now: datetime = field(default_factory=lambda: datetime(2026, 3, 1, 12, tzinfo=UTC))
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **how_far: float) -> None:
+        self.now += timedelta(**how_far)
+
+
+@dataclass
+class Gateway:
+    """The application, its clock, and the database as the superuser sees it."""
+
+    context: Context
+    clock: Clock
+    admin: AsyncEngine
+    app: Any
+
+    def client(self, **headers: str) -> httpx.AsyncClient:
+        """A browser or program of its own."""
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+        return httpx.AsyncClient(transport=transport, base_url=ADDRESS, headers=headers)
+
+    async def owner(self, email: str = "owner@example.com", organization: str = "Nimbus") -> "Person":
+        """The owner of the first organization, signed in through the one-time link."""
+        link = await accounts.setup_link(self.context)
+        assert link is not None
+        client = self.client(origin=ADDRESS)
+        form = {"organization": organization, "email": email, "password": PASSWORD}
+        answer = await client.post(link, data=form)
+        assert answer.status_code == 303, answer.text
+        return Person(client, await self.organization_of(email), email)
+
+    async def member(self, email: str, organization_id: UUID, role: str) -> "Person":
+        """One more user with a role there, signed in."""
+        async with self.admin.begin() as connection:
+            password_hash = (
+                await connection.execute(text("SELECT password_hash FROM gateway.users LIMIT 1"))
+            ).scalar()
+            user = {"id": uuid4(), "email": email, "hash": password_hash}
+            await connection.execute(
+                text("INSERT INTO gateway.users (user_id, email, password_hash) VALUES (:id, :email, :hash)"),
+                user,
+            )
+            await connection.execute(
+                text("INSERT INTO gateway.memberships VALUES (:organization, :id, :role)"),
+                {"organization": organization_id, "id": user["id"], "role": role},
+            )
+        return await self.signed_in(email)
+
+    async def signed_in(self, email: str) -> "Person":
+        client = self.client(origin=ADDRESS)
+        answer = await client.post("/sign-in", data={"email": email, "password": PASSWORD})
+        assert answer.status_code == 303, answer.text
+        return Person(client, await self.organization_of(email), email)
+
+    async def organization(self, name: str) -> UUID:
+        """One more organization, without members."""
+        made = uuid4()
+        await self.execute(
+            "INSERT INTO gateway.organizations (organization_id, name) VALUES (:id, :name)",
+            id=made,
+            name=name,
+        )
+        return made
+
+    async def organization_of(self, email: str) -> UUID:
+        [row] = await self.execute(
+            """SELECT m.organization_id FROM gateway.memberships m JOIN gateway.users u USING (user_id)
+            WHERE u.email = :email""",
+            email=email,
+        )
+        found: UUID = row[0]
+        return found
+
+    async def execute(self, statement: str, **values: Any) -> list[Any]:
+        """One statement as the superuser; its rows, if it has any."""
+        async with self.admin.begin() as connection:
+            done = await connection.execute(text(statement), values)
+            return list(done.all()) if done.returns_rows else []
+
+    async def hear(
+        self, organization_id: UUID, instance_id: UUID, event: Message, message_id: str | None = None
+    ) -> None:
+        """An event of the connector arrives."""
+        headers = {"ce_time": self.clock.now.isoformat()}
+        await handlers.follow(
+            self.context,
+            Received(
+                event, type(event).__name__, message_id or uuid4().hex, organization_id, instance_id, headers
+            ),
+        )
+
+    async def sent(self, topic: str) -> list[dict[str, Any]]:
+        """Bodies in the outbox, in order."""
+        rows = await self.execute(
+            "SELECT body FROM gateway.outbox WHERE topic = :topic ORDER BY id", topic=topic
+        )
+        return [json.loads(row[0]) for row in rows]
+
+
+@dataclass
+class Person:
+    """Somebody with a browser, signed in."""
+
+    client: httpx.AsyncClient
+    organization_id: UUID
+    email: str
+
+    async def csrf(self) -> str:
+        """The token that forms of this session carry."""
+        page = await self.client.get("/settings/instances/new")
+        if 'name="csrf_token" value="' not in page.text:
+            page = await self.client.get("/settings/instances")
+        return page.text.split('name="csrf_token" value="')[1].split('"')[0]
+
+    async def post(self, path: str, **fields: str) -> httpx.Response:
+        """Send a form of ours."""
+        return await self.client.post(path, data={"csrf_token": await self.csrf(), **fields})
+
+    async def token(self, *scopes: str) -> str:
+        """The secret of a new API token."""
+        answer = await self.client.post(
+            "/api/v1/tokens",
+            json={"name": "test", "scopes": list(scopes)},
+            headers={"x-csrf-token": await self.csrf()},
+        )
+        assert answer.status_code == 201, answer.text
+        secret: str = answer.json()["secret"]
+        return secret
+
+
+@pytest.fixture
+async def gateway(database: Database, tmp_path: Path) -> AsyncIterator[Gateway]:
+    keys = tmp_path / "keys.json"
+    key = base64.b64encode(os.urandom(32)).decode()
+    keys.write_text(json.dumps({"primary": "k1", "keys": {"k1": key}}))
+    keys.chmod(0o600)
+    settings = Settings(
+        database_url=database.url("gateway"),
+        kafka_bootstrap="127.0.0.1:1",
+        public_url=ADDRESS,
+        session_key_file=tmp_path / "session-key",
+        credential_keys_file=keys,
+    )
+    clock = Clock()
+    context = Context(
+        settings=settings,
+        engine=build_engine(settings, service="gateway"),
+        clock=clock,
+        keyring=Keyring.load(keys),
+        session_key=os.urandom(32),
+    )
+    admin = build_engine(PostgresSettings(database_url=database.admin_url), service="test")
+    yield Gateway(context, clock, admin, build_app(context))
+    await context.engine.dispose()
+    await admin.dispose()

@@ -1,0 +1,105 @@
+"""Every route declares its permission, and keeps to it for every role, in the own and in a foreign organization."""
+
+import re
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+
+from services.gateway.auth import ROLES, signed_in
+from tests.integration.gateway.conftest import ADDRESS, Gateway
+
+# The doors, which are there for those who are not signed in.
+PUBLIC = {
+    ("GET", "/sign-in"),
+    ("POST", "/sign-in"),
+    ("GET", "/setup/{token}"),
+    ("POST", "/setup/{token}"),
+}
+
+
+def routes(app: FastAPI) -> Iterator[tuple[str, RouteContext]]:
+    for route in iter_route_contexts(app.routes):
+        if isinstance(route.original_route, APIRoute):
+            for method in sorted((route.methods or set()) - {"HEAD"}):
+                yield method, route
+
+
+def permissions(dependant: Dependant) -> list[str]:
+    """What the route declares, by itself and through what it depends on."""
+    own = [dependant.call.permission] if isinstance(dependant.call, signed_in) else []
+    return own + [one for below in dependant.dependencies for one in permissions(below)]
+
+
+@pytest.mark.rule("A6")
+async def test_every_route_declares_one_permission_that_somebody_has(gateway: Gateway) -> None:
+    found = {(method, route.path): permissions(route.dependant) for method, route in routes(gateway.app.app)}
+
+    assert {place for place, declared in found.items() if not declared} == PUBLIC
+    assert {place for place, declared in found.items() if len(declared) > 1} == set()
+    assert {one for declared in found.values() for one in declared} <= ROLES["owner"]
+    assert len(found) > 30
+
+
+@pytest.mark.rule("A6")
+async def test_each_role_may_what_its_permissions_say_and_foreign_ids_look_missing(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    people = {"owner": owner}
+    for role in ("viewer", "analyst", "admin"):
+        people[role] = await gateway.member(f"{role}@example.com", owner.organization_id, role)
+    for role, person in people.items():
+        csrf = await person.csrf()
+        for method, route in routes(gateway.app.app):
+            declared = permissions(route.dependant)
+            if not declared or route.path in ("/sign-out", "/api/v1/me"):
+                continue
+            path = re.sub(r"\{[^}]+\}", str(uuid4()), route.path)
+            answer = await person.client.request(method, path, headers={"x-csrf-token": csrf}, json={})
+            place = f"{role} {method} {route.path}: {answer.status_code}"
+            assert (answer.status_code == 403) == (declared[0] not in ROLES[role]), place
+            assert answer.status_code < 500, place
+            if "{" in route.path and declared[0] in ROLES[role]:
+                assert answer.status_code in (404, 422), place
+
+
+@pytest.mark.rule("A6")
+async def test_nobody_comes_in_without_a_session_or_token(gateway: Gateway) -> None:
+    client = gateway.client(origin=ADDRESS)
+
+    for method, route in routes(gateway.app.app):
+        if (method, route.path) in PUBLIC:
+            continue
+        path = re.sub(r"\{[^}]+\}", str(uuid4()), route.path)
+        answer = await client.request(method, path)
+        if path.startswith("/api/"):
+            assert (answer.status_code, answer.json()["code"]) == (401, "not_signed_in"), path
+        else:
+            assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in"), path
+
+
+@pytest.mark.rule("A4")
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", None])
+async def test_a_form_of_another_site_changes_nothing(gateway: Gateway, origin: str | None) -> None:
+    owner = await gateway.owner()
+    csrf = await owner.csrf()
+    del owner.client.headers["origin"]
+    headers = {} if origin is None else {"origin": origin}
+
+    answer = await owner.client.post("/sign-out", data={"csrf_token": csrf}, headers=headers)
+
+    assert answer.status_code == 403
+    assert (await owner.client.get("/api/v1/me")).status_code == 200
+
+
+@pytest.mark.rule("A4")
+async def test_a_form_of_another_session_changes_nothing(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    other = await gateway.signed_in("owner@example.com")
+
+    answer = await owner.client.post("/sign-out", data={"csrf_token": await other.csrf()})
+
+    assert answer.status_code == 403
+    assert "Reload the page" in answer.text

@@ -1,0 +1,121 @@
+"""Every answer: its headers, and errors that say what was wrong and what to do."""
+
+import pytest
+
+from services.gateway import accounts
+from tests.integration.gateway.conftest import ADDRESS, NEW, Gateway
+
+
+@pytest.mark.rule("H1")
+@pytest.mark.parametrize("path", ["/sign-in", "/nothing-here", "/api/v1/me", "/api/v1/openapi.json"])
+async def test_every_answer_has_the_headers_that_protect_it(gateway: Gateway, path: str) -> None:
+    answer = await gateway.client().get(path)
+
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self';")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-store"
+    assert "strict-transport-security" not in answer.headers
+    assert len(answer.headers["x-request-id"]) == 32
+
+
+@pytest.mark.rule("H2")
+async def test_an_error_of_the_api_is_a_problem_document_with_the_id_of_the_request(gateway: Gateway) -> None:
+    answer = await gateway.client().get("/api/v1/nothing-here")
+
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json()
+    assert (body["status"], body["code"]) == (404, "not_found")
+    assert body["request_id"] == answer.headers["x-request-id"]
+
+
+async def test_what_cannot_be_read_is_named(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    headers = {"x-csrf-token": await owner.csrf(), "content-type": "application/json"}
+
+    async def post(content: str, **more: str) -> tuple[int, str, str | None]:
+        answer = await owner.client.post("/api/v1/instances", content=content, headers={**headers, **more})
+        return answer.status_code, answer.json()["code"], answer.json().get("field")
+
+    assert await post("{") == (400, "json_invalid", None)
+    assert await post("name=x", **{"content-type": "application/x-www-form-urlencoded"}) == (
+        415,
+        "not_json",
+        None,
+    )
+    assert await post("{}") == (422, "input_invalid", "name")
+    assert await post('{"name": "x", "url": "y", "identifier": "i", "secret": "s", "colour": 1}') == (
+        422,
+        "input_invalid",
+        "colour",
+    )
+    assert await post(f'{{"name": "{"x" * 1_100_000}"}}') == (413, "too_large", None)
+
+
+async def test_an_id_that_is_none_is_simply_not_there(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+
+    assert (await owner.client.get("/api/v1/instances/42")).status_code == 404
+    assert (await owner.client.get("/settings/instances/42")).status_code == 404
+
+
+async def test_localhost_goes_to_the_address_that_the_cookie_is_for(gateway: Gateway) -> None:
+    answer = await gateway.client(host="localhost:8080").get("/sign-in?next=1")
+
+    assert (answer.status_code, answer.headers["location"]) == (307, f"{ADDRESS}/sign-in?next=1")
+
+
+async def test_without_its_database_it_says_so_and_when_to_try_again(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    await gateway.execute("ALTER ROLE gateway NOLOGIN")
+    try:
+        await gateway.context.engine.dispose()
+
+        api = await owner.client.get("/api/v1/instances")
+        page = await owner.client.get("/settings/instances")
+    finally:
+        await gateway.execute("ALTER ROLE gateway LOGIN")
+
+    assert (api.status_code, api.json()["code"], api.headers["retry-after"]) == (503, "unavailable", "5")
+    assert page.status_code == 503
+    assert "Try again" in page.text
+
+
+async def test_a_fault_of_ours_tells_the_id_that_is_in_the_log_and_nothing_of_us(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    owner = await gateway.owner()
+    await gateway.execute("ALTER TABLE gateway.audit RENAME TO elsewhere")
+
+    answer = await owner.client.get("/api/v1/audit")
+
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+    assert "elsewhere" not in answer.text
+    assert "SELECT" not in answer.text
+    assert answer.headers["content-security-policy"]
+    [logged] = [record for record in caplog.records if record.getMessage() == "request failed"]
+    assert logged.__dict__["request_id"] == answer.json()["request_id"]
+
+
+@pytest.mark.rule("A9")
+async def test_a_post_that_is_sent_again_gets_the_first_answer(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    token = await owner.token("instances:write", "instances:read")
+    program = gateway.client(authorization=f"Bearer {token}")
+    bad = {**NEW, "url": "http://billing.example.com"}
+
+    first = await program.post("/api/v1/instances", json=bad, headers={"idempotency-key": "k"})
+    other = await program.post("/api/v1/instances", json=NEW | {"name": ""}, headers={"idempotency-key": "k"})
+
+    assert (first.status_code, first.json()["code"]) == (422, "url_scheme")
+    assert (other.status_code, other.json()["code"]) == (422, "name_invalid")
+
+
+async def test_the_address_of_a_caller_is_told_by_trusted_proxies_alone(gateway: Gateway) -> None:
+    link = await accounts.setup_link(gateway.context)
+    assert link is not None
+    client = gateway.client(origin=ADDRESS, **{"x-forwarded-for": "198.51.100.7"})
+    form = {"organization": "Nimbus", "email": "owner@example.com", "password": "a calm sentence of nobody"}
+
+    await client.post(link, data=form)
+
+    assert await gateway.execute("SELECT address FROM gateway.audit") == [("127.0.0.1",)]
