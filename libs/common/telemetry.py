@@ -75,7 +75,7 @@ class JsonLines(logging.Formatter):
             line["trace_id"] = f"{context.trace_id:032x}"
         line |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
+            line["traceback"] = self.formatException(record.exc_info)
         return _SECRETS.sub("[secret]", orjson.dumps(line, default=str).decode())
 
 

@@ -153,7 +153,7 @@ async def tidy(context: Context, stop: asyncio.Event) -> None:
         now = context.clock()
         async with transaction(context.engine, role=SYSTEM) as connection:
             for rows, age in _KEPT.items():
-                statement = f"DELETE FROM {rows} < :now - CAST(:age AS interval)"  # noqa: S608  fixed names
+                statement = f"DELETE FROM {rows} < CAST(:now AS timestamptz) - CAST(:age AS interval)"  # noqa: S608  fixed names
                 await connection.execute(text(statement), {"now": now, "age": age})
         async with transaction(context.engine, role=SYSTEM) as connection:
             drafts = await repository.stale_drafts(connection, now - _DRAFT_LIFE)

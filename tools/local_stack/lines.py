@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 # Shown otherwise, or of no use on a screen; the raw lines in the log folder have them.
-_HIDDEN = {"time", "level", "service", "logger", "event", "trace_id"}
+_HIDDEN = {"time", "level", "service", "logger", "event", "trace_id", "traceback"}
+_LONGEST = 200
 _KEEP_BYTES = 64 * 1024 * 1024
 
 
@@ -52,11 +53,10 @@ class Tail:
 
 
 def _value(value: object) -> str:
-    """Short and on one line; of a traceback the last line says what happened."""
-    if isinstance(value, str):
-        last = value.strip().rsplit("\n", 1)[-1]
-        return last if last and " " not in last else json.dumps(last, ensure_ascii=False)
-    return json.dumps(value, ensure_ascii=False)
+    """On one line, and no longer than a person reads."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return shown if shown and " " not in shown else json.dumps(shown, ensure_ascii=False)
 
 
 def _printable(text: str) -> str:

@@ -39,7 +39,7 @@ def test_an_error_stands_in_the_same_line() -> None:
     except ValueError:
         record.exc_info = sys.exc_info()
 
-    assert "what was wrong" in json.loads(JsonLines("x").format(record))["error"]
+    assert "what was wrong" in json.loads(JsonLines("x").format(record))["traceback"]
 
 
 @pytest.mark.rule("H3")

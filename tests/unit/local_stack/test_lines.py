@@ -23,10 +23,12 @@ def test_a_json_line_becomes_level_message_and_fields() -> None:
     assert readable(line) == 'INFO    page stored kind=service rows=250 note="two words"'
 
 
-def test_of_a_traceback_only_its_last_line_is_shown() -> None:
-    line = json.dumps({"level": "ERROR", "event": "task failed", "error": "Traceback …\nValueError: no rows"})
+def test_a_traceback_is_left_to_the_log_folder() -> None:
+    line = json.dumps(
+        {"level": "ERROR", "event": "task failed", "error": "no rows", "traceback": "Traceback …\nValueError"}
+    )
 
-    assert readable(line) == 'ERROR   task failed error="ValueError: no rows"'
+    assert readable(line) == 'ERROR   task failed error="no rows"'
 
 
 def test_a_line_that_is_no_json_is_shown_as_it_is() -> None:
