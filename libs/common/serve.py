@@ -126,7 +126,7 @@ def _health(stop: asyncio.Event, checks: Mapping[str, Check], heartbeat: _Heartb
 
     async def failure(name: str) -> str | None:
         at, result = cached.get(name, (-_CHECK_SECONDS, None))
-        if time.monotonic() - at >= _CHECK_SECONDS:
+        if result is not None or time.monotonic() - at >= _CHECK_SECONDS:
             try:
                 async with asyncio.timeout(_CHECK_SECONDS):
                     await checks[name]()

@@ -91,6 +91,7 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
     publisher = Publisher(settings)
     broker = build_broker(settings)
     build_handlers(broker, context, publisher, settings.replica)
+    is_owned = asyncio.Event()
     try:
         await serve(
             "gateway",
@@ -99,9 +100,13 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
             app=build_app(context),
             host=settings.host,
             port=settings.port,
-            checks={"database": lambda: ping(context.engine), "kafka": publisher.ping},
+            checks={
+                "database": lambda: ping(context.engine),
+                "kafka": publisher.ping,
+                "first_account": lambda: _check_owned(is_owned),
+            },
             tasks={
-                "start": lambda stop: first_account(context, stop),
+                "first_account": lambda stop: first_account(context, stop, is_owned),
                 "consume": lambda stop: consume(broker, stop),
                 "relay": lambda stop: relay(context.engine, outbox, publisher, stop, role=SYSTEM),
                 "publish": lambda stop: publish_instances(context, stop),
@@ -113,8 +118,11 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
         await context.engine.dispose()
 
 
-async def first_account(context: Context, stop: asyncio.Event) -> None:
-    """Make what the settings ask for; while there is no user, log a one-time link to setup and renew it before it ends."""
+async def first_account(context: Context, stop: asyncio.Event, is_owned: asyncio.Event) -> None:
+    """Make what the settings ask for; while there is no user, log a one-time link to setup and renew it before it ends.
+
+    `is_owned` is set once there is a way in: an account, or the link to make it.
+    """
     try:
         await accounts.ensure_init(context)
     except Invalid as error:
@@ -122,10 +130,14 @@ async def first_account(context: Context, stop: asyncio.Event) -> None:
     await accounts.follow_demo(context)
     while not stop.is_set():
         link = await accounts.setup_link(context)
+        if link is not None:
+            log.info(
+                "nobody owns this installation yet: open the link to set it up", extra={"setup_url": link}
+            )
+        is_owned.set()
         if link is None:
             await stop.wait()
             return
-        log.info("nobody owns this installation yet: open the link to set it up", extra={"setup_url": link})
         await _sleep(stop, accounts.SETUP_LIFE.total_seconds() * 0.8)
 
 
@@ -163,6 +175,11 @@ async def tidy(context: Context, stop: asyncio.Event) -> None:
                 if row is not None and row.state == "draft":
                     await instances.drop_draft(connection, instance_id)
         await _sleep(stop, _TIDY_SECONDS)
+
+
+async def _check_owned(is_owned: asyncio.Event) -> None:
+    if not is_owned.is_set():
+        raise ConnectionError("the first account is not looked after yet")
 
 
 async def _sleep(stop: asyncio.Event, seconds: float) -> None:
