@@ -65,6 +65,7 @@ class Supervisor:
         elif not unit.is_ready:
             if unit.program.ready is not None and unit.program.ready():
                 unit.is_ready = unit.was_ready = True
+                self._show_lines(unit)  # all that it said before it was
                 self._show(name, f"ready after {now - unit.started_at:.1f} s")
             elif now - unit.reminded_at > _REMIND_SECONDS:
                 unit.reminded_at = now
