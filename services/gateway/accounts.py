@@ -34,7 +34,6 @@ log = logging.getLogger(__name__)
 
 SYSTEM: Final = "gateway_system"
 SETUP_LIFE: Final = timedelta(minutes=30)
-_DEMO_SECONDS: Final = 20.0
 _EMAIL: Final = re.compile(r"[^\s@\x00-\x1f]{1,64}@[^\s@\x00-\x1f]{1,189}")
 # At most this many sign-ins a minute from one address, and no delay for an account before this many failures.
 _OF_ADDRESS: Final = 20
@@ -97,7 +96,12 @@ async def set_up(
         user_id, own = await _make_owner(connection, context, name, mail, stored)
     demo = await _ensure_demo(context, user_id, mail)
     await _record(context, user_id, mail, own, "account.created", address)
-    return await _start_session(context, user_id, demo or own)
+    if demo is None:
+        return await _start_session(context, user_id, own)
+    for instance in await instances.list_instances(context, demo):
+        if instance.check is not None:  # once it has passed, the first sync is on its way
+            await instances.wait_for_check(context, demo, instance.check.check_id)
+    return await _start_session(context, user_id, demo.organization_id)
 
 
 async def sign_in(context: Context, email: str, password: str, address: str) -> str:
@@ -202,8 +206,8 @@ async def _make_token(connection: AsyncConnection, context: Context, user_id: UU
         )
 
 
-async def _ensure_demo(context: Context, user_id: UUID, email: str) -> UUID | None:
-    """The organization of the demo, made with its instance unless it is there; None when there is no demo."""
+async def _ensure_demo(context: Context, user_id: UUID, email: str) -> Principal | None:
+    """The owner of the demo's organization, made with its instance unless it is there; None when there is no demo."""
     if context.settings.demo_instance_file is None:
         return None
     form = _demo_form(context.settings.demo_instance_file)
@@ -221,7 +225,7 @@ async def _ensure_demo(context: Context, user_id: UUID, email: str) -> UUID | No
     known = await instances.list_instances(context, principal)
     if not known:
         await instances.add_instance(context, principal, form)
-    return demo
+    return principal
 
 
 async def follow_demo(context: Context) -> None:

@@ -57,8 +57,10 @@ async def set_up(
 async def welcome(
     context: Here, principal: Annotated[Principal, Depends(signed_in("metrics:read"))]
 ) -> RedirectResponse:
-    """The first page after setup: the run that is on its way, else the overview."""
+    """The first page after setup: the run or the checks that are on their way, else the overview."""
     for instance in await instances_of.list_instances(context, principal):
+        if instance.state == "draft":
+            return see(f"/settings/instances/{instance.id}")
         for sync in await syncs.list_syncs(context, principal, instance.id):
             if sync.state in ("queued", "running"):
                 return see(f"/syncs/{sync.id}")
