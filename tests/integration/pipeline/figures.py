@@ -1,0 +1,100 @@
+"""Figures from `metrics_read` in the shape in which the simulator tells the truth."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import date
+from typing import Any
+
+from libs.common.contracts.catalog import Lens
+from tests.integration.pipeline.system import Instance, System
+
+Figures = dict[str, Any]
+
+_LEDGER = """
+SELECT currency, kind, cycle, product, sum(mrr_micros)::bigint AS mrr_micros, sum(subscriptions)::bigint AS subscriptions
+FROM metrics_read.ledger WHERE instance_id = $1 AND lens = $2 AND "on" <= $3
+GROUP BY currency, kind, cycle, product"""
+_LIVE = """
+SELECT currency, kind, id, customer_id, mrr_micros FROM metrics_read.segments
+WHERE instance_id = $1 AND lens = $2 AND from_on <= $3 AND (to_on IS NULL OR to_on > $3)"""
+
+
+async def told(system: System, instance: Instance, lens: Lens, day: date | None = None) -> Figures:
+    """What the gateway would show of a day, by default of the last that is known."""
+    on = day or (await system.freshness(instance))["last_on"]
+    live = await system.ask_as_gateway(instance, _LIVE, instance.id, lens, on)
+    currencies: dict[str, Figures] = {
+        code: {
+            "customers": len({row["customer_id"] for row in live if row["currency"] == code}),
+            "live": (
+                sum(row["currency"] == code for row in live),
+                sum(row["mrr_micros"] for row in live if row["currency"] == code),
+            ),
+        }
+        for code in {row["currency"] for row in live}
+    }
+    for code, rows in _by_currency(await system.ask_as_gateway(instance, _LEDGER, instance.id, lens, on)):
+        currencies[code] |= {
+            "mrr_micros": sum(row["mrr_micros"] for row in rows),
+            "subscriptions": sum(row["subscriptions"] for row in rows),
+            "by_kind": _split(rows, "kind"),
+            "by_cycle": _split(rows, "cycle"),
+            "by_product": _split(rows, "product"),
+        }
+    return {
+        "day": on.isoformat(),
+        "customers": len({row["customer_id"] for row in live}),
+        "subscriptions": len(live),
+        "currencies": currencies,
+    }
+
+
+def true(instance: Instance, lens: Lens, day: date | None = None, *, without: str | None = None) -> Figures:
+    """What the simulator knows of a day, by default of its today; `without` leaves a kind of subscription out."""
+    on = day or instance.whmcs.today
+    known = instance.whmcs.control("GET", f"/truth?lens={lens}&day={on}&include=items")
+    items = [item for item in known["items"] if item["kind"] != without]
+    currencies = {}
+    for code, figures in known["currencies"].items():
+        of_currency = [item for item in items if item["currency"] == code]
+        mrr = sum(item["mrr_micros"] for item in of_currency)
+        currencies[code] = {
+            "customers": len({item["customer_id"] for item in of_currency}),
+            "live": (len(of_currency), mrr),
+            "mrr_micros": mrr,
+            "subscriptions": len(of_currency),
+            "by_kind": _kept(figures["by_kind"], without),
+            "by_product": {
+                name: value
+                for name, value in figures["by_product"].items()
+                if without is None or not name.startswith(f"{without}:")
+            },
+        }
+        if without is None:
+            assert (mrr, len(of_currency)) == (figures["mrr_micros"], figures["subscriptions"])
+            currencies[code]["by_cycle"] = figures["by_cycle"]
+    return {
+        "day": on.isoformat(),
+        "customers": len({item["customer_id"] for item in items}),
+        "subscriptions": len(items),
+        "currencies": currencies,
+    }
+
+
+def _by_currency(rows: Iterable[Any]) -> Iterable[tuple[str, list[Any]]]:
+    found = defaultdict(list)
+    for row in rows:
+        if row["subscriptions"] or row["mrr_micros"]:
+            found[row["currency"]].append(row)
+    return found.items()
+
+
+def _split(rows: Iterable[Any], name: str) -> dict[str, int]:
+    sums: dict[str, int] = defaultdict(int)
+    for row in rows:
+        sums[row[name]] += row["mrr_micros"]
+    return dict(sums)
+
+
+def _kept(values: dict[str, int], without: str | None) -> dict[str, int]:
+    return {name: value for name, value in values.items() if value and name != without}

@@ -1,0 +1,265 @@
+"""What the simulator knows is what `metrics_read` says, to the micro; and what is secret is found nowhere."""
+
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from libs.common.broker import end_offsets
+from libs.common.contracts import topics
+from libs.common.contracts.catalog import Lens
+from tests.integration.pipeline.figures import told, true
+from tests.integration.pipeline.system import (
+    Instance,
+    System,
+    Whmcs,
+    records_of,
+    running_system,
+    simulate,
+    started,
+)
+from tests.servers import Postgres
+
+SEEDS = (1, 2, 3)
+# Read access to clients, products and services, invoices, domains and cancellation requests.
+NEEDED_ACTIONS = [
+    "GetClients",
+    "GetClientsDetails",
+    "GetClientsProducts",
+    "GetClientsAddons",
+    "GetClientsDomains",
+    "GetProducts",
+    "GetInvoices",
+    "GetInvoice",
+    "GetCancelledPackages",
+]
+
+
+@pytest.fixture(scope="module")
+def companies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Whmcs]]:
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(simulate(tmp_path_factory.mktemp("whmcs"), seed=seed, customers=250, years=3))
+            for seed in SEEDS
+        ]
+
+
+@pytest.fixture(scope="module")
+async def system(
+    companies: list[Whmcs],
+    postgres: Postgres,
+    kafka_broker: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[System]:
+    """Connector and metrics at work; every test adds an instance of its own."""
+    directory = tmp_path_factory.mktemp("system")
+    async with running_system(postgres, kafka_broker, directory, companies) as system:
+        with started(system, system.program("connector"), system.program("metrics")):
+            yield system
+
+
+async def with_role(system: System, whmcs: Whmcs, actions: list[str]) -> Instance:
+    """An instance whose credential allows these actions alone."""
+    role = whmcs.control("POST", "/credentials", json={"actions": actions})
+    return await system.add_instance(whmcs, identifier=role["identifier"], secret=role["secret"])
+
+
+@pytest.mark.parametrize("number", range(len(SEEDS)), ids=[f"seed {seed}" for seed in SEEDS])
+async def test_figures_equal_the_truth_in_every_lens_after_a_first_sync(
+    system: System, companies: list[Whmcs], number: int
+) -> None:
+    instance = await system.add_instance(companies[number])
+
+    done = await system.sync(instance)
+
+    assert (done["outcome"], done["skipped"], done["bad_rows"]) == ("complete", [], {})
+    for lens in Lens:
+        figures = await told(system, instance, lens)
+        assert figures == true(instance, lens)
+        assert figures["subscriptions"] > 250
+
+
+async def test_a_role_of_the_five_areas_alone_tells_the_whole_truth(
+    system: System, companies: list[Whmcs]
+) -> None:
+    instance = await with_role(system, companies[0], NEEDED_ACTIONS)
+
+    done = await system.sync(instance)
+
+    assert done["outcome"] == "complete"
+    assert {(one["kind"], one["required"]) for one in done["skipped"]} == {
+        ("currency", False),
+        ("promotion", False),
+    }
+    for lens in Lens:
+        assert await told(system, instance, lens) == true(instance, lens)
+
+
+async def test_without_access_to_addons_they_are_marked_and_the_other_kinds_are_true(
+    system: System, companies: list[Whmcs]
+) -> None:
+    instance = await with_role(
+        system, companies[0], [action for action in NEEDED_ACTIONS if action != "GetClientsAddons"]
+    )
+
+    done = await system.sync(instance)
+
+    assert done["outcome"] == "partial"
+    kinds = await kinds_read(system, instance)
+    assert kinds["addon"] == {
+        "action": "GetClientsAddons",
+        "code": "permission_missing",
+        "read_at": None,
+        "required": True,
+    }
+    assert all(kinds[kind]["read_at"] for kind in ("customer", "service", "domain", "product", "invoice"))
+    for lens in Lens:
+        figures = await told(system, instance, lens)
+        for currency in figures["currencies"].values():
+            del currency["by_cycle"]
+        assert figures == true(instance, lens, without="addon")
+
+
+async def kinds_read(system: System, instance: Instance) -> dict[str, Any]:
+    rows = await system.ask_as_gateway(
+        instance,
+        "SELECT kind.key, kind.value::text AS value FROM metrics_read.freshness, jsonb_each(kinds) kind "
+        "WHERE instance_id = $1",
+        instance.id,
+    )
+    return {row["key"]: orjson.loads(row["value"]) for row in rows}
+
+
+async def test_a_second_sync_of_an_unchanged_whmcs_publishes_nothing_and_writes_no_row(
+    system: System, companies: list[Whmcs]
+) -> None:
+    instance = await system.add_instance(companies[1])
+    first = await system.sync(instance)
+    facts, rows = await end_offsets(system.kafka, topics.BILLING), await written(system)
+
+    second = await system.sync(instance)
+
+    assert second["run_id"] != first["run_id"]
+    assert second["counts"] == first["counts"]
+    assert not any(second["changes"].values())
+    assert await end_offsets(system.kafka, topics.BILLING) == facts
+    assert await written(system) == rows
+
+
+async def written(system: System) -> dict[str, Any]:
+    """Which transaction wrote each row of the metrics service, and how many customers were ever marked; what tells that a run was
+    applied is left out."""
+    tables = await system.ask_as_admin(
+        "SELECT tablename FROM pg_tables WHERE schemaname = 'metrics' AND tablename NOT IN ('freshness', 'runs')"
+    )
+    found: dict[str, Any] = {
+        name: await system.ask_as_admin(
+            f"SELECT ctid::text, xmin::text FROM metrics.{name} ORDER BY ctid"  # noqa: S608
+        )
+        for (name,) in tables
+    }
+    assert {"versions", "records", "segments", "positions"} <= found.keys()
+    return found | {"marks": await system.ask_as_admin("SELECT last_value FROM metrics.dirty_id_seq")}
+
+
+async def test_one_changed_price_is_one_fact_and_the_new_mrr(system: System, companies: list[Whmcs]) -> None:
+    whmcs = companies[2]
+    instance = await system.add_instance(whmcs)
+    await system.sync(instance)
+    before = await told(system, instance, Lens.CONTRACT)
+    known = await keys(system)
+    service = whmcs.control("GET", "/pick?kind=service&live=true&cycle=monthly")["items"][0]
+    price = str(Decimal(service["recurring"]) + Decimal("7.50"))
+
+    whmcs.control(
+        "POST", "/change", json={"kind": "service", "id": service["id"], "set": {"recurring": price}}
+    )
+    await system.sync(instance)
+
+    after = await told(system, instance, Lens.CONTRACT)
+    assert (await keys(system))[len(known) :] == [f"{instance.id}:service:{service['id']}"]
+    assert after == true(instance, Lens.CONTRACT)
+    code = service["currency"]
+    assert after["currencies"][code]["mrr_micros"] == before["currencies"][code]["mrr_micros"] + 7_500_000
+
+
+async def keys(system: System) -> list[str]:
+    """The keys of all facts, the newest last."""
+    records = [one async for one in records_of(system.kafka.kafka_bootstrap, topics.BILLING)]
+    return [one.key.decode() for one in sorted(records, key=lambda one: one.timestamp)]
+
+
+@pytest.mark.rule("C8")
+async def test_what_is_secret_is_found_in_no_table_topic_or_log(
+    system: System, companies: list[Whmcs]
+) -> None:
+    whmcs, planted = companies[0], "cnry-planted-5d20"
+    wrong = await system.add_instance(whmcs, secret="cnry-wrong-secret-81aa")
+    refused = await system.said("SyncFailed", run_id=str(await system.order(wrong)))
+    instance = await system.add_instance(whmcs, name=planted, access_key=whmcs.info["access_key"])
+    done = await system.sync(instance)
+
+    canaries = whmcs.control("GET", "/canaries")
+    secrets = [*canaries["prefixes"].values(), *canaries["secrets"], canaries["access_key"]]
+    secrets += [whmcs.info["identifier"], "cnry-wrong-secret-81aa"]
+    found = await places_of(system, [*secrets, planted, done["run_id"]])
+
+    assert refused["code"] == "credentials_rejected"
+    assert canaries["prefixes"]["service_password"] in answer(whmcs, "GetClientsProducts")
+    assert {place for place, text in found if text == planted} == {
+        "table metrics.instances",
+        "topic instances",
+    }
+    assert {place for place, text in found if text == done["run_id"]} >= {
+        "table connector.outbox",
+        "topic sync.events",
+        "log connector-1.log",
+        "log metrics-1.log",
+    }
+    assert {(place, text) for place, text in found if text in secrets} == set()
+
+
+async def places_of(system: System, texts: list[str]) -> set[tuple[str, str]]:
+    """Where each text stands: in tables (but for the sealed column), in topics and in logs."""
+    contents = await contents_of_tables(system)
+    for topic in topics.TOPICS:
+        contents[f"topic {topic.name}"] = b"\n".join(
+            [
+                part
+                async for record in records_of(system.kafka.kafka_bootstrap, [topic])
+                for part in (record.key, record.value or b"", *(value for _, value in record.headers))
+            ]
+        )
+    for log in (system.directory / "log").iterdir():
+        contents[f"log {log.name}"] = log.read_bytes()
+    return {(place, text) for place, held in contents.items() for text in texts if text.encode() in held}
+
+
+async def contents_of_tables(system: System) -> dict[str, bytes]:
+    columns = await system.ask_as_admin(
+        """SELECT format('%I.%I', table_schema, table_name) AS name, string_agg(
+            CASE data_type WHEN 'bytea' THEN format('encode(%I, ''escape'')', column_name)
+            ELSE format('%I::text', column_name) END, ', ') AS listed
+        FROM information_schema.tables JOIN information_schema.columns USING (table_schema, table_name)
+        WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ('pg_catalog', 'information_schema')
+            AND (table_schema, table_name, column_name) <> ('connector', 'credentials', 'cipher')
+        GROUP BY 1"""
+    )
+    found = {}
+    for name, listed in columns:
+        rows = await system.ask_as_admin(f"SELECT concat_ws(' ', {listed}) FROM {name}")  # noqa: S608
+        found[f"table {name}"] = "\n".join(row[0] for row in rows).encode()
+    return found
+
+
+def answer(whmcs: Whmcs, action: str) -> str:
+    """What the simulator answers to anybody with its credential."""
+    form = {"action": action, "responsetype": "json"}
+    form |= {name: whmcs.info[name] for name in ("identifier", "secret")}
+    context = ssl.create_default_context(cafile=whmcs.info["ca_file"])
+    return httpx.post(whmcs.info["url"] + "/includes/api.php", data=form, verify=context).text
