@@ -1,0 +1,56 @@
+"""Months pass in seconds: each day on which a company was observed has its true figures, and keeps them."""
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from libs.common.contracts.catalog import Lens
+from tests.integration.pipeline.figures import told, true
+from tests.integration.pipeline.system import Whmcs, running_system, simulate, started
+from tests.servers import Postgres
+
+JUMPS = (1, 6, 14, 30, 31)
+
+
+@pytest.fixture
+def company(tmp_path: Path) -> Iterator[Whmcs]:
+    """One that does not live on by itself."""
+    today = ("--today", datetime.now(UTC).date().isoformat())
+    with simulate(tmp_path / "whmcs", seed=4, customers=200, years=2, options=today) as whmcs:
+        yield whmcs
+
+
+async def test_every_observed_day_has_its_true_figures_and_keeps_them(
+    company: Whmcs, postgres: Postgres, kafka_broker: str, tmp_path: Path
+) -> None:
+    shift = tmp_path / "days"
+    _write(shift, 0)
+    async with running_system(postgres, kafka_broker, tmp_path, [company]) as system:
+        shifted = ("tests.integration.pipeline.shifted_connector", str(shift))
+        with started(system, system.program("connector", command=shifted), system.program("metrics")):
+            instance = await system.add_instance(company)
+            observed = {}
+            for days in (0, *JUMPS):
+                company.control("POST", "/advance", json={"days": days})
+                _write(shift, int(shift.read_text()) + days)
+
+                await system.sync(instance)
+
+                assert (await system.freshness(instance))["last_on"] == company.today
+                for lens in Lens:
+                    observed[company.today, lens] = figures = await told(system, instance, lens)
+                    assert figures == true(instance, lens)
+            assert len({figures["currencies"]["EUR"]["mrr_micros"] for figures in observed.values()}) > len(
+                JUMPS
+            )
+            for (day, lens), figures in observed.items():
+                assert await told(system, instance, lens, day) == figures
+
+
+def _write(file: Path, days: int) -> None:
+    draft = file.with_suffix(".draft")
+    draft.write_text(str(days))
+    os.replace(draft, file)

@@ -1,0 +1,87 @@
+"""Killed at random, connector and metrics end where they would have ended anyway; several connectors share the work."""
+
+import asyncio
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from libs.common.contracts.catalog import Lens
+from tests.integration.pipeline.figures import told, true
+from tests.integration.pipeline.system import System, Whmcs, eventually, running_system, simulate, started
+from tests.servers import Postgres
+from tools.local_stack.process import Program, start
+
+KILLS = 10
+
+
+@pytest.fixture(scope="module")
+def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whmcs]:
+    with simulate(tmp_path_factory.mktemp("whmcs"), seed=5, customers=400, years=3) as whmcs:
+        yield whmcs
+
+
+@pytest.mark.rule("F1")
+async def test_a_run_whose_connector_and_metrics_are_killed_ten_times_ends_with_the_truth(
+    company: Whmcs, postgres: Postgres, kafka_broker: str, tmp_path: Path
+) -> None:
+    company.control("PUT", "/faults", json=[{"kind": "latency_ms", "value": 600}])
+    dice = random.Random(11)
+    async with running_system(postgres, kafka_broker, tmp_path, [company]) as system:
+        instance = await system.add_instance(company)
+        connector, metrics = system.program("connector"), system.program("metrics")
+        ordering = asyncio.create_task(system.order(instance))
+        await asyncio.gather(
+            kill_often(system, connector, _PAGES, dice), kill_often(system, metrics, _POSITIONS, dice)
+        )
+        run_id = await ordering
+        company.control("DELETE", "/faults")
+        with started(system, connector, metrics):
+            await system.applied(instance, run_id)
+
+            starts = [event for event in system.events if event.type == "SyncStarted"]
+            ends = [event for event in system.events if event.type == "SyncSucceeded"]
+            assert {event.body["run_id"] for event in [*starts, *ends]} == {str(run_id)}
+            assert (len(starts), len(ends)) == (KILLS + 1, 1)
+            for lens in Lens:
+                assert await told(system, instance, lens) == true(instance, lens)
+
+
+_PAGES = "SELECT coalesce(sum(rows), 0)::bigint FROM connector.checkpoints"
+_POSITIONS = "SELECT coalesce(sum(next_offset), 0)::bigint FROM metrics.positions"
+
+
+async def kill_often(system: System, program: Program, progress: str, dice: random.Random) -> None:
+    """Start the program ten times; kill it each time, a moment of chance after it has brought something forward."""
+    for _ in range(KILLS):
+        (before,) = (await system.ask_as_admin(progress))[0]
+        process = start(program, system.directory)
+        try:
+
+            async def has_moved(before: int = before) -> bool:
+                return bool((await system.ask_as_admin(progress))[0][0] > before)
+
+            await eventually(has_moved)
+            await asyncio.sleep(dice.uniform(0, 0.5))
+        finally:
+            process.kill()
+            await asyncio.to_thread(process.wait)
+
+
+async def test_two_connectors_share_several_instances(
+    company: Whmcs, postgres: Postgres, kafka_broker: str, tmp_path: Path
+) -> None:
+    company.control("PUT", "/faults", json=[{"kind": "latency_ms", "value": 50}])
+    async with running_system(postgres, kafka_broker, tmp_path, [company]) as system:
+        connectors = [system.program("connector", number=number) for number in (1, 2)]
+        with started(system, *connectors, system.program("metrics")):
+            instances = [await system.add_instance(company) for _ in range(4)]
+            runs = await asyncio.gather(*(system.order(instance) for instance in instances))
+            await asyncio.gather(*(system.applied(*one) for one in zip(instances, runs, strict=True)))
+
+        workers = await system.ask_as_admin("SELECT DISTINCT worker FROM connector.instances")
+        assert {row["worker"].split(".")[0] for row in workers} == {"connector-1", "connector-2"}
+        for instance in instances:
+            for lens in Lens:
+                assert await told(system, instance, lens) == true(instance, lens)
