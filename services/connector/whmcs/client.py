@@ -193,7 +193,8 @@ class Client:
         for cause in causes:
             if isinstance(cause, ssl.SSLCertVerificationError):
                 return WhmcsError("tls_certificate", action, cause.verify_message)
-        if any(isinstance(cause, ssl.SSLError) for cause in causes):
+        # Later errors of a good connection have an SSLError among their causes, too: `wants to read`, before a timeout.
+        if isinstance(error, httpx.ConnectError) and any(isinstance(cause, ssl.SSLError) for cause in causes):
             if await self._speaks_tls_1_2(url):
                 return WhmcsError("tls_version", action)
             return WhmcsError("unreachable", action, "the TLS handshake failed")

@@ -45,13 +45,14 @@ from libs.common.contracts.instances import InstanceChanged, InstanceSettings
 from libs.common.crypto import Keyring, seal
 from libs.common.database import build_engine, raw, transaction
 from libs.common.outbox import relay_once
-from services.connector import repository
+from services.connector import caller, checks, repository
 from services.connector.changes import fact
 from services.connector.handlers import follow, record
 from services.connector.repository import FencedError, Lease, Owner
 from services.connector.settings import Settings
 from services.connector.sync import apply_page
 from services.connector.tables import metadata, outbox
+from services.connector.whmcs import client
 from services.connector.worker import Worker
 from tests.servers import REPOSITORY, Database
 from tools.local_stack.process import free_port
@@ -670,3 +671,96 @@ async def test_an_answer_that_is_not_the_api_is_named(world: World, fault: dict[
 
     assert told["checks"][-1]["code"] == code
     assert told["checks"][-1]["name"] == "api"
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "text"),
+    [
+        ({"kind": "not_found"}, "not_whmcs_api", "No WHMCS API answered under {url}. Enter the folder"),
+        ({"kind": "not_json"}, "not_whmcs_api", "No WHMCS API answered under {url}. Enter the folder"),
+        ({"kind": "firewall"}, "blocked_by_firewall", "A web firewall answered instead of WHMCS. Allow"),
+        ({"kind": "secret_rejected"}, "credentials_rejected", "Create new API credentials and enter both"),
+        ({"kind": "forbidden_ip"}, "ip_not_allowed", "WHMCS does not allow 198.51.100.46. Add"),
+        ({"kind": "hang"}, "read_timeout", "WHMCS took longer than 0.5 s (Get"),
+    ],
+    ids=lambda one: one.get("kind") if isinstance(one, dict) else "",
+)
+async def test_a_run_that_cannot_go_on_says_why_and_what_to_do(
+    world: World, kafka: str, monkeypatch: pytest.MonkeyPatch, fault: dict[str, str], code: str, text: str
+) -> None:
+    monkeypatch.setattr(client, "_READ_SECONDS", 0.5)
+    monkeypatch.setattr(caller, "_BACKOFF_SECONDS", 0.01)
+    world.control("PUT", "/faults", json=[fault])
+    await world.add_instance()
+
+    failed = await world.sync()
+
+    assert (failed["type"], failed["code"]) == ("SyncFailed", code)
+    assert text.format(url=world.simulator["url"]) in failed["message"]
+    assert await facts(kafka) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "line", "code", "text"),
+    [
+        ({"kind": "not_json"}, "api", "not_whmcs_api", "Enter the folder WHMCS is installed in"),
+        (
+            {"kind": "forbidden_ip"},
+            "ip",
+            "ip_not_allowed",
+            "Add the address of this server under API IP Access",
+        ),
+        ({"kind": "hang"}, "api", "read_timeout", "WHMCS took longer than 1 s (checks)"),
+    ],
+    ids=["html", "forbidden ip", "timeout"],
+)
+async def test_a_check_that_cannot_go_on_says_why_and_what_to_do(
+    world: World, monkeypatch: pytest.MonkeyPatch, fault: dict[str, str], line: str, code: str, text: str
+) -> None:
+    monkeypatch.setattr(checks, "CHECK_SECONDS", 1.0)
+    world.control("PUT", "/faults", json=[fault])
+    await world.add_instance()
+
+    told = await check(world)
+
+    last = told["checks"][-1]
+    assert (last["name"], last["state"], last["code"]) == (line, "failed", code)
+    assert text in last["message"]
+    assert told["seen_address"] == ("198.51.100.46" if line == "ip" else None)
+
+
+async def test_a_check_under_a_wrong_address_names_the_address(world: World) -> None:
+    world.simulator = world.simulator | {"url": world.simulator["url"].replace("/whmcs", "/shop")}
+    await world.add_instance()
+
+    told = await check(world)
+
+    assert (told["checks"][-1]["name"], told["checks"][-1]["code"]) == ("api", "not_whmcs_api")
+    assert f"under {world.simulator['url']}. Enter the folder" in told["checks"][-1]["message"]
+    assert told["base_url"] is None
+
+
+async def test_a_check_names_every_forbidden_action_and_goes_on_without_optional_ones(world: World) -> None:
+    role = world.control(
+        "POST", "/credentials", json={"actions": ["GetClients", "GetProducts", "GetInvoice"]}
+    )
+    await world.add_instance(identifier=role["identifier"], secret=role["secret"])
+
+    told = await check(world)
+
+    missing = {one["action"]: one for one in told["checks"] if one["code"] == "permission_missing"}
+    assert {action for action, one in missing.items() if one["state"] == "failed"} == {
+        "GetClientsDetails",
+        "GetClientsProducts",
+        "GetClientsAddons",
+        "GetClientsDomains",
+        "GetInvoices",
+        "GetCancelledPackages",
+    }
+    assert {action for action, one in missing.items() if one["state"] == "warning"} == {
+        "GetCurrencies",
+        "GetPromotions",
+        "WhmcsDetails",
+    }
+    for action, one in missing.items():
+        assert one["message"].startswith(f"The API role lacks {action}. Tick it in Manage API Credentials")
