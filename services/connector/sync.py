@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from libs.common.broker import MAX_RECORD_BYTES, Publisher
 from libs.common.clock import Clock
 from libs.common.contracts import topics
-from libs.common.contracts.billing import Kind, fact_key
-from libs.common.contracts.envelope import Record, fact_headers
+from libs.common.contracts.billing import Kind
+from libs.common.contracts.envelope import FactEnvelope, Record
 from libs.common.contracts.sync import KindProgress, Outcome, SkippedKind, SyncProgressed
 from libs.common.database import raw, transaction
 from libs.common.outbox import enqueue, outgoing
@@ -96,7 +96,7 @@ async def apply_page(
             if news:
                 await repository.save_fingerprints(database, lease.owner, kind, news, published=False)
         if news:
-            await publisher.publish(_records(lease, news, clock))
+            await publisher.publish(_records(lease, kind, news, clock))
     try:
         async with transaction(engine) as connection:
             database = await raw(connection)
@@ -112,25 +112,22 @@ async def apply_page(
     return len(news)
 
 
-def _records(lease: Lease, facts: Iterable[Fact], clock: Clock) -> list[Record]:
-    at, traceparent = clock(), current_traceparent()
+def _records(lease: Lease, kind: Kind, facts: Iterable[Fact], clock: Clock) -> list[Record]:
+    topic = topics.TOPIC_OF[kind].name
+    envelope = FactEnvelope(
+        organization_id=lease.owner.organization_id,
+        instance_id=lease.owner.instance_id,
+        kind=kind,
+        epoch=lease.epoch,
+        at=clock(),
+        traceparent=current_traceparent(),
+    )
     return [
         Record(
-            topics.TOPIC_OF[one.kind].name,
-            fact_key(lease.owner.instance_id, one.kind, one.id).encode(),
+            topic,
+            envelope.key(one.id),
             one.body,
-            fact_headers(
-                organization_id=lease.owner.organization_id,
-                instance_id=lease.owner.instance_id,
-                kind=one.kind,
-                entity_id=one.id,
-                epoch=lease.epoch,
-                seq=one.seq,
-                observed_at=one.observed_at,
-                at=at,
-                fingerprint=one.fingerprint,
-                traceparent=traceparent,
-            ),
+            envelope.headers(one.id, seq=one.seq, observed_at=one.observed_at, fingerprint=one.fingerprint),
         )
         for one in facts
     ]

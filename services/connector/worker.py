@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -14,9 +15,9 @@ from libs.common.addresses import origin
 from libs.common.broker import Publisher, end_offsets
 from libs.common.clock import Clock
 from libs.common.contracts import topics
-from libs.common.contracts.billing import fact_key
+from libs.common.contracts.billing import Kind
 from libs.common.contracts.commands import SyncMode
-from libs.common.contracts.envelope import Record, fact_headers
+from libs.common.contracts.envelope import FactEnvelope, Record
 from libs.common.contracts.failures import FAILURES, text_of
 from libs.common.contracts.sync import InstancePurged, SyncFailed, SyncStarted, SyncSucceeded
 from libs.common.crypto import Keyring
@@ -268,28 +269,8 @@ class Worker:
                 keys = await repository.some_fingerprints(database, owner, _TOMBSTONES)
             if not keys:
                 break
-            seq, at = seq + 1, self._clock()
-            await self._publisher.publish(
-                [
-                    Record(
-                        topics.TOPIC_OF[kind].name,
-                        fact_key(owner.instance_id, kind, entity_id).encode(),
-                        None,
-                        fact_headers(
-                            organization_id=owner.organization_id,
-                            instance_id=owner.instance_id,
-                            kind=kind,
-                            entity_id=entity_id,
-                            epoch=lease.epoch,
-                            seq=seq,
-                            observed_at=at,
-                            at=at,
-                            fingerprint=None,
-                        ),
-                    )
-                    for kind, entity_id in keys
-                ]
-            )
+            seq += 1
+            await self._publisher.publish(_tombstones(lease, keys, seq, self._clock()))
             async with transaction(self._engine) as connection:
                 database = await raw(connection)
                 await repository.fence(database, lease)
@@ -300,6 +281,28 @@ class Worker:
             await repository.drop_instance(database, lease)
             gone = InstancePurged(instance_id=owner.instance_id)
             await send(connection, owner, gone, f"{owner.instance_id}.purged.{lease.epoch}", self._clock)
+
+
+def _tombstones(lease: Lease, keys: Sequence[tuple[Kind, int]], seq: int, at: datetime) -> list[Record]:
+    envelopes = {
+        kind: FactEnvelope(
+            organization_id=lease.owner.organization_id,
+            instance_id=lease.owner.instance_id,
+            kind=kind,
+            epoch=lease.epoch,
+            at=at,
+        )
+        for kind in {kind for kind, _ in keys}
+    }
+    return [
+        Record(
+            topics.TOPIC_OF[kind].name,
+            envelopes[kind].key(entity_id),
+            None,
+            envelopes[kind].headers(entity_id, seq=seq, observed_at=at, fingerprint=None),
+        )
+        for kind, entity_id in keys
+    ]
 
 
 async def _poll(claim: Callable[[], Awaitable[bool]], stop: asyncio.Event) -> None:

@@ -77,7 +77,7 @@ class Bench:
         async with transaction(self.engine) as connection:
             database = await raw(connection)
             await repository.queue_run(database, OWNER, uuid4(), uuid4(), SyncMode.FULL, SyncTrigger.MANUAL)
-            run = await repository.claim_run(database, "bench", 600, full_runs_too=True)
+            run = await repository.claim_run(database, "bench", 600, utc_now(), full_runs_too=True)
         assert run is not None
         return run
 
@@ -135,9 +135,13 @@ async def _bench(ground: Ground, database: Database, whmcs: Whmcs) -> AsyncItera
 @contextlib.contextmanager
 def _without_fingerprints() -> Iterator[None]:
     """The same Sync with its diff switched off: nothing is known, nothing is remembered, every row is news."""
+
+    async def nothing(*_: object, **__: object) -> dict[int, bytes | None]:
+        return {}
+
     with (
-        mock.patch.object(repository, "known_fingerprints", mock.AsyncMock(return_value={})),
-        mock.patch.object(repository, "save_fingerprints", mock.AsyncMock()),
+        mock.patch.object(repository, "known_fingerprints", nothing),
+        mock.patch.object(repository, "save_fingerprints", nothing),
     ):
         yield
 

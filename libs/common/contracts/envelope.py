@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from libs.common.contracts.billing import SHAPES, Kind, fact_key
@@ -13,8 +13,7 @@ Headers = list[tuple[str, bytes]]
 _CONTENT_TYPE: Final = ("content-type", b"application/json")
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One keyed Kafka record, ready to be published; `value` None is a tombstone."""
 
     topic: str
@@ -57,39 +56,54 @@ def headers(
     return values
 
 
-def fact_headers(
-    *,
-    organization_id: UUID,
-    instance_id: UUID,
-    kind: Kind,
-    entity_id: int,
-    epoch: int,
-    seq: int,
-    observed_at: datetime,
-    at: datetime,
-    fingerprint: bytes | None,
-    traceparent: str | None = None,
-) -> Headers:
-    """Headers of a billing fact. `observed_at` is when its page was asked for; no fingerprint means a tombstone."""
-    key = fact_key(instance_id, kind, entity_id)
-    values = headers(
-        message_id=f"{key}@{epoch}.{seq}",
-        message_type=SHAPES[kind].__name__,
-        source="connector",
-        at=at,
-        subject=key,
-        organization_id=organization_id,
-        instance_id=instance_id,
-        traceparent=traceparent,
-    )
-    values += [
-        ("ce_epoch", b"%d" % epoch),
-        ("ce_seq", b"%d" % seq),
-        ("ce_observedat", observed_at.isoformat().encode()),
-    ]
-    if fingerprint is not None:
-        values.append(("ce_fingerprint", fingerprint.hex().encode()))
-    return values
+class FactEnvelope:
+    """What the facts of one kind carry that are published together under one lease; what they share is encoded once."""
+
+    def __init__(
+        self,
+        *,
+        organization_id: UUID,
+        instance_id: UUID,
+        kind: Kind,
+        epoch: int,
+        at: datetime,
+        traceparent: str | None = None,
+    ) -> None:
+        shared = dict(
+            headers(
+                message_id="",
+                message_type=SHAPES[kind].__name__,
+                source="connector",
+                at=at,
+                subject="",
+                organization_id=organization_id,
+                instance_id=instance_id,
+                traceparent=traceparent,
+            )
+        )
+        del shared["ce_id"], shared["ce_subject"]
+        self._shared: Headers = [*shared.items(), ("ce_epoch", b"%d" % epoch)]
+        self._keys = fact_key(instance_id, kind, 0).removesuffix("0").encode()
+        self._epoch = epoch
+
+    def key(self, entity_id: int) -> bytes:
+        """The Kafka key of one fact: see fact_key."""
+        return b"%b%d" % (self._keys, entity_id)
+
+    def headers(
+        self, entity_id: int, *, seq: int, observed_at: datetime, fingerprint: bytes | None
+    ) -> Headers:
+        """Headers of one fact. `observed_at` is when its page was asked for; no fingerprint means a tombstone."""
+        key = self.key(entity_id)
+        own = [
+            ("ce_id", b"%b@%d.%d" % (key, self._epoch, seq)),
+            ("ce_subject", key),
+            ("ce_seq", b"%d" % seq),
+            ("ce_observedat", observed_at.isoformat().encode()),
+        ]
+        if fingerprint is not None:
+            own.append(("ce_fingerprint", fingerprint.hex().encode()))
+        return self._shared + own
 
 
 def read_headers(pairs: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:

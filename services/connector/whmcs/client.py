@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 import httpcore
@@ -130,7 +130,7 @@ class Client:
             headers={"user-agent": "MRRlytics", "accept": "application/json"},
         )
 
-    async def __aenter__(self) -> "Client":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -234,11 +234,18 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _is_too_deep(value: object, left: int = _MAX_DEPTH) -> bool:
-    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return left < 0 or any(
-        _is_too_deep(child, left - 1) for child in children if isinstance(child, (dict, list))
-    )
+def _is_too_deep(body: Row) -> bool:
+    level: list[Any] = [body]
+    for _ in range(_MAX_DEPTH + 1):
+        level = [
+            child
+            for value in level
+            for child in (value.values() if type(value) is dict else value)
+            if type(child) is dict or type(child) is list
+        ]
+        if not level:
+            return False
+    return True
 
 
 def describe(url: str, settings: Settings) -> dict[str, str]:

@@ -5,9 +5,11 @@ Every function takes one row and returns one fact, or raises ValueError, KeyErro
 
 import html
 import re
+from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Final
+from functools import lru_cache, wraps
+from typing import Any, Final, TypeVar
 
 from libs.common.contracts.billing import (
     CancellationRequestChanged,
@@ -50,6 +52,18 @@ _PRICE_CYCLES: Final = {
     "triennially": "tsetupfee",
 }
 _TRUE: Final = frozenset({"1", "on", "true", "yes"})
+_Read = TypeVar("_Read")
+
+
+def _remembered(read: Callable[[object], _Read]) -> Callable[[object], _Read]:
+    """Rows repeat few values over and over, and a look-up costs less than reading one; only short texts are kept."""
+    known = lru_cache(maxsize=8192)(read)
+
+    @wraps(read)
+    def look_up(value: object) -> _Read:
+        return known(value) if type(value) is str and len(value) <= 40 else read(value)
+
+    return look_up
 
 
 def customer(row: Row, *, store_names: bool) -> CustomerChanged:
@@ -253,11 +267,13 @@ def promotion(row: Row) -> PromotionChanged:
     }
 
 
+@_remembered
 def cycle(text: object) -> str:
     """Our name of a billing cycle; `unknown` for what WHMCS does not document."""
     return _CYCLES.get(_SPACES.sub("", str(text).lower()), "unknown")
 
 
+@_remembered
 def micros(value: object) -> int:
     """Micros of an amount. ValueError when it is none."""
     if isinstance(value, str) and _CENTS.fullmatch(value):
@@ -287,6 +303,7 @@ def _text(value: object) -> str | None:
     return text.replace("\0", "").strip()[:_TEXT_LIMIT] or None
 
 
+@_remembered
 def _status(value: object) -> str:
     name = str(value).strip().lower().replace(" ", "_").replace("-", "_")
     if not name:
@@ -294,19 +311,23 @@ def _status(value: object) -> str:
     return _STATUSES.get(name, name)[:60]
 
 
+@_remembered
 def _currency(value: object) -> str | None:
     code = str(value or "").strip().upper()
     return code[:16] or None
 
 
+@_remembered
 def _truth(value: object) -> bool:
     return str(value).lower() in _TRUE
 
 
+@_remembered
 def _decimal(value: object) -> str:
     return str(Decimal(str(value))) if value not in (None, "") else "0"
 
 
+@_remembered
 def _day(value: object) -> date | None:
     if value is None or (text := str(value)[:10]) in _ZERO_DATES:
         return None

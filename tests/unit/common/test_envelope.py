@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.common.contracts.billing import Kind, fact_key, parse_fact_key
-from libs.common.contracts.envelope import fact_headers, headers, partition_of, read_headers
+from libs.common.contracts.envelope import FactEnvelope, headers, partition_of, read_headers
 
 AT = datetime(2026, 11, 23, 6, 15, tzinfo=UTC)
 ORGANIZATION = UUID("0f4f24a4-9a37-4c0e-8a6a-1d3a1f0f6f01")
@@ -18,19 +18,10 @@ VERSIONS = st.integers(0, 2**62)
 def fact(
     instance: UUID, *, epoch: int = 1, seq: int = 1, fingerprint: bytes | None = b"\x01"
 ) -> dict[str, str]:
-    return read_headers(
-        fact_headers(
-            organization_id=ORGANIZATION,
-            instance_id=instance,
-            kind=Kind.SERVICE,
-            entity_id=88,
-            epoch=epoch,
-            seq=seq,
-            observed_at=AT,
-            at=AT,
-            fingerprint=fingerprint,
-        )
+    envelope = FactEnvelope(
+        organization_id=ORGANIZATION, instance_id=instance, kind=Kind.SERVICE, epoch=epoch, at=AT
     )
+    return read_headers(envelope.headers(88, seq=seq, observed_at=AT, fingerprint=fingerprint))
 
 
 @given(st.uuids(), st.sampled_from(Kind), VERSIONS)

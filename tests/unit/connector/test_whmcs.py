@@ -152,6 +152,11 @@ def test_what_is_no_amount_is_refused(text: Any) -> None:
         translate.micros(text)
 
 
+@pytest.mark.parametrize("value", [[], {"a": 1}, "x" * 1000, 1.5], ids=["list", "object", "long", "number"])
+def test_a_cycle_of_any_shape_is_unknown_rather_than_an_error(value: Any) -> None:
+    assert translate.cycle(value) == "unknown"
+
+
 def test_a_service_keeps_no_secret_and_is_unescaped_once() -> None:
     service = next(entity for entity in ENTITIES if entity.kind is Kind.SERVICE)
     row = answers.rows(sample(service), service.plural, service.singular)[0]
