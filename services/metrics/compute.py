@@ -4,15 +4,14 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import date
+from dataclasses import replace
 from itertools import groupby
 from typing import Any, Final
 from uuid import UUID
 
-import orjson
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from libs.common.contracts.billing import Kind
+from libs.common.contracts.billing import ADAPTERS, Kind
 from libs.common.contracts.catalog import Lens
 from libs.common.database import raw, transaction
 from services.metrics import repository
@@ -54,24 +53,23 @@ async def compute_batch(engine: AsyncEngine, limit: int = CUSTOMERS_AT_ONCE) -> 
 
 
 async def _timelines(database: Any, customers: list[list[Any]]) -> dict[_Key, tuple[int, Timeline]]:
-    """The present owner and the timeline of every subscription of the customers."""
-    observed: dict[_Key, tuple[int, list[Observation]]] = {}
+    """The present owner and the timeline of every subscription that the customers have or had."""
+    observed: dict[_Key, list[Observation]] = {}
     for key, rows in groupby(await repository.evidence(database, customers), key=_key):
-        versions = list(rows)
-        observed[key] = versions[0]["owner_id"], _observations(Kind(key[2]), versions)
+        observed[key] = _observations(Kind(key[2]), rows)
         await asyncio.sleep(0)
     services = [(key[0], key[1], key[3]) for key in observed if key[2] == Kind.SERVICE]
     asked: dict[_Owner, list[Request]] = defaultdict(list)
     for row in await repository.requests(database, repository.columns(services, 3)):
         owner = (row["organization_id"], row["instance_id"], row["service_id"])
         asked[owner].append(Request(row["on"], row["id"], row["is_open"]))
-    owners = {(key[0], key[1], o.customer_id) for key, (_, seen) in observed.items() for o in seen}
+    owners = {(key[0], key[1], o.customer_id) for key, seen in observed.items() for o in seen}
     known: dict[tuple[UUID, UUID], dict[int, str]] = defaultdict(dict)
     for row in await repository.currencies(database, repository.columns(sorted(owners), 3)):
         known[row["organization_id"], row["instance_id"]][row["customer_id"]] = row["currency"]
     return {
         key: (
-            owner_id,
+            seen[-1].customer_id,
             timeline(
                 Kind(key[2]),
                 seen,
@@ -79,15 +77,16 @@ async def _timelines(database: Any, customers: list[list[Any]]) -> dict[_Key, tu
                 known[key[0], key[1]],
             ),
         )
-        for key, (owner_id, seen) in observed.items()
+        for key, seen in observed.items()
     }
 
 
 def _observations(kind: Kind, versions: Iterable[Any]) -> list[Observation]:
+    """What was seen, in order. A version without a body says that what was seen before it is gone."""
     seen: list[Observation] = []
     for row in versions:
         if row["body"] is not None:
-            body = orjson.loads(row["body"])
+            body: Any = ADAPTERS[kind].validator.validate_json(row["body"])
             seen.append(
                 Observation(
                     on=row["on"],
@@ -95,28 +94,14 @@ def _observations(kind: Kind, versions: Iterable[Any]) -> list[Observation]:
                     status=body["status"],
                     cycle=body["cycle"],
                     recurring_micros=body["recurring_micros"],
-                    registered_on=_day(body["registered_on"]),
-                    next_due_on=_day(body["next_due_on"]),
+                    registered_on=body["registered_on"],
+                    next_due_on=body["next_due_on"],
                     product=_product(kind, body),
                     product_name=_product_name(kind, body),
                 )
             )
         elif seen:
-            last = seen[-1]
-            seen.append(
-                Observation(
-                    on=row["on"],
-                    customer_id=last.customer_id,
-                    status=last.status,
-                    cycle=last.cycle,
-                    recurring_micros=last.recurring_micros,
-                    registered_on=last.registered_on,
-                    next_due_on=last.next_due_on,
-                    product=last.product,
-                    product_name=last.product_name,
-                    gone=True,
-                )
-            )
+            seen.append(replace(seen[-1], on=row["on"], gone=True))
     return seen
 
 
@@ -136,10 +121,6 @@ def _product_name(kind: Kind, body: dict[str, Any]) -> str | None:
 
 def _tld(body: dict[str, Any]) -> str:
     return (body["label"] or "").lower().partition(".")[2]
-
-
-def _day(text: str | None) -> date | None:
-    return None if text is None else date.fromisoformat(text)
 
 
 async def _write_differences(database: Any, wanted: dict[_Key, tuple[int, Timeline]]) -> None:

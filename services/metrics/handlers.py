@@ -6,14 +6,15 @@ import orjson
 from faststream.kafka import KafkaBroker
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from libs.common.broker import Publisher, subscribe, subscribe_messages
+from libs.common.broker import Handle, Publisher, subscribe, subscribe_messages
 from libs.common.contracts import topics
 from libs.common.contracts.envelope import Received
 from libs.common.contracts.instances import InstanceChanged
 from libs.common.contracts.sync import InstancePurged, SyncSucceeded
 from libs.common.database import raw, transaction
+from libs.common.errors import Permanent
 from services.metrics import repository
-from services.metrics.intake import GROUP, Intake
+from services.metrics.intake import GROUP, Intake, is_data_error
 
 _PURGE_ROWS = 20_000
 
@@ -47,14 +48,34 @@ def build_handlers(
             case SyncSucceeded() as run:
                 await _remember(engine, message, run)
             case InstancePurged() as gone:
-                while await _purge(engine, message, gone):
-                    pass
+                await _forget(engine, message, gone)
 
     for topic, group, handle in (
         (topics.INSTANCES, f"{GROUP}.instances", on_instance),
         (topics.SYNC_EVENTS, f"{GROUP}.events", on_event),
     ):
-        subscribe_messages(broker, topic, group=group, replica=replica, publisher=publisher, handle=handle)
+        subscribe_messages(
+            broker,
+            topic,
+            group=group,
+            replica=replica,
+            publisher=publisher,
+            handle=_parking_bad_data(handle),
+        )
+
+
+def _parking_bad_data(handle: Handle) -> Handle:
+    """What the database refuses for its data will be refused again: it must not hold up the messages behind it."""
+
+    async def handle_or_park(message: Received) -> None:
+        try:
+            await handle(message)
+        except Exception as error:
+            if is_data_error(error):
+                raise Permanent("unreadable", str(error).splitlines()[0]) from error
+            raise
+
+    return handle_or_park
 
 
 async def _remember(engine: AsyncEngine, message: Received, run: SyncSucceeded) -> None:
@@ -78,8 +99,13 @@ async def _remember(engine: AsyncEngine, message: Received, run: SyncSucceeded) 
         )
 
 
-async def _purge(engine: AsyncEngine, message: Received, gone: InstancePurged) -> int:
+async def _forget(engine: AsyncEngine, message: Received, gone: InstancePurged) -> None:
     async with transaction(engine) as connection:
-        return await repository.purge(
-            await raw(connection), message.organization_id, gone.instance_id, _PURGE_ROWS
-        )
+        await repository.end_instance(await raw(connection), message.organization_id, gone.instance_id)
+    left = True
+    while left:
+        async with transaction(engine) as connection:
+            database = await raw(connection)
+            left = (
+                await repository.purge(database, message.organization_id, gone.instance_id, _PURGE_ROWS) > 0
+            )

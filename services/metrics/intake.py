@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.broker import Publisher, Records, dead_letter
 from libs.common.contracts.billing import ADAPTERS, Kind, parse_fact_key
+from libs.common.contracts.envelope import read_headers
 from libs.common.database import raw, transaction
 from libs.common.telemetry import events_applied
 from services.metrics import repository
@@ -31,8 +33,8 @@ class Fact:
     """One fact, ready to be stored; `body` None is a tombstone."""
 
     record: ConsumerRecord
-    organization_id: str
-    instance_id: str
+    organization_id: UUID
+    instance_id: UUID
     kind: Kind
     id: int
     epoch: int
@@ -40,7 +42,6 @@ class Fact:
     observed_at: str
     body: str | None
     customer_id: int | None
-    parent_id: int | None
     currency: str | None
 
 
@@ -66,19 +67,24 @@ class Intake:
         refused: Sequence[tuple[ConsumerRecord, str]],
         positions: Sequence[tuple[str, int, int]],
     ) -> None:
+        owners = {(fact.organization_id, fact.instance_id) for fact in facts}
+        unreadable = [row for row in map(_unreadable, refused) if row is not None]
         try:
             async with transaction(self._engine) as connection:
-                changed = await self._write(await raw(connection), facts)
+                database = await raw(connection)
+                ended = await repository.hold_instances(database, owners | {row[:2] for row in unreadable})
+                wanted = [fact for fact in facts if fact.instance_id not in ended]
+                changed = await _write(database, wanted)
+                await repository.store_unreadable(
+                    database, [row for row in unreadable if row[1] not in ended]
+                )
+                await repository.store_positions(database, positions)
                 for record, reason in refused:
                     await dead_letter(self._publisher, record, group=GROUP, code="unreadable", reason=reason)
-                await repository.store_unreadable(
-                    await raw(connection), [row for row in map(_unreadable, refused) if row is not None]
-                )
-                await repository.store_positions(await raw(connection), positions)
         except Exception as error:
-            if not _is_data_error(error):
+            culprits = await self._isolate(facts, error) if is_data_error(error) else []
+            if not culprits:
                 raise
-            culprits = await self._isolate(facts, str(error).splitlines()[0])
             wrong = {id(record) for record, _ in culprits}
             rest = [fact for fact in facts if id(fact.record) not in wrong]
             await self._store(rest, [*refused, *culprits], positions)
@@ -86,59 +92,24 @@ class Intake:
             events_applied.add(changed, {"result": "applied"})
             events_applied.add(len(facts) - changed, {"result": "stale"})
 
-    async def _write(self, connection: Any, facts: Sequence[Fact]) -> int:
-        ended = await repository.ended_instances(connection)
-        wanted = [fact for fact in facts if fact.instance_id not in ended] if ended else facts
-        newest: dict[tuple[str, str, int], Fact] = {}
-        for fact in wanted:
-            key = (fact.instance_id, fact.kind, fact.id)
-            known = newest.get(key)
-            if known is None or (known.epoch, known.seq) < (fact.epoch, fact.seq):
-                newest[key] = fact
-        versions = [
-            (f.organization_id, f.instance_id, f.kind, f.id, f.epoch, f.seq, f.observed_at, f.body)
-            for f in wanted
-        ]
-        present = [
-            (
-                f.organization_id,
-                f.instance_id,
-                f.kind,
-                f.id,
-                f.epoch,
-                f.seq,
-                f.body is None,
-                f.customer_id,
-                f.parent_id,
-                f.currency,
-            )
-            for f in newest.values()
-        ]
-        if not wanted:
-            return 0
-        return await repository.store_facts(
-            connection, repository.columns(versions, 8), repository.columns(present, 10)
-        )
-
-    async def _isolate(self, facts: Sequence[Fact], reason: str) -> list[tuple[ConsumerRecord, str]]:
+    async def _isolate(self, facts: Sequence[Fact], error: Exception) -> list[tuple[ConsumerRecord, str]]:
         """The facts that the database refuses for their data, found by halving; nothing stays stored."""
-        try:
-            async with transaction(self._engine) as connection:
-                await self._write(await raw(connection), facts)
-                raise _Undone
-        except _Undone:
-            return []
-        except Exception as error:
-            if not _is_data_error(error):
-                raise
-            if len(facts) == 1:
-                return [(facts[0].record, reason)]
-            half = len(facts) // 2
-            reason = str(error).splitlines()[0]
-            return [
-                *await self._isolate(facts[:half], reason),
-                *await self._isolate(facts[half:], reason),
-            ]
+        if len(facts) == 1:
+            return [(facts[0].record, _printable(str(error).splitlines()[0]))]
+        culprits: list[tuple[ConsumerRecord, str]] = []
+        half = len(facts) // 2
+        for part in (facts[:half], facts[half:]):
+            try:
+                async with transaction(self._engine) as connection:
+                    await _write(await raw(connection), part)
+                    raise _Undone
+            except _Undone:
+                continue
+            except Exception as reason:
+                if not is_data_error(reason):
+                    raise
+                culprits += await self._isolate(part, reason)
+        return culprits
 
     async def resume(self, consumer: AIOKafkaConsumer, assigned: set[TopicPartition]) -> None:
         """Seek to the stored positions, so that rows and positions roll back together when a database is restored."""
@@ -158,6 +129,37 @@ class _Undone(Exception):
     """Rolls back a trial."""
 
 
+async def _write(connection: Any, facts: Sequence[Fact]) -> int:
+    newest: dict[tuple[UUID, Kind, int], Fact] = {}
+    for fact in facts:
+        key = (fact.instance_id, fact.kind, fact.id)
+        known = newest.get(key)
+        if known is None or (known.epoch, known.seq) < (fact.epoch, fact.seq):
+            newest[key] = fact
+    if not newest:
+        return 0
+    versions = [
+        (f.organization_id, f.instance_id, f.kind, f.id, f.epoch, f.seq, f.observed_at, f.body) for f in facts
+    ]
+    present = [
+        (
+            f.organization_id,
+            f.instance_id,
+            f.kind,
+            f.id,
+            f.epoch,
+            f.seq,
+            f.body is None,
+            f.customer_id,
+            f.currency,
+        )
+        for f in newest.values()
+    ]
+    return await repository.store_facts(
+        connection, repository.columns(versions, 8), repository.columns(present, 9)
+    )
+
+
 def decode(records: Records) -> tuple[list[Fact], list[tuple[ConsumerRecord, str]]]:
     """Facts, and the records that are none with the reason why."""
     facts: list[Fact] = []
@@ -167,9 +169,9 @@ def decode(records: Records) -> tuple[list[Fact], list[tuple[ConsumerRecord, str
             facts.append(_fact(record))
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
-            refused.append((record, f"{'.'.join(map(str, first['loc']))}: {first['msg']}"))
-        except (ValueError, KeyError, UnicodeDecodeError) as error:
-            refused.append((record, repr(error)))
+            refused.append((record, _printable(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")))
+        except (ValueError, KeyError) as error:
+            refused.append((record, _printable(repr(error))))
     return facts, refused
 
 
@@ -180,10 +182,8 @@ def positions_after(records: Records) -> list[tuple[str, int, int]]:
 
 
 def _fact(record: ConsumerRecord) -> Fact:
-    headers = {name: value.decode() for name, value in record.headers}
-    instance_id, kind, entity_id = parse_fact_key(record.key.decode())
-    UUID(headers["ce_organization"])
-    UUID(instance_id)
+    headers = {name: (value or b"").decode() for name, value in record.headers}
+    instance, kind, entity_id = parse_fact_key((record.key or b"").decode())
     if not 0 <= entity_id < 2**63:
         raise ValueError("the id is out of range")
     if record.value is None:
@@ -194,21 +194,24 @@ def _fact(record: ConsumerRecord) -> Fact:
         text = record.value.decode()
         if body["id"] != entity_id:
             raise ValueError("the id of the body is not the id of the key")
-    owner = body.get("id") if kind is Kind.CUSTOMER_DETAIL else body.get("customer_id")
     return Fact(
         record,
-        headers["ce_organization"],
-        instance_id,
+        _uuid(headers["ce_organization"]),
+        _uuid(instance),
         kind,
         entity_id,
         int(headers["ce_epoch"]),
         int(headers["ce_seq"]),
         _moment(headers["ce_observedat"]),
         text,
-        owner,
-        body.get("service_id") or body.get("parent_id"),
+        body.get("customer_id"),
         body.get("currency"),
     )
+
+
+@lru_cache(4096)
+def _uuid(text: str) -> UUID:
+    return UUID(text)
 
 
 def _moment(text: str) -> str:
@@ -219,15 +222,21 @@ def _moment(text: str) -> str:
 
 def _unreadable(refused: tuple[ConsumerRecord, str]) -> tuple[Any, ...] | None:
     record, reason = refused
-    headers = {name: (value or b"").decode("utf-8", "replace") for name, value in record.headers}
+    headers = read_headers(record.headers)
     try:
         organization_id, instance_id = UUID(headers["ce_organization"]), UUID(headers["ce_instance"])
     except (KeyError, ValueError):
         return None  # nobody's: it is on dead-letter alone
-    key = (record.key or b"").decode("utf-8", "replace").replace("\0", "")
-    return organization_id, instance_id, record.topic, record.partition, record.offset, key, reason[:500]
+    key = _printable((record.key or b"").decode("utf-8", "replace"))
+    return organization_id, instance_id, record.topic, record.partition, record.offset, key, reason
 
 
-def _is_data_error(error: Exception) -> bool:
+def _printable(text: str) -> str:
+    """What PostgreSQL stores as text."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "")[:500]
+
+
+def is_data_error(error: Exception) -> bool:
+    """Whether the database refused a value for what it is."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     return str(getattr(cause, "sqlstate", None) or "").startswith(_DATA_ERRORS)

@@ -1,59 +1,84 @@
 """The statements on the service's tables. They take an asyncpg connection in the caller's transaction and never commit."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
+from uuid import UUID
+
+from libs.common.contracts.billing import Kind
 
 Row = Any
 
-# The versions first: primary evidence, kept whatever the guard of the present row says.
-_STORE_VERSIONS: Final = """
-INSERT INTO metrics.versions (organization_id, instance_id, kind, id, epoch, seq, observed_at, body)
-SELECT o, i, k, e, p, s, a::timestamptz, b::jsonb
-FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[], $8::text[])
-    AS t (o, i, k, e, p, s, a, b)
-ON CONFLICT DO NOTHING"""
+_SUBSCRIPTIONS: Final = "('service', 'addon', 'domain')"
 
-# All parts see the rows as they were before. An invoice matters to a customer only when it changes the currency, which is
-# that of its invoice with the greatest id.
+# The versions first: primary evidence, kept whatever the guard of the present row says, so every new one makes its customer dirty.
+# Returned are those whose customers only other versions tell: tombstones and cancellation requests.
+_STORE_VERSIONS: Final = f"""
+WITH stored AS (
+    INSERT INTO metrics.versions (organization_id, instance_id, kind, id, epoch, seq, observed_at, body)
+    SELECT o, i, k, e, p, s, a::timestamptz, b::jsonb
+    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[], $8::text[])
+        AS t (o, i, k, e, p, s, a, b)
+    ORDER BY o, i, k, e, p, s
+    ON CONFLICT DO NOTHING
+    RETURNING organization_id, instance_id, kind, id,
+        CASE WHEN kind IN {_SUBSCRIPTIONS} THEN (body ->> 'customer_id')::bigint END AS customer_id
+), marked AS (
+    INSERT INTO metrics.dirty (organization_id, instance_id, customer_id)
+    SELECT DISTINCT organization_id, instance_id, customer_id FROM stored WHERE customer_id IS NOT NULL
+)
+SELECT organization_id, instance_id, kind, id FROM stored
+WHERE kind = 'cancellation_request' OR (kind IN {_SUBSCRIPTIONS} AND customer_id IS NULL)"""  # noqa: S608  fixed names
+
+_MARK_OWNERS: Final = """
+INSERT INTO metrics.dirty (organization_id, instance_id, customer_id)
+SELECT o, i, (v.body ->> 'customer_id')::bigint
+FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[]) AS t (o, i, k, e)
+JOIN metrics.versions v ON v.organization_id = o AND v.instance_id = i AND v.kind = k AND v.id = e
+WHERE k <> 'cancellation_request' AND v.body IS NOT NULL
+UNION
+SELECT o, i, (v.body ->> 'customer_id')::bigint
+FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[]) AS t (o, i, k, e)
+JOIN metrics.versions asked ON asked.organization_id = o AND asked.instance_id = i AND asked.kind = k AND asked.id = e
+JOIN metrics.versions v ON v.organization_id = o AND v.instance_id = i AND v.kind = 'service'
+    AND v.id = (asked.body ->> 'service_id')::bigint
+WHERE k = 'cancellation_request' AND v.body IS NOT NULL"""
+
+# All parts see the rows as they were before. The currency of a customer is that of its invoice with the greatest id, else that of
+# its details: an invoice matters only when it changes that.
 _STORE_RECORDS: Final = """
 WITH input AS (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::boolean[],
-        $8::bigint[], $9::bigint[], $10::text[])
-        AS t (organization_id, instance_id, kind, id, epoch, seq, gone, customer_id, parent_id, currency)
+        $8::bigint[], $9::text[])
+        AS t (organization_id, instance_id, kind, id, epoch, seq, gone, customer_id, currency)
 ), before AS (
-    SELECT r.organization_id, r.instance_id, r.kind, r.id, r.customer_id, r.parent_id, r.currency
+    SELECT r.organization_id, r.instance_id, r.kind, r.id, r.customer_id, r.currency
     FROM metrics.records r JOIN input USING (organization_id, instance_id, kind, id)
+    WHERE r.kind IN ('invoice', 'customer_detail')
 ), changed AS (
     INSERT INTO metrics.records AS r
-        (organization_id, instance_id, kind, id, epoch, seq, gone, customer_id, parent_id, currency)
+        (organization_id, instance_id, kind, id, epoch, seq, gone, customer_id, currency)
     SELECT * FROM input ORDER BY organization_id, instance_id, kind, id
     ON CONFLICT (organization_id, instance_id, kind, id) DO UPDATE SET
         epoch = excluded.epoch, seq = excluded.seq, gone = excluded.gone,
-        customer_id = coalesce(excluded.customer_id, r.customer_id),
-        parent_id = coalesce(excluded.parent_id, r.parent_id), currency = excluded.currency
+        customer_id = excluded.customer_id, currency = excluded.currency
     WHERE (r.epoch, r.seq) < (excluded.epoch, excluded.seq)
-    RETURNING r.organization_id, r.instance_id, r.kind, r.id, r.gone, r.customer_id, r.parent_id, r.currency
+    RETURNING r.organization_id, r.instance_id, r.kind, r.id, r.gone, r.customer_id, r.currency
 ), touched AS (
-    SELECT c.organization_id, c.instance_id, c.customer_id FROM changed c
-    WHERE c.kind IN ('service', 'addon', 'domain', 'customer_detail')
+    SELECT c.organization_id, c.instance_id, c.id AS customer_id FROM changed c
+    LEFT JOIN before b USING (organization_id, instance_id, kind, id)
+    WHERE c.kind = 'customer_detail' AND c.currency IS DISTINCT FROM b.currency
     UNION ALL
     SELECT b.organization_id, b.instance_id, b.customer_id FROM changed c
     JOIN before b USING (organization_id, instance_id, kind, id)
-    WHERE c.kind IN ('service', 'addon', 'domain', 'invoice') AND b.customer_id <> c.customer_id
-    UNION ALL
-    SELECT s.organization_id, s.instance_id, s.customer_id FROM changed c
-    JOIN metrics.records s ON s.organization_id = c.organization_id AND s.instance_id = c.instance_id
-        AND s.kind = 'service' AND s.id = c.parent_id
-    WHERE c.kind = 'cancellation_request'
+    WHERE c.kind = 'invoice' AND b.customer_id IS DISTINCT FROM c.customer_id
     UNION ALL
     SELECT c.organization_id, c.instance_id, c.customer_id FROM changed c
-    LEFT JOIN before b USING (organization_id, instance_id, kind, id)
     LEFT JOIN LATERAL (
         SELECT r.id, r.currency FROM metrics.records r
         WHERE r.organization_id = c.organization_id AND r.instance_id = c.instance_id
             AND r.customer_id = c.customer_id AND r.kind = 'invoice' AND NOT r.gone
         ORDER BY r.id DESC LIMIT 1) newest ON true
-    WHERE c.kind = 'invoice' AND (c.gone OR b.customer_id <> c.customer_id OR newest.id IS NULL
+    WHERE c.kind = 'invoice' AND (newest.id IS NULL
         OR (c.id >= newest.id AND c.currency IS DISTINCT FROM newest.currency))
 ), marked AS (
     INSERT INTO metrics.dirty (organization_id, instance_id, customer_id)
@@ -66,40 +91,59 @@ INSERT INTO metrics.positions (topic, partition, next_offset)
 SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[])
 ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset"""
 
+# The share lock holds back what deletes the instance; a customer that waits for its instance holds up nobody.
 _CANDIDATES: Final = """
-SELECT DISTINCT d.organization_id, d.instance_id, d.customer_id
-FROM (SELECT * FROM metrics.dirty ORDER BY id LIMIT $1) d
-JOIN metrics.instances USING (organization_id, instance_id)
-LIMIT $2"""
+SELECT d.organization_id, d.instance_id, d.customer_id
+FROM metrics.dirty d JOIN metrics.instances n USING (organization_id, instance_id)
+WHERE n.state <> 'deleted'
+ORDER BY d.id LIMIT $1 FOR SHARE OF n"""
 
 _LOCKED: Final = """
 SELECT o AS organization_id, i AS instance_id, c AS customer_id
 FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS t (o, i, c)
-WHERE pg_try_advisory_xact_lock(hashtextextended('compute:' || i || ':' || c, 0))"""
+WHERE pg_try_advisory_xact_lock(hashtextextended('compute:' || i || ':' || c, 0))
+LIMIT $4"""
 
 _CLEAN: Final = """
 DELETE FROM metrics.dirty d USING unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS t (o, i, c)
 WHERE d.organization_id = o AND d.instance_id = i AND d.customer_id = c"""
 
-_EVIDENCE: Final = """
-SELECT v.organization_id, v.instance_id, v.kind, v.id, r.customer_id AS owner_id,
+_MARK: Final = """
+INSERT INTO metrics.dirty (organization_id, instance_id, customer_id)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[])"""
+
+_OWNED: Final = f"""
+    SELECT DISTINCT o, i, c, v.kind, v.id FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS t (o, i, c)
+    JOIN metrics.versions v ON v.organization_id = o AND v.instance_id = i
+        AND (v.body ->> 'customer_id')::bigint = c AND v.kind IN {_SUBSCRIPTIONS}"""  # noqa: S608  fixed names
+
+_OTHER_OWNERS: Final = f"""
+SELECT DISTINCT o AS organization_id, i AS instance_id, c AS customer_id,
+    (v.body ->> 'customer_id')::bigint AS other_id
+FROM ({_OWNED}) owned
+JOIN metrics.versions v ON v.organization_id = o AND v.instance_id = i AND v.kind = owned.kind AND v.id = owned.id
+WHERE (v.body ->> 'customer_id')::bigint <> c"""  # noqa: S608  fixed names
+
+_EVIDENCE: Final = f"""
+SELECT v.organization_id, v.instance_id, v.kind, v.id,
     (v.observed_at AT TIME ZONE (n.settings ->> 'time_zone'))::date AS "on", v.body::text AS body
-FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS t (o, i, c)
+FROM (SELECT DISTINCT o, i, kind, id FROM ({_OWNED}) every) owned
 JOIN metrics.instances n ON n.organization_id = o AND n.instance_id = i
-JOIN metrics.records r ON r.organization_id = o AND r.instance_id = i AND r.customer_id = c
-    AND r.kind IN ('service', 'addon', 'domain')
-JOIN metrics.versions v ON v.organization_id = o AND v.instance_id = i AND v.kind = r.kind AND v.id = r.id
-ORDER BY v.organization_id, v.instance_id, v.kind, v.id, v.epoch, v.seq"""
+JOIN metrics.versions v ON v.organization_id = o AND v.instance_id = i AND v.kind = owned.kind AND v.id = owned.id
+ORDER BY v.organization_id, v.instance_id, v.kind, v.id, v.epoch, v.seq"""  # noqa: S608  fixed names
 
 _REQUESTS: Final = """
-SELECT v.organization_id, v.instance_id, r.parent_id AS service_id, v.id,
-    (v.observed_at AT TIME ZONE (n.settings ->> 'time_zone'))::date AS "on", v.body IS NOT NULL AS is_open
-FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS t (o, i, s)
+SELECT v.organization_id, v.instance_id, asked.service_id, v.id,
+    (v.observed_at AT TIME ZONE (n.settings ->> 'time_zone'))::date AS "on",
+    coalesce((v.body ->> 'service_id')::bigint = asked.service_id, false) AS is_open
+FROM (
+    SELECT DISTINCT o, i, s AS service_id, r.id FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS t (o, i, s)
+    JOIN metrics.versions r ON r.organization_id = o AND r.instance_id = i
+        AND (r.body ->> 'service_id')::bigint = s AND r.kind = 'cancellation_request') asked
 JOIN metrics.instances n ON n.organization_id = o AND n.instance_id = i
-JOIN metrics.records r ON r.organization_id = o AND r.instance_id = i AND r.parent_id = s
-    AND r.kind = 'cancellation_request'
-JOIN metrics.versions v ON v.organization_id = o AND v.instance_id = i AND v.kind = r.kind AND v.id = r.id
-ORDER BY v.organization_id, v.instance_id, v.id, v.epoch, v.seq"""
+JOIN metrics.versions v ON v.organization_id = o AND v.instance_id = i AND v.kind = 'cancellation_request'
+    AND v.id = asked.id
+ORDER BY v.organization_id, v.instance_id, asked.service_id, v.id, v.epoch, v.seq"""
 
 _CURRENCIES: Final = """
 SELECT o AS organization_id, i AS instance_id, c AS customer_id, coalesce(newest.currency, d.currency) AS currency
@@ -141,7 +185,7 @@ WITH ready AS (
         SELECT FROM metrics.dirty d
         WHERE d.organization_id = r.organization_id AND d.instance_id = r.instance_id)
     AND NOT EXISTS (
-        SELECT FROM jsonb_each(r.positions) topic, jsonb_each_text(topic.value) wanted
+        SELECT FROM jsonb_each(r.positions) topic CROSS JOIN LATERAL jsonb_each_text(topic.value) wanted
         LEFT JOIN metrics.positions p ON p.topic = topic.key AND p.partition = wanted.key::int
         WHERE wanted.value::bigint > coalesce(p.next_offset, 0))
 ), newest AS (
@@ -173,11 +217,27 @@ ON CONFLICT (organization_id, instance_id) DO UPDATE SET
 WHERE n.version < excluded.version AND n.state <> 'deleted'
 RETURNING (SELECT settings ->> 'time_zone' FROM before) IS DISTINCT FROM settings ->> 'time_zone' AS is_read_anew"""
 
-_MARK_INSTANCE: Final = """
+_MARK_INSTANCE: Final = f"""
 INSERT INTO metrics.dirty (organization_id, instance_id, customer_id)
-SELECT DISTINCT organization_id, instance_id, customer_id FROM metrics.records
-WHERE organization_id = $1 AND instance_id = $2 AND customer_id IS NOT NULL
-    AND kind IN ('service', 'addon', 'domain')"""
+SELECT DISTINCT organization_id, instance_id, (body ->> 'customer_id')::bigint FROM metrics.versions
+WHERE organization_id = $1 AND instance_id = $2 AND kind IN {_SUBSCRIPTIONS} AND body IS NOT NULL"""  # noqa: S608  fixed names
+
+# Whether the instance was ever heard of or not: it stays deleted for good.
+_END_INSTANCE: Final = """
+INSERT INTO metrics.instances AS n (organization_id, instance_id, name, state, settings, version)
+VALUES ($1, $2, '', 'deleted', '{}', 0)
+ON CONFLICT (organization_id, instance_id) DO UPDATE SET state = excluded.state WHERE n.state <> excluded.state"""
+
+_HOLD_INSTANCES: Final = """
+SELECT n.instance_id, n.state FROM unnest($1::uuid[], $2::uuid[]) AS t (o, i)
+JOIN metrics.instances n ON n.organization_id = o AND n.instance_id = i
+ORDER BY n.organization_id, n.instance_id FOR SHARE OF n"""
+
+# A request finds its customer through the service, which another transaction may be storing: one waits for the other.
+_ORDER_REQUESTS: Final = """
+SELECT CASE WHEN has_requests THEN pg_advisory_xact_lock(place) ELSE pg_advisory_xact_lock_shared(place) END
+FROM (SELECT hashtextextended('requests:' || i, 0) AS place, r AS has_requests
+    FROM unnest($1::uuid[], $2::boolean[]) AS t (i, r)) one"""
 
 _PURGED: Final = ("dirty", "segments", "issues", "runs", "freshness", "unreadable", "records", "versions")
 
@@ -189,8 +249,17 @@ def columns(rows: Sequence[Sequence[Any]], count: int) -> list[list[Any]]:
 
 async def store_facts(connection: Any, versions: list[list[Any]], records: list[list[Any]]) -> int:
     """Store versions and, guarded by (epoch, seq), present rows; mark customers dirty. Returns how many rows changed."""
-    await connection.execute(_STORE_VERSIONS, *versions)
+    has_requests: dict[UUID, bool] = {}
+    for instance_id, kind in zip(versions[1], versions[2], strict=True):
+        if kind in (Kind.SERVICE, Kind.CANCELLATION_REQUEST):
+            asks = kind == Kind.CANCELLATION_REQUEST
+            has_requests[instance_id] = has_requests.get(instance_id, False) or asks
+    if has_requests:
+        await connection.execute(_ORDER_REQUESTS, *columns(sorted(has_requests.items()), 2))
+    indirect = await connection.fetch(_STORE_VERSIONS, *versions)
     changed: int = await connection.fetchval(_STORE_RECORDS, *records)
+    if indirect:
+        await connection.execute(_MARK_OWNERS, *columns([tuple(row) for row in indirect], 4))
     return changed
 
 
@@ -205,12 +274,13 @@ async def read_positions(connection: Any) -> dict[tuple[str, int], int]:
     return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
 
 
-async def ended_instances(connection: Any) -> set[str]:
-    """Instances whose facts are no longer wanted."""
-    rows = await connection.fetch(
-        "SELECT instance_id FROM metrics.instances WHERE state IN ('deleting', 'deleted')"
-    )
-    return {str(row["instance_id"]) for row in rows}
+async def hold_instances(connection: Any, owners: Collection[tuple[UUID, UUID]]) -> set[UUID]:
+    """Let none of the instances (organization, instance) be deleted before this transaction ends; returns those that already are.
+
+    Facts of an instance that is about to be deleted are no longer wanted either.
+    """
+    rows = await connection.fetch(_HOLD_INSTANCES, *columns(sorted(owners), 2))
+    return {row["instance_id"] for row in rows if row["state"] in ("deleting", "deleted")}
 
 
 async def store_unreadable(connection: Any, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -224,16 +294,30 @@ async def store_unreadable(connection: Any, rows: Sequence[tuple[Any, ...]]) -> 
 
 
 async def claim_dirty(connection: Any, limit: int) -> list[list[Any]]:
-    """Lock up to `limit` dirty customers for this transaction and take their marks away: organizations, instances, customers."""
-    candidates = await connection.fetch(_CANDIDATES, limit * 8, limit)
-    locked = await connection.fetch(_LOCKED, *columns(candidates, 3))
-    claimed = columns([tuple(row) for row in locked], 3)
-    await connection.execute(_CLEAN, *claimed)
-    return claimed
+    """Lock up to `limit` dirty customers for this transaction and take their marks away: organizations, instances, customers.
+
+    A subscription that changed hands is computed with any of its owners, so all of them are locked, or the customer waits.
+    The order of the statements matters: a mark made after the marks were taken away stays for the next claim.
+    """
+    candidates = await connection.fetch(_CANDIDATES, limit * 8)
+    distinct = list(dict.fromkeys(tuple(row) for row in candidates))
+    locked = await connection.fetch(_LOCKED, *columns(distinct, 3), limit)
+    claimed = [tuple(row) for row in locked]
+    await connection.execute(_CLEAN, *columns(claimed, 3))
+    shared = await connection.fetch(_OTHER_OWNERS, *columns(claimed, 3))
+    others = sorted({(row["organization_id"], row["instance_id"], row["other_id"]) for row in shared})
+    held = {tuple(row) for row in await connection.fetch(_LOCKED, *columns(others, 3), None)}
+    waiting = {
+        (row["organization_id"], row["instance_id"], row["customer_id"])
+        for row in shared
+        if (row["organization_id"], row["instance_id"], row["other_id"]) not in held
+    }
+    await connection.execute(_MARK, *columns(sorted(waiting), 3))
+    return columns([customer for customer in claimed if customer not in waiting], 3)
 
 
 async def evidence(connection: Any, customers: list[list[Any]]) -> list[Row]:
-    """Every version of the customers' subscriptions, in order per subscription."""
+    """Every version of the subscriptions that the customers have or had, in order per subscription."""
     rows: list[Row] = await connection.fetch(_EVIDENCE, *customers)
     return rows
 
@@ -296,7 +380,11 @@ async def apply_runs(connection: Any) -> list[Row]:
 
 
 async def save_instance(connection: Any, row: tuple[Any, ...]) -> None:
-    """Keep the newest version of an instance; customers are computed anew when its days are read in another time zone."""
+    """Keep the newest version of an instance; customers are computed anew when its days are read in another time zone.
+
+    Raises what PostgreSQL raises of a time zone that it does not know.
+    """
+    await connection.execute("SELECT now() AT TIME ZONE ($1::jsonb ->> 'time_zone')", row[4])
     if await connection.fetchval(_SAVE_INSTANCE, *row):
         await mark_instance(connection, row[0], row[1])
 
@@ -304,6 +392,11 @@ async def save_instance(connection: Any, row: tuple[Any, ...]) -> None:
 async def mark_instance(connection: Any, organization_id: object, instance_id: object) -> None:
     """Mark every customer of an instance dirty."""
     await connection.execute(_MARK_INSTANCE, organization_id, instance_id)
+
+
+async def end_instance(connection: Any, organization_id: object, instance_id: object) -> None:
+    """Remember that the instance is deleted; waits for what is storing or computing its facts, and nothing is stored after it."""
+    await connection.execute(_END_INSTANCE, organization_id, instance_id)
 
 
 async def purge(connection: Any, organization_id: object, instance_id: object, limit: int) -> int:

@@ -18,16 +18,19 @@ _TABLES = [
         organization_id uuid NOT NULL, instance_id uuid NOT NULL, kind text NOT NULL, id bigint NOT NULL,
         epoch bigint NOT NULL, seq bigint NOT NULL, observed_at timestamptz NOT NULL, body jsonb,
         PRIMARY KEY (organization_id, instance_id, kind, id, epoch, seq))""",
+    """CREATE INDEX versions_of_customer ON metrics.versions
+        (organization_id, instance_id, ((body ->> 'customer_id')::bigint), kind, id)
+        WHERE kind IN ('service', 'addon', 'domain')""",
+    """CREATE INDEX versions_of_service ON metrics.versions
+        (organization_id, instance_id, ((body ->> 'service_id')::bigint), id)
+        WHERE kind = 'cancellation_request'""",
     """CREATE TABLE metrics.records (
         organization_id uuid NOT NULL, instance_id uuid NOT NULL, kind text NOT NULL, id bigint NOT NULL,
         epoch bigint NOT NULL, seq bigint NOT NULL, gone boolean NOT NULL,
-        customer_id bigint, parent_id bigint, currency text,
+        customer_id bigint, currency text,
         PRIMARY KEY (organization_id, instance_id, kind, id))""",
-    """CREATE INDEX records_of_customer ON metrics.records
-        (organization_id, instance_id, customer_id, kind, id DESC) INCLUDE (currency)
-        WHERE customer_id IS NOT NULL AND NOT gone""",
-    """CREATE INDEX records_of_parent ON metrics.records (organization_id, instance_id, parent_id)
-        WHERE kind = 'cancellation_request'""",
+    """CREATE INDEX invoices_of_customer ON metrics.records
+        (organization_id, instance_id, customer_id, id DESC) INCLUDE (currency) WHERE kind = 'invoice' AND NOT gone""",
     """CREATE TABLE metrics.positions (
         topic text NOT NULL, partition int NOT NULL, next_offset bigint NOT NULL, PRIMARY KEY (topic, partition))""",
     """CREATE TABLE metrics.dirty (
@@ -110,7 +113,7 @@ _VIEWS = {
         WHERE r.kind = 'customer' AND NOT r.gone""",
     ),
     "issues": (
-        "Subscriptions that are in no total, and why: currency_unknown, cycle_unknown, due_date_missing.",
+        "Subscriptions that are missing in totals, and why: currency_unknown, cycle_unknown, due_date_missing.",
         "SELECT organization_id, instance_id, kind, id, customer_id, reason FROM metrics.issues",
     ),
     "unreadable": (
