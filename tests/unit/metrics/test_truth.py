@@ -34,7 +34,7 @@ def segments_of(subscription: Subscription) -> tuple[Segment, ...]:
                 else "unknown",
                 recurring_micros=version.recurring * 10_000,
                 registered_on=date.fromordinal(version.registered_on),
-                next_due_on=version.next_due_on and date.fromordinal(version.next_due_on),
+                next_due_on=date.fromordinal(version.next_due_on) if version.next_due_on else None,
                 product=version.product,
                 product_name=None,
             )

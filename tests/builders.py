@@ -1,0 +1,238 @@
+"""Facts with sensible defaults; a test names what matters to it."""
+
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import orjson
+from aiokafka import ConsumerRecord
+
+from libs.common.contracts.billing import SHAPES, Kind, fact_key
+from libs.common.contracts.envelope import Record, headers, partition_of
+from libs.common.contracts.instances import InstanceChanged, InstanceSettings
+from libs.common.contracts.topics import BY_NAME, TOPIC_OF
+
+ORGANIZATION = UUID("0f4f24a4-9a37-4c0e-8a6a-1d3a1f0f6f01")
+INSTANCE = UUID("5b0f1f7e-1c1e-4b43-9a1b-1f6a5a0c7d11")
+FIRST_SEEN = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def instance(version: int = 1, *, instance_id: UUID = INSTANCE, **values: Any) -> InstanceChanged:
+    """An active instance in UTC."""
+    defaults: dict[str, Any] = {
+        "organization_id": ORGANIZATION,
+        "name": "Main",
+        "credential_id": UUID(int=1, version=4),
+        "state": "active",
+        "settings": InstanceSettings(),
+    }
+    return InstanceChanged(id=instance_id, version=version, **(defaults | values))
+
+
+def subscription(
+    entity_id: int, customer_id: int, kind: Kind = Kind.SERVICE, **values: Any
+) -> dict[str, Any]:
+    """An active one of 10.00 a month, paid until 2026-03-21."""
+    return {
+        "id": entity_id,
+        "kind": kind.value,
+        "customer_id": customer_id,
+        "parent_id": None,
+        "product_id": None if kind is Kind.DOMAIN else 1,
+        "product_name": None if kind is Kind.DOMAIN else "Hosting",
+        "product_group_name": None,
+        "label": f"site{entity_id}.example",
+        "status": "active",
+        "cycle": "years_1" if kind is Kind.DOMAIN else "monthly",
+        "cycle_text": "",
+        "recurring_micros": 10_000_000,
+        "first_payment_micros": None,
+        "quantity": 1,
+        "registered_on": "2025-01-21",
+        "next_due_on": "2026-03-21",
+        "expires_on": None,
+        "renews": True,
+        "promotion_id": None,
+        "payment_method": None,
+        "suspension_reason": None,
+    } | values
+
+
+def invoice(entity_id: int, customer_id: int, currency: str = "EUR", **values: Any) -> dict[str, Any]:
+    """A paid invoice of 10.00 without tax."""
+    return {
+        "id": entity_id,
+        "customer_id": customer_id,
+        "number": None,
+        "currency": currency,
+        "status": "paid",
+        "issued_on": "2026-02-07",
+        "due_on": "2026-02-21",
+        "paid_at": "2026-02-20T10:00:00",
+        "refunded_at": None,
+        "cancelled_at": None,
+        "subtotal_micros": 10_000_000,
+        "credit_micros": 0,
+        "tax_micros": 0,
+        "tax2_micros": 0,
+        "total_micros": 10_000_000,
+        "tax_rate": "0",
+        "tax_rate2": "0",
+        "payment_method": None,
+        "updated_at": None,
+    } | values
+
+
+def customer(entity_id: int, **values: Any) -> dict[str, Any]:
+    return {
+        "id": entity_id,
+        "status": "active",
+        "group_id": None,
+        "display_name": f"Customer {entity_id}",
+        "created_on": "2025-01-01",
+    } | values
+
+
+def customer_detail(entity_id: int, currency: str | None = "EUR") -> dict[str, Any]:
+    return {"id": entity_id, "currency": currency, "country": None}
+
+
+def cancellation_request(entity_id: int, service_id: int) -> dict[str, Any]:
+    return {
+        "id": entity_id,
+        "service_id": service_id,
+        "requested_at": None,
+        "type": "end_of_billing_period",
+        "reason": None,
+    }
+
+
+def fact(
+    kind: Kind,
+    body: dict[str, Any] | int,
+    *,
+    seq: int,
+    epoch: int = 1,
+    day: float = 0,
+    organization_id: UUID = ORGANIZATION,
+    instance_id: UUID = INSTANCE,
+) -> Record:
+    """A record for its topic, observed `day` days after FIRST_SEEN. An id in the place of a body makes it a tombstone."""
+    entity_id: int = body if isinstance(body, int) else body["id"]
+    key = fact_key(instance_id, kind, entity_id)
+    observed_at = FIRST_SEEN + timedelta(days=day)
+    values = headers(
+        message_id=f"{key}@{epoch}.{seq}",
+        message_type=SHAPES[kind].__name__,
+        source="connector",
+        at=observed_at,
+        subject=key,
+        organization_id=organization_id,
+        instance_id=instance_id,
+    )
+    values += [
+        ("ce_epoch", b"%d" % epoch),
+        ("ce_seq", b"%d" % seq),
+        ("ce_observedat", observed_at.isoformat().encode()),
+    ]
+    value = None if isinstance(body, int) else orjson.dumps(body)
+    return Record(TOPIC_OF[kind].name, key.encode(), value, values)
+
+
+def with_header(record: Record, name: str, value: bytes | None) -> Record:
+    """The record with one header changed, or taken away by None."""
+    kept = [(known, there) for known, there in record.headers if known != name]
+    return Record(record.topic, record.key, record.value, kept if value is None else [*kept, (name, value)])
+
+
+def consumed(records: Sequence[Record], offset: int = 0) -> list[ConsumerRecord]:
+    """Records as a consumer gets them, numbered from `offset` in each partition."""
+    ends: dict[tuple[str, int], int] = {}
+    found = []
+    for record in records:
+        partition = partition_of(record.key, BY_NAME[record.topic].partitions)
+        at = ends.get((record.topic, partition), offset)
+        ends[record.topic, partition] = at + 1
+        found.append(
+            ConsumerRecord(
+                record.topic,
+                partition,
+                at,
+                0,
+                0,
+                record.key,
+                record.value,
+                None,
+                len(record.key),
+                len(record.value or b""),
+                tuple(record.headers),
+            )
+        )
+    return found
+
+
+def book(seed: int, customers: int = 60, days: int = 40) -> list[Record]:
+    """The facts of `days` days on one instance in the order in which they were made: everything that can happen to a subscription.
+
+    More than 1,000 facts by default; the same for the same seed.
+    """
+    chance = random.Random(seed)
+    records: list[Record] = []
+    present: dict[tuple[Kind, int], dict[str, Any]] = {}
+    requests: set[int] = set()
+    invoices = 0
+
+    def tell(kind: Kind, body: dict[str, Any] | int, day: int) -> None:
+        records.append(fact(kind, body, epoch=1 + day // 10, seq=len(records), day=day))
+
+    for number in range(1, customers + 1):
+        tell(Kind.CUSTOMER, customer(number), 0)
+        for kind in (Kind.SERVICE, Kind.ADDON, Kind.DOMAIN):
+            for _ in range(chance.randint(1, 2)):
+                body = subscription(
+                    len(present) + 1, number, kind, recurring_micros=chance.randint(0, 9) * 1_000_000
+                )
+                present[kind, body["id"]] = body
+                tell(kind, body, 0)
+    for day in range(1, days + 1):
+        for _ in range(24):
+            kind, entity_id = chance.choice(list(present))
+            body = present[kind, entity_id]
+            match chance.randrange(9):
+                case 0 | 1:
+                    body = body | {"recurring_micros": chance.randint(-1, 20) * 1_000_000}
+                case 2:
+                    body = body | {"status": chance.choice(["active", "suspended", "grace", "terminated"])}
+                case 3:
+                    body = body | {"next_due_on": f"2026-0{chance.randint(3, 5)}-15"}
+                case 4:
+                    body = body | {"customer_id": chance.randint(1, customers)}
+                case 5:
+                    body = body | {
+                        "cycle": chance.choice(["monthly", "annually", "years_3", "free", "unknown"])
+                    }
+                case 6:
+                    tell(kind, entity_id, day)
+                    continue
+                case 7:
+                    if kind is Kind.SERVICE and entity_id in requests:
+                        requests.remove(entity_id)
+                        tell(Kind.CANCELLATION_REQUEST, entity_id, day)
+                    elif kind is Kind.SERVICE:
+                        requests.add(entity_id)
+                        tell(Kind.CANCELLATION_REQUEST, cancellation_request(entity_id, entity_id), day)
+                    continue
+                case _:
+                    invoices += 1
+                    owner = chance.randint(1, customers)
+                    currency = chance.choice(["EUR", "EUR", "USD"])
+                    tell(Kind.INVOICE, invoice(invoices, owner, currency), day)
+                    if chance.random() < 0.2:
+                        tell(Kind.INVOICE, chance.randint(1, invoices), day)
+                    tell(Kind.CUSTOMER_DETAIL, customer_detail(chance.randint(1, customers), currency), day)
+                    continue
+            present[kind, entity_id] = body
+            tell(kind, body, day)
+    return records

@@ -1,0 +1,110 @@
+"""The tables of metrics on a real PostgreSQL, filled by its own code."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from aiokafka import ConsumerRecord
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from libs.common.broker import Publisher
+from libs.common.contracts.envelope import Record
+from libs.common.contracts.instances import InstanceChanged
+from libs.common.database import build_engine, raw, transaction
+from libs.common.settings import KafkaSettings, PostgresSettings
+from services.metrics import repository
+from services.metrics.compute import compute_batch
+from services.metrics.intake import Intake
+from tests.builders import consumed, instance
+from tests.servers import Database, Postgres
+
+# What follows from the facts alone: equal facts make equal rows here, however they came.
+FACTS = ("versions", "records", "segments", "issues", "dirty")
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """One database of metrics, and what tests do with it."""
+
+    engine: AsyncEngine
+    database: Database
+    intake: Intake
+
+    async def add_instance(self, changed: InstanceChanged | None = None) -> None:
+        one = changed or instance()
+        async with transaction(self.engine) as connection:
+            settings = one.settings.model_dump_json()
+            row = (one.organization_id, one.id, one.name, one.state, settings, one.version)
+            await repository.save_instance(await raw(connection), row)
+
+    async def take(self, records: Sequence[Record | ConsumerRecord]) -> None:
+        """Apply records as one batch."""
+        plain = [record for record in records if isinstance(record, Record)]
+        await self.intake.apply(consumed(plain) if plain else records)
+
+    async def compute(self, limit: int = 500) -> None:
+        """Until nothing is dirty."""
+        while await compute_batch(self.engine, limit):
+            pass
+
+    async def take_all(self, records: Sequence[Record], batch: int = 200) -> None:
+        """Apply in order, in batches, and compute at the end."""
+        for start in range(0, len(records), batch):
+            await self.take(records[start : start + batch])
+        await self.compute()
+
+    async def fetch(self, query: str, *arguments: Any) -> list[tuple[Any, ...]]:
+        async with transaction(self.engine) as connection:
+            rows = await (await raw(connection)).fetch(query, *arguments)
+            return [tuple(row) for row in rows]
+
+    async def execute(self, statement: str, *arguments: Any) -> None:
+        async with transaction(self.engine) as connection:
+            await (await raw(connection)).execute(statement, *arguments)
+
+    async def content(self, *tables: str) -> dict[str, list[tuple[Any, ...]]]:
+        """All rows of the tables, in an order of their own."""
+        return {
+            table: sorted(await self.fetch(f"SELECT t::text FROM metrics.{table} t"))  # noqa: S608  fixed names
+            for table in tables or FACTS
+        }
+
+    async def places(self, *tables: str) -> dict[str, list[tuple[Any, ...]]]:
+        """Where each row lies and who wrote it: equal as long as nothing was written."""
+        return {
+            table: sorted(await self.fetch(f"SELECT ctid::text, xmin::text FROM metrics.{table}"))  # noqa: S608  fixed names
+            for table in tables or FACTS
+        }
+
+
+def open_tables(database: Database, publisher: Publisher) -> Tables:
+    engine = build_engine(PostgresSettings(database_url=database.url("metrics")), service="metrics")
+    return Tables(engine, database, Intake(engine, publisher))
+
+
+@pytest.fixture
+async def publisher(kafka_broker: str) -> AsyncIterator[Publisher]:
+    """Starts nothing before it publishes; a test that reads what it says asks for `kafka`, too."""
+    publisher = Publisher(KafkaSettings(kafka_bootstrap=kafka_broker))
+    yield publisher
+    await publisher.close()
+
+
+@pytest.fixture
+async def tables(database: Database, publisher: Publisher) -> AsyncIterator[Tables]:
+    """A migrated database that knows one instance."""
+    tables = open_tables(database, publisher)
+    await tables.add_instance()
+    yield tables
+    await tables.engine.dispose()
+
+
+@pytest.fixture
+async def others(postgres: Postgres, publisher: Publisher) -> AsyncIterator[Tables]:
+    """A second one, to compare with."""
+    with postgres.fresh_database() as database:
+        tables = open_tables(database, publisher)
+        await tables.add_instance()
+        yield tables
+        await tables.engine.dispose()

@@ -1,0 +1,349 @@
+"""Facts stored on a real PostgreSQL: twice, late, shuffled or spoiled, the tables are the same."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+
+from libs.common.contracts.billing import Kind
+from libs.common.contracts.envelope import Record
+from libs.common.contracts.topics import DEAD_LETTER
+from libs.common.database import raw, transaction
+from services.metrics import repository
+from tests.builders import (
+    INSTANCE,
+    ORGANIZATION,
+    book,
+    cancellation_request,
+    consumed,
+    customer,
+    customer_detail,
+    fact,
+    instance,
+    invoice,
+    subscription,
+    with_header,
+)
+from tests.integration.metrics.conftest import Tables
+
+
+async def segments(tables: Tables, lens: str = "contract") -> list[tuple[Any, ...]]:
+    return await tables.fetch(
+        "SELECT id, customer_id, currency, mrr_micros, from_on, to_on FROM metrics.segments WHERE lens = $1 ORDER BY id, from_on",
+        lens,
+    )
+
+
+@pytest.mark.rule("E2")
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_twice_late_and_shuffled_facts_make_the_same_tables(
+    tables: Tables, others: Tables, seed: int
+) -> None:
+    facts, chance = book(seed), random.Random(seed)
+    disturbed = [one for one in facts for _ in range(chance.choice([1, 1, 2, 5]))]
+    chance.shuffle(disturbed)
+
+    await tables.take_all(facts)
+    while disturbed:
+        count = chance.randint(1, 400)
+        batch, disturbed = disturbed[:count], disturbed[count:]
+        await others.take(batch)
+        if chance.random() < 0.5:
+            await others.compute(limit=chance.randint(1, 40))
+
+    await others.compute()
+    content = await tables.content()
+    assert await others.content() == content
+    assert len(facts) > 1000
+    assert len(content["segments"]) > 300
+
+
+async def test_what_is_known_already_writes_nothing_not_even_when_all_is_computed_again(
+    tables: Tables,
+) -> None:
+    facts = book(4)
+    await tables.take_all(facts)
+    before = await tables.places()
+
+    await tables.take_all(facts)
+    random.Random(4).shuffle(facts)
+    await tables.take_all(facts, batch=77)
+    async with transaction(tables.engine) as connection:
+        await repository.mark_instance(await raw(connection), ORGANIZATION, INSTANCE)
+    [(marked,)] = await tables.fetch("SELECT count(*) FROM metrics.dirty")
+    await tables.compute()
+
+    assert marked > 50
+    assert await tables.places() == before
+
+
+@pytest.mark.parametrize("batch", [1, 10])
+async def test_a_tombstone_keeps_the_row_and_its_past_and_is_no_revival_when_repeated(
+    tables: Tables, batch: int
+) -> None:
+    facts = [
+        fact(Kind.CUSTOMER_DETAIL, customer_detail(7), seq=0),
+        fact(Kind.SERVICE, subscription(1, 7), seq=1),
+        fact(Kind.SERVICE, 1, seq=2, day=4),
+    ]
+    await tables.take_all(facts, batch)
+    await tables.take_all([facts[1]])
+
+    assert await tables.fetch("SELECT kind, gone FROM metrics.records ORDER BY kind") == [
+        ("customer_detail", False),
+        ("service", True),
+    ]
+    assert await segments(tables) == [(1, 7, "EUR", 10_000_000, date(2026, 3, 1), date(2026, 3, 5))]
+
+
+async def test_a_version_that_comes_late_changes_the_past(tables: Tables) -> None:
+    await tables.take_all(
+        [
+            fact(Kind.CUSTOMER_DETAIL, customer_detail(7), seq=0),
+            fact(Kind.SERVICE, subscription(1, 7, recurring_micros=20_000_000), seq=9, day=5),
+        ]
+    )
+
+    await tables.take_all([fact(Kind.SERVICE, subscription(1, 7), seq=1)])
+
+    assert [(row[3], row[4]) for row in await segments(tables, "active")] == [
+        (10_000_000, date(2026, 3, 1)),
+        (20_000_000, date(2026, 3, 6)),
+    ]
+
+
+async def test_the_currency_of_a_former_owner_completes_the_past(tables: Tables) -> None:
+    await tables.take_all(
+        [
+            fact(Kind.CUSTOMER_DETAIL, customer_detail(8, "USD"), seq=0),
+            fact(Kind.SERVICE, subscription(1, 7), seq=1),
+            fact(Kind.SERVICE, subscription(1, 8), seq=2, day=3),
+        ]
+    )
+    before = await segments(tables, "active")
+
+    await tables.take_all([fact(Kind.INVOICE, invoice(1, 7), seq=3, day=4)])
+
+    assert [row[1:3] for row in before] == [(8, "USD")]
+    assert [row[1:3] for row in await segments(tables, "active")] == [(7, "EUR"), (8, "USD")]
+
+
+async def test_the_currency_is_that_of_the_invoice_with_the_greatest_id_else_of_the_details(
+    tables: Tables,
+) -> None:
+    async def currency_after(record: Record) -> set[str]:
+        await tables.take_all([record])
+        return {row[2] for row in await segments(tables)}
+
+    await tables.take_all([fact(Kind.SERVICE, subscription(1, 7), seq=1)])
+
+    assert await currency_after(fact(Kind.CUSTOMER_DETAIL, customer_detail(7, "GBP"), seq=2)) == {"GBP"}
+    assert await currency_after(fact(Kind.INVOICE, invoice(5, 7, "EUR"), seq=3)) == {"EUR"}
+    assert await currency_after(fact(Kind.INVOICE, invoice(4, 7, "USD"), seq=4)) == {"EUR"}
+    assert await currency_after(fact(Kind.INVOICE, invoice(6, 7, "USD"), seq=5)) == {"USD"}
+    assert await currency_after(fact(Kind.INVOICE, 6, seq=6)) == {"EUR"}
+    assert await currency_after(fact(Kind.INVOICE, invoice(5, 8, "EUR"), seq=7)) == {"USD"}
+    assert await currency_after(fact(Kind.INVOICE, 4, seq=8)) == {"GBP"}
+    assert await currency_after(fact(Kind.CUSTOMER_DETAIL, customer_detail(7, None), seq=9)) == set()
+
+
+async def test_invoices_that_change_no_currency_compute_nobody(tables: Tables) -> None:
+    await tables.take_all(
+        [fact(Kind.SERVICE, subscription(1, 7), seq=1), fact(Kind.INVOICE, invoice(5, 7), seq=2)]
+    )
+
+    await tables.take([fact(Kind.INVOICE, invoice(number, 7), seq=number) for number in range(3, 30)])
+
+    assert await tables.fetch("SELECT customer_id FROM metrics.dirty") == []
+
+
+async def test_a_request_and_its_withdrawal_reach_the_customer_through_the_service(tables: Tables) -> None:
+    await tables.take_all(
+        [
+            fact(Kind.CUSTOMER_DETAIL, customer_detail(7), seq=0),
+            fact(Kind.CANCELLATION_REQUEST, cancellation_request(3, 1), seq=1),
+            fact(Kind.SERVICE, subscription(1, 7), seq=2),
+        ]
+    )
+    asked = await segments(tables)
+
+    await tables.take_all([fact(Kind.CANCELLATION_REQUEST, 3, seq=3, day=2)])
+
+    assert [row[5] for row in asked] == [date(2026, 3, 22)]
+    assert [row[5] for row in await segments(tables)] == [date(2026, 4, 5)]
+
+
+async def test_a_request_waits_for_a_service_that_another_replica_is_storing(tables: Tables) -> None:
+    await tables.take_all([fact(Kind.CUSTOMER_DETAIL, customer_detail(7), seq=0)])
+    service = consumed([fact(Kind.SERVICE, subscription(1, 7), seq=1)])
+    asked = fact(Kind.CANCELLATION_REQUEST, cancellation_request(3, 1), seq=2)
+
+    async with _stuck_before_commit(tables):
+        storing = asyncio.create_task(tables.intake.apply(service))
+        await _until_waiting(tables, 1)
+        asking = asyncio.create_task(tables.take([asked]))
+        await _until_waiting(tables, 2)
+    await storing
+    await tables.compute()
+    await asking
+    await tables.compute()
+
+    assert [row[5] for row in await segments(tables)] == [date(2026, 3, 22)]
+
+
+@asynccontextmanager
+async def _stuck_before_commit(tables: Tables) -> AsyncIterator[None]:
+    """Intake can store facts and marks, and then waits to store its positions."""
+    async with transaction(tables.engine) as connection:
+        await (await raw(connection)).execute("LOCK TABLE metrics.positions IN SHARE MODE")
+        yield
+
+
+async def _until_waiting(tables: Tables, count: int) -> None:
+    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    async with asyncio.timeout(10):
+        while True:
+            if await tables.fetch(query) == [(count,)]:
+                return
+            await asyncio.sleep(0.01)
+
+
+def poisons() -> dict[str, Record]:
+    """Records that can never be stored, by what is wrong with them."""
+
+    def good(number: int) -> Record:
+        return fact(Kind.SERVICE, subscription(number, 7), seq=number)
+
+    def with_body(number: int, value: bytes) -> Record:
+        record = good(number)
+        return Record(record.topic, record.key, value, record.headers)
+
+    def with_key(number: int, key: bytes) -> Record:
+        record = good(number)
+        return Record(record.topic, key, record.value, record.headers)
+
+    strange = b'{"id": 120, "name": "x", "group_id": null, "kind": "", "pay_type": "", "prices": {"\\u0000": 1}, "retired": false}'
+    product = fact(Kind.PRODUCT, 120, seq=120)
+    return {
+        "bad JSON": with_body(101, b"{"),
+        "not UTF-8": with_body(102, b"\xff\xfe"),
+        "another shape": with_body(103, b'{"id": 103}'),
+        "another id": with_body(104, good(1).value or b""),
+        "a text that PostgreSQL does not store": fact(
+            Kind.SERVICE, subscription(105, 7, label="a\0b"), seq=105
+        ),
+        "a fault whose description PostgreSQL does not store": Record(
+            product.topic, product.key, strange, product.headers
+        ),
+        "a header that is not UTF-8": with_header(good(106), "ce_source", b"\xff\xff"),
+        "no epoch": with_header(good(107), "ce_epoch", None),
+        "an epoch that is no number": with_header(good(108), "ce_epoch", b"new"),
+        "an epoch out of range": with_header(good(109), "ce_epoch", b"9" * 30),
+        "a time without offset": with_header(good(110), "ce_observedat", b"2026-03-01T12:00:00"),
+        "a time that PostgreSQL cannot read": with_header(good(111), "ce_observedat", b"2026-W09-7T12+00:00"),
+        "nobody's": with_header(good(112), "ce_organization", b"me"),
+        "an unknown kind": with_key(113, f"{INSTANCE}:server:1".encode()),
+        "no instance": with_key(114, b"main:service:1"),
+        "an id out of range": with_key(115, f"{INSTANCE}:service:{2**63}".encode()),
+        "an empty key": with_key(116, b""),
+    }
+
+
+@pytest.mark.rule("E3")
+@pytest.mark.rule("E4")
+async def test_what_can_never_be_stored_is_parked_alone_and_once_and_the_rest_is_stored(
+    tables: Tables, others: Tables, kafka: str
+) -> None:
+    bad = poisons()
+    good = book(5, days=5)
+    mixed = [*good, *bad.values()]
+    random.Random(5).shuffle(mixed)
+
+    await tables.take_all(good)
+    await others.take_all(mixed, batch=len(mixed))
+
+    assert await others.content() == await tables.content()
+    parked = [(record.key, record.value) async for record in dead_letters(kafka, len(bad))]
+    assert sorted(parked) == sorted((record.key, record.value) for record in bad.values())
+    [(listed,)] = await others.fetch(
+        'SELECT count(DISTINCT (topic, partition, "offset")) FROM metrics.unreadable'
+    )
+    assert listed == len(bad) - 1  # nobody's is nobody's to list
+
+
+async def dead_letters(bootstrap: str, count: int) -> AsyncIterator[Any]:
+    """Everything that is parked, once there are `count` and no more come."""
+    consumer = AIOKafkaConsumer(DEAD_LETTER.name, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        found = 0
+        async with asyncio.timeout(20):
+            while True:
+                answer = await consumer.getmany(timeout_ms=500)
+                for records in answer.values():
+                    for record in records:
+                        found += 1
+                        yield record
+                if not answer and found >= count:
+                    return
+    finally:
+        await consumer.stop()
+
+
+async def test_a_record_without_key_or_with_an_empty_header_is_parked(tables: Tables, kafka: str) -> None:
+    [keyless, headless] = consumed([fact(Kind.SERVICE, subscription(n, 7), seq=n) for n in (1, 2)])
+    keyless.key = None
+    headless.headers = (*headless.headers, ("ce_organization", None))
+
+    await tables.take([keyless, headless])
+
+    assert len([record async for record in dead_letters(kafka, 2)]) == 2
+    assert await tables.fetch("SELECT * FROM metrics.records") == []
+
+
+@pytest.mark.parametrize("state", ["deleting", "deleted"])
+async def test_facts_of_an_instance_that_goes_or_is_gone_are_dropped(
+    tables: Tables, kafka: str, state: str
+) -> None:
+    other = UUID(int=2, version=4)
+    await tables.add_instance(instance(instance_id=other))
+    await tables.add_instance(instance(2, state=state))
+    spoiled = with_header(fact(Kind.SERVICE, subscription(3, 7), seq=3), "ce_epoch", None)
+
+    await tables.take_all(
+        [
+            fact(Kind.CUSTOMER, customer(7), seq=1),
+            spoiled,
+            fact(Kind.CUSTOMER, customer(7), seq=1, instance_id=other),
+        ]
+    )
+
+    assert await tables.fetch("SELECT DISTINCT instance_id FROM metrics.versions") == [(other,)]
+    assert await tables.fetch("SELECT * FROM metrics.unreadable") == []
+
+
+async def test_facts_wait_for_their_instance_and_hold_up_no_other(tables: Tables) -> None:
+    stranger = UUID(int=3, version=4)
+    many = [
+        fact(Kind.SERVICE, subscription(number, number), seq=number, instance_id=stranger)
+        for number in range(1, 60)
+    ]
+    await tables.take(many)
+    await tables.take(
+        [fact(Kind.CUSTOMER_DETAIL, customer_detail(7), seq=1), fact(Kind.SERVICE, subscription(1, 7), seq=2)]
+    )
+
+    await tables.compute(limit=2)
+    before = await tables.fetch("SELECT DISTINCT instance_id FROM metrics.segments")
+    await tables.add_instance(instance(instance_id=stranger))
+    await tables.compute()
+
+    assert before == [(INSTANCE,)]
+    assert await tables.fetch("SELECT count(*) FROM metrics.issues") == [(59,)]
+    assert (await tables.content("dirty"))["dirty"] == []
