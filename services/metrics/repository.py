@@ -198,9 +198,9 @@ WITH ready AS (
     ON CONFLICT (organization_id, instance_id) DO UPDATE SET
         run_id = excluded.run_id, as_of = excluded.as_of, last_on = greatest(f.last_on, excluded.last_on),
         kinds = (
-            SELECT jsonb_object_agg(now.key, CASE
+            SELECT coalesce(jsonb_object_agg(now.key, CASE
                 WHEN now.value ->> 'code' IS NULL THEN now.value
-                ELSE now.value || jsonb_build_object('read_at', f.kinds -> now.key -> 'read_at') END)
+                ELSE now.value || jsonb_build_object('read_at', f.kinds -> now.key -> 'read_at') END), '{}')
             FROM jsonb_each(f.kinds || excluded.kinds) now)
     WHERE f.as_of < excluded.as_of
 )

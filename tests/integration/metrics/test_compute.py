@@ -1,0 +1,91 @@
+"""Dirty customers computed by several workers at once, in days of their own time zone."""
+
+import asyncio
+import random
+from datetime import date
+
+from libs.common.contracts.billing import Kind
+from libs.common.contracts.instances import InstanceSettings
+from libs.common.database import raw, transaction
+from services.metrics import repository
+from services.metrics.compute import compute_batch
+from tests.builders import book, customer_detail, fact, instance, subscription
+from tests.integration.metrics.conftest import Tables
+
+
+async def test_several_workers_lose_no_mark_while_facts_come_in(tables: Tables, others: Tables) -> None:
+    facts, chance = book(7), random.Random(7)
+    await tables.take_all(facts)
+    intake_is_done = asyncio.Event()
+
+    async def take() -> None:
+        for start in range(0, len(facts), 25):
+            await others.take(facts[start : start + 25])
+        intake_is_done.set()
+
+    async def work() -> int:
+        computed = 0
+        while True:
+            was_done = intake_is_done.is_set()
+            claimed = await compute_batch(others.engine, limit=chance.randint(1, 9))
+            computed += claimed
+            if was_done and not claimed:
+                return computed
+
+    async with asyncio.timeout(60):
+        taking = asyncio.create_task(take())
+        computed = await asyncio.gather(*(work() for _ in range(3)))
+        await taking
+    await others.compute()
+
+    assert min(computed) > 0
+    assert await others.content() == await tables.content()
+
+
+async def test_a_mark_made_while_its_customer_is_computed_is_computed_again(tables: Tables) -> None:
+    await tables.take(
+        [fact(Kind.CUSTOMER_DETAIL, customer_detail(7), seq=0), fact(Kind.SERVICE, subscription(1, 7), seq=1)]
+    )
+
+    async with transaction(tables.engine) as connection:
+        claimed = await repository.claim_dirty(await raw(connection), 10)
+        await tables.take([fact(Kind.SERVICE, subscription(2, 7), seq=2)])
+        assert await compute_batch(tables.engine) == 0
+
+    assert claimed[2] == [7]
+    assert await tables.fetch("SELECT customer_id FROM metrics.dirty") == [(7,)]
+
+
+async def test_who_has_had_the_same_subscription_is_computed_by_one_worker_at_a_time(tables: Tables) -> None:
+    await tables.take_all(
+        [fact(Kind.SERVICE, subscription(1, 7), seq=1), fact(Kind.SERVICE, subscription(1, 8), seq=2, day=1)]
+    )
+    await tables.execute(
+        "INSERT INTO metrics.dirty SELECT 1, organization_id, instance_id, 7 FROM metrics.instances"
+    )
+
+    async with transaction(tables.engine) as connection:
+        assert (await repository.claim_dirty(await raw(connection), 10))[2] == [7]
+        await tables.execute(
+            "INSERT INTO metrics.dirty SELECT 2, organization_id, instance_id, 8 FROM metrics.instances"
+        )
+        assert await compute_batch(tables.engine) == 0
+
+    assert await tables.fetch("SELECT customer_id FROM metrics.dirty ORDER BY 1") == [(8,)]
+
+
+async def test_another_time_zone_moves_days_and_another_name_computes_nobody(tables: Tables) -> None:
+    await tables.take_all(
+        [fact(Kind.CUSTOMER_DETAIL, customer_detail(7), seq=0), fact(Kind.SERVICE, subscription(1, 7), seq=1)]
+    )
+    query = "SELECT DISTINCT from_on FROM metrics.segments"
+    before = await tables.fetch(query)
+
+    await tables.add_instance(instance(2, name="Renamed"))
+    assert await tables.fetch("SELECT * FROM metrics.dirty") == []
+    await tables.add_instance(instance(3, settings=InstanceSettings(time_zone="Pacific/Auckland")))
+    await tables.add_instance(instance(2, settings=InstanceSettings(time_zone="UTC")))
+    await tables.compute()
+
+    assert before == [(date(2026, 3, 1),)]
+    assert await tables.fetch(query) == [(date(2026, 3, 2),)]

@@ -1,0 +1,205 @@
+"""When a run counts as applied, what it says of each kind, and what is left of an instance that was deleted."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import orjson
+import pytest
+
+from libs.common.contracts.billing import Kind
+from libs.common.contracts.instances import InstanceSettings
+from libs.common.database import raw, transaction
+from services.metrics import repository
+from tests.builders import INSTANCE, ORGANIZATION, book, fact, instance, subscription
+from tests.integration.metrics.conftest import Tables
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+READ: dict[str, Any] = {"read_at": None}
+
+
+async def ended(
+    tables: Tables,
+    started_at: datetime = NOON,
+    *,
+    minutes: int = 5,
+    positions: dict[str, dict[str, int]] | None = None,
+    kinds: dict[str, dict[str, Any]] | None = None,
+) -> UUID:
+    """A run of so many minutes has ended well."""
+    run_id = uuid4()
+    read = {
+        kind: values | {"read_at": started_at}
+        for kind, values in (kinds or {}).items()
+        if "code" not in values
+    }
+    ended_at = started_at + timedelta(minutes=minutes)
+    row = (
+        ORGANIZATION,
+        INSTANCE,
+        run_id,
+        started_at,
+        ended_at,
+        orjson.dumps(positions or {}).decode(),
+        orjson.dumps((kinds or {}) | read).decode(),
+    )
+    async with transaction(tables.engine) as connection:
+        await repository.save_run(await raw(connection), row)
+    return run_id
+
+
+async def applied(tables: Tables) -> set[UUID]:
+    """The runs that are applied now."""
+    async with transaction(tables.engine) as connection:
+        return {row["run_id"] for row in await repository.apply_runs(await raw(connection))}
+
+
+async def reach(tables: Tables, *positions: tuple[str, int, int]) -> None:
+    async with transaction(tables.engine) as connection:
+        await repository.store_positions(await raw(connection), positions)
+
+
+async def freshness(tables: Tables) -> tuple[Any, ...]:
+    [row] = await tables.fetch("SELECT run_id, as_of, first_on, last_on FROM metrics.freshness")
+    return row
+
+
+async def kinds(tables: Tables) -> dict[str, Any]:
+    [(text,)] = await tables.fetch("SELECT kinds::text FROM metrics.freshness")
+    found: dict[str, Any] = orjson.loads(text)
+    return found
+
+
+async def test_a_run_is_applied_once_every_one_of_its_positions_has_been_passed(tables: Tables) -> None:
+    wanted = {"billing.customers": {"3": 10, "4": 0}, "billing.invoices": {"0": 7}}
+    run_id = await ended(tables, positions=wanted)
+    seen = []
+
+    for place in (("billing.customers", 3, 9), ("billing.invoices", 0, 8), ("billing.customers", 3, 10)):
+        await reach(tables, place)
+        seen.append(await applied(tables))
+
+    assert seen == [set(), set(), {run_id}]
+    assert await applied(tables) == set()
+    assert await freshness(tables) == (run_id, NOON, date(2026, 3, 1), date(2026, 3, 1))
+
+
+async def test_a_run_waits_until_nobody_of_its_own_instance_is_dirty(tables: Tables) -> None:
+    stranger = UUID(int=3, version=4)
+    run_id = await ended(tables)
+    await tables.take(
+        [
+            fact(Kind.SERVICE, subscription(1, 7), seq=1),
+            fact(Kind.SERVICE, subscription(1, 7), seq=1, instance_id=stranger),
+        ]
+    )
+
+    before = await applied(tables)
+    await tables.compute()
+
+    assert (before, await applied(tables)) == (set(), {run_id})
+    assert await tables.fetch("SELECT DISTINCT instance_id FROM metrics.dirty") == [(stranger,)]
+
+
+async def test_a_run_waits_for_its_instance(tables: Tables) -> None:
+    await tables.execute("DELETE FROM metrics.instances")
+    run_id = await ended(tables)
+
+    before = await applied(tables)
+    await tables.add_instance()
+
+    assert (before, await applied(tables)) == (set(), {run_id})
+
+
+async def test_an_older_run_never_sets_figures_back(tables: Tables) -> None:
+    newer, older = await ended(tables, NOON), await ended(tables, NOON - timedelta(hours=1))
+
+    assert await applied(tables) == {newer, older}
+    assert (await freshness(tables))[:2] == (newer, NOON)
+    await ended(tables, NOON)
+    assert await tables.fetch("SELECT * FROM metrics.runs") == []
+
+
+async def test_days_are_known_from_the_end_of_the_first_run_to_the_end_of_the_last_in_their_time_zone(
+    tables: Tables,
+) -> None:
+    await tables.add_instance(instance(2, settings=InstanceSettings(time_zone="Pacific/Auckland")))
+    await ended(tables, NOON - timedelta(hours=2), minutes=59)
+    await applied(tables)
+    first = await freshness(tables)
+
+    await ended(tables, NOON - timedelta(minutes=90), minutes=31)
+    await applied(tables)
+
+    assert first[2:] == (date(2026, 3, 1), date(2026, 3, 1))
+    assert (await freshness(tables))[2:] == (date(2026, 3, 1), date(2026, 3, 2))
+
+
+async def test_a_kind_that_may_not_be_read_keeps_when_it_last_was_and_says_what_to_allow(
+    tables: Tables,
+) -> None:
+    refused = {"action": "GetClientsAddons", "code": "permission_missing", "required": True, "read_at": None}
+
+    async def after(hours: int, addon: dict[str, Any]) -> dict[str, Any]:
+        await ended(tables, NOON + timedelta(hours=hours), kinds={"addon": addon, "service": READ})
+        await applied(tables)
+        return await kinds(tables)
+
+    never = await after(0, refused)
+    read = await after(1, READ)
+    no_longer = await after(2, refused)
+    again = await after(3, READ)
+
+    at = [f"2026-03-01T{12 + hours}:00:00+00:00" for hours in range(4)]
+    assert never == {"addon": refused, "service": {"read_at": at[0]}}
+    assert read == {"addon": {"read_at": at[1]}, "service": {"read_at": at[1]}}
+    assert no_longer == {"addon": refused | {"read_at": at[1]}, "service": {"read_at": at[2]}}
+    assert again == {"addon": {"read_at": at[3]}, "service": {"read_at": at[3]}}
+
+
+@pytest.mark.rule("E7")
+async def test_a_deleted_instance_leaves_nothing_but_that_it_is_deleted(tables: Tables) -> None:
+    other = UUID(int=2, version=4)
+    await tables.add_instance(instance(instance_id=other))
+    facts = book(8, customers=20, days=5)
+    theirs = [fact(Kind.SERVICE, subscription(1, 7), seq=1, instance_id=other)]
+    await tables.take_all([*facts, *theirs])
+    await ended(tables)
+    await applied(tables)
+    await ended(tables, NOON + timedelta(hours=1), positions={"billing.customers": {"0": 10**9}})
+    await tables.take([fact(Kind.SERVICE, subscription(999, 1), seq=9, epoch=99)])
+
+    async with transaction(tables.engine) as connection:
+        database = await raw(connection)
+        await repository.end_instance(database, ORGANIZATION, INSTANCE)
+        while await repository.purge(database, ORGANIZATION, INSTANCE, 100):
+            pass
+    await tables.take_all(facts)
+    await tables.add_instance(instance(9))
+
+    held = await tables.fetch(
+        "SELECT relname FROM pg_attribute JOIN pg_class c ON c.oid = attrelid "
+        "WHERE attname = 'instance_id' AND c.relkind = 'r' AND c.relnamespace = 'metrics'::regnamespace"
+    )
+    left = {
+        table
+        for (table,) in held
+        if await tables.fetch(f"SELECT FROM metrics.{table} WHERE instance_id = $1", INSTANCE)
+    }
+    assert left == {"instances"}
+    assert await tables.fetch("SELECT state FROM metrics.instances WHERE instance_id = $1", INSTANCE) == [
+        ("deleted",)
+    ]
+    assert await tables.fetch("SELECT DISTINCT instance_id FROM metrics.versions") == [(other,)]
+
+
+async def test_an_instance_that_ends_before_it_was_heard_of_stays_deleted(tables: Tables) -> None:
+    await tables.execute("DELETE FROM metrics.instances")
+
+    async with transaction(tables.engine) as connection:
+        await repository.end_instance(await raw(connection), ORGANIZATION, INSTANCE)
+    await tables.add_instance(instance(5))
+    await tables.take_all([fact(Kind.SERVICE, subscription(1, 7), seq=1)])
+
+    assert await tables.fetch("SELECT state FROM metrics.instances") == [("deleted",)]
+    assert await tables.fetch("SELECT * FROM metrics.versions") == []
