@@ -502,7 +502,7 @@ async def test_a_private_address_is_never_called(world: World) -> None:
 
 
 async def start(world: World) -> asyncio.subprocess.Process:
-    """The connector as a process of its own."""
+    """The connector as a process of its own, which takes the place in its Kafka groups of one that was killed."""
     environment = os.environ | {
         "MRRLYTICS_DATABASE_URL": world.settings.database_url.get_secret_value(),
         "MRRLYTICS_KAFKA_BOOTSTRAP": world.settings.kafka_bootstrap,
@@ -512,6 +512,7 @@ async def start(world: World) -> asyncio.subprocess.Process:
         "MRRLYTICS_EXTRA_CA_FILE": str(world.settings.extra_ca_file),
         "MRRLYTICS_LEASE_SECONDS": "2",
         "MRRLYTICS_HEALTH_PORT": str(free_port()),
+        "MRRLYTICS_REPLICA": "connector-1",
     }
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "services.connector", env=environment, cwd=REPOSITORY

@@ -111,18 +111,21 @@ class System:
             "MRRLYTICS_LOG_LEVEL": "DEBUG",
         }
 
-    def program(self, service: str, *, number: int = 1, command: Sequence[str] = ()) -> Program:
-        """A replica of a service that keeps its place in its Kafka groups when it is killed."""
+    def program(
+        self, service: str, *, number: int = 1, keeps_its_place: bool = True, command: Sequence[str] = ()
+    ) -> Program:
+        """A replica of a service. One that keeps its place has it in its Kafka groups for half a minute after its end, too."""
         port = free_port()
+        name = f"{service}-{number}"
         return Program(
-            name=f"{service}-{number}",
+            name=name,
             command=[sys.executable, "-m", *(command or [f"services.{service}"])],
             environment={
                 **self._environment,
                 "MRRLYTICS_DATABASE_URL": self.database.url(service),
                 "MRRLYTICS_HEALTH_PORT": str(port),
-                "MRRLYTICS_REPLICA": f"{service}-{number}",
-            },
+            }
+            | ({"MRRLYTICS_REPLICA": name} if keeps_its_place else {}),
             ready=lambda: _is_ready(port),
         )
 

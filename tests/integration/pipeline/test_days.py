@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,9 +16,7 @@ JUMPS = (1, 6, 14, 30, 31)
 
 @pytest.fixture
 def company(tmp_path: Path) -> Iterator[Whmcs]:
-    """One that does not live on by itself."""
-    today = ("--today", datetime.now(UTC).date().isoformat())
-    with simulate(tmp_path / "whmcs", seed=4, customers=200, years=2, options=today) as whmcs:
+    with simulate(tmp_path / "whmcs", seed=4, customers=200, years=2) as whmcs:
         yield whmcs
 
 

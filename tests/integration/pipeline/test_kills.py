@@ -14,11 +14,12 @@ from tests.servers import Postgres
 from tools.local_stack.process import Program, start
 
 KILLS = 10
+FULL_RUNS_AT_ONCE = 10
 
 
-@pytest.fixture(scope="module")
-def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whmcs]:
-    with simulate(tmp_path_factory.mktemp("whmcs"), seed=5, customers=400, years=3) as whmcs:
+@pytest.fixture
+def company(tmp_path: Path) -> Iterator[Whmcs]:
+    with simulate(tmp_path / "whmcs", seed=5, customers=400, years=3) as whmcs:
         yield whmcs
 
 
@@ -69,19 +70,22 @@ async def kill_often(system: System, program: Program, progress: str, dice: rand
             await asyncio.to_thread(process.wait)
 
 
-async def test_two_connectors_share_several_instances(
-    company: Whmcs, postgres: Postgres, kafka_broker: str, tmp_path: Path
+async def test_two_connectors_share_more_instances_than_one_takes_at_once(
+    postgres: Postgres, kafka_broker: str, tmp_path: Path
 ) -> None:
-    company.control("PUT", "/faults", json=[{"kind": "latency_ms", "value": 50}])
-    async with running_system(postgres, kafka_broker, tmp_path, [company]) as system:
-        connectors = [system.program("connector", number=number) for number in (1, 2)]
-        with started(system, *connectors, system.program("metrics")):
-            instances = [await system.add_instance(company) for _ in range(4)]
-            runs = await asyncio.gather(*(system.order(instance) for instance in instances))
-            await asyncio.gather(*(system.applied(*one) for one in zip(instances, runs, strict=True)))
+    with simulate(tmp_path / "whmcs", seed=6, customers=60, years=2, options=["--latency-ms=100"]) as whmcs:
+        async with running_system(postgres, kafka_broker, tmp_path, [whmcs]) as system:
+            connectors = [
+                system.program("connector"),
+                system.program("connector", number=2, keeps_its_place=False),
+            ]
+            with started(system, *connectors, system.program("metrics")):
+                instances = [await system.add_instance(whmcs) for _ in range(FULL_RUNS_AT_ONCE + 2)]
+                runs = await asyncio.gather(*(system.order(instance) for instance in instances))
+                await asyncio.gather(*(system.applied(*one) for one in zip(instances, runs, strict=True)))
 
-        workers = await system.ask_as_admin("SELECT DISTINCT worker FROM connector.instances")
-        assert {row["worker"].split(".")[0] for row in workers} == {"connector-1", "connector-2"}
-        for instance in instances:
-            for lens in Lens:
-                assert await told(system, instance, lens) == true(instance, lens)
+            workers = await system.ask_as_admin("SELECT DISTINCT worker FROM connector.instances")
+            assert {row["worker"].split(".")[0] for row in workers} == {"connector-1", "connector"}
+            for instance in instances:
+                for lens in Lens:
+                    assert await told(system, instance, lens) == true(instance, lens)
