@@ -116,13 +116,15 @@ class Intake:
         async with transaction(self._engine) as connection:
             stored = await repository.read_positions(await raw(connection))
         ends = await consumer.end_offsets(list(assigned))
-        for partition in assigned:
-            position = stored.get((partition.topic, partition.partition), 0)
-            if position > ends[partition]:
-                # The topic was made anew: whatever is in it now has not been read.
-                log.warning("topic is shorter than what was read of it", extra={"partition": str(partition)})
-                position = 0
-            consumer.seek(partition, position)
+        made_anew = {one for one in assigned if stored.get((one.topic, one.partition), 0) > ends[one]}
+        if made_anew:
+            # Whatever is in them now has not been read: no run that waits for it may count as applied.
+            log.warning("topics are shorter than what was read of them", extra={"partitions": len(made_anew)})
+            starts = [(one.topic, one.partition, 0) for one in sorted(made_anew)]
+            async with transaction(self._engine) as connection:
+                await repository.store_positions(await raw(connection), starts)
+        for one in assigned:
+            consumer.seek(one, 0 if one in made_anew else stored.get((one.topic, one.partition), 0))
 
 
 class _Undone(Exception):
