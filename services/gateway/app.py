@@ -4,22 +4,24 @@ import asyncio
 import base64
 import binascii
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 from fastapi import FastAPI
-from sqlalchemy import select, text
+from sqlalchemy import DateTime, bindparam, select, text
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
 from libs.common import telemetry
 from libs.common.broker import Publisher, build_broker, consume
 from libs.common.clock import Clock, utc_now
+from libs.common.contracts.instances import InstanceState
 from libs.common.crypto import Keyring
 from libs.common.database import build_engine, ping, transaction
 from libs.common.outbox import relay
-from libs.common.serve import VERSION, serve
+from libs.common.serve import VERSION, Task, serve
 from libs.common.settings import refuse
 from services.gateway import accounts, instances, repository
 from services.gateway.accounts import SYSTEM
@@ -109,8 +111,8 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
                 "first_account": lambda stop: first_account(context, stop, is_owned),
                 "consume": lambda stop: consume(broker, stop),
                 "relay": lambda stop: relay(context.engine, outbox, publisher, stop, role=SYSTEM),
-                "publish": lambda stop: publish_instances(context, stop),
-                "tidy": lambda stop: tidy(context, stop),
+                "publish": _every(_DAY_SECONDS, publish_instances, context),
+                "tidy": _every(_TIDY_SECONDS, tidy, context),
             },
         )
     finally:
@@ -141,40 +143,43 @@ async def first_account(context: Context, stop: asyncio.Event, is_owned: asyncio
         await _sleep(stop, accounts.SETUP_LIFE.total_seconds() * 0.8)
 
 
-async def publish_instances(context: Context, stop: asyncio.Event) -> None:
-    """Tell the state of every instance at the start and daily, so that an emptied topic fills again."""
-    while not stop.is_set():
-        async with transaction(context.engine, role=SYSTEM) as connection:
-            owners = (
-                await connection.execute(
-                    select(instances_table.c.organization_id, instances_table.c.instance_id)
-                )
-            ).all()
-        for organization_id, instance_id in owners:
-            async with transaction(context.engine, organization_id) as connection:
-                found = select(instances_table).where(instances_table.c.instance_id == instance_id)
-                row = (await connection.execute(found)).first()
-                if row is not None:
-                    await instances.publish(connection, context, row, again=True)
-        await _sleep(stop, _DAY_SECONDS)
+async def publish_instances(context: Context) -> None:
+    """Tell the state of every instance: at the start and daily, so that an emptied topic fills again."""
+    async with transaction(context.engine, role=SYSTEM) as connection:
+        found = select(instances_table.c.organization_id, instances_table.c.instance_id)
+        owners = (await connection.execute(found)).all()
+    for organization_id, instance_id in owners:
+        async with transaction(context.engine, organization_id) as connection:
+            of_owner = select(instances_table).where(instances_table.c.instance_id == instance_id)
+            row = (await connection.execute(of_owner)).first()
+            if row is not None:
+                await instances.publish(connection, context, row, again=True)
 
 
-async def tidy(context: Context, stop: asyncio.Event) -> None:
+async def tidy(context: Context) -> None:
     """Remove what nobody needs any more, and drafts whose check did not pass."""
-    while not stop.is_set():
-        now = context.clock()
-        async with transaction(context.engine, role=SYSTEM) as connection:
-            for rows, age in _KEPT.items():
-                statement = f"DELETE FROM {rows} < CAST(:now AS timestamptz) - CAST(:age AS interval)"  # noqa: S608  fixed names
-                await connection.execute(text(statement), {"now": now, "age": age})
-        async with transaction(context.engine, role=SYSTEM) as connection:
-            drafts = await repository.stale_drafts(connection, now - _DRAFT_LIFE)
-        for organization_id, instance_id in drafts:
-            async with transaction(context.engine, organization_id) as connection:
-                row = await repository.lock_instance(connection, instance_id)
-                if row is not None and row.state == "draft":
-                    await instances.drop_draft(connection, instance_id)
-        await _sleep(stop, _TIDY_SECONDS)
+    now = context.clock()
+    async with transaction(context.engine, role=SYSTEM) as connection:
+        for rows, age in _KEPT.items():
+            statement = f"DELETE FROM {rows} < :now - CAST(:age AS interval)"  # noqa: S608  fixed names
+            await connection.execute(
+                text(statement).bindparams(bindparam("now", now, DateTime(timezone=True)), age=age)
+            )
+        drafts = await repository.stale_drafts(connection, now - _DRAFT_LIFE)
+    for organization_id, instance_id in drafts:
+        async with transaction(context.engine, organization_id) as connection:
+            row = await repository.lock_instance(connection, instance_id)
+            if row is not None and row.state == InstanceState.DRAFT:
+                await instances.drop_draft(connection, instance_id)
+
+
+def _every(seconds: float, work: Callable[[Context], Awaitable[None]], context: Context) -> Task:
+    async def repeat(stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            await work(context)
+            await _sleep(stop, seconds)
+
+    return repeat
 
 
 async def _check_owned(is_owned: asyncio.Event) -> None:

@@ -170,6 +170,9 @@ def _outcome(succeeded: SyncSucceeded) -> tuple[str | None, str | None]:
 async def _on_checked(
     connection: AsyncConnection, context: Context, there: Row[Any] | None, checked: InstanceChecked
 ) -> None:
+    known = await repository.read_check(connection, checked.check_id)
+    if known is not None and known.is_complete:
+        return  # said already
     check = await repository.change_check(
         connection,
         checked.check_id,

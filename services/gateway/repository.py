@@ -155,8 +155,8 @@ async def newest_check(connection: AsyncConnection, instance_id: UUID) -> Row[An
 
 
 async def change_check(connection: AsyncConnection, check_id: UUID, **values: Any) -> Row[Any] | None:
-    """Write what is known of a check; None when it is unknown or was complete before."""
-    changed = update(checks).where(checks.c.check_id == check_id, ~checks.c.is_complete).values(**values)
+    """Write what is known of a check; None when it is unknown."""
+    changed = update(checks).where(checks.c.check_id == check_id).values(**values)
     row: Row[Any] | None = (await connection.execute(changed.returning(checks))).first()
     return row
 

@@ -188,7 +188,7 @@ async def test_a_headless_start_makes_organization_owner_and_token_once(gateway:
     assert "sync:trigger" in me.json()["permissions"]
     assert "members:admin" not in me.json()["permissions"]
     for table in ("users", "organizations", "tokens"):
-        assert await gateway.execute(f"SELECT count(*) FROM gateway.{table}") == [(1,)]
+        assert await gateway.execute(f"SELECT count(*) FROM gateway.{table}") == [(1,)]  # noqa: S608  fixed names
     assert (await gateway.signed_in("owner@example.com")).organization_id
     assert await accounts.setup_link(gateway.context) is None
 

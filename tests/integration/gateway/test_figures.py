@@ -138,7 +138,23 @@ async def add_segments(gateway: Gateway, organization_id: UUID, segments: Iterab
         list(column) for column in zip(*((organization_id, *astuple(one)) for one in segments), strict=True)
     ]
     names = [f"c{number}" for number in range(len(columns))]
-    types = "uuid uuid text bigint text date date bigint text bigint text text text text text".split()
+    types = [
+        "uuid",
+        "uuid",
+        "text",
+        "bigint",
+        "text",
+        "date",
+        "date",
+        "bigint",
+        "text",
+        "bigint",
+        "text",
+        "text",
+        "text",
+        "text",
+        "text",
+    ]
     arrays = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in zip(names, types, strict=True))
     await gateway.execute(
         f"INSERT INTO metrics.segments SELECT * FROM unnest({arrays})",  # noqa: S608  fixed names

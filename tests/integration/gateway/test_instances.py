@@ -1,0 +1,490 @@
+"""Instances from draft to gone: what is saved, what is told, and what the connector's answers do to them."""
+
+import asyncio
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from libs.common.contracts.sync import (
+    Check,
+    InstanceChecked,
+    InstancePurged,
+    SyncFailed,
+    SyncQueued,
+    SyncSucceeded,
+)
+from services.gateway import accounts, app, instances
+from services.gateway.instances import InstanceForm
+from tests.integration.gateway.conftest import NEW, Gateway, Person
+
+OK = Check(name="credentials", state="ok", message="WHMCS accepts the identifier and secret.")
+REJECTED = Check(
+    name="credentials", state="failed", code="credentials_rejected", message="WHMCS refused the identifier."
+)
+NO_PROMOTIONS = Check(
+    name="permission",
+    state="warning",
+    code="permission_missing",
+    message="The API role lacks GetPromotions.",
+    action="GetPromotions",
+)
+
+
+async def newest_check(gateway: Gateway) -> tuple[UUID, UUID]:
+    """Instance and check of the command that was sent last."""
+    command = (await gateway.sent("sync.commands"))[-1]
+    return UUID(command["instance_id"]), UUID(command["check_id"])
+
+
+async def until_sent(gateway: Gateway, commands: int, posting: asyncio.Task[Any]) -> None:
+    """Until so many commands were sent, or the request has its answer without."""
+    for _ in range(2_000):
+        if posting.done() or len(await gateway.sent("sync.commands")) >= commands:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("no command was sent")
+
+
+async def checked(gateway: Gateway, person: Person, *lines: Check) -> UUID:
+    """The connector answers the newest check; returns the instance."""
+    instance_id, check_id = await newest_check(gateway)
+    for complete in (False, True):
+        event = InstanceChecked(
+            check_id=check_id, complete=complete, checks=lines, whmcs_version="8.13.1", base_url=None
+        )
+        await gateway.hear(person.organization_id, instance_id, event)
+    return instance_id
+
+
+async def saved(gateway: Gateway, person: Person, *lines: Check, **change: str) -> Any:
+    """POST an instance whose check ends like this; returns the answer."""
+    csrf = await person.csrf()
+    before = len(await gateway.sent("sync.commands"))
+    posting = asyncio.create_task(
+        person.client.post("/api/v1/instances", json=NEW | change, headers={"x-csrf-token": csrf})
+    )
+    await until_sent(gateway, before + 1, posting)
+    if not posting.done():
+        await checked(gateway, person, *lines)
+    return await posting
+
+
+async def connected(gateway: Gateway, person: Person, **change: str) -> UUID:
+    answer = await saved(gateway, person, OK, **change)
+    assert answer.status_code == 201, answer.text
+    return UUID(answer.json()["id"])
+
+
+async def credentials(gateway: Gateway) -> list[Any]:
+    return await gateway.execute("SELECT credential_id, address, cipher FROM connector.credentials")
+
+
+@pytest.mark.rule("W2")
+async def test_a_passed_check_makes_the_draft_an_instance_that_all_hear_of(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+
+    answer = await saved(gateway, owner, OK, NO_PROMOTIONS, url="https://Billing.Example.com/whmcs/admin/")
+
+    body = answer.json()
+    assert answer.status_code == 201
+    assert answer.headers["location"] == f"/api/v1/instances/{body['id']}"
+    assert (body["state"], body["shown_state"], body["address"]) == (
+        "active",
+        "healthy",
+        "https://billing.example.com/whmcs",
+    )
+    assert (body["identifier_hint"], body["whmcs_version"], body["missing_actions"]) == (
+        "1234",
+        "8.13.1",
+        ["GetPromotions"],
+    )
+    [told] = await gateway.sent("instances")
+    [[credential_id, address, _]] = await credentials(gateway)
+    assert told["credential_id"] == str(credential_id)
+    assert (told["state"], told["version"], address) == ("active", 1, "https://billing.example.com/whmcs")
+
+
+@pytest.mark.rule("C6")
+async def test_secrets_are_sealed_at_once_and_in_no_answer_event_or_command(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+
+    answer = await saved(gateway, owner, OK, access_key="the-access-key")
+
+    pages = [
+        (await owner.client.get(f"/settings/instances/{answer.json()['id']}{more}")).text
+        for more in ("", "/edit")
+    ]
+    dump = str(
+        [
+            answer.text,
+            pages,
+            await gateway.sent("instances"),
+            await gateway.sent("sync.commands"),
+            await credentials(gateway),
+            await gateway.execute("SELECT * FROM gateway.instances"),
+            await gateway.execute("SELECT * FROM gateway.checks"),
+            await gateway.execute("SELECT * FROM gateway.audit"),
+        ]
+    )
+    for secret in (NEW["identifier"], NEW["secret"], "the-access-key"):
+        assert secret not in dump
+    assert "mrc1.k1." in dump
+
+
+@pytest.mark.rule("W2")
+async def test_a_failed_check_answers_its_list_keeps_a_draft_and_tells_nobody(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+
+    answer = await saved(gateway, owner, REJECTED)
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "credentials_rejected")
+    assert [line["name"] for line in answer.json()["checks"]] == ["credentials"]
+    instance = await owner.client.get(f"/api/v1/instances/{answer.json()['instance_id']}")
+    assert instance.json()["state"] == "draft"
+    assert await gateway.sent("instances") == []
+
+
+async def test_a_draft_is_replaced_by_the_next_try_and_gone_after_a_quarter_of_an_hour(
+    gateway: Gateway,
+) -> None:
+    owner = await gateway.owner()
+    first = await saved(gateway, owner, REJECTED)
+    second = await saved(gateway, owner, REJECTED, name="Again")
+    assert first.json()["instance_id"] == second.json()["instance_id"]
+    assert len(await credentials(gateway)) == 1
+
+    gateway.clock.advance(minutes=16)
+    await app.tidy(gateway.context)
+
+    assert await credentials(gateway) == []
+    assert (await owner.client.get("/api/v1/instances")).json()["items"] == []
+
+
+async def test_an_address_is_connected_once_in_an_organization(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    await connected(gateway, owner)
+
+    again = await saved(gateway, owner, OK, url="https://billing.example.com/")
+
+    assert (again.status_code, again.json()["code"], again.json()["field"]) == (409, "address_taken", "url")
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "field"),
+    [
+        ({"url": "http://billing.example.com"}, "url_scheme", "url"),
+        ({"url": "https://me:secret@billing.example.com"}, "url_invalid", "url"),
+        ({"url": "https://bill ing.example.com"}, "url_invalid", "url"),
+        ({"url": "x" * 3000}, "url_invalid", "url"),
+        ({"name": "\x07"}, "name_invalid", "name"),
+        ({"secret": "  "}, "credentials_required", "secret"),
+        ({"time_zone": "Mars/Base"}, "time_zone_unknown", "time_zone"),
+        ({"requests_per_second": -1}, "requests_per_second_invalid", "requests_per_second"),
+    ],
+)
+async def test_what_cannot_be_used_is_named_and_nothing_is_stored(
+    gateway: Gateway, change: dict[str, Any], code: str, field: str
+) -> None:
+    owner = await gateway.owner()
+
+    answer = await saved(gateway, owner, OK, **change)
+
+    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (422, code, field)
+    assert await credentials(gateway) == []
+    assert (await owner.client.get("/api/v1/instances")).json()["items"] == []
+
+
+async def test_pasted_spaces_around_credentials_are_trimmed(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+
+    answer = await saved(gateway, owner, OK, identifier=" identifier-9876\r\n", secret="\tthe-api-secret\n")
+
+    assert answer.json()["identifier_hint"] == "9876"
+
+
+async def test_without_an_answer_of_the_connector_save_says_where_to_look(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = await gateway.owner()
+    monkeypatch.setattr(instances.wait_for_check, "__defaults__", (0.01,))
+
+    answer = await owner.client.post(
+        "/api/v1/instances", json=NEW, headers={"x-csrf-token": await owner.csrf()}
+    )
+
+    assert answer.status_code == 202
+    check = await owner.client.get(answer.headers["location"])
+    assert (check.json()["complete"], check.json()["checks"]) == (False, [])
+
+
+@pytest.mark.rule("C4")
+async def test_a_new_address_needs_the_secret_again(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    instance_id = await connected(gateway, owner)
+
+    answer = await owner.client.patch(
+        f"/api/v1/instances/{instance_id}",
+        json={"url": "https://evil.example.com"},
+        headers={"x-csrf-token": await owner.csrf()},
+    )
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "credentials_required")
+    assert (await owner.client.get(f"/api/v1/instances/{instance_id}")).json()["address"] == (
+        "https://billing.example.com"
+    )
+
+
+async def test_an_edit_with_a_wrong_secret_leaves_the_working_one_in_place(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    instance_id = await connected(gateway, owner)
+    working = await credentials(gateway)
+
+    await owner.post(f"/settings/instances/{instance_id}/edit", **{**NEW, "secret": "wrong"})
+    meanwhile = await credentials(gateway)
+    await checked(gateway, owner, REJECTED)
+
+    assert len(meanwhile) == 2
+    assert await credentials(gateway) == working
+    found = (await owner.client.get(f"/api/v1/instances/{instance_id}")).json()
+    assert (found["state"], found["attention"]) == ("active", None)
+
+
+async def test_an_edit_with_good_credentials_takes_their_place(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    instance_id = await connected(gateway, owner)
+    [[before, _, _]] = await credentials(gateway)
+
+    form = {**NEW, "url": "https://new.example.com", "identifier": "identifier-5678"}
+    await owner.post(f"/settings/instances/{instance_id}/edit", **form)
+    await checked(gateway, owner, OK)
+
+    [[after, address, _]] = await credentials(gateway)
+    assert (after != before, address) == (True, "https://new.example.com")
+    assert (await gateway.sent("instances"))[-1]["credential_id"] == str(after)
+    found = (await owner.client.get(f"/api/v1/instances/{instance_id}")).json()
+    assert (found["identifier_hint"], found["address"]) == ("5678", "https://new.example.com")
+
+
+@pytest.mark.rule("W1")
+async def test_a_run_that_a_person_must_mend_stops_syncs_until_a_check_passes(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    instance_id = await connected(gateway, owner)
+    run_id = uuid4()
+
+    async def hear(event: Any) -> None:
+        await gateway.hear(owner.organization_id, instance_id, event)
+
+    await hear(SyncQueued(command_id=uuid4(), run_id=run_id, mode="full", trigger="schedule"))
+    await hear(
+        SyncFailed(run_id=run_id, code="credentials_rejected", message="WHMCS refused the identifier.")
+    )
+    failing = (await owner.client.get(f"/api/v1/instances/{instance_id}")).json()
+    await owner.post(f"/settings/instances/{instance_id}/checks")
+    await checked(gateway, owner, OK)
+    mended = (await owner.client.get(f"/api/v1/instances/{instance_id}")).json()
+
+    assert (failing["shown_state"], failing["attention"]["code"]) == ("failing", "credentials_rejected")
+    assert (mended["shown_state"], mended["attention"]) == ("healthy", None)
+    assert [one["state"] for one in await gateway.sent("instances")] == [
+        "active",
+        "needs_attention",
+        "active",
+    ]
+
+
+async def test_a_run_that_may_work_again_by_itself_stops_nothing(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    instance_id = await connected(gateway, owner)
+    run_id = uuid4()
+
+    for event in (
+        SyncQueued(command_id=uuid4(), run_id=run_id, mode="full", trigger="schedule"),
+        SyncFailed(run_id=run_id, code="read_timeout", message="WHMCS took longer than 30 s."),
+    ):
+        await gateway.hear(owner.organization_id, instance_id, event)
+
+    found = (await owner.client.get(f"/api/v1/instances/{instance_id}")).json()
+    assert (found["state"], found["attention"]) == ("active", None)
+
+
+async def test_an_hourly_check_that_passes_brings_an_instance_back(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    instance_id = await connected(gateway, owner)
+    await gateway.execute(
+        "UPDATE gateway.instances SET state = 'needs_attention', attention_code = 'ip_not_allowed'"
+    )
+
+    of_scheduler = InstanceChecked(check_id=uuid4(), complete=True, checks=(OK,))
+    await gateway.hear(owner.organization_id, instance_id, of_scheduler)
+
+    assert (await owner.client.get(f"/api/v1/instances/{instance_id}")).json()["state"] == "active"
+
+
+async def test_an_event_that_comes_twice_counts_once(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    await saved(gateway, owner, OK)
+    instance_id, check_id = await newest_check(gateway)
+    event = InstanceChecked(check_id=check_id, complete=True, checks=(REJECTED,))
+
+    for _ in range(2):
+        await gateway.hear(owner.organization_id, instance_id, event, "the-same-id")
+
+    [[version]] = await gateway.execute("SELECT version FROM gateway.instances")
+    assert version == 1
+    rows = await gateway.execute("SELECT count(*) FROM gateway.sync_events WHERE message_id = 'the-same-id'")
+    assert rows == [(1,)]
+
+
+async def test_no_good_run_for_half_an_hour_is_shown_as_degraded(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    instance_id = await connected(gateway, owner)
+    run_id = uuid4()
+    for event in (
+        SyncQueued(command_id=uuid4(), run_id=run_id, mode="full", trigger="schedule"),
+        SyncSucceeded(
+            run_id=run_id,
+            mode="full",
+            started_at=gateway.clock.now,
+            outcome="complete",
+            counts={},
+            changes={},
+            positions={},
+        ),
+    ):
+        await gateway.hear(owner.organization_id, instance_id, event)
+
+    shown = []
+    for minutes in (30, 1):
+        gateway.clock.advance(minutes=minutes)
+        found = await owner.client.get(f"/api/v1/instances/{instance_id}")
+        shown.append(found.json()["shown_state"])
+
+    assert shown == ["healthy", "degraded"]
+
+
+async def test_pausing_and_resuming_are_told_once_each(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    instance_id = await connected(gateway, owner)
+
+    for step in ("pause", "pause", "resume", "resume"):
+        await owner.post(f"/settings/instances/{instance_id}/{step}")
+
+    assert [one["state"] for one in await gateway.sent("instances")] == ["active", "paused", "active"]
+
+
+async def test_an_instance_is_gone_once_the_connector_has_purged_it(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    instance_id = await connected(gateway, owner)
+
+    await owner.post(f"/settings/instances/{instance_id}/remove")
+    [going] = (await owner.client.get("/api/v1/instances")).json()["items"]
+    await gateway.hear(owner.organization_id, instance_id, InstancePurged(instance_id=instance_id))
+
+    assert going["state"] == "deleting"
+    assert (await owner.client.get("/api/v1/instances")).json()["items"] == []
+    assert [one["state"] for one in await gateway.sent("instances")] == ["active", "deleting", "deleted"]
+    assert (await saved(gateway, owner, OK)).status_code == 201
+
+
+@pytest.mark.rule("N5")
+async def test_checks_are_not_a_way_to_scan_a_network(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    await connected(gateway, owner)
+    [instance] = (await owner.client.get("/api/v1/instances")).json()["items"]
+    path, headers = f"/api/v1/instances/{instance['id']}/checks", {"x-csrf-token": await owner.csrf()}
+    await gateway.execute(
+        """INSERT INTO gateway.checks SELECT organization_id, instance_id, gen_random_uuid(), credential_id, address,
+            identifier_hint, false, started_at FROM gateway.checks, generate_series(1, 49)"""
+    )
+
+    refused = await owner.client.post(path, headers=headers)
+
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "60")
+
+
+async def test_the_state_of_every_instance_is_told_again_at_the_start(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    instance_id = await connected(gateway, owner)
+
+    await app.publish_instances(gateway.context)
+
+    first, again = await gateway.sent("instances")
+    assert first == again
+    assert again["id"] == str(instance_id)
+
+
+@pytest.mark.rule("A7")
+async def test_another_organization_sees_nothing_of_an_instance(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    instance_id = await connected(gateway, owner)
+    elsewhere = await gateway.organization("Elsewhere")
+    stranger = await gateway.member("stranger@example.com", elsewhere, "owner")
+
+    answers = [
+        await stranger.client.get(path)
+        for path in (
+            f"/api/v1/instances/{instance_id}",
+            f"/settings/instances/{instance_id}",
+            f"/api/v1/instances/{instance_id}/syncs",
+        )
+    ]
+
+    assert [answer.status_code for answer in answers] == [404, 404, 404]
+    assert (await stranger.client.get("/api/v1/instances")).json()["items"] == []
+    assert (await saved(gateway, stranger, OK)).status_code == 201
+
+
+async def test_the_demo_is_made_once_and_its_first_sync_starts_by_itself(
+    gateway: Gateway, tmp_path: Any
+) -> None:
+    file = tmp_path / "demo.json"
+    file.write_text(
+        '{"name": "Demo", "url": "https://127.0.0.1:9443", "identifier": "demo-id", "secret": "s"}'
+    )
+    object.__setattr__(
+        gateway.context,
+        "settings",
+        gateway.context.settings.model_copy(update={"demo_instance_file": file}),
+    )
+    link = await accounts.setup_link(gateway.context)
+    assert link is not None
+    client = gateway.client(origin="http://127.0.0.1:8080")
+    form = {"organization": "Nimbus", "email": "owner@example.com", "password": "a calm sentence of nobody"}
+
+    posting = asyncio.create_task(client.post(link, data=form))
+    await until_sent(gateway, 1, posting)
+    [[demo]] = await gateway.execute("SELECT organization_id FROM gateway.organizations WHERE is_demo")
+    await checked(gateway, Person(client, demo, "owner@example.com"), OK)
+    await posting
+    welcome = await client.get("/welcome")
+
+    commands = await gateway.sent("sync.commands")
+    assert [sorted(one) for one in commands] == [
+        ["check_id", "credential_id", "instance_id", "settings"],
+        ["command_id", "instance_id", "mode", "scheduled_for", "trigger"],
+    ]
+    assert welcome.headers["location"] == f"/syncs/{commands[1]['command_id']}"
+    await accounts.follow_demo(gateway.context)
+    assert len(await gateway.sent("sync.commands")) == 2
+    file.write_text(
+        '{"name": "Demo", "url": "https://127.0.0.1:9444", "identifier": "demo-id", "secret": "s"}'
+    )
+    await accounts.follow_demo(gateway.context)
+    assert len(await gateway.sent("sync.commands")) == 3
+
+
+async def test_of_two_who_add_the_same_address_at_once_one_replaces_the_draft_of_the_other(
+    gateway: Gateway,
+) -> None:
+    owner = await gateway.owner()
+    principal = accounts._as_owner(uuid4(), "owner@example.com", owner.organization_id, "Nimbus")
+    form = InstanceForm(**NEW)
+
+    made = await asyncio.gather(
+        *(instances.add_instance(gateway.context, principal, form) for _ in range(4)), return_exceptions=True
+    )
+
+    ids = {one[0] for one in made if isinstance(one, tuple)}
+    assert len(ids) == 1
+    assert len(await credentials(gateway)) == 1

@@ -1,0 +1,258 @@
+"""Sync Now and how runs go, as people and programs see them."""
+
+import asyncio
+import json
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from libs.common.contracts.instances import Message
+from libs.common.contracts.sync import (
+    KindProgress,
+    SkippedKind,
+    SyncCancelled,
+    SyncProgressed,
+    SyncQueued,
+    SyncStarted,
+    SyncSucceeded,
+)
+from tests.integration.gateway.conftest import Gateway, Person
+from tests.integration.gateway.test_instances import connected
+
+
+class Running:
+    """One connected instance, and a connector that answers as it is told."""
+
+    def __init__(self, gateway: Gateway, owner: Person, instance_id: UUID) -> None:
+        self.gateway, self.owner, self.instance_id, self.run_id = gateway, owner, instance_id, uuid4()
+
+    async def post(self, **body: str) -> Any:
+        headers = {"x-csrf-token": await self.owner.csrf()}
+        path = f"/api/v1/instances/{self.instance_id}/syncs"
+        return await self.owner.client.post(path, json=body or None, headers=headers)
+
+    async def get(self, sync_id: str) -> dict[str, Any]:
+        answer = await self.owner.client.get(f"/api/v1/syncs/{sync_id}")
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def hear(self, event: Message) -> None:
+        await self.gateway.hear(self.owner.organization_id, self.instance_id, event)
+
+    async def queued(self, sync_id: str) -> None:
+        await self.hear(
+            SyncQueued(command_id=UUID(sync_id), run_id=self.run_id, mode="full", trigger="manual")
+        )
+
+    async def started(self) -> None:
+        await self.hear(SyncStarted(run_id=self.run_id, mode="full", started_at=self.gateway.clock.now))
+
+    async def succeeded(self, outcome: str = "complete", *skipped: SkippedKind) -> None:
+        await self.hear(
+            SyncSucceeded(
+                run_id=self.run_id,
+                mode="full",
+                started_at=self.gateway.clock.now,
+                outcome=outcome,
+                counts={"customer": 2, "service": 3},
+                changes={"service": 1},
+                skipped=skipped,
+                positions={},
+            )
+        )
+
+
+@pytest.fixture
+async def running(gateway: Gateway) -> Running:
+    owner = await gateway.owner()
+    return Running(gateway, owner, await connected(gateway, owner))
+
+
+async def test_sync_now_sends_one_command_and_says_where_to_look(running: Running) -> None:
+    answer = await running.post()
+
+    sync_id = answer.json()["id"]
+    assert (answer.status_code, answer.headers["location"]) == (202, f"/api/v1/syncs/{sync_id}")
+    command = (await running.gateway.sent("sync.commands"))[-1]
+    assert (command["command_id"], command["mode"], command["trigger"]) == (sync_id, "full", "manual")
+    assert (await running.get(sync_id))["state"] == "queued"
+
+
+async def test_pressed_ten_times_at_once_it_is_one_run(running: Running) -> None:
+    before = len(await running.gateway.sent("sync.commands"))
+
+    answers = await asyncio.gather(*(running.post() for _ in range(10)))
+    [sync_id] = {answer.json()["id"] for answer in answers}
+    await running.queued(sync_id)
+    await running.started()
+    later = await running.post()
+
+    assert later.json()["id"] == sync_id
+    assert len(await running.gateway.sent("sync.commands")) == before + 1
+
+
+async def test_a_full_is_not_covered_by_an_incremental_that_runs(running: Running) -> None:
+    first = (await running.post(mode="incremental")).json()["id"]
+
+    assert (await running.post(mode="incremental")).json()["id"] == first
+    assert (await running.post(mode="full")).json()["id"] != first
+
+
+async def test_a_command_without_an_answer_for_two_minutes_may_be_sent_again(running: Running) -> None:
+    first = (await running.post()).json()["id"]
+
+    running.gateway.clock.advance(minutes=2, seconds=1)
+
+    assert (await running.get(first))["state"] == "not_picked_up"
+    assert (await running.post()).json()["id"] != first
+
+
+async def test_a_run_is_followed_from_queued_to_its_figures(running: Running) -> None:
+    sync_id = (await running.post()).json()["id"]
+    states = [(await running.get(sync_id))["state"]]
+    await running.queued(sync_id)
+    await running.started()
+    kinds = {"invoice": KindProgress(rows=5), "customer": KindProgress(rows=2, expected=2)}
+    await running.hear(SyncProgressed(run_id=running.run_id, kinds=kinds))
+    progress = (await running.get(sync_id))["progress"]
+    states.append((await running.get(sync_id))["state"])
+    await running.succeeded()
+    ended = await running.get(sync_id)
+    await running.gateway.execute(
+        """INSERT INTO metrics.freshness (organization_id, instance_id, run_id, as_of, first_on, last_on, kinds)
+        VALUES (:organization, :instance, :run, :as_of, '2026-03-01', '2026-03-01', '{}')""",
+        organization=running.owner.organization_id,
+        instance=running.instance_id,
+        run=running.run_id,
+        as_of=running.gateway.clock.now,
+    )
+    applied = await running.get(sync_id)
+
+    assert states == ["queued", "running"]
+    assert list(progress.items()) == [
+        ("customer", {"rows": 2, "expected": 2}),
+        ("invoice", {"rows": 5, "expected": None}),
+    ]
+    assert (ended["state"], ended["counts"], ended["applied"]) == (
+        "succeeded",
+        {"customer": 2, "service": 3},
+        False,
+    )
+    assert applied["applied"] is True
+
+
+async def test_a_partial_run_names_the_action_that_the_role_lacks(running: Running) -> None:
+    sync_id = (await running.post()).json()["id"]
+    await running.queued(sync_id)
+    await running.started()
+
+    await running.succeeded(
+        "partial",
+        SkippedKind(kind="addon", action="GetClientsAddons", code="permission_missing", required=True),
+        SkippedKind(kind="promotion", action="GetPromotions", code="permission_missing", required=False),
+    )
+
+    found = await running.get(sync_id)
+    assert (found["state"], found["code"]) == ("partial", "permission_missing")
+    assert "GetClientsAddons" in found["message"]
+    assert "GetPromotions" not in found["message"]
+    page = await running.owner.client.get(f"/settings/instances/{running.instance_id}")
+    assert "GetClientsAddons, GetPromotions" in page.text
+
+
+async def test_a_sync_that_found_nobody_says_what_to_check(running: Running) -> None:
+    sync_id = (await running.post()).json()["id"]
+    await running.queued(sync_id)
+    await running.started()
+
+    await running.succeeded("empty")
+
+    found = await running.get(sync_id)
+    assert (found["state"], found["code"]) == ("succeeded", "empty")
+    assert "returned no clients or services" in found["message"]
+
+
+async def test_cancelling_asks_the_connector_and_ends_when_it_says_so(running: Running) -> None:
+    sync_id = (await running.post()).json()["id"]
+    await running.queued(sync_id)
+
+    await running.owner.post(f"/syncs/{sync_id}/cancel")
+
+    command = (await running.gateway.sent("sync.commands"))[-1]
+    assert command["run_id"] == str(running.run_id)
+    assert (await running.get(sync_id))["state"] == "queued"
+    await running.hear(SyncCancelled(run_id=running.run_id))
+    assert (await running.get(sync_id))["state"] == "cancelled"
+
+
+@pytest.mark.parametrize(("step", "code"), [("pause", "instance_paused"), ("remove", "instance_deleting")])
+async def test_what_is_paused_or_going_is_not_synced(running: Running, step: str, code: str) -> None:
+    await running.owner.post(f"/settings/instances/{running.instance_id}/{step}")
+
+    answer = await running.post()
+
+    assert (answer.status_code, answer.json()["code"]) == (409, code)
+
+
+async def test_a_scheduled_run_is_listed_beside_those_of_people(running: Running) -> None:
+    manual = (await running.post()).json()["id"]
+    running.gateway.clock.advance(minutes=1)
+    await running.hear(SyncQueued(command_id=uuid4(), run_id=uuid4(), mode="incremental", trigger="schedule"))
+
+    path = f"/api/v1/instances/{running.instance_id}/syncs"
+    first = (await running.owner.client.get(path, params={"limit": 1})).json()
+    second = (await running.owner.client.get(path, params={"limit": 1, "cursor": first["next"]})).json()
+    wrong = await running.owner.client.get(path, params={"cursor": "x"})
+
+    assert [one["trigger"] for one in first["items"]] == ["schedule"]
+    assert [one["id"] for one in second["items"]] == [manual]
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "cursor_invalid")
+
+
+async def test_events_go_on_after_the_last_one_that_was_seen(running: Running) -> None:
+    sync_id = (await running.post()).json()["id"]
+    await running.queued(sync_id)
+    await running.started()
+    await running.succeeded()
+
+    async def events(**headers: str) -> list[dict[str, str]]:
+        answer = await running.owner.client.get(f"/api/v1/syncs/{sync_id}/events", headers=headers)
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        blocks = [block for block in answer.text.split("\n\n") if block.startswith("id:")]
+        return [dict(line.split(": ", 1) for line in block.splitlines()) for block in blocks]
+
+    seen = await events()
+    rest = await events(**{"last-event-id": seen[1]["id"]})
+
+    assert [one["event"] for one in seen] == ["SyncQueued", "SyncStarted", "SyncSucceeded"]
+    assert rest == seen[2:]
+    assert json.loads(rest[0]["data"])["run_id"] == str(running.run_id)
+
+
+async def test_the_page_of_a_run_streams_until_it_is_over(running: Running) -> None:
+    sync_id = (await running.post()).json()["id"]
+    await running.queued(sync_id)
+    await running.hear(SyncCancelled(run_id=running.run_id))
+
+    stream = await running.owner.client.get(f"/syncs/{sync_id}/live")
+
+    assert stream.text.startswith("data: ")
+    assert "Cancelled." in stream.text
+    assert stream.text.endswith("event: done\ndata: done\n\n")
+
+
+@pytest.mark.rule("A9")
+async def test_the_same_key_gets_the_same_answer_and_another_body_a_conflict(running: Running) -> None:
+    path = f"/api/v1/instances/{running.instance_id}/syncs"
+    headers = {"x-csrf-token": await running.owner.csrf(), "idempotency-key": "one"}
+
+    first = await running.owner.client.post(path, json={"mode": "full"}, headers=headers)
+    running.gateway.clock.advance(hours=1)
+    again = await running.owner.client.post(path, json={"mode": "full"}, headers=headers)
+    other = await running.owner.client.post(path, json={"mode": "incremental"}, headers=headers)
+
+    assert (again.status_code, again.json()) == (202, first.json())
+    assert again.headers["location"] == first.headers["location"]
+    assert (other.status_code, other.json()["code"]) == (409, "idempotency_key_reused")
