@@ -374,10 +374,10 @@ class Sync:
     async def _tell(self, connection: Any) -> None:
         self._told_at, self._told = time.monotonic(), self._told + 1
         owner = self._run.lease.owner
-        kinds = {
-            kind.value: KindProgress(rows=point.rows, expected=point.expected)
-            for kind, point in self._points.items()
-        }
+        kinds = {entity.kind.value: KindProgress(rows=0) for entity in ENTITIES}
+        for kind, point in self._points.items():
+            expected = point.rows if point.done else point.expected
+            kinds[kind.value] = KindProgress(rows=point.rows, expected=expected)
         await enqueue(
             connection,
             outbox,

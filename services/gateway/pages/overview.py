@@ -108,7 +108,11 @@ def _rows(answer: Figure, group: Group, currency: str) -> tuple[Row, ...]:
 
 def _name(series: Series, group: Group) -> str:
     key = series.group[group.value]
-    return _KINDS.get(key) or series.names.get(group.value) or key.rpartition(":")[2].replace("_", " ")
+    if group is Group.CYCLE and key.startswith("years_"):
+        number = key.removeprefix("years_")
+        return f"{number} year{'' if number == '1' else 's'}"
+    text = key.rpartition(":")[2].replace("_", " ")
+    return _KINDS.get(key) or series.names.get(group.value) or text[:1].upper() + text[1:]
 
 
 async def _currencies(
