@@ -6,14 +6,20 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.e2e import chromium
 from tools.local_stack.process import Program, free_port, running
 
 _START_SECONDS = 180.0
+EMAIL = "owner@example.com"
+PASSWORD = "a calm sentence that nobody else uses"
+ORGANIZATION = "Nimbus Hosting"
+SYNC_MILLISECONDS = 120_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +90,43 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
     context = await browser.new_context()
     yield await context.new_page()
     await context.close()
+
+
+def control(stack: RunningStack, method: str, path: str, body: object = None) -> Any:
+    """Ask the control server of the simulator."""
+    return httpx.request(method, stack.control_url + path, json=body).raise_for_status().json()
+
+
+@pytest.fixture(scope="session")
+async def signed_in_state(stack: RunningStack, browser: Browser) -> AsyncIterator[Any]:
+    """The session of the owner, made through the setup link, once the demo's first sync is on the overview."""
+    context = await browser.new_context()
+    page = await context.new_page()
+    await page.goto(stack.setup_url)
+    await page.get_by_label("Organization").fill(ORGANIZATION)
+    await page.get_by_label("E-mail").fill(EMAIL)
+    await page.get_by_label("Password").fill(PASSWORD)
+    await page.get_by_role("button", name="Create account").click()
+    await expect(page).to_have_url(re.compile("/syncs/"))
+    await expect(page.get_by_role("link", name="See the overview")).to_be_visible(timeout=SYNC_MILLISECONDS)
+    yield await context.storage_state()
+    await context.close()
+
+
+@pytest.fixture
+async def owner(stack: RunningStack, browser: Browser, signed_in_state: Any) -> AsyncIterator[Page]:
+    """A page of the owner, in the demo organization."""
+    context = await browser.new_context(storage_state=signed_in_state, base_url=stack.address)
+    page = await context.new_page()
+    await look_at(page, "Demo")
+    yield page
+    await context.close()
+
+
+async def look_at(page: Page, organization: str) -> None:
+    """Switch to an organization."""
+    await page.goto("/")
+    chosen = page.get_by_label("Organization")
+    if await chosen.locator("option:checked").inner_text() != organization:
+        await chosen.select_option(label=organization)
+        await expect(page.get_by_label("Organization").locator("option:checked")).to_have_text(organization)

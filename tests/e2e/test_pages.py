@@ -1,59 +1,14 @@
 """What a user does first, in a browser, with the whole system: from the setup link to a true MRR."""
 
-import re
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
-import httpx
 import pytest
 from playwright.async_api import Browser, Locator, Page, expect
 
-from tests.e2e.conftest import RunningStack
+from tests.e2e.conftest import ORGANIZATION, SYNC_MILLISECONDS, RunningStack, control, look_at
 
-_EMAIL = "owner@example.com"
-_PASSWORD = "a calm sentence that nobody else uses"
-_ORGANIZATION = "Nimbus Hosting"
-_SYNC_MILLISECONDS = 120_000
 _CHECK_MILLISECONDS = 30_000
-
-
-def _control(stack: RunningStack, method: str, path: str, body: object = None) -> Any:
-    return httpx.request(method, stack.control_url + path, json=body).raise_for_status().json()
-
-
-@pytest.fixture(scope="session")
-async def signed_in_state(stack: RunningStack, browser: Browser) -> AsyncIterator[Any]:
-    """The session of the owner, made through the setup link, once the demo's first sync is on the overview."""
-    context = await browser.new_context()
-    page = await context.new_page()
-    await page.goto(stack.setup_url)
-    await page.get_by_label("Organization").fill(_ORGANIZATION)
-    await page.get_by_label("E-mail").fill(_EMAIL)
-    await page.get_by_label("Password").fill(_PASSWORD)
-    await page.get_by_role("button", name="Create account").click()
-    await expect(page).to_have_url(re.compile("/syncs/"))
-    await expect(page.get_by_role("link", name="See the overview")).to_be_visible(timeout=_SYNC_MILLISECONDS)
-    yield await context.storage_state()
-    await context.close()
-
-
-@pytest.fixture
-async def owner(stack: RunningStack, browser: Browser, signed_in_state: Any) -> AsyncIterator[Page]:
-    """A page of the owner, in the demo organization."""
-    context = await browser.new_context(storage_state=signed_in_state, base_url=stack.address)
-    page = await context.new_page()
-    await _look_at(page, "Demo")
-    yield page
-    await context.close()
-
-
-async def _look_at(page: Page, organization: str) -> None:
-    await page.goto("/")
-    chosen = page.get_by_label("Organization")
-    if await chosen.locator("option:checked").inner_text() != organization:
-        await chosen.select_option(label=organization)
-        await expect(page.get_by_label("Organization").locator("option:checked")).to_have_text(organization)
 
 
 async def _add(page: Page, name: str, url: str, identifier: str, secret: str) -> Locator:
@@ -76,7 +31,7 @@ async def _figure(page: Page, currency: str, metric: str) -> str | None:
 async def test_the_overview_shows_what_the_company_knows_of_itself(
     stack: RunningStack, owner: Page, lens: str
 ) -> None:
-    truth = _control(stack, "GET", f"/truth?lens={lens}")["currencies"]
+    truth = control(stack, "GET", f"/truth?lens={lens}")["currencies"]
 
     await owner.goto(f"/?lens={lens}")
 
@@ -109,7 +64,7 @@ async def test_a_link_used_once_opens_no_second_account(
 
 
 async def test_a_wrong_secret_is_named_and_never_shown(stack: RunningStack, owner: Page) -> None:
-    await _look_at(owner, _ORGANIZATION)
+    await look_at(owner, ORGANIZATION)
     secret = "a-secret-that-is-wrong"
 
     checklist = await _add(owner, "Wrong", stack.demo["url"], stack.demo["identifier"], secret)
@@ -122,8 +77,8 @@ async def test_a_wrong_secret_is_named_and_never_shown(stack: RunningStack, owne
 
 
 async def test_a_forbidden_action_is_named(stack: RunningStack, owner: Page) -> None:
-    await _look_at(owner, _ORGANIZATION)
-    credential = _control(stack, "POST", "/credentials", {"actions": ["GetClients"]})
+    await look_at(owner, ORGANIZATION)
+    credential = control(stack, "POST", "/credentials", {"actions": ["GetClients"]})
 
     checklist = await _add(owner, "Narrow", stack.demo["url"], credential["identifier"], credential["secret"])
 
@@ -135,7 +90,7 @@ async def test_a_forbidden_action_is_named(stack: RunningStack, owner: Page) -> 
 async def test_an_added_instance_syncs_before_the_eyes_and_stays_out_of_the_other_organization(
     stack: RunningStack, owner: Page
 ) -> None:
-    await _look_at(owner, _ORGANIZATION)
+    await look_at(owner, ORGANIZATION)
     demo = stack.demo
     checklist = await _add(owner, "Ours", demo["url"], demo["identifier"], demo["secret"])
     await expect(checklist).to_contain_text("Connected.", timeout=_CHECK_MILLISECONDS)
@@ -143,9 +98,9 @@ async def test_an_added_instance_syncs_before_the_eyes_and_stays_out_of_the_othe
 
     await checklist.get_by_role("button", name="Sync Now").click()
 
-    await expect(owner.locator("#progress progress")).to_be_visible(timeout=_SYNC_MILLISECONDS)
-    await expect(owner.get_by_role("link", name="See the overview")).to_be_visible(timeout=_SYNC_MILLISECONDS)
-    await _look_at(owner, "Demo")
+    await expect(owner.locator("#progress progress")).to_be_visible(timeout=SYNC_MILLISECONDS)
+    await expect(owner.get_by_role("link", name="See the overview")).to_be_visible(timeout=SYNC_MILLISECONDS)
+    await look_at(owner, "Demo")
     await owner.goto("/settings/instances")
     await expect(owner.get_by_role("link", name="Ours")).to_have_count(0)
     foreign = await owner.goto(ours)

@@ -67,6 +67,31 @@ def is_allowed(text: str, allow: Iterable[Network] = (), deny: Iterable[Network]
     )
 
 
+class _Plain(httpcore.AsyncNetworkStream):
+    """A connection before its handshake. httpcore leaves one open whose handshake is cancelled; this closes it."""
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            return await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        except asyncio.CancelledError:
+            await self._stream.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
 class _CheckedNetwork(httpcore.AsyncNetworkBackend):
     """Resolves a name, checks every answer, and connects to an address that was checked."""
 
@@ -92,8 +117,11 @@ class _CheckedNetwork(httpcore.AsyncNetworkBackend):
             raise WhmcsError("address_not_allowed", "connect")
         for address in addresses[:-1]:
             with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
-                return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
-        return await self._network.connect_tcp(addresses[-1], port, timeout, local_address, socket_options)
+                return await self._connected(address, port, timeout)
+        return await self._connected(addresses[-1], port, timeout)
+
+    async def _connected(self, address: str, port: int, seconds: float | None) -> _Plain:
+        return _Plain(await self._network.connect_tcp(address, port, seconds))
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

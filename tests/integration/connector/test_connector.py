@@ -47,6 +47,7 @@ from libs.common.database import build_engine, raw, transaction
 from libs.common.outbox import relay_once
 from services.connector import caller, checks, repository
 from services.connector.changes import fact
+from services.connector.credentials import Credentials
 from services.connector.handlers import follow, record
 from services.connector.repository import FencedError, Lease, Owner
 from services.connector.settings import Settings
@@ -499,6 +500,30 @@ async def test_a_private_address_is_never_called(world: World) -> None:
 
     assert told["checks"][0]["code"] == "address_not_allowed"
     assert not any(world.control("GET", "/calls").get("actions", {}))
+
+
+async def test_a_call_cancelled_in_its_handshake_leaves_no_connection_open(world: World) -> None:
+    reached, closed = asyncio.Event(), asyncio.Event()
+
+    async def never_answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        reached.set()
+        await reader.read()
+        closed.set()
+        writer.close()
+
+    server = await asyncio.start_server(never_answers, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    settings = world.settings.model_copy(update={"whmcs_allowed_ports": (port,)})
+    async with server, client.Client(settings, Credentials(f"https://127.0.0.1:{port}", "i", "s")) as asked:
+        call = asyncio.create_task(asked.call("GetClients"))
+        await reached.wait()
+        call.cancel()
+
+        async with asyncio.timeout(5):
+            await closed.wait()
+
+    assert call.cancelled()
 
 
 async def start(world: World) -> asyncio.subprocess.Process:

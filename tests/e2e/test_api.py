@@ -1,0 +1,204 @@
+"""What a program does: connect, sync and read figures through the API alone, all equal to what the company knows of itself."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.e2e.conftest import ORGANIZATION, SYNC_MILLISECONDS, RunningStack, control, look_at
+
+LENSES = ("contract", "active", "status")
+# Read access to clients, products and services, invoices, domains and cancellation requests, and nothing else.
+FIVE_AREAS = (
+    "GetClients",
+    "GetClientsDetails",
+    "GetClientsProducts",
+    "GetClientsAddons",
+    "GetClientsDomains",
+    "GetProducts",
+    "GetInvoices",
+    "GetInvoice",
+    "GetCancelledPackages",
+)
+
+
+@pytest.fixture
+async def program(stack: RunningStack, owner: Page) -> AsyncIterator[httpx.AsyncClient]:
+    """A program with a token that the owner made for it."""
+    await look_at(owner, ORGANIZATION)
+    await owner.goto("/settings/tokens")
+    await owner.get_by_label("Name").fill("End to end")
+    for scope in ("Read figures", "Read instances", "Add, change", "Start and cancel"):
+        await owner.get_by_label(scope).check()
+    await owner.get_by_role("button", name="Create token").click()
+    secret = await owner.locator("#secret").inner_text()
+    async with httpx.AsyncClient(
+        base_url=f"{stack.address}/api/v1", headers={"Authorization": f"Bearer {secret}"}, timeout=30
+    ) as client:
+        yield client
+        await without_instances(client)
+
+
+async def without_instances(program: httpx.AsyncClient) -> None:
+    """Remove what is connected, so that the simulator's address is free for another."""
+    for other in (await program.get("/instances")).json()["items"]:
+        await program.delete(f"/instances/{other['id']}")
+    while (await program.get("/instances")).json()["items"]:  # noqa: ASYNC110  over HTTP there is no event to wait for
+        await asyncio.sleep(0.2)
+
+
+async def connected(
+    stack: RunningStack, program: httpx.AsyncClient, name: str, actions: tuple[str, ...] | None = None
+) -> tuple[str, str]:
+    """Connect the simulator, in the place of what was connected before; returns instance and API identifier."""
+    await without_instances(program)
+    credential = control(stack, "POST", "/credentials", {} if actions is None else {"actions": actions})
+    new = {
+        "name": name,
+        "url": stack.demo["url"],
+        "identifier": credential["identifier"],
+        "secret": credential["secret"],
+    }
+    answer = await program.post("/instances", json=new)
+    assert answer.status_code == 201, answer.text
+    return answer.json()["id"], credential["identifier"]
+
+
+async def synced(program: httpx.AsyncClient, instance: str) -> dict[str, Any]:
+    """Sync Now, and wait until the figures hold what was read."""
+    asked = await program.post(f"/instances/{instance}/syncs")
+    assert asked.status_code == 202, asked.text
+    deadline = time.monotonic() + SYNC_MILLISECONDS / 1000
+    while time.monotonic() < deadline:
+        sync: dict[str, Any] = (await program.get(asked.headers["location"].removeprefix("/api/v1"))).json()
+        if sync["applied"] or sync["state"] in ("failed", "cancelled"):
+            return sync
+        await asyncio.sleep(0.2)
+    raise AssertionError(f"the sync did not end: {sync}")
+
+
+async def figures(program: httpx.AsyncClient, lens: str) -> dict[str, Any]:
+    """Per currency: MRR by kind in micros, and the two counts, on the newest day."""
+
+    async def newest(slug: str, *groups: str) -> list[tuple[dict[str, str], Any]]:
+        answer = await program.get(
+            f"/metrics/{slug}", params={"lens": lens, "currency": "native", "group_by": list(groups)}
+        )
+        assert answer.status_code == 200, answer.text
+        return [(series["group"], series["points"][-1]["value"]) for series in answer.json()["series"]]
+
+    found: dict[str, Any] = {}
+    for group, value in await newest("mrr", "kind", "currency"):
+        of_currency = found.setdefault(group["currency"], {"kinds": {}})
+        of_currency["kinds"][group["kind"]] = int(Decimal(value).scaleb(6))
+    for slug in ("customers", "subscriptions"):
+        for group, value in await newest(slug, "currency"):
+            found[group["currency"]][slug] = value
+    return found
+
+
+def known(stack: RunningStack, lens: str) -> dict[str, Any]:
+    """The same from the simulator's own book."""
+    return {
+        currency: {
+            "kinds": {kind: micros for kind, micros in truth["by_kind"].items() if micros},
+            "customers": truth["customers"],
+            "subscriptions": truth["subscriptions"],
+        }
+        for currency, truth in control(stack, "GET", f"/truth?lens={lens}")["currencies"].items()
+    }
+
+
+@contextlib.contextmanager
+def priced(stack: RunningStack, service: int, old: str, new: Decimal) -> Iterator[None]:
+    """Another price for one service, for a while: other tests read the same company."""
+    change = {"kind": "service", "id": service}
+    control(stack, "POST", "/change", {**change, "set": {"recurring": str(new)}})
+    try:
+        yield
+    finally:
+        control(stack, "POST", "/change", {**change, "set": {"recurring": old}})
+
+
+async def in_postgres(stack: RunningStack, instance: str, lens: str) -> dict[str, int]:
+    """MRR per currency in micros, as any SQL tool reads it from the views once it has said for which organization."""
+    database = await asyncpg.connect(stack.for_tools["MRRLYTICS_DATABASE_URL"].strip("'"))
+    try:
+        await database.execute(
+            "SELECT set_config('app.organization_id', organization_id::text, false) FROM gateway.instances WHERE instance_id = $1",
+            instance,
+        )
+        rows = await database.fetch(
+            """SELECT currency, sum(mrr_micros)::bigint AS micros FROM metrics_read.ledger JOIN metrics_read.freshness f
+            USING (organization_id, instance_id) WHERE instance_id = $1 AND lens = $2 AND "on" <= f.last_on
+            GROUP BY currency HAVING sum(mrr_micros) <> 0""",
+            instance,
+            lens,
+        )
+    finally:
+        await database.close()
+    return {row["currency"]: row["micros"] for row in rows}
+
+
+async def test_with_the_five_read_areas_alone_every_figure_is_true(
+    stack: RunningStack, program: httpx.AsyncClient
+) -> None:
+    instance, _ = await connected(stack, program, "Five areas", FIVE_AREAS)
+
+    sync = await synced(program, instance)
+
+    assert sync["state"] == "succeeded"
+    for lens in LENSES:
+        assert await figures(program, lens) == known(stack, lens)
+        assert await in_postgres(stack, instance, lens) == {
+            currency: sum(one["kinds"].values()) for currency, one in known(stack, lens).items()
+        }
+
+
+async def test_one_changed_price_is_one_fact_and_the_new_mrr(
+    stack: RunningStack, program: httpx.AsyncClient, owner: Page
+) -> None:
+    instance, _ = await connected(stack, program, "Changed")
+    await synced(program, instance)
+    unchanged = await synced(program, instance)
+
+    [chosen] = control(stack, "GET", "/pick?kind=service&status=Active&limit=1")["items"]
+    with priced(stack, chosen["id"], chosen["recurring"], Decimal(chosen["recurring"]) + 1):
+        changed = await synced(program, instance)
+
+        assert sum(unchanged["changes"].values()) == 0
+        assert {kind: number for kind, number in changed["changes"].items() if number} == {"service": 1}
+        assert await figures(program, "contract") == known(stack, "contract")
+        await look_at(owner, ORGANIZATION)
+        await owner.goto("/")
+        for currency, one in known(stack, "contract").items():
+            tile = owner.locator(f'[data-currency="{currency}"] [data-metric="mrr"]')
+            expected = Decimal(sum(one["kinds"].values())).scaleb(-6)
+            assert Decimal(await tile.get_attribute("data-value") or "nan") == expected
+
+
+async def test_without_addons_their_kind_is_null_with_its_reason_and_the_page_says_so(
+    stack: RunningStack, program: httpx.AsyncClient, owner: Page
+) -> None:
+    instance, identifier = await connected(stack, program, "Narrow later")
+    narrow = [action for action in FIVE_AREAS if action != "GetClientsAddons"]
+    control(stack, "PUT", f"/credentials/{identifier}", {"actions": narrow})
+
+    sync = await synced(program, instance)
+
+    assert (sync["state"], sync["code"]) == ("partial", "permission_missing")
+    answer = (await program.get("/metrics/mrr", params={"group_by": ["kind"]})).json()
+    addons = [series for series in answer["series"] if series["group"]["kind"] == "addon"]
+    assert [(one["points"][-1]["value"], one["points"][-1]["reason"]) for one in addons] == [
+        (None, "not_permitted")
+    ]
+    await look_at(owner, ORGANIZATION)
+    await owner.goto("/")
+    await expect(owner.get_by_text("GetClientsAddons").first).to_be_visible()
