@@ -6,14 +6,19 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import connector
+from tests.bench import connector, intake, system
 from tests.bench.ground import ground
 from tests.bench.ratio import table
 
+CUSTOMERS = 5_000
+
 
 async def main(directory: Path) -> int:
-    with ground(directory) as there:
-        lines = await connector.measure(there)
+    with ground(directory) as there, there.pages(CUSTOMERS) as whmcs:
+        lines = await connector.measure(there, whmcs)
+        lines += await intake.measure(there, whmcs)
+        lines += await system.memory(there, whmcs)
+        lines += await system.first_sync(there)
     sys.stdout.write(table(lines) + "\n")
     return 0 if all(line.holds for line in lines) else 1
 

@@ -26,10 +26,8 @@ from services.connector.sync import Sync
 from services.connector.whmcs.answers import Row
 from services.connector.whmcs.client import Client
 from tests.bench.ground import OWNER, Ground, Whmcs, instance
-from tests.bench.ratio import Line, Rates, compare, per_second
+from tests.bench.ratio import Line, Rates, compare, line
 from tests.servers import Database, recreate_topics
-
-CUSTOMERS = 5_000
 
 
 class Recorder(Client):
@@ -121,7 +119,8 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def _bench(ground: Ground, database: Database, whmcs: Whmcs) -> AsyncIterator[Bench]:
+async def reading(ground: Ground, database: Database, whmcs: Whmcs) -> AsyncIterator[Bench]:
+    """The connector before an instance of which nothing is known."""
     settings = ground.settings(database, whmcs)
     engine, publisher = build_engine(settings, service="connector"), Publisher(settings)
     try:
@@ -146,15 +145,15 @@ def _without_fingerprints() -> Iterator[None]:
         yield
 
 
-async def measure(ground: Ground) -> list[Line]:
+async def measure(ground: Ground, whmcs: Whmcs) -> list[Line]:
     """P1 and the two lines of P1b."""
-    with ground.pages(CUSTOMERS) as whmcs, ground.postgres.fresh_database() as database:
+    with ground.postgres.fresh_database() as database:
 
         def forget() -> None:
             ground.postgres.execute("TRUNCATE connector.fingerprints", database.name)
 
         await recreate_topics(ground.bootstrap)
-        async with _bench(ground, database, whmcs) as bench:
+        async with reading(ground, database, whmcs) as bench:
             async with Client(bench.settings, whmcs.credentials) as client:
                 await bench.sync(client)
             first = await bench.measure(forget)
@@ -163,11 +162,7 @@ async def measure(ground: Ground) -> list[Line]:
             with _without_fingerprints():
                 plain = await bench.measure(lambda: None)
     return [
-        _line("P1", "connector / bare httpx + orjson", plain, 0.40, 0.60),
-        _line("P1b", "the same with fingerprints, first load", first, 0.20, 0.35),
-        _line("P1b", "the same with fingerprints, nothing changed", again, 0.40, 0.60),
+        line("P1", "connector / bare httpx + orjson", plain, 0.40, 0.60),
+        line("P1b", "the same with fingerprints, first load", first, 0.20, 0.35),
+        line("P1b", "the same with fingerprints, nothing changed", again, 0.40, 0.60),
     ]
-
-
-def _line(id_: str, text: str, rates: Rates, floor: float, target: float) -> Line:
-    return Line(id_, text, rates.ratio, floor, target, per_second(rates.ours), per_second(rates.theirs))

@@ -13,9 +13,7 @@ from uuid import UUID
 
 from pydantic import SecretStr
 
-from libs.common.addresses import origin
 from libs.common.contracts.instances import InstanceChanged, InstanceSettings
-from libs.common.crypto import Keyring, seal
 from services.connector.credentials import Credentials
 from services.connector.repository import Owner
 from services.connector.settings import Settings
@@ -28,15 +26,14 @@ from tools.whmcs_simulator.certificates import prepare_ca
 
 OWNER = Owner(UUID(int=1, version=4), UUID(int=2, version=4))
 CREDENTIAL = UUID(int=3, version=4)
-_YEARS = 5
+YEARS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Whmcs:
-    """Where a WHMCS answers; `control_port` is the simulator's own, and 0 for pages from memory."""
+    """Where a WHMCS answers."""
 
     port: int
-    control_port: int
     ca_file: Path
 
     @property
@@ -69,44 +66,15 @@ class Ground:
     @contextlib.contextmanager
     def pages(self, customers: int) -> Iterator[Whmcs]:
         """Pages of a company of so many customers, served from memory by a process of its own."""
-        state = self._state("pages")
+        state = self.directory / "pages"
+        state.mkdir(exist_ok=True)
+        authority = prepare_ca(state)
         port = free_port()
         command = [sys.executable, "-m", "tests.bench.pages", "--state", str(state), "--port", str(port)]
-        command += ["--customers", str(customers), "--years", str(_YEARS)]
+        command += ["--customers", str(customers), "--years", str(YEARS)]
         program = Program(name="pages", command=command, ready=lambda: _listens(port))
         with running(program, self.directory):
-            yield Whmcs(port, 0, prepare_ca(state))
-
-    @contextlib.contextmanager
-    def simulator(self, customers: int, latency_ms: int) -> Iterator[Whmcs]:
-        """The simulator itself, waiting `latency_ms` before each answer."""
-        state = self._state("simulator")
-        port, control_port = free_port(), free_port()
-        command = [sys.executable, "-m", "tools.whmcs_simulator", "--state", str(state)]
-        command += ["--seed", str(SEED), "--customers", str(customers), "--years", str(_YEARS)]
-        command += ["--latency-ms", str(latency_ms), "--port", str(port), "--control-port", str(control_port)]
-        program = Program(
-            name="simulator", command=command, ready=lambda: _listens(port), has_secret_output=True
-        )
-        with running(program, self.directory, seconds=120):
-            yield Whmcs(port, control_port, prepare_ca(state))
-
-    def sealed(self, whmcs: Whmcs) -> str:
-        """The WHMCS's credentials as the gateway would store them."""
-        credentials = whmcs.credentials
-        return seal(
-            Keyring.load(self.keys_file),
-            {"identifier": credentials.identifier, "secret": credentials.secret},
-            organization_id=OWNER.organization_id,
-            instance_id=OWNER.instance_id,
-            origin=origin(credentials.base_url),
-        )
-
-    def _state(self, name: str) -> Path:
-        state = self.directory / name
-        state.mkdir(exist_ok=True)
-        prepare_ca(state)
-        return state
+            yield Whmcs(port, authority)
 
 
 def instance() -> InstanceChanged:

@@ -54,9 +54,9 @@ async def _go(work: Go) -> float:
     return await work()
 
 
-def per_second(rate: float) -> str:
-    """A rate for people."""
-    return f"{rate:,.0f}/s"
+def line(id_: str, text: str, rates: Rates, floor: float, target: float) -> Line:
+    """The line of two rates."""
+    return Line(id_, text, rates.ratio, floor, target, f"{rates.ours:,.0f}/s", f"{rates.theirs:,.0f}/s")
 
 
 def table(lines: Sequence[Line]) -> str:

@@ -1,0 +1,131 @@
+"""The first sync as processes: beside the time that its calls explain, and what connector and metrics take of memory (P11)."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import psutil
+
+from tests.bench.ground import YEARS, Ground
+from tests.bench.ground import Whmcs as Pages
+from tests.bench.pages import SEED
+from tests.bench.ratio import Line
+from tests.integration.pipeline.system import System, Whmcs, running_system, simulate
+from tools.local_stack.process import running
+
+CUSTOMERS = 10_000
+LATENCY_MS = 50
+_SERVICES = ("connector", "metrics")
+_MEBIBYTES = 300
+_FEW, _MANY = 100_000, 1_000_000
+
+
+@contextmanager
+def _processes(system: System) -> Iterator[dict[str, psutil.Process]]:
+    with ExitStack() as stack:
+        yield {
+            name: psutil.Process(stack.enter_context(running(system.program(name), system.directory)).pid)
+            for name in _SERVICES
+        }
+
+
+def _peak_mebibytes(process: psutil.Process) -> float:
+    """The most memory that a process has ever held."""
+    for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    raise AssertionError("the kernel does not tell how much memory a process has held")
+
+
+async def first_sync(ground: Ground) -> list[Line]:
+    """10,000 customers behind 50 ms: order to readable figures, and the most memory that each service held."""
+    directory = ground.directory / "first-sync"
+    directory.mkdir()
+    options = ["--latency-ms", str(LATENCY_MS)]
+    with simulate(directory / "whmcs", seed=SEED, customers=CUSTOMERS, years=YEARS, options=options) as whmcs:
+        async with running_system(ground.postgres, ground.bootstrap, directory, [whmcs]) as system:
+            with _processes(system) as processes:
+                instance = await system.add_instance(whmcs)
+                whmcs.control("DELETE", "/calls")
+                run = await system.order(instance)
+                began = time.perf_counter()
+                done = await system.said("SyncSucceeded", "SyncFailed", run_id=str(run), seconds=300)
+                seconds = time.perf_counter() - began
+                await system.applied(instance, run, seconds=300)
+                readable = time.perf_counter() - began
+                calls = whmcs.control("GET", "/calls")
+                memory = {name: _peak_mebibytes(process) for name, process in processes.items()}
+    assert done["outcome"] == "complete", done
+    explained = calls["latency_seconds"] / calls["peak"]
+    rows = sum(done["counts"].values())
+    return [
+        Line(
+            "first",
+            f"first sync of {CUSTOMERS:,} customers ({rows:,} rows), figures after {readable:.1f} s / what {calls['count']} calls,"
+            f" {calls['peak']} at once, explain",
+            seconds / explained,
+            1.5,
+            None,
+            f"{seconds:.1f} s",
+            f"{explained:.1f} s",
+            lower_is_better=True,
+        ),
+        *(
+            Line(
+                "first",
+                f"the most memory of {name} in it",
+                used,
+                _MEBIBYTES,
+                None,
+                f"{used:.0f} MiB",
+                f"{_MEBIBYTES} MiB",
+                lower_is_better=True,
+            )
+            for name, used in memory.items()
+        ),
+    ]
+
+
+async def memory(ground: Ground, pages: Pages) -> list[Line]:
+    """P11: the whole company is published again and again, as if each time were the first."""
+    directory = ground.directory / "memory"
+    directory.mkdir()
+    whmcs = Whmcs(
+        {
+            "url": pages.credentials.base_url,
+            "identifier": pages.credentials.identifier,
+            "secret": pages.credentials.secret,
+            "ca_file": str(pages.ca_file),
+        }
+    )
+    few: dict[str, float] = {}
+    async with running_system(ground.postgres, ground.bootstrap, directory, [whmcs]) as system:
+        with _processes(system) as processes:
+            instance = await system.add_instance(whmcs)
+            facts = 0
+            while facts < _MANY:
+                ground.postgres.execute("TRUNCATE connector.fingerprints", system.database.name)
+                done = await system.applied(instance, await system.order(instance), seconds=300)
+                facts += sum(done["changes"].values())
+                if facts >= _FEW and not few:
+                    few = {name: _mebibytes(process) for name, process in processes.items()}
+            many = {name: _mebibytes(process) for name, process in processes.items()}
+    return [
+        Line(
+            "P11",
+            f"memory of {name} after {facts:,} facts / after the first {_FEW:,}",
+            many[name] / few[name],
+            1.3,
+            1.1,
+            f"{many[name]:.0f} MiB",
+            f"{few[name]:.0f} MiB",
+            lower_is_better=True,
+        )
+        for name in _SERVICES
+    ]
+
+
+def _mebibytes(process: psutil.Process) -> float:
+    held: int = process.memory_info().rss
+    return held / 2**20
