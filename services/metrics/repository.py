@@ -29,19 +29,24 @@ WITH stored AS (
 SELECT organization_id, instance_id, kind, id FROM stored
 WHERE kind = 'cancellation_request' OR (kind IN {_SUBSCRIPTIONS} AND customer_id IS NULL)"""  # noqa: S608  fixed names
 
+# OFFSET 0 keeps the look-ups by key: a join would read the whole table for each batch while the planner knows nothing of it yet,
+# as when it is being filled for the first time. So does LIMIT 1 below.
 _MARK_OWNERS: Final = """
+WITH input AS (SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[]) AS t (o, i, k, e))
 INSERT INTO metrics.dirty (organization_id, instance_id, customer_id)
-SELECT o, i, (v.body ->> 'customer_id')::bigint
-FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[]) AS t (o, i, k, e)
-JOIN metrics.versions v ON v.organization_id = o AND v.instance_id = i AND v.kind = k AND v.id = e
-WHERE k <> 'cancellation_request' AND v.body IS NOT NULL
+SELECT o, i, owner.customer_id FROM input CROSS JOIN LATERAL (
+    SELECT (v.body ->> 'customer_id')::bigint AS customer_id FROM metrics.versions v
+    WHERE v.organization_id = o AND v.instance_id = i AND v.kind = k AND v.id = e AND v.body IS NOT NULL OFFSET 0) owner
+WHERE k <> 'cancellation_request'
 UNION
-SELECT o, i, (v.body ->> 'customer_id')::bigint
-FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[]) AS t (o, i, k, e)
-JOIN metrics.versions asked ON asked.organization_id = o AND asked.instance_id = i AND asked.kind = k AND asked.id = e
-JOIN metrics.versions v ON v.organization_id = o AND v.instance_id = i AND v.kind = 'service'
-    AND v.id = (asked.body ->> 'service_id')::bigint
-WHERE k = 'cancellation_request' AND v.body IS NOT NULL"""
+SELECT o, i, owner.customer_id FROM input CROSS JOIN LATERAL (
+    SELECT (v.body ->> 'service_id')::bigint AS service_id FROM metrics.versions v
+    WHERE v.organization_id = o AND v.instance_id = i AND v.kind = k AND v.id = e AND v.body IS NOT NULL OFFSET 0) asked
+CROSS JOIN LATERAL (
+    SELECT (v.body ->> 'customer_id')::bigint AS customer_id FROM metrics.versions v
+    WHERE v.organization_id = o AND v.instance_id = i AND v.kind = 'service' AND v.id = asked.service_id AND v.body IS NOT NULL
+    OFFSET 0) owner
+WHERE k = 'cancellation_request'"""
 
 # All parts see the rows as they were before. The currency of a customer is that of its invoice with the greatest id, else that of
 # its details: an invoice matters only when it changes that.
@@ -50,10 +55,6 @@ WITH input AS (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::boolean[],
         $8::bigint[], $9::text[])
         AS t (organization_id, instance_id, kind, id, epoch, seq, gone, customer_id, currency)
-), before AS (
-    SELECT r.organization_id, r.instance_id, r.kind, r.id, r.customer_id, r.currency
-    FROM metrics.records r JOIN input USING (organization_id, instance_id, kind, id)
-    WHERE r.kind IN ('invoice', 'customer_detail')
 ), changed AS (
     INSERT INTO metrics.records AS r
         (organization_id, instance_id, kind, id, epoch, seq, gone, customer_id, currency)
@@ -65,12 +66,18 @@ WITH input AS (
     RETURNING r.organization_id, r.instance_id, r.kind, r.id, r.gone, r.customer_id, r.currency
 ), touched AS (
     SELECT c.organization_id, c.instance_id, c.id AS customer_id FROM changed c
-    LEFT JOIN before b USING (organization_id, instance_id, kind, id)
-    WHERE c.kind = 'customer_detail' AND c.currency IS DISTINCT FROM b.currency
+    LEFT JOIN LATERAL (
+        SELECT r.currency FROM metrics.records r
+        WHERE r.organization_id = c.organization_id AND r.instance_id = c.instance_id AND r.kind = c.kind AND r.id = c.id
+        LIMIT 1) before ON true
+    WHERE c.kind = 'customer_detail' AND c.currency IS DISTINCT FROM before.currency
     UNION ALL
-    SELECT b.organization_id, b.instance_id, b.customer_id FROM changed c
-    JOIN before b USING (organization_id, instance_id, kind, id)
-    WHERE c.kind = 'invoice' AND b.customer_id IS DISTINCT FROM c.customer_id
+    SELECT c.organization_id, c.instance_id, before.customer_id FROM changed c
+    CROSS JOIN LATERAL (
+        SELECT r.customer_id FROM metrics.records r
+        WHERE r.organization_id = c.organization_id AND r.instance_id = c.instance_id AND r.kind = c.kind AND r.id = c.id
+        LIMIT 1) before
+    WHERE c.kind = 'invoice' AND before.customer_id IS DISTINCT FROM c.customer_id
     UNION ALL
     SELECT c.organization_id, c.instance_id, c.customer_id FROM changed c
     LEFT JOIN LATERAL (
