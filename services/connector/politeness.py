@@ -8,6 +8,7 @@ _SMALLEST_PAGE, _FIRST_PAGE, _LARGEST_PAGE = 1, 250, 1_000
 _SLOWER: Final = 1.5
 _NOISE_SECONDS: Final = 0.05
 _QUICK_SECONDS: Final = 1.0
+_ROUNDS_TO_HALVE, _ROUNDS_TO_GROW = 2, 4
 
 
 @dataclass(slots=True)
@@ -17,20 +18,26 @@ class Politeness:
     limit: int = _FEWEST
     page_size: int = _FIRST_PAGE
     _best: dict[tuple[str, int], float] = field(default_factory=dict)
-    _since_change: int = 0
+    _late: int = 0
+    _awaited: int = 0
 
-    def answered(self, action: str, size: int, seconds: float) -> None:
-        """A call for `size` rows took so long. Calls of one action and size are compared with each other alone."""
+    def answered(self, action: str, size: int, seconds: float, *, is_awaited: bool) -> None:
+        """A call for `size` rows took so long. Calls of one action and size are compared with each other alone.
+
+        One late answer means nothing, rounds of them do. More is asked only after rounds of answers in time that were all awaited:
+        whoever has work of their own left gains nothing by asking a WHMCS for more at once.
+        """
         key = (action, size)
         best = self._best[key] = min(seconds, self._best.get(key, seconds))
-        self._since_change += 1
-        if seconds > best * _SLOWER + _NOISE_SECONDS:
-            if self._since_change >= self.limit:  # those under way were asked before the last change
-                self._set(self.limit // 2)
-        elif self._since_change >= self.limit:
+        is_late = seconds > best * _SLOWER + _NOISE_SECONDS
+        self._late = self._late + 1 if is_late else 0
+        self._awaited = self._awaited + 1 if is_awaited and not is_late else 0
+        if self._late >= _ROUNDS_TO_HALVE * self.limit:
+            self._set(self.limit // 2)
+        elif self._awaited >= _ROUNDS_TO_GROW * self.limit:
             self._set(self.limit + 1)
-        if size == self.page_size and seconds < _QUICK_SECONDS:
-            self.page_size = min(_LARGEST_PAGE, self.page_size * 2)
+            if size == self.page_size and seconds < _QUICK_SECONDS:
+                self.page_size = min(_LARGEST_PAGE, self.page_size * 2)
 
     def refused(self, *, is_about_rows: bool) -> None:
         """A 429, a 5xx or a timeout: half as many calls, and half as large pages if that may help."""
@@ -40,4 +47,4 @@ class Politeness:
 
     def _set(self, limit: int) -> None:
         self.limit = max(1, min(_MOST, limit))
-        self._since_change = 0
+        self._late = self._awaited = 0

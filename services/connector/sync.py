@@ -368,7 +368,8 @@ class Sync:
             if saved.done or time.monotonic() - self._told_at > _PROGRESS_SECONDS:
                 await self._tell(connection)
 
-        await apply_page(self._engine, self._publisher, self._clock, self._run.lease, facts, save)
+        with self._caller.at_work():
+            await apply_page(self._engine, self._publisher, self._clock, self._run.lease, facts, save)
         return saved
 
     async def _tell(self, connection: Any) -> None:

@@ -230,15 +230,29 @@ def test_a_range_opens_private_networks_but_loopback_only_by_itself() -> None:
     assert is_allowed("127.0.0.1", networks("127.0.0.1/32"))
 
 
-def test_calls_grow_while_latency_is_flat_and_halve_when_it_rises() -> None:
+def test_calls_and_pages_grow_while_latency_is_flat_and_calls_halve_when_it_rises() -> None:
     politeness = Politeness()
-    for _ in range(100):
-        politeness.answered("GetClients", 1, 0.05)
-    assert politeness.limit == 8
+    for _ in range(200):
+        politeness.answered("GetClients", politeness.page_size, 0.05, is_awaited=True)
+    assert (politeness.limit, politeness.page_size) == (8, 1_000)
 
-    for _ in range(8):
-        politeness.answered("GetClients", 1, 0.5)
-    assert politeness.limit == 4
+    politeness.answered("GetClients", 1_000, 0.5, is_awaited=True)
+    politeness.answered("GetClients", 1_000, 0.05, is_awaited=True)
+    assert politeness.limit == 8
+    for _ in range(16):
+        politeness.answered("GetClients", 1_000, 0.5, is_awaited=True)
+    assert (politeness.limit, politeness.page_size) == (4, 1_000)
+
+
+def test_a_run_that_is_busy_with_its_own_work_does_not_ask_for_more() -> None:
+    politeness = Politeness()
+    for number in range(100):
+        politeness.answered("GetClients", 250, 0.05, is_awaited=number % 3 > 0)
+    assert (politeness.limit, politeness.page_size) == (2, 250)
+
+    for _ in range(4):
+        politeness.answered("GetClients", 250, 0.5, is_awaited=False)
+    assert politeness.limit == 1
 
 
 def test_refusals_halve_calls_and_pages_but_never_below_one() -> None:
