@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import json
+import os
+import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
@@ -202,3 +205,20 @@ async def test_without_addons_their_kind_is_null_with_its_reason_and_the_page_sa
     await look_at(owner, ORGANIZATION)
     await owner.goto("/")
     await expect(owner.get_by_text("GetClientsAddons").first).to_be_visible()
+
+
+async def test_a_service_that_died_is_back_at_work_at_once(
+    stack: RunningStack, program: httpx.AsyncClient
+) -> None:
+    instance, _ = await connected(stack, program, "Killed")
+    await synced(program, instance)
+    for name in ("scheduler", "connector", "metrics"):
+        died = json.loads((stack.directory / "pid" / f"{name}.json").read_text())["pid"]
+        os.kill(died, signal.SIGKILL)
+
+    began = time.monotonic()
+    sync = await synced(program, instance)
+
+    assert (sync["state"], sum(sync["changes"].values())) == ("succeeded", 0)
+    # A place in a Kafka group that nobody remembers is free again after its session of 30 seconds only.
+    assert time.monotonic() - began < 25

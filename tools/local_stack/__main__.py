@@ -60,6 +60,7 @@ def run(name: str) -> None:
     settings = state.settings_of_service(state.directory(os.environ), name)
     for port in {"MRRLYTICS_HEALTH_PORT", "MRRLYTICS_PORT"} & settings.keys():
         settings[port] = str(free_port())
+    del settings["MRRLYTICS_REPLICA"]
     for own in _OWN_SETTINGS:
         os.environ.pop(own, None)
     command = [sys.executable, "-m", f"services.{name}"]

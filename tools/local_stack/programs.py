@@ -99,6 +99,8 @@ def build(settings: Settings, directory: Path) -> Stack:
                 **common,
                 "MRRLYTICS_DATABASE_URL": database.of_service[name],
                 "MRRLYTICS_HEALTH_PORT": str(ports[name]),
+                # Started again after a crash, it has its partitions back at once.
+                "MRRLYTICS_REPLICA": f"local-{ports[name]}",
                 **(_of_gateway(settings, directory) if name == "gateway" else {}),
                 **(_keyring(directory) if name in {"gateway", "connector"} else {}),
             },
