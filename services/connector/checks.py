@@ -124,7 +124,11 @@ async def check_instance(
     except NeedsOperator as error:
         await found.failed("credentials", WhmcsError(error.code, "", error.message))
     except TimeoutError:
-        await found.failed("api", WhmcsError("read_timeout", "checks", f"{CHECK_SECONDS:g}"))
+        text = (
+            f"WHMCS did not answer all checks within {CHECK_SECONDS:g} s. "
+            "Save again; if that does not help, ask your host whether the server is overloaded."
+        )
+        await found.add(Check(name="api", state="failed", code="read_timeout", message=text))
     await found.send(complete=True)
 
 

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
+from libs.common.contracts.failures import FAILURES
 from libs.common.errors import Transient
 from services.gateway.context import Context
 from services.gateway.errors import Invalid, NotFound, RequestError, Unauthenticated, Unavailable
@@ -192,7 +193,7 @@ def problem(
     """A problem document (RFC 9457); `code` is stable, `field` names the input that it speaks of."""
     body = {
         "type": f"urn:mrrlytics:problem:{code}",
-        "title": code.replace("_", " ").capitalize(),
+        "title": FAILURES[code].category if code in FAILURES else code.replace("_", " ").capitalize(),
         "status": status,
         "code": code,
         "detail": detail,

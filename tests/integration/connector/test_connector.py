@@ -736,7 +736,12 @@ async def test_a_run_that_cannot_go_on_says_why_and_what_to_do(
             "ip_not_allowed",
             "Add the address of this server under API IP Access",
         ),
-        ({"kind": "hang"}, "api", "read_timeout", "WHMCS took longer than 1 s (checks)"),
+        (
+            {"kind": "hang"},
+            "api",
+            "read_timeout",
+            "did not answer all checks within 1 s. Save again; if that does not help, ask your host",
+        ),
     ],
     ids=["html", "forbidden ip", "timeout"],
 )

@@ -139,6 +139,7 @@ async def test_a_failed_check_answers_its_list_keeps_a_draft_and_tells_nobody(ga
     answer = await saved(gateway, owner, REJECTED)
 
     assert (answer.status_code, answer.json()["code"]) == (422, "credentials_rejected")
+    assert answer.json()["title"] == "Authentication error"
     assert [line["name"] for line in answer.json()["checks"]] == ["credentials"]
     instance = await owner.client.get(f"/api/v1/instances/{answer.json()['instance_id']}")
     assert instance.json()["state"] == "draft"
