@@ -73,6 +73,7 @@ async def test_a_wrong_secret_is_named_and_never_shown(stack: RunningStack, owne
         "WHMCS refused the identifier or secret", timeout=_CHECK_MILLISECONDS
     )
     await expect(checklist).to_contain_text("Not connected.")
+    await expect(checklist).to_contain_text("Authentication error")
     assert secret not in await owner.content()
 
 

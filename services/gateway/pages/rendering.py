@@ -15,6 +15,7 @@ from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from libs.common.contracts.failures import FAILURES
 from services.gateway.auth import Principal
 
 _GATEWAY = Path(__file__).parents[1]
@@ -69,6 +70,12 @@ def utc(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
+def failure(code: str | None) -> str:
+    """`Timeout: read_timeout`, the name under which people look for help and the code; nothing for no code."""
+    known = FAILURES.get(code or "")
+    return f"{known.category}: {code}" if known else code or ""
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -80,7 +87,7 @@ def _environment() -> Environment:
     )
     manifest: dict[str, str] = json.loads((_GATEWAY / "static" / "dist" / "manifest.json").read_text())
     environment.globals["asset"] = lambda name: f"/static/{manifest[name]}"
-    environment.filters |= {"money": money, "count": count, "utc": utc}
+    environment.filters |= {"money": money, "count": count, "utc": utc, "failure": failure}
     return environment
 
 
