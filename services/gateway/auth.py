@@ -85,7 +85,11 @@ class signed_in:
 
     async def __call__(self, request: Request) -> Principal:
         context: Context = request.app.state.context
-        principal = await _identify(request, context)
+        try:
+            principal = await _identify(request, context)
+        except Unauthenticated:
+            await context.rate_limits.count_unknown(request.state.address)
+            raise
         if request.method not in SAFE_METHODS and principal.session_id is not None:
             same_origin(request, context)
             await _check_form(request, principal)
@@ -172,6 +176,7 @@ async def _by_session(request: Request, context: Context, session: str) -> Princ
         row = await database.fetchrow("SELECT * FROM gateway.session_by_hash($1)", digest(session))
     if row is None or row["expires_at"] <= now or row["seen_at"] + IDLE <= now:
         raise Unauthenticated("session_ended", "Your session has ended. Sign in again.")
+    await context.rate_limits.count_known(row["session_id"])
     if row["seen_at"] + _SEEN_EVERY <= now:
         async with transaction(context.engine, row["organization_id"]) as connection:
             await connection.execute(
@@ -209,6 +214,7 @@ async def _by_token(request: Request, context: Context, authorization: str) -> P
         row = await database.fetchrow("SELECT * FROM gateway.token_by_hash($1)", digest(secret.strip()))
     if row is None or (row["expires_at"] is not None and row["expires_at"] <= now):
         raise invalid
+    await context.rate_limits.count_known(row["token_id"])
     if row["last_used_at"] is None or row["last_used_at"] + _SEEN_EVERY <= now:
         async with transaction(context.engine, row["organization_id"]) as connection:
             await connection.execute(

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.clock import Clock
 from libs.common.crypto import Keyring
+from services.gateway.rate_limits import RateLimits
 from services.gateway.settings import Settings
 
 
@@ -20,6 +21,7 @@ class Context:
     clock: Clock
     keyring: Keyring = field(repr=False)
     session_key: bytes = field(repr=False)
+    rate_limits: RateLimits = field(default_factory=RateLimits)
 
 
 def _context(request: Request) -> Context:

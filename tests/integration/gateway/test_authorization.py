@@ -103,3 +103,23 @@ async def test_a_form_of_another_session_changes_nothing(gateway: Gateway) -> No
 
     assert answer.status_code == 403
     assert "Reload the page" in answer.text
+
+
+@pytest.mark.rule("A8")
+async def test_who_asks_too_often_is_told_when_to_ask_again_and_holds_up_nobody_else(
+    gateway: Gateway,
+) -> None:
+    owner = await gateway.owner()
+    other = await gateway.signed_in(owner.email)
+    stranger = gateway.client(authorization=f"Bearer mrr_pat_{'0' * 36}")
+
+    unknown = [(await stranger.get("/api/v1/metrics")).status_code for _ in range(70)]
+    known = [(await owner.client.get("/api/v1/metrics")).status_code for _ in range(610)]
+    refused = await owner.client.get("/api/v1/metrics")
+
+    assert unknown[:60] == [401] * 60
+    assert unknown[-1] == 429
+    assert known[:600] == [200] * 600
+    assert (refused.status_code, refused.json()["code"]) == (429, "too_many_requests")
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    assert (await other.client.get("/api/v1/metrics")).status_code == 200
