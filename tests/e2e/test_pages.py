@@ -95,9 +95,10 @@ async def test_an_added_instance_syncs_before_the_eyes_and_stays_out_of_the_othe
     demo = stack.demo
     checklist = await _add(owner, "Ours", demo["url"], demo["identifier"], demo["secret"])
     await expect(checklist).to_contain_text("Connected.", timeout=_CHECK_MILLISECONDS)
+    await expect(owner.get_by_text("Draft")).to_have_count(0)
     ours = owner.url
 
-    await checklist.get_by_role("button", name="Sync Now").click()
+    await owner.get_by_role("button", name="Sync Now").click()
 
     await expect(owner.locator("#progress progress")).to_be_visible(timeout=SYNC_MILLISECONDS)
     await expect(owner.get_by_role("link", name="See the overview")).to_be_visible(timeout=SYNC_MILLISECONDS)

@@ -1,4 +1,4 @@
-// What every page runs: htmx with its event stream, and two small conveniences.
+// What every page runs: htmx with its event stream, and three small conveniences.
 import "./htmx.js";
 import "htmx.org/dist/ext/hx-sse.js";
 
@@ -13,6 +13,11 @@ document.addEventListener("click", async (event) => {
   if (!button) return;
   await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent.trim());
   button.textContent = "Copied";
+});
+
+// A check that has ended changes more of the page than its own lines.
+document.addEventListener("htmx:sse:close", (event) => {
+  if (event.target.id === "checklist" && event.detail.reason === "message") location.reload();
 });
 
 // A second press while the first is on its way would only say that it is running.

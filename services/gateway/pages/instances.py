@@ -96,21 +96,12 @@ async def shown(request: Request, context: Here, instance_id: UUID, principal: R
 
 
 @router.get("/{instance_id}/checks/{check_id}/live")
-async def check_live(
-    context: Here, instance_id: UUID, check_id: UUID, principal: Reader
-) -> StreamingResponse:
+async def check_live(context: Here, check_id: UUID, principal: Reader) -> StreamingResponse:
     """The checklist each time it grows."""
 
     async def look() -> tuple[str, bool]:
         check = await instances.check_progress(context, principal, check_id)
-        values = {
-            "check": check,
-            "passed": check.passed,
-            "principal": principal,
-            "instance_id": instance_id,
-            "offer_sync": True,
-        }
-        return fragment("_checklist.html", **values), check.complete
+        return fragment("_checklist.html", check=check, passed=check.passed), check.complete
 
     return await live(look)
 
