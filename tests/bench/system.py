@@ -57,7 +57,7 @@ async def first_sync(ground: Ground) -> list[Line]:
                 calls = whmcs.control("GET", "/calls")
                 memory = {name: _peak_mebibytes(process) for name, process in processes.items()}
     assert done["outcome"] == "complete", done
-    explained = calls["latency_seconds"] / calls["peak"]
+    explained = calls["shared_seconds"]
     rows = sum(done["counts"].values())
     return [
         Line(

@@ -26,10 +26,14 @@ FOR_EVER_SECONDS = 86_400.0
 
 @dataclass(slots=True)
 class Calls:
-    """What was asked: how often each action, for how long altogether, and how many at once at most."""
+    """What was asked: how often each action, for how long altogether, and how many at once at most.
+
+    `shared_seconds` is the time that the calls explain: of each its latency / the most calls at once so far.
+    """
 
     count: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    shared_seconds: float = 0.0
     at_once: int = 0
     peak: int = 0
 
@@ -41,13 +45,25 @@ class Calls:
         return {
             "count": sum(self.count.values()),
             "latency_seconds": round(sum(self.seconds.values()), 6),
+            "shared_seconds": round(self.shared_seconds, 6),
             "peak": self.peak,
             "actions": actions,
         }
 
+    def began(self) -> None:
+        self.at_once += 1
+        self.peak = max(self.peak, self.at_once)
+
+    def ended(self, action: str, seconds: float) -> None:
+        self.at_once -= 1
+        self.count[action] += 1
+        self.seconds[action] += seconds
+        self.shared_seconds += seconds / self.peak
+
     def forget(self) -> None:
         self.count.clear()
         self.seconds.clear()
+        self.shared_seconds = 0.0
         self.peak = self.at_once
 
 
@@ -68,15 +84,12 @@ class Api:
             return
         parameters = dict(parse_qsl((await _body(receive)).decode(errors="replace"), keep_blank_values=True))
         action = parameters.get("action", "")
-        self.calls.at_once += 1
-        self.calls.peak = max(self.calls.peak, self.calls.at_once)
+        self.calls.began()
         began = time.perf_counter()
         try:
             await self._answer(scope, receive, send, parameters)
         finally:
-            self.calls.at_once -= 1
-            self.calls.count[action] += 1
-            self.calls.seconds[action] += time.perf_counter() - began
+            self.calls.ended(action, time.perf_counter() - began)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, parameters: dict[str, str]) -> None:
         striking = self.faults.striking(parameters.get("action", ""))

@@ -137,6 +137,7 @@ async def test_calls_are_counted_with_their_time_and_the_most_at_once(ends: Ends
 
     assert (calls["count"], calls["peak"], calls["actions"]["GetClients"]["count"]) == (4, 4, 3)
     assert calls["actions"]["GetClients"]["latency_seconds"] >= 3 * 0.02
+    assert calls["shared_seconds"] == pytest.approx(calls["latency_seconds"] / 4, abs=1e-6)
     assert (forgotten["count"], forgotten["peak"]) == (0, 0)
 
 
