@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import random
 import signal
@@ -24,6 +25,8 @@ Check = Callable[[], Awaitable[None]]
 _LOOP_LAG_LIMIT: Final = 10.0
 _CHECK_SECONDS: Final = 5.0
 _STOP_SECONDS: Final = 30.0
+# A batch makes tens of thousands of short-lived objects: the collector's own 700 cost a tenth of the time for nothing.
+_OBJECTS_PER_COLLECTION: Final = 20_000
 
 
 class _Server(uvicorn.Server):
@@ -61,6 +64,8 @@ async def serve(
 
     `checks` raise when the service is not ready. `app` is a public ASGI application on `port`, if there is one.
     """
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_PER_COLLECTION)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
