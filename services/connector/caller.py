@@ -3,8 +3,8 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -61,16 +61,6 @@ class Caller:
         self.politeness = pace.politeness
         self._client, self._pace, self._clock, self._per_second = client, pace, clock, per_second
         self._seq = 0
-        self._at_work = 0
-
-    @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """While it lasts, answers are not what the run waits for."""
-        self._at_work += 1
-        try:
-            yield
-        finally:
-            self._at_work -= 1
 
     async def ask(self, action: str, parameters: Mapping[str, str | int], *, rows: int = 1) -> Answer:
         """One answer; transient failures are repeated with full jitter. A large page is not: a smaller one may work at once."""
@@ -94,5 +84,6 @@ class Caller:
                 if error.is_transient:
                     self.politeness.refused(is_about_rows=error.is_about_rows and rows > 1)
                 raise
-            self.politeness.answered(action, rows, time.monotonic() - started, is_awaited=not self._at_work)
+            now = time.monotonic()
+            self.politeness.answered(action, rows, now - started, now=now, worked=time.process_time())
         return Answer(body, seq, observed_at)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
@@ -35,9 +36,12 @@ _KINDS_AT_ONCE: Final = 3
 _PAGES_AHEAD: Final = 8
 _MAX_PAGES: Final = 20_000
 _ROWS_PER_WRITE: Final = 2_000
+# A page takes tens of milliseconds to translate; the next call must not wait for the whole of it.
+_ROWS_AT_A_TIME: Final = 25
 _DETAILS_PER_WRITE: Final = 50
 _LOST_ROWS_IN_A_ROW: Final = 3
 _BAD_SHARE, _BAD_OF_AT_LEAST = 0.05, 100
+_APPLY_SECONDS: Final = 1.0
 _PROGRESS_SECONDS: Final = 1.0
 # A kind that fails in one of these ways is listed as skipped; every other failure ends the run.
 _OF_ONE_ACTION: Final = frozenset(
@@ -113,7 +117,6 @@ async def apply_page(
 
 
 def _records(lease: Lease, kind: Kind, facts: Iterable[Fact], clock: Clock) -> list[Record]:
-    topic = topics.TOPIC_OF[kind].name
     envelope = FactEnvelope(
         organization_id=lease.owner.organization_id,
         instance_id=lease.owner.instance_id,
@@ -123,11 +126,8 @@ def _records(lease: Lease, kind: Kind, facts: Iterable[Fact], clock: Clock) -> l
         traceparent=current_traceparent(),
     )
     return [
-        Record(
-            topic,
-            envelope.key(one.id),
-            one.body,
-            envelope.headers(one.id, seq=one.seq, observed_at=one.observed_at, fingerprint=one.fingerprint),
+        envelope.record(
+            one.id, one.body, seq=one.seq, observed_at=one.observed_at, fingerprint=one.fingerprint
         )
         for one in facts
     ]
@@ -207,19 +207,22 @@ class Sync:
 
     async def _read_whole(self, entity: Entity) -> None:
         answer = await self._caller.ask(entity.action, entity.parameters)
-        page = self._translate(entity, answer)
+        page = await self._translate(entity, answer)
         if page.total and not page.rows:
             raise WhmcsError("bad_response", entity.action, f"none of {page.total} rows came")
         point = replace(Checkpoint(entity.kind), expected=page.rows)
         for start in range(0, max(1, len(page.facts)), _ROWS_PER_WRITE):
             facts = page.facts[start : start + _ROWS_PER_WRITE]
-            point = await self._apply(facts, replace(point, rows=point.rows + len(facts)))
+            point = replace(point, rows=point.rows + len(facts))
+            await self._apply(facts, point)
         _judge(entity, page.rows, page.bad)
         await self._apply([], replace(point, rows=page.rows, bad=page.bad, done=True))
 
     async def _read_pages(self, entity: Entity) -> None:
-        """Pages are asked for ahead and applied in order, so that the checkpoint is one offset."""
+        """Pages are asked for ahead and applied in order, so that the checkpoint is one offset; those of one second together."""
         point = self._point(entity.kind)
+        facts: list[Fact] = []
+        applied_at = -math.inf
         ahead: deque[asyncio.Task[Page]] = deque()
         asked = point.position
         first_total, total = point.expected, point.expected
@@ -258,7 +261,10 @@ class Sync:
                     rows=point.rows + page.rows,
                     bad=point.bad + page.bad,
                 )
-                point = await self._apply(page.facts, point)
+                facts += page.facts
+                if len(facts) >= _ROWS_PER_WRITE or time.monotonic() - applied_at > _APPLY_SECONDS:
+                    await self._apply(facts, point)
+                    facts, applied_at = [], time.monotonic()
                 _judge(entity, point.rows, point.bad)
                 if not ahead:
                     asked = point.position
@@ -266,8 +272,8 @@ class Sync:
                 # Rows moved up while we read: what moved over a page's edge is found near the end.
                 size = self._caller.politeness.page_size
                 page = await self._stretch(entity, max(0, total - size), size)
-                point = await self._apply(page.facts, point)
-            await self._apply([], replace(point, done=True))
+                facts += page.facts
+            await self._apply(facts, replace(point, done=True))
         finally:
             for task in ahead:
                 task.cancel()
@@ -291,7 +297,7 @@ class Sync:
             if half >= _LOST_ROWS_IN_A_ROW and first.bad == half:
                 raise  # not one row, but the action itself
             return _joined(first, await self._stretch(entity, offset + half, size - half))
-        page = self._translate(entity, answer)
+        page = await self._translate(entity, answer)
         if not page.rows and page.total and offset < page.total:
             raise WhmcsError("bad_response", entity.action, f"none of {page.total} rows came")
         if 0 < page.rows < size and page.total is not None and offset + page.rows < page.total:
@@ -300,16 +306,20 @@ class Sync:
             return _joined(page, await self._stretch(entity, offset + page.rows, size - page.rows))
         return page
 
-    def _translate(self, entity: Entity, answer: Answer) -> Page:
+    async def _translate(self, entity: Entity, answer: Answer) -> Page:
         rows = answers.rows(answer.body, entity.plural, entity.singular)
-        facts = self._facts(entity.kind, rows, answer, lambda row: entity.translate(row, self._run.settings))
+        facts = await self._facts(
+            entity.kind, rows, answer, lambda row: entity.translate(row, self._run.settings)
+        )
         return Page(facts, len(rows), len(rows) - len(facts), answers.total(answer.body))
 
-    def _facts(
+    async def _facts(
         self, kind: Kind, rows: Iterable[Row], answer: Answer, read: Callable[[Row], Any]
     ) -> list[Fact]:
         found = []
-        for row in rows:
+        for number, row in enumerate(rows):
+            if number % _ROWS_AT_A_TIME == 0:
+                await asyncio.sleep(0)
             try:
                 one = fact(kind, read(row), answer.seq, answer.observed_at)
                 if len(one.body) > MAX_RECORD_BYTES - 1024:
@@ -343,7 +353,7 @@ class Sync:
             found = await _together(self._detail(customer_id) for customer_id in batch)
             facts = [one for facts in found for one in facts]
             point = replace(point, position=batch[-1], rows=point.rows + len(facts))
-            point = await self._apply(facts, point)
+            await self._apply(facts, point)
         await self._apply([], replace(point, done=True))
 
     async def _detail(self, customer_id: int) -> list[Fact]:
@@ -355,22 +365,19 @@ class Sync:
             raise
         client = answer.body.get("client", answer.body)
         rows = [client] if isinstance(client, dict) else []
-        return self._facts(Kind.CUSTOMER_DETAIL, rows, answer, translate.customer_detail)
+        return await self._facts(Kind.CUSTOMER_DETAIL, rows, answer, translate.customer_detail)
 
-    async def _apply(self, facts: Iterable[Fact], point: Checkpoint) -> Checkpoint:
-        saved = point
+    async def _apply(self, facts: Iterable[Fact], point: Checkpoint) -> None:
+        """Apply facts and remember how far that is; the count of changes goes on from the last checkpoint."""
 
         async def save(connection: Any, database: Any, changes: int) -> None:
-            nonlocal saved
-            saved = replace(point, changed=point.changed + changes)
+            saved = replace(point, changed=self._point(point.kind).changed + changes)
             await repository.save_checkpoint(database, self._run, saved)
             self._points[point.kind] = saved
             if saved.done or time.monotonic() - self._told_at > _PROGRESS_SECONDS:
                 await self._tell(connection)
 
-        with self._caller.at_work():
-            await apply_page(self._engine, self._publisher, self._clock, self._run.lease, facts, save)
-        return saved
+        await apply_page(self._engine, self._publisher, self._clock, self._run.lease, facts, save)
 
     async def _tell(self, connection: Any) -> None:
         self._told_at, self._told = time.monotonic(), self._told + 1

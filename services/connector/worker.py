@@ -295,12 +295,7 @@ def _tombstones(lease: Lease, keys: Sequence[tuple[Kind, int]], seq: int, at: da
         for kind in {kind for kind, _ in keys}
     }
     return [
-        Record(
-            topics.TOPIC_OF[kind].name,
-            envelopes[kind].key(entity_id),
-            None,
-            envelopes[kind].headers(entity_id, seq=seq, observed_at=at, fingerprint=None),
-        )
+        envelopes[kind].record(entity_id, None, seq=seq, observed_at=at, fingerprint=None)
         for kind, entity_id in keys
     ]
 

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from libs.common.contracts.billing import SHAPES, Kind, fact_key
+from libs.common.contracts.topics import TOPIC_OF
 
 Headers = list[tuple[str, bytes]]
 _CONTENT_TYPE: Final = ("content-type", b"application/json")
@@ -83,27 +84,31 @@ class FactEnvelope:
         )
         del shared["ce_id"], shared["ce_subject"]
         self._shared: Headers = [*shared.items(), ("ce_epoch", b"%d" % epoch)]
+        self._topic = TOPIC_OF[kind].name
         self._keys = fact_key(instance_id, kind, 0).removesuffix("0").encode()
         self._epoch = epoch
+        self._pages: dict[tuple[int, datetime], tuple[Headers, bytes]] = {}
 
-    def key(self, entity_id: int) -> bytes:
-        """The Kafka key of one fact: see fact_key."""
-        return b"%b%d" % (self._keys, entity_id)
-
-    def headers(
-        self, entity_id: int, *, seq: int, observed_at: datetime, fingerprint: bytes | None
-    ) -> Headers:
-        """Headers of one fact. `observed_at` is when its page was asked for; no fingerprint means a tombstone."""
-        key = self.key(entity_id)
-        own = [
-            ("ce_id", b"%b@%d.%d" % (key, self._epoch, seq)),
-            ("ce_subject", key),
-            ("ce_seq", b"%d" % seq),
-            ("ce_observedat", observed_at.isoformat().encode()),
-        ]
+    def record(
+        self,
+        entity_id: int,
+        body: bytes | None,
+        *,
+        seq: int,
+        observed_at: datetime,
+        fingerprint: bytes | None,
+    ) -> Record:
+        """One fact. `observed_at` is when its page was asked for; a tombstone has neither body nor fingerprint."""
+        page = self._pages.get((seq, observed_at))
+        if page is None:
+            told = [("ce_seq", b"%d" % seq), ("ce_observedat", observed_at.isoformat().encode())]
+            page = self._pages[seq, observed_at] = (self._shared + told, b"@%d.%d" % (self._epoch, seq))
+        shared, version = page
+        key = b"%b%d" % (self._keys, entity_id)
+        own = [("ce_id", key + version), ("ce_subject", key)]
         if fingerprint is not None:
             own.append(("ce_fingerprint", fingerprint.hex().encode()))
-        return self._shared + own
+        return Record(self._topic, key, body, shared + own)
 
 
 def read_headers(pairs: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:

@@ -30,6 +30,7 @@ _PORTS: Final = (443, 8443)
 _CONNECT_SECONDS, _READ_SECONDS, _TOTAL_SECONDS = 10.0, 30.0, 60.0
 _MAX_BODY: Final = 16 * 1024 * 1024
 _MAX_DEPTH: Final = 64
+_NESTED: Final = frozenset({dict, list})
 # Global for Python's ipaddress, or for some of its versions, but they lead into private networks.
 _CLOSED: Final = tuple(
     ipaddress.ip_network(text)
@@ -265,14 +266,14 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def _is_too_deep(body: Row) -> bool:
     level: list[Any] = [body]
     for _ in range(_MAX_DEPTH + 1):
-        level = [
-            child
-            for value in level
-            for child in (value.values() if type(value) is dict else value)
-            if type(child) is dict or type(child) is list
-        ]
-        if not level:
+        inner: list[Any] = []
+        for value in level:
+            children = value.values() if type(value) is dict else value
+            if not _NESTED.isdisjoint(map(type, children)):
+                inner += [child for child in children if type(child) in _NESTED]
+        if not inner:
             return False
+        level = inner
     return True
 
 

@@ -29,7 +29,7 @@ def _plain(function: Callable[[dict[str, Any]], Any]) -> Translate:
     return lambda row, _: function(row)
 
 
-# In this order: what a total needs first comes first, the many invoices last.
+# In this order: without invoices nobody knows in which currency a customer's subscriptions are.
 ENTITIES: Final = (
     Entity(
         Kind.CURRENCY,
@@ -58,6 +58,14 @@ ENTITIES: Final = (
         lambda row, settings: translate.customer(row, store_names=settings.store_names),
         parameters={"orderby": "id", "sorting": "ASC"},
     ),
+    Entity(
+        Kind.INVOICE,
+        "GetInvoices",
+        "invoices",
+        "invoice",
+        _plain(translate.invoice),
+        parameters={"orderby": "id", "order": "asc"},
+    ),
     Entity(Kind.SERVICE, "GetClientsProducts", "products", "product", _plain(translate.service)),
     Entity(Kind.ADDON, "GetClientsAddons", "addons", "addon", _plain(translate.addon), is_paged=False),
     Entity(Kind.DOMAIN, "GetClientsDomains", "domains", "domain", _plain(translate.domain)),
@@ -67,14 +75,6 @@ ENTITIES: Final = (
         "packages",
         "package",
         _plain(translate.cancellation_request),
-    ),
-    Entity(
-        Kind.INVOICE,
-        "GetInvoices",
-        "invoices",
-        "invoice",
-        _plain(translate.invoice),
-        parameters={"orderby": "id", "order": "asc"},
     ),
 )
 DETAILS_ACTION: Final = "GetClientsDetails"

@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
-from functools import lru_cache, wraps
 from typing import Any, Final, TypeVar
 
 from libs.common.contracts.billing import (
@@ -28,6 +27,7 @@ from libs.common.contracts.money import parse_micros
 Row = dict[str, Any]
 
 _TEXT_LIMIT: Final = 500
+_MOST_KNOWN: Final = 8192
 _CENTS: Final = re.compile(r"-?\d{1,12}\.\d\d")
 _ZERO_DATES: Final = frozenset({"", "0000-00-00", "00/00/0000", "00-00-0000", "00.00.0000", "-0001-11-30"})
 _SPACES: Final = re.compile(r"[\s-]+")
@@ -55,15 +55,24 @@ _TRUE: Final = frozenset({"1", "on", "true", "yes"})
 _Read = TypeVar("_Read")
 
 
+class _Known(dict[object, _Read]):
+    """What short texts were read as: rows repeat few values over and over, and a look-up costs less than reading one."""
+
+    def __init__(self, read: Callable[[object], _Read]) -> None:
+        super().__init__()
+        self._read = read
+
+    def __missing__(self, value: object) -> _Read:
+        found = self._read(value)
+        if type(value) is str and len(value) <= 40:
+            if len(self) >= _MOST_KNOWN:
+                self.clear()
+            self[value] = found
+        return found
+
+
 def _remembered(read: Callable[[object], _Read]) -> Callable[[object], _Read]:
-    """Rows repeat few values over and over, and a look-up costs less than reading one; only short texts are kept."""
-    known = lru_cache(maxsize=8192)(read)
-
-    @wraps(read)
-    def look_up(value: object) -> _Read:
-        return known(value) if type(value) is str and len(value) <= 40 else read(value)
-
-    return look_up
+    return _Known(read).__getitem__
 
 
 def customer(row: Row, *, store_names: bool) -> CustomerChanged:
@@ -267,7 +276,6 @@ def promotion(row: Row) -> PromotionChanged:
     }
 
 
-@_remembered
 def cycle(text: object) -> str:
     """Our name of a billing cycle; `unknown` for what WHMCS does not document."""
     return _CYCLES.get(_SPACES.sub("", str(text).lower()), "unknown")
@@ -331,18 +339,21 @@ def _decimal(value: object) -> str:
 def _day(value: object) -> date | None:
     if value is None or (text := str(value)[:10]) in _ZERO_DATES:
         return None
-    return _plausible(date.fromisoformat(text))
+    day = date.fromisoformat(text)
+    return day if _is_known(day) else None
 
 
 def _moment(value: object) -> datetime | None:
     if value is None or (text := str(value))[:10] in _ZERO_DATES:
         return None
     moment = datetime.fromisoformat(text)
-    return None if _plausible(moment.date()) is None else moment.replace(tzinfo=None)
+    if not _is_known(moment):
+        return None
+    return moment if moment.tzinfo is None else moment.replace(tzinfo=None)
 
 
-def _plausible(day: date) -> date | None:
+def _is_known(day: date) -> bool:
     """1970-01-01 is how some installations write no date; ValueError for a year that no bill has."""
     if day.year > 2200:
         raise ValueError(f"{day} is no plausible date")
-    return day if day.year > 1970 else None
+    return day.year > 1970

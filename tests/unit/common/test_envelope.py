@@ -21,7 +21,7 @@ def fact(
     envelope = FactEnvelope(
         organization_id=ORGANIZATION, instance_id=instance, kind=Kind.SERVICE, epoch=epoch, at=AT
     )
-    return read_headers(envelope.headers(88, seq=seq, observed_at=AT, fingerprint=fingerprint))
+    return read_headers(envelope.record(88, b"{}", seq=seq, observed_at=AT, fingerprint=fingerprint).headers)
 
 
 @given(st.uuids(), st.sampled_from(Kind), VERSIONS)

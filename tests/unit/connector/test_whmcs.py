@@ -230,28 +230,40 @@ def test_a_range_opens_private_networks_but_loopback_only_by_itself() -> None:
     assert is_allowed("127.0.0.1", networks("127.0.0.1/32"))
 
 
+class Answers:
+    """Answers one after another, while the process works for a share of the time."""
+
+    def __init__(self, politeness: Politeness, *, busy: float) -> None:
+        self.politeness, self.busy = politeness, busy
+        self.now = 1_000.0
+
+    def come(self, count: int, seconds: float) -> None:
+        for _ in range(count):
+            self.now += seconds
+            size = self.politeness.page_size
+            self.politeness.answered("GetClients", size, seconds, now=self.now, worked=self.busy * self.now)
+
+
 def test_calls_and_pages_grow_while_latency_is_flat_and_calls_halve_when_it_rises() -> None:
     politeness = Politeness()
-    for _ in range(200):
-        politeness.answered("GetClients", politeness.page_size, 0.05, is_awaited=True)
+    answers = Answers(politeness, busy=0.1)
+    answers.come(300, 0.05)
     assert (politeness.limit, politeness.page_size) == (8, 1_000)
 
-    politeness.answered("GetClients", 1_000, 0.5, is_awaited=True)
-    politeness.answered("GetClients", 1_000, 0.05, is_awaited=True)
+    answers.come(1, 0.5)
+    answers.come(1, 0.05)
     assert politeness.limit == 8
-    for _ in range(16):
-        politeness.answered("GetClients", 1_000, 0.5, is_awaited=True)
+    answers.come(16, 0.5)
     assert (politeness.limit, politeness.page_size) == (4, 1_000)
 
 
 def test_a_run_that_is_busy_with_its_own_work_does_not_ask_for_more() -> None:
     politeness = Politeness()
-    for number in range(100):
-        politeness.answered("GetClients", 250, 0.05, is_awaited=number % 3 > 0)
+    answers = Answers(politeness, busy=0.5)
+    answers.come(100, 0.05)
     assert (politeness.limit, politeness.page_size) == (2, 250)
 
-    for _ in range(4):
-        politeness.answered("GetClients", 250, 0.5, is_awaited=False)
+    answers.come(4, 0.5)
     assert politeness.limit == 1
 
 
