@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import replace
 from itertools import groupby
 from typing import Any, Final
 from uuid import UUID
@@ -12,7 +11,6 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.contracts.billing import ADAPTERS, Kind
-from libs.common.contracts.catalog import Lens
 from libs.common.database import raw, transaction
 from services.metrics import repository
 from services.metrics.formulas.timeline import Observation, Request, Segment, Timeline, timeline
@@ -101,7 +99,7 @@ def _observations(kind: Kind, versions: Iterable[Any]) -> list[Observation]:
                 )
             )
         elif seen:
-            seen.append(replace(seen[-1], on=row["on"], gone=True))
+            seen.append(seen[-1]._replace(on=row["on"], gone=True))
     return seen
 
 
@@ -128,7 +126,7 @@ async def _write_differences(database: Any, wanted: dict[_Key, tuple[int, Timeli
     segments, issues = await repository.present(database, keys)
     there: dict[_Key, list[Segment]] = defaultdict(list)
     for row in segments:
-        there[_key(row)].append(_segment(row))
+        there[_key(row)].append(Segment(*row[4:]))
     noted: dict[_Key, list[tuple[str, int]]] = defaultdict(list)
     for row in issues:
         noted[_key(row)].append((row["reason"], row["customer_id"]))
@@ -141,42 +139,10 @@ async def _write_differences(database: Any, wanted: dict[_Key, tuple[int, Timeli
         await repository.replace(
             database,
             repository.columns(list(changed), 4),
-            [(*key, *_columns(segment)) for key, (_, line) in changed.items() for segment in line.segments],
+            [(*key, *segment) for key, (_, line) in changed.items() for segment in line.segments],
             [(*key, reason, owner_id) for key, (owner_id, line) in changed.items() for reason in line.issues],
         )
 
 
 def _key(row: Any) -> _Key:
     return row["organization_id"], row["instance_id"], row["kind"], row["id"]
-
-
-def _segment(row: Any) -> Segment:
-    return Segment(
-        lens=Lens(row["lens"]),
-        from_on=row["from_on"],
-        to_on=row["to_on"],
-        customer_id=row["customer_id"],
-        currency=row["currency"],
-        mrr_micros=row["mrr_micros"],
-        product=row["product"],
-        product_name=row["product_name"],
-        cycle=row["cycle"],
-        status=row["status"],
-        basis=row["basis"],
-    )
-
-
-def _columns(segment: Segment) -> tuple[Any, ...]:
-    return (
-        segment.lens,
-        segment.from_on,
-        segment.to_on,
-        segment.customer_id,
-        segment.currency,
-        segment.mrr_micros,
-        segment.product,
-        segment.product_name,
-        segment.cycle,
-        segment.status,
-        segment.basis,
-    )

@@ -2,10 +2,9 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -28,11 +27,9 @@ _VALIDATORS: Final = {kind: adapter.validator.validate_json for kind, adapter in
 _DATA_ERRORS: Final = ("22", "23")
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(NamedTuple):
     """One fact, ready to be stored; `body` None is a tombstone."""
 
-    record: ConsumerRecord
     organization_id: UUID
     instance_id: UUID
     kind: Kind
@@ -43,6 +40,7 @@ class Fact:
     body: str | None
     customer_id: int | None
     currency: str | None
+    record: ConsumerRecord
 
 
 class Intake:
@@ -140,23 +138,8 @@ async def _write(connection: Any, facts: Sequence[Fact]) -> int:
             newest[key] = fact
     if not newest:
         return 0
-    versions = [
-        (f.organization_id, f.instance_id, f.kind, f.id, f.epoch, f.seq, f.observed_at, f.body) for f in facts
-    ]
-    present = [
-        (
-            f.organization_id,
-            f.instance_id,
-            f.kind,
-            f.id,
-            f.epoch,
-            f.seq,
-            f.body is None,
-            f.customer_id,
-            f.currency,
-        )
-        for f in newest.values()
-    ]
+    versions = [fact[:8] for fact in facts]
+    present = [(*fact[:6], fact.body is None, fact.customer_id, fact.currency) for fact in newest.values()]
     return await repository.store_facts(
         connection, repository.columns(versions, 8), repository.columns(present, 9)
     )
@@ -184,7 +167,7 @@ def positions_after(records: Records) -> list[tuple[str, int, int]]:
 
 
 def _fact(record: ConsumerRecord) -> Fact:
-    headers = {name: (value or b"").decode() for name, value in record.headers}
+    headers = dict(record.headers)
     instance, kind, entity_id = parse_fact_key((record.key or b"").decode())
     if not 0 <= entity_id < 2**63:
         raise ValueError("the id is out of range")
@@ -197,17 +180,17 @@ def _fact(record: ConsumerRecord) -> Fact:
         if body["id"] != entity_id:
             raise ValueError("the id of the body is not the id of the key")
     return Fact(
-        record,
-        _uuid(headers["ce_organization"]),
+        _uuid((headers["ce_organization"] or b"").decode()),
         _uuid(instance),
         kind,
         entity_id,
-        int(headers["ce_epoch"]),
-        int(headers["ce_seq"]),
-        _moment(headers["ce_observedat"]),
+        int(headers["ce_epoch"] or b""),
+        int(headers["ce_seq"] or b""),
+        _moment(headers["ce_observedat"] or b""),
         text,
         body.get("customer_id"),
         body.get("currency"),
+        record,
     )
 
 
@@ -216,7 +199,9 @@ def _uuid(text: str) -> UUID:
     return UUID(text)
 
 
-def _moment(text: str) -> str:
+@lru_cache(4096)
+def _moment(value: bytes) -> str:
+    text = value.decode()
     if datetime.fromisoformat(text).tzinfo is None:
         raise ValueError("the time of observation has no offset")
     return text

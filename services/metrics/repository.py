@@ -30,7 +30,8 @@ SELECT organization_id, instance_id, kind, id FROM stored
 WHERE kind = 'cancellation_request' OR (kind IN {_SUBSCRIPTIONS} AND customer_id IS NULL)"""  # noqa: S608  fixed names
 
 # OFFSET 0 keeps the look-ups by key: a join would read the whole table for each batch while the planner knows nothing of it yet,
-# as when it is being filled for the first time. So does LIMIT 1 below.
+# as when it is being filled for the first time. So does LIMIT 1 below. A kind that the planner can read would have it look through
+# the index by customer instead.
 _MARK_OWNERS: Final = """
 WITH input AS (SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[]) AS t (o, i, k, e))
 INSERT INTO metrics.dirty (organization_id, instance_id, customer_id)
@@ -40,11 +41,11 @@ SELECT o, i, owner.customer_id FROM input CROSS JOIN LATERAL (
 WHERE k <> 'cancellation_request'
 UNION
 SELECT o, i, owner.customer_id FROM input CROSS JOIN LATERAL (
-    SELECT (v.body ->> 'service_id')::bigint AS service_id FROM metrics.versions v
+    SELECT 'service' AS kind, (v.body ->> 'service_id')::bigint AS id FROM metrics.versions v
     WHERE v.organization_id = o AND v.instance_id = i AND v.kind = k AND v.id = e AND v.body IS NOT NULL OFFSET 0) asked
 CROSS JOIN LATERAL (
     SELECT (v.body ->> 'customer_id')::bigint AS customer_id FROM metrics.versions v
-    WHERE v.organization_id = o AND v.instance_id = i AND v.kind = 'service' AND v.id = asked.service_id AND v.body IS NOT NULL
+    WHERE v.organization_id = o AND v.instance_id = i AND v.kind = asked.kind AND v.id = asked.id AND v.body IS NOT NULL
     OFFSET 0) owner
 WHERE k = 'cancellation_request'"""
 
@@ -159,25 +160,29 @@ LEFT JOIN LATERAL (
     SELECT r.currency FROM metrics.records r
     WHERE r.organization_id = o AND r.instance_id = i AND r.customer_id = c AND r.kind = 'invoice' AND NOT r.gone
     ORDER BY r.id DESC LIMIT 1) newest ON true
-LEFT JOIN metrics.records d ON d.organization_id = o AND d.instance_id = i AND d.kind = 'customer_detail'
-    AND d.id = c AND NOT d.gone
+LEFT JOIN LATERAL (
+    SELECT r.currency FROM metrics.records r
+    WHERE r.organization_id = o AND r.instance_id = i AND r.kind = 'customer_detail' AND r.id = c AND NOT r.gone
+    LIMIT 1) d ON true
 WHERE coalesce(newest.currency, d.currency) IS NOT NULL"""
 
-_SEGMENTS: Final = """
-SELECT s.* FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[]) AS t (o, i, k, e)
+_SEGMENT_COLUMNS: Final = """organization_id, instance_id, kind, id,
+    lens, from_on, to_on, customer_id, currency, mrr_micros, product, product_name, cycle, status, basis"""
+
+_SEGMENTS: Final = f"""
+SELECT {_SEGMENT_COLUMNS} FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[]) AS t (o, i, k, e)
 JOIN metrics.segments s ON s.organization_id = o AND s.instance_id = i AND s.kind = k AND s.id = e
-ORDER BY s.lens, s.from_on"""
+ORDER BY s.lens, s.from_on"""  # noqa: S608  fixed names
 
 _ISSUES: Final = """
 SELECT s.* FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[]) AS t (o, i, k, e)
 JOIN metrics.issues s ON s.organization_id = o AND s.instance_id = i AND s.kind = k AND s.id = e
 ORDER BY s.reason"""
 
-_INSERT_SEGMENTS: Final = """
-INSERT INTO metrics.segments (organization_id, instance_id, kind, id, lens, from_on, to_on, customer_id, currency,
-    mrr_micros, product, product_name, cycle, status, basis)
+_INSERT_SEGMENTS: Final = f"""
+INSERT INTO metrics.segments ({_SEGMENT_COLUMNS})
 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::date[], $7::date[],
-    $8::bigint[], $9::text[], $10::bigint[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[])"""
+    $8::bigint[], $9::text[], $10::bigint[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[])"""  # noqa: S608
 
 _INSERT_ISSUES: Final = """
 INSERT INTO metrics.issues (organization_id, instance_id, kind, id, reason, customer_id)
@@ -342,7 +347,7 @@ async def currencies(connection: Any, customers: list[list[Any]]) -> list[Row]:
 
 
 async def present(connection: Any, subscriptions: list[list[Any]]) -> tuple[list[Row], list[Row]]:
-    """The stored segments and issues of subscriptions (organizations, instances, kinds, ids)."""
+    """The stored segments and issues of subscriptions (organizations, instances, kinds, ids); columns as they are replaced."""
     return (
         await connection.fetch(_SEGMENTS, *subscriptions),
         await connection.fetch(_ISSUES, *subscriptions),

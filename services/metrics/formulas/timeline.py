@@ -1,10 +1,9 @@
 """The heart: all evidence on one subscription in, dated segments out. No I/O, no clock, ends in the future included."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from itertools import zip_longest
-from typing import Final
+from typing import Final, NamedTuple
 
 from libs.common.contracts.billing import Kind, cycle_months
 from libs.common.contracts.catalog import Lens
@@ -17,10 +16,10 @@ _LAST_DUE_ON: Final = date.max - timedelta(days=GRACE_DAYS + 2)
 _CONTRACT_STATUSES: Final = frozenset({"active", "suspended"})
 _DOMAIN_CONTRACT_STATUSES: Final = frozenset({"active", "grace"})
 _ACTIVE: Final = frozenset({"active"})
+_LENSES: Final = tuple(Lens)
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """What a sync saw of a subscription on a day. `gone`: it was no longer there."""
 
     on: date
@@ -35,8 +34,7 @@ class Observation:
     gone: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """Whether a cancellation request was there when a sync looked, on a day."""
 
     on: date
@@ -44,8 +42,7 @@ class Request:
     is_open: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """The subscription counts from `from_on` up to, not including, `to_on`; None: no end is known."""
 
     lens: Lens
@@ -61,8 +58,7 @@ class Segment:
     basis: str = "observed"
 
 
-@dataclass(frozen=True, slots=True)
-class Timeline:
+class Timeline(NamedTuple):
     """Segments in order per lens, and the reasons why what was seen last is missing in totals."""
 
     segments: tuple[Segment, ...]
@@ -101,7 +97,7 @@ def timeline(
         if present.gone or present.recurring_micros <= 0 or months is None or currency is None:
             continue
         mrr = divide_half_even(present.recurring_micros, months)
-        for lens in Lens:
+        for lens in _LENSES:
             window = _live(lens, kind, present, on, until, has_request=bool(open_requests))
             if window is None:
                 continue
@@ -170,8 +166,8 @@ def _append(segments: list[Segment], new: Segment) -> None:
     for index in range(len(segments) - 1, -1, -1):
         last = segments[index]
         if last.lens is new.lens:
-            if last.to_on == new.from_on and replace(last, from_on=new.from_on, to_on=new.to_on) == new:
-                segments[index] = replace(last, to_on=new.to_on)
+            if last.to_on == new.from_on and last._replace(from_on=new.from_on, to_on=new.to_on) == new:
+                segments[index] = last._replace(to_on=new.to_on)
                 return
             break
     segments.append(new)

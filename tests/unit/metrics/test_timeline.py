@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import date, timedelta
 from itertools import pairwise
 from typing import Any
@@ -352,7 +351,7 @@ def test_segments_of_a_lens_are_in_order_never_overlap_and_are_never_empty(
             assert one.to_on is not None
             assert one.to_on <= following.from_on
             # What goes on unchanged is one segment, so that an unchanged past is never written again.
-            assert replace(one, from_on=following.from_on, to_on=following.to_on) != following or (
+            assert one._replace(from_on=following.from_on, to_on=following.to_on) != following or (
                 one.to_on < following.from_on
             )
 
