@@ -1,0 +1,12 @@
+"""A fingerprint is remembered in place: most are written as null before their fact is published, and again after it."""
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("ALTER TABLE connector.fingerprints SET (fillfactor = 50)")
