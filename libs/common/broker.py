@@ -19,7 +19,7 @@ from aiokafka import (
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import IllegalStateError, KafkaError
-from faststream.kafka import KafkaBroker, KafkaMessage
+from faststream.kafka import KafkaBroker
 from faststream.kafka import Topic as FastStreamTopic
 from faststream.kafka.message import KafkaAckableMessage
 from faststream.kafka.subscriber.usecase import LogicSubscriber
@@ -288,8 +288,8 @@ class _Batches(ConsumerRebalanceListener):  # type: ignore[misc]
         self.subscriber(self.handle)
 
     async def decode(self, message: Any) -> Any:
-        """The handler gets the message itself: the default decoder would parse headers again."""
-        return message
+        """The handler gets the records. FastStream keeps this on the message, which would keep itself alive if it were the message."""
+        return message.raw_message
 
     async def parse(self, records: Any) -> KafkaAckableMessage:
         """Exactly one parameter: with two FastStream passes its default parser."""
@@ -306,10 +306,9 @@ class _Batches(ConsumerRebalanceListener):  # type: ignore[misc]
             message_id=f"{records[0].offset}-{records[-1].offset}",
         )
 
-    async def handle(self, message: KafkaMessage) -> None:
+    async def handle(self, records: Records) -> None:
         """Never raises: FastStream would drop the error and go on."""
-        consumer: Any = message.consumer
-        records: Any = message.raw_message
+        consumer: Any = self.subscriber.consumer
         self.idle.clear()
         try:
             async with asyncio.timeout(120):  # a hanging database must not hold the partitions

@@ -27,8 +27,8 @@ class Politeness:
         """A call for `size` rows took so long. Calls of one action and size are compared with each other alone.
 
         `now` and `worked` are the seconds on the clock and on this process's own work. One late answer means nothing, rounds of them do.
-        More is asked only after rounds of answers in time through which this process was mostly idle: whoever has work of their own
-        left gains nothing by asking a WHMCS for more at once.
+        More than at first is asked only after rounds of answers in time through which this process was mostly idle: whoever has work of
+        their own left gains nothing by asking a WHMCS for more at once.
         """
         key = (action, size)
         best = self._best[key] = min(seconds, self._best.get(key, seconds))
@@ -43,7 +43,7 @@ class Politeness:
             self._set(self.limit // 2)
         elif self._in_time > _ROUNDS_TO_GROW * self.limit:
             was_idle = worked - self._since[1] < _BUSY_SHARE * (now - self._since[0])
-            self._set(self.limit + 1 if was_idle else self.limit)
+            self._set(self.limit + 1 if was_idle or self.limit < _FEWEST else self.limit)
             if was_idle and size == self.page_size and seconds < _QUICK_SECONDS:
                 self.page_size = min(_LARGEST_PAGE, self.page_size * 2)
 

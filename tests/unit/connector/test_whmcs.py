@@ -265,6 +265,8 @@ def test_a_run_that_is_busy_with_its_own_work_does_not_ask_for_more() -> None:
 
     answers.come(4, 0.5)
     assert politeness.limit == 1
+    answers.come(30, 0.05)
+    assert (politeness.limit, politeness.page_size) == (2, 250)
 
 
 def test_refusals_halve_calls_and_pages_but_never_below_one() -> None:
