@@ -167,7 +167,7 @@ def positions_after(records: Records) -> list[tuple[str, int, int]]:
 
 
 def _fact(record: ConsumerRecord) -> Fact:
-    headers = dict(record.headers)
+    headers = {name: (value or b"").decode() for name, value in record.headers}
     instance, kind, entity_id = parse_fact_key((record.key or b"").decode())
     if not 0 <= entity_id < 2**63:
         raise ValueError("the id is out of range")
@@ -180,13 +180,13 @@ def _fact(record: ConsumerRecord) -> Fact:
         if body["id"] != entity_id:
             raise ValueError("the id of the body is not the id of the key")
     return Fact(
-        _uuid((headers["ce_organization"] or b"").decode()),
+        _uuid(headers["ce_organization"]),
         _uuid(instance),
         kind,
         entity_id,
-        int(headers["ce_epoch"] or b""),
-        int(headers["ce_seq"] or b""),
-        _moment(headers["ce_observedat"] or b""),
+        int(headers["ce_epoch"]),
+        int(headers["ce_seq"]),
+        _moment(headers["ce_observedat"]),
         text,
         body.get("customer_id"),
         body.get("currency"),
@@ -200,8 +200,7 @@ def _uuid(text: str) -> UUID:
 
 
 @lru_cache(4096)
-def _moment(value: bytes) -> str:
-    text = value.decode()
+def _moment(text: str) -> str:
     if datetime.fromisoformat(text).tzinfo is None:
         raise ValueError("the time of observation has no offset")
     return text
