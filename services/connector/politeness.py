@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-_FEWEST, _MOST = 2, 8
+_AT_FIRST, _MOST = 2, 8
 _SMALLEST_PAGE, _FIRST_PAGE, _LARGEST_PAGE = 1, 250, 1_000
 _SLOWER: Final = 1.5
 _NOISE_SECONDS: Final = 0.05
@@ -16,7 +16,7 @@ _BUSY_SHARE: Final = 0.15
 class Politeness:
     """One WHMCS address. `limit` calls may be under way at once: from 2, between 1 and 8."""
 
-    limit: int = _FEWEST
+    limit: int = _AT_FIRST
     page_size: int = _FIRST_PAGE
     _best: dict[tuple[str, int], float] = field(default_factory=dict)
     _late: int = 0
@@ -43,7 +43,7 @@ class Politeness:
             self._set(self.limit // 2)
         elif self._in_time > _ROUNDS_TO_GROW * self.limit:
             was_idle = worked - self._since[1] < _BUSY_SHARE * (now - self._since[0])
-            self._set(self.limit + 1 if was_idle or self.limit < _FEWEST else self.limit)
+            self._set(self.limit + 1 if was_idle or self.limit < _AT_FIRST else self.limit)
             if was_idle and size == self.page_size and seconds < _QUICK_SECONDS:
                 self.page_size = min(_LARGEST_PAGE, self.page_size * 2)
 

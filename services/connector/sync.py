@@ -73,7 +73,7 @@ class Result:
 Save = Callable[[Any, Any, int], Coroutine[Any, Any, None]]
 
 
-async def apply_page(
+async def apply_facts(
     engine: AsyncEngine,
     publisher: Publisher,
     clock: Clock,
@@ -377,7 +377,7 @@ class Sync:
             if saved.done or time.monotonic() - self._told_at > _PROGRESS_SECONDS:
                 await self._tell(connection)
 
-        await apply_page(self._engine, self._publisher, self._clock, self._run.lease, facts, save)
+        await apply_facts(self._engine, self._publisher, self._clock, self._run.lease, facts, save)
 
     async def _tell(self, connection: Any) -> None:
         self._told_at, self._told = time.monotonic(), self._told + 1

@@ -5,6 +5,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from libs.common.contracts.billing import Kind
+from services.metrics.formulas.timeline import Segment
 
 Row = Any
 
@@ -166,8 +167,7 @@ LEFT JOIN LATERAL (
     LIMIT 1) d ON true
 WHERE coalesce(newest.currency, d.currency) IS NOT NULL"""
 
-_SEGMENT_COLUMNS: Final = """organization_id, instance_id, kind, id,
-    lens, from_on, to_on, customer_id, currency, mrr_micros, product, product_name, cycle, status, basis"""
+_SEGMENT_COLUMNS: Final = ", ".join(("organization_id", "instance_id", "kind", "id", *Segment._fields))
 
 _SEGMENTS: Final = f"""
 SELECT {_SEGMENT_COLUMNS} FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[]) AS t (o, i, k, e)
@@ -347,7 +347,10 @@ async def currencies(connection: Any, customers: list[list[Any]]) -> list[Row]:
 
 
 async def present(connection: Any, subscriptions: list[list[Any]]) -> tuple[list[Row], list[Row]]:
-    """The stored segments and issues of subscriptions (organizations, instances, kinds, ids); columns as they are replaced."""
+    """The stored segments and issues of subscriptions (organizations, instances, kinds, ids).
+
+    A segment's row is its key, then the fields of `Segment`.
+    """
     return (
         await connection.fetch(_SEGMENTS, *subscriptions),
         await connection.fetch(_ISSUES, *subscriptions),

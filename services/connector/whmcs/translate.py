@@ -27,7 +27,7 @@ from libs.common.contracts.money import parse_micros
 Row = dict[str, Any]
 
 _TEXT_LIMIT: Final = 500
-_MOST_KNOWN: Final = 8192
+_MOST_REMEMBERED: Final = 8192
 _CENTS: Final = re.compile(r"-?\d{1,12}\.\d\d")
 _ZERO_DATES: Final = frozenset({"", "0000-00-00", "00/00/0000", "00-00-0000", "00.00.0000", "-0001-11-30"})
 _SPACES: Final = re.compile(r"[\s-]+")
@@ -55,7 +55,7 @@ _TRUE: Final = frozenset({"1", "on", "true", "yes"})
 _Read = TypeVar("_Read")
 
 
-class _Known(dict[object, _Read]):
+class _Memory(dict[object, _Read]):
     """What short texts were read as: rows repeat few values over and over, and a look-up costs less than reading one."""
 
     def __init__(self, read: Callable[[object], _Read]) -> None:
@@ -65,14 +65,14 @@ class _Known(dict[object, _Read]):
     def __missing__(self, value: object) -> _Read:
         found = self._read(value)
         if type(value) is str and len(value) <= 40:
-            if len(self) >= _MOST_KNOWN:
+            if len(self) >= _MOST_REMEMBERED:
                 self.clear()
             self[value] = found
         return found
 
 
 def _remembered(read: Callable[[object], _Read]) -> Callable[[object], _Read]:
-    return _Known(read).__getitem__
+    return _Memory(read).__getitem__
 
 
 def customer(row: Row, *, store_names: bool) -> CustomerChanged:
@@ -93,7 +93,7 @@ def customer_detail(row: Row) -> CustomerDetailChanged:
     country = _text(row.get("countrycode") or row.get("country"))
     return {
         "id": _id(row.get("id") or row.get("userid") or row["client_id"]),
-        "currency": _currency(row.get("currency_code")),
+        "currency": _currency(row.get("currency_code") or None),
         "country": country.upper()[:2] if country else None,
     }
 
@@ -325,7 +325,6 @@ def _currency(value: object) -> str | None:
     return code[:16] or None
 
 
-@_remembered
 def _truth(value: object) -> bool:
     return str(value).lower() in _TRUE
 
@@ -340,19 +339,19 @@ def _day(value: object) -> date | None:
     if value is None or (text := str(value)[:10]) in _ZERO_DATES:
         return None
     day = date.fromisoformat(text)
-    return day if _is_known(day) else None
+    return day if _is_real(day) else None
 
 
 def _moment(value: object) -> datetime | None:
     if value is None or (text := str(value))[:10] in _ZERO_DATES:
         return None
     moment = datetime.fromisoformat(text)
-    if not _is_known(moment):
+    if not _is_real(moment):
         return None
     return moment if moment.tzinfo is None else moment.replace(tzinfo=None)
 
 
-def _is_known(day: date) -> bool:
+def _is_real(day: date) -> bool:
     """1970-01-01 is how some installations write no date; ValueError for a year that no bill has."""
     if day.year > 2200:
         raise ValueError(f"{day} is no plausible date")

@@ -51,7 +51,7 @@ from services.connector.credentials import Credentials
 from services.connector.handlers import follow, record
 from services.connector.repository import FencedError, Lease, Owner
 from services.connector.settings import Settings
-from services.connector.sync import apply_page
+from services.connector.sync import apply_facts
 from services.connector.tables import metadata, outbox
 from services.connector.whmcs import client
 from services.connector.worker import Worker
@@ -353,7 +353,7 @@ async def test_a_worker_whose_lease_was_taken_writes_nothing_and_forgets_what_it
         raise AssertionError("a fenced worker must not come here")
 
     with pytest.raises(FencedError):
-        await apply_page(world.engine, world.publisher, utc_now, stale, [one], save)
+        await apply_facts(world.engine, world.publisher, utc_now, stale, [one], save)
 
     assert await facts(kafka) == []
 
@@ -376,7 +376,7 @@ async def test_losing_the_lease_between_publishing_and_remembering_leaves_an_unk
 
     thief = Thief(world.settings)
     with pytest.raises(FencedError):
-        await apply_page(world.engine, thief, utc_now, lease, [one], save)
+        await apply_facts(world.engine, thief, utc_now, lease, [one], save)
     await thief.close()
 
     async with transaction(world.engine) as connection:

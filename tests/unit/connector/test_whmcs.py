@@ -157,6 +157,14 @@ def test_a_cycle_of_any_shape_is_unknown_rather_than_an_error(value: Any) -> Non
     assert translate.cycle(value) == "unknown"
 
 
+def test_an_empty_list_in_the_place_of_a_text_is_nothing() -> None:
+    domain = next(entity for entity in ENTITIES if entity.kind is Kind.DOMAIN)
+    row = answers.rows(sample(domain), domain.plural, domain.singular)[0]
+
+    assert translate.domain(row | {"donotrenew": []})["renews"]
+    assert translate.customer_detail({"id": 7, "currency_code": []})["currency"] is None
+
+
 def test_a_service_keeps_no_secret_and_is_unescaped_once() -> None:
     service = next(entity for entity in ENTITIES if entity.kind is Kind.SERVICE)
     row = answers.rows(sample(service), service.plural, service.singular)[0]
