@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import random
 import signal
@@ -24,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from libs.common.broker import Publisher
 from libs.common.contracts import topics
+from libs.common.contracts.commands import tick_id
 from libs.common.contracts.envelope import Record, headers
 from libs.common.contracts.instances import InstanceChanged, InstanceSettings
 from libs.common.database import build_engine, transaction
@@ -274,14 +276,17 @@ async def test_processes_that_are_killed_and_stopped_lose_and_repeat_no_command(
     database: Database, kafka: str
 ) -> None:
     publisher = Publisher(KafkaSettings(kafka_bootstrap=kafka))
-    instances = [instance(number) for number in range(1, 201)]
+    numbered = (instance(number, state="needs_attention") for number in itertools.count(1))
+    instances = list(itertools.islice(filter(has_no_check_soon, numbered), 200))
     await publisher.publish([record(one) for one in instances])
     replicas = [await start_replica(database, kafka) for _ in range(2)]
     owner = await asyncpg.connect(database.admin_url.replace("+asyncpg", ""))
     try:
-        await until(owner, "SELECT count(*) = 400 FROM scheduler.schedules")
-        # Every incremental is due now; one process is killed while it issues them.
-        await owner.execute("UPDATE scheduler.schedules SET due_at = now() WHERE kind = 'incremental'")
+        await until(owner, "SELECT count(*) = 200 FROM scheduler.schedules")
+        # Every check is due now; one process is killed while it issues them.
+        made_due = await owner.fetch(
+            "UPDATE scheduler.schedules SET due_at = now() RETURNING instance_id, scheduled_for"
+        )
         await until(owner, "SELECT count(*) > 0 FROM scheduler.outbox")
         replicas[0].send_signal(signal.SIGKILL)
         published = await read_commands(kafka, count=200)
@@ -296,8 +301,15 @@ async def test_processes_that_are_killed_and_stopped_lose_and_repeat_no_command(
             await replica.wait()
 
     assert ended == 0
-    assert {issued_to for issued_to, _, _ in ticks(published)} == {str(one.id) for one in instances}
-    assert len({one["command_id"] for one in published}) == 200
+    wanted = {str(tick_id(one["instance_id"], Kind.CHECK, one["scheduled_for"])) for one in made_due}
+    assert {one["check_id"] for one in published} == wanted
+    assert len(wanted) == 200
+
+
+def has_no_check_soon(one: InstanceChanged) -> bool:
+    """Whether the instance's own rhythm leaves it alone for as long as a test with real processes may take."""
+    own, now = rhythm(Kind.CHECK, one.id, SPREAD), datetime.now(UTC)
+    return own.after(own.newest(now).scheduled_for).due_at - now > timedelta(minutes=10)
 
 
 async def until(connection: asyncpg.Connection, claim: str, *, seconds: float = 60.0) -> None:
@@ -335,19 +347,19 @@ def record(one: InstanceChanged) -> Record:
 
 
 async def read_commands(bootstrap: str, *, count: int, seconds: float = 60.0) -> list[dict[str, Any]]:
-    """All commands on the topic once there are `count`, and what comes in the half second after."""
+    """All commands on the topic once there are `count` different ones, and what comes in the half second after."""
     consumer = AIOKafkaConsumer(
         topics.SYNC_COMMANDS.name, bootstrap_servers=bootstrap, auto_offset_reset="earliest"
     )
     await consumer.start()
-    found: list[dict[str, Any]] = []
+    found: list[bytes] = []
     deadline = time.monotonic() + seconds
     try:
         while time.monotonic() < deadline:
             answer = await consumer.getmany(timeout_ms=500)
-            found += [orjson.loads(one.value) for records in answer.values() for one in records]
-            if not answer and len(found) >= count:
-                return found
+            found += [one.value for records in answer.values() for one in records]
+            if not answer and len(set(found)) >= count:
+                return [orjson.loads(body) for body in found]
     finally:
         await consumer.stop()
     raise AssertionError(f"{len(found)} commands came, {count} were wanted")
