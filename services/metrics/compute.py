@@ -5,6 +5,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable
 from itertools import groupby
+from time import monotonic
 from typing import Any, Final
 from uuid import UUID
 
@@ -14,25 +15,47 @@ from libs.common.contracts.billing import ADAPTERS, Kind
 from libs.common.database import raw, transaction
 from services.metrics import repository
 from services.metrics.formulas.timeline import Observation, Request, Segment, Timeline, timeline
+from services.metrics.repository import Customer
 
 log = logging.getLogger(__name__)
 
 CUSTOMERS_AT_ONCE: Final = 500
 _IDLE_SECONDS: Final = 0.25
+_LONGEST_WAIT_SECONDS: Final = 30.0
+# One is at the database while the other is at its formulas.
+_BATCHES_AT_ONCE: Final = 2
 
 # organization, instance, kind, id
 _Key = tuple[UUID, UUID, str, int]
-_Owner = tuple[UUID, UUID, int]
 
 
 async def compute_loop(engine: AsyncEngine, stop: asyncio.Event) -> None:
-    """Compute dirty customers until `stop`; several replicas share the work."""
+    """Compute dirty customers until `stop`; several replicas share the work.
+
+    Facts go first, so that a customer whose records come one after the other is computed once: computing waits until a run that ended
+    waits for its figures, and half a minute at most.
+    """
+    computed_at = monotonic()
     while not stop.is_set():
-        if await compute_batch(engine) == 0:
-            try:
-                await asyncio.wait_for(stop.wait(), _IDLE_SECONDS)
-            except TimeoutError:
-                continue
+        if monotonic() - computed_at > _LONGEST_WAIT_SECONDS or await _is_awaited(engine):
+            async with asyncio.TaskGroup() as group:
+                for _ in range(_BATCHES_AT_ONCE):
+                    group.create_task(_compute_all(engine, stop))
+            computed_at = monotonic()
+        try:
+            await asyncio.wait_for(stop.wait(), _IDLE_SECONDS)
+        except TimeoutError:
+            continue
+
+
+async def _is_awaited(engine: AsyncEngine) -> bool:
+    async with transaction(engine) as connection:
+        return await repository.has_ended_run(await raw(connection))
+
+
+async def _compute_all(engine: AsyncEngine, stop: asyncio.Event) -> None:
+    while not stop.is_set() and await compute_batch(engine):
+        pass
 
 
 async def compute_batch(engine: AsyncEngine, limit: int = CUSTOMERS_AT_ONCE) -> int:
@@ -42,26 +65,41 @@ async def compute_batch(engine: AsyncEngine, limit: int = CUSTOMERS_AT_ONCE) -> 
     """
     async with transaction(engine) as connection:
         database = await raw(connection)
-        customers = await repository.claim_dirty(database, limit)
-        if not customers[0]:
+        customers, locked = await repository.claim_dirty(database, limit)
+        if not customers:
             return 0
-        wanted = await _timelines(database, customers)
-        await _write_differences(database, wanted)
-        return len(customers[0])
+        observed = await _observed(database, customers)
+        # Who was given a subscription since its owners were locked may be computed by another worker now.
+        unsafe = {key for key, seen in observed.items() if not _owners(key, seen) <= locked}
+        await repository.mark(database, {owner for key in unsafe for owner in _owners(key, observed[key])})
+        safe = {key: seen for key, seen in observed.items() if key not in unsafe}
+        await _write_differences(database, await _timelines(database, safe))
+        return len(customers)
 
 
-async def _timelines(database: Any, customers: list[list[Any]]) -> dict[_Key, tuple[int, Timeline]]:
-    """The present owner and the timeline of every subscription that the customers have or had."""
+async def _observed(database: Any, customers: list[Customer]) -> dict[_Key, list[Observation]]:
+    """What was seen of every subscription that the customers have or had."""
     observed: dict[_Key, list[Observation]] = {}
     for key, rows in groupby(await repository.evidence(database, customers), key=_key):
         observed[key] = _observations(Kind(key[2]), rows)
         await asyncio.sleep(0)
+    return observed
+
+
+def _owners(key: _Key, seen: list[Observation]) -> set[Customer]:
+    return {(key[0], key[1], observation.customer_id) for observation in seen}
+
+
+async def _timelines(
+    database: Any, observed: dict[_Key, list[Observation]]
+) -> dict[_Key, tuple[int, Timeline]]:
+    """The present owner and the timeline of every subscription."""
     services = [(key[0], key[1], key[3]) for key in observed if key[2] == Kind.SERVICE]
-    asked: dict[_Owner, list[Request]] = defaultdict(list)
+    asked: dict[tuple[UUID, UUID, int], list[Request]] = defaultdict(list)
     for row in await repository.requests(database, repository.columns(services, 3)):
-        owner = (row["organization_id"], row["instance_id"], row["service_id"])
-        asked[owner].append(Request(row["on"], row["id"], row["is_open"]))
-    owners = {(key[0], key[1], o.customer_id) for key, seen in observed.items() for o in seen}
+        service = (row["organization_id"], row["instance_id"], row["service_id"])
+        asked[service].append(Request(row["on"], row["id"], row["is_open"]))
+    owners = {owner for key, seen in observed.items() for owner in _owners(key, seen)}
     known: dict[tuple[UUID, UUID], dict[int, str]] = defaultdict(dict)
     for row in await repository.currencies(database, repository.columns(sorted(owners), 3)):
         known[row["organization_id"], row["instance_id"]][row["customer_id"]] = row["currency"]
@@ -133,12 +171,13 @@ async def _write_differences(database: Any, wanted: dict[_Key, tuple[int, Timeli
     changed = {
         key: (owner_id, line)
         for key, (owner_id, line) in wanted.items()
-        if tuple(there[key]) != line.segments or noted[key] != [(reason, owner_id) for reason in line.issues]
+        if tuple(there.get(key, ())) != line.segments
+        or noted.get(key, []) != [(reason, owner_id) for reason in line.issues]
     }
     if changed:
         await repository.replace(
             database,
-            repository.columns(list(changed), 4),
+            [key for key in changed if key in there or key in noted],
             [(*key, *segment) for key, (_, line) in changed.items() for segment in line.segments],
             [(*key, reason, owner_id) for key, (owner_id, line) in changed.items() for reason in line.issues],
         )

@@ -8,6 +8,8 @@ from libs.common.contracts.billing import Kind
 from services.metrics.formulas.timeline import Segment
 
 Row = Any
+# organization, instance, id
+Customer = tuple[UUID, UUID, int]
 
 _SUBSCRIPTIONS: Final = "('service', 'addon', 'domain')"
 
@@ -102,10 +104,12 @@ ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset"
 
 # The share lock holds back what deletes the instance; a customer that waits for its instance holds up nobody.
 _CANDIDATES: Final = """
-SELECT d.organization_id, d.instance_id, d.customer_id
-FROM metrics.dirty d JOIN metrics.instances n USING (organization_id, instance_id)
-WHERE n.state <> 'deleted'
-ORDER BY d.id LIMIT $1 FOR SHARE OF n"""
+SELECT organization_id, instance_id, customer_id FROM (
+    SELECT d.id, d.organization_id, d.instance_id, d.customer_id
+    FROM metrics.dirty d JOIN metrics.instances n USING (organization_id, instance_id)
+    WHERE n.state <> 'deleted'
+    ORDER BY d.id LIMIT $1 FOR SHARE OF n) mark
+GROUP BY organization_id, instance_id, customer_id ORDER BY min(id)"""
 
 _LOCKED: Final = """
 SELECT o AS organization_id, i AS instance_id, c AS customer_id
@@ -169,9 +173,12 @@ WHERE coalesce(newest.currency, d.currency) IS NOT NULL"""
 
 _SEGMENT_COLUMNS: Final = ", ".join(("organization_id", "instance_id", "kind", "id", *Segment._fields))
 
+# OFFSET 0, here and below: see _MARK_OWNERS.
 _SEGMENTS: Final = f"""
 SELECT {_SEGMENT_COLUMNS} FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[]) AS t (o, i, k, e)
-JOIN metrics.segments s ON s.organization_id = o AND s.instance_id = i AND s.kind = k AND s.id = e
+CROSS JOIN LATERAL (
+    SELECT * FROM metrics.segments
+    WHERE organization_id = o AND instance_id = i AND kind = k AND id = e OFFSET 0) s
 ORDER BY s.lens, s.from_on"""  # noqa: S608  fixed names
 
 _ISSUES: Final = """
@@ -251,6 +258,9 @@ SELECT CASE WHEN has_requests THEN pg_advisory_xact_lock(place) ELSE pg_advisory
 FROM (SELECT hashtextextended('requests:' || i, 0) AS place, r AS has_requests
     FROM unnest($1::uuid[], $2::boolean[]) AS t (i, r)) one"""
 
+# As many marks as a customer commonly has are looked through for each that is claimed.
+_MARKS_EACH: Final = 16
+
 _PURGED: Final = ("dirty", "segments", "issues", "runs", "freshness", "unreadable", "records", "versions")
 
 
@@ -305,16 +315,15 @@ async def store_unreadable(connection: Any, rows: Sequence[tuple[Any, ...]]) -> 
     )
 
 
-async def claim_dirty(connection: Any, limit: int) -> list[list[Any]]:
-    """Lock up to `limit` dirty customers for this transaction and take their marks away: organizations, instances, customers.
+async def claim_dirty(connection: Any, limit: int) -> tuple[list[Customer], set[Customer]]:
+    """Lock up to `limit` dirty customers for this transaction and take their marks away; returns them and all that are locked.
 
     A subscription that changed hands is computed with any of its owners, so all of them are locked, or the customer waits.
     The order of the statements matters: a mark made after the marks were taken away stays for the next claim.
     """
-    candidates = await connection.fetch(_CANDIDATES, limit * 8)
-    distinct = list(dict.fromkeys(tuple(row) for row in candidates))
-    locked = await connection.fetch(_LOCKED, *columns(distinct, 3), limit)
-    claimed = [tuple(row) for row in locked]
+    candidates = await connection.fetch(_CANDIDATES, limit * _MARKS_EACH)
+    locked = await connection.fetch(_LOCKED, *columns(candidates, 3), limit)
+    claimed: list[Customer] = [tuple(row) for row in locked]
     await connection.execute(_CLEAN, *columns(claimed, 3))
     shared = await connection.fetch(_OTHER_OWNERS, *columns(claimed, 3))
     others = sorted({(row["organization_id"], row["instance_id"], row["other_id"]) for row in shared})
@@ -324,13 +333,19 @@ async def claim_dirty(connection: Any, limit: int) -> list[list[Any]]:
         for row in shared
         if (row["organization_id"], row["instance_id"], row["other_id"]) not in held
     }
-    await connection.execute(_MARK, *columns(sorted(waiting), 3))
-    return columns([customer for customer in claimed if customer not in waiting], 3)
+    await mark(connection, waiting)
+    return [customer for customer in claimed if customer not in waiting], held.union(claimed)
 
 
-async def evidence(connection: Any, customers: list[list[Any]]) -> list[Row]:
+async def mark(connection: Any, customers: Collection[Customer]) -> None:
+    """Mark customers dirty."""
+    if customers:
+        await connection.execute(_MARK, *columns(sorted(customers), 3))
+
+
+async def evidence(connection: Any, customers: Sequence[Customer]) -> list[Row]:
     """Every version of the subscriptions that the customers have or had, in order per subscription."""
-    rows: list[Row] = await connection.fetch(_EVIDENCE, *customers)
+    rows: list[Row] = await connection.fetch(_EVIDENCE, *columns(customers, 3))
     return rows
 
 
@@ -359,18 +374,19 @@ async def present(connection: Any, subscriptions: list[list[Any]]) -> tuple[list
 
 async def replace(
     connection: Any,
-    subscriptions: list[list[Any]],
+    outdated: Sequence[tuple[Any, ...]],
     segments: Sequence[tuple[Any, ...]],
     issues: Sequence[tuple[Any, ...]],
 ) -> None:
-    """Put these segments and issues in the place of all that the subscriptions had."""
-    for table in ("segments", "issues"):
-        await connection.execute(
-            f"""DELETE FROM metrics.{table} s
-            USING unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[]) AS t (o, i, k, e)
-            WHERE s.organization_id = o AND s.instance_id = i AND s.kind = k AND s.id = e""",  # noqa: S608  fixed names
-            *subscriptions,
-        )
+    """Put these segments and issues in the place of all that the outdated subscriptions had."""
+    if outdated:
+        for table in ("segments", "issues"):
+            await connection.execute(
+                f"""DELETE FROM metrics.{table} s
+                USING unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[]) AS t (o, i, k, e)
+                WHERE s.organization_id = o AND s.instance_id = i AND s.kind = k AND s.id = e""",  # noqa: S608  fixed names
+                *columns(outdated, 4),
+            )
     await connection.execute(_INSERT_SEGMENTS, *columns(segments, 15))
     await connection.execute(_INSERT_ISSUES, *columns(issues, 6))
 
@@ -386,6 +402,12 @@ async def save_run(connection: Any, row: tuple[Any, ...]) -> None:
         ON CONFLICT DO NOTHING""",
         *row,
     )
+
+
+async def has_ended_run(connection: Any) -> bool:
+    """Whether a run that ended well waits to be applied."""
+    found: bool = await connection.fetchval("SELECT EXISTS (SELECT FROM metrics.runs)")
+    return found
 
 
 async def apply_runs(connection: Any) -> list[Row]:

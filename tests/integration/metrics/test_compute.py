@@ -3,14 +3,18 @@
 import asyncio
 import random
 from datetime import date
+from typing import Any
+
+import pytest
 
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.instances import InstanceSettings
 from libs.common.database import raw, transaction
-from services.metrics import repository
+from services.metrics import compute, repository
 from services.metrics.compute import compute_batch
-from tests.builders import book, customer_detail, fact, instance, subscription
+from tests.builders import INSTANCE, ORGANIZATION, book, customer_detail, fact, instance, subscription
 from tests.integration.metrics.conftest import Tables
+from tests.integration.metrics.test_runs import ended
 
 
 async def test_several_workers_lose_no_mark_while_facts_come_in(tables: Tables, others: Tables) -> None:
@@ -42,17 +46,40 @@ async def test_several_workers_lose_no_mark_while_facts_come_in(tables: Tables, 
     assert await others.content() == await tables.content()
 
 
+@pytest.mark.parametrize("patience", ["of a run", "of nobody"])
+async def test_facts_go_first_until_a_run_waits_for_its_figures_or_half_a_minute_is_over(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch, patience: str
+) -> None:
+    await tables.take([fact(Kind.SERVICE, subscription(1, 7), seq=0)])
+    stop = asyncio.Event()
+    computing = asyncio.create_task(compute.compute_loop(tables.engine, stop))
+    await asyncio.sleep(1)
+    before = await tables.fetch("SELECT customer_id FROM metrics.dirty")
+
+    if patience == "of a run":
+        await ended(tables, positions={"billing.services": {"0": 1}})
+    else:
+        monkeypatch.setattr(compute, "_LONGEST_WAIT_SECONDS", 0)
+    async with asyncio.timeout(60):
+        while await tables.fetch("SELECT FROM metrics.dirty"):  # noqa: ASYNC110 - the loop makes it false
+            await asyncio.sleep(0.01)
+    stop.set()
+    await computing
+
+    assert before == [(7,)]
+
+
 async def test_a_mark_made_while_its_customer_is_computed_is_computed_again(tables: Tables) -> None:
     await tables.take(
         [fact(Kind.CUSTOMER_DETAIL, customer_detail(7), seq=0), fact(Kind.SERVICE, subscription(1, 7), seq=1)]
     )
 
     async with transaction(tables.engine) as connection:
-        claimed = await repository.claim_dirty(await raw(connection), 10)
+        claimed, _ = await repository.claim_dirty(await raw(connection), 10)
         await tables.take([fact(Kind.SERVICE, subscription(2, 7), seq=2)])
         assert await compute_batch(tables.engine) == 0
 
-    assert claimed[2] == [7]
+    assert claimed == [(ORGANIZATION, INSTANCE, 7)]
     assert await tables.fetch("SELECT customer_id FROM metrics.dirty") == [(7,)]
 
 
@@ -65,13 +92,41 @@ async def test_who_has_had_the_same_subscription_is_computed_by_one_worker_at_a_
     )
 
     async with transaction(tables.engine) as connection:
-        assert (await repository.claim_dirty(await raw(connection), 10))[2] == [7]
+        claimed, _ = await repository.claim_dirty(await raw(connection), 10)
+        assert claimed == [(ORGANIZATION, INSTANCE, 7)]
         await tables.execute(
             "INSERT INTO metrics.dirty SELECT 2, organization_id, instance_id, 8 FROM metrics.instances"
         )
         assert await compute_batch(tables.engine) == 0
 
     assert await tables.fetch("SELECT customer_id FROM metrics.dirty ORDER BY 1") == [(8,)]
+
+
+async def test_a_subscription_that_changes_hands_after_the_claim_waits_with_its_owners(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await tables.take_all([fact(Kind.CUSTOMER_DETAIL, customer_detail(7), seq=0)])
+    await tables.take_all([fact(Kind.SERVICE, subscription(1, 8), seq=1)])
+    await tables.take([fact(Kind.SERVICE, subscription(2, 7), seq=2)])
+    read_evidence = repository.evidence
+
+    async def evidence_after_a_move(connection: Any, customers: Any) -> list[Any]:
+        await tables.take([fact(Kind.SERVICE, subscription(1, 7), seq=3, day=1)])
+        return await read_evidence(connection, customers)
+
+    with monkeypatch.context() as while_computing:
+        while_computing.setattr(repository, "evidence", evidence_after_a_move)
+        assert await compute_batch(tables.engine) == 1
+    computed = await tables.fetch("SELECT DISTINCT id FROM metrics.segments")
+    waiting = await tables.fetch("SELECT DISTINCT customer_id FROM metrics.dirty ORDER BY 1")
+    await tables.compute()
+
+    assert computed == [(2,)]
+    assert waiting == [(7,), (8,)]
+    assert await tables.fetch("SELECT DISTINCT id, customer_id FROM metrics.segments ORDER BY 1") == [
+        (1, 7),
+        (2, 7),
+    ]
 
 
 async def test_another_time_zone_moves_days_and_another_name_computes_nobody(tables: Tables) -> None:
