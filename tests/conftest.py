@@ -8,11 +8,16 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.servers import Database, Postgres, recreate_topics
 from tools.local_stack import kafka as local_kafka
 from tools.local_stack import postgres as local_postgres
 from tools.local_stack.process import free_port, running
+
+# A machine that is busy with something else for a moment makes no test fail.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 TESTS = Path(__file__).parent
 WITHOUT_SOCKETS = (TESTS / "unit", TESTS / "contract")

@@ -1,5 +1,6 @@
 """A browser, and the whole system as `make up` starts it."""
 
+import asyncio
 import json
 import re
 import sys
@@ -8,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.e2e import chromium
+from tests.servers import wait_out_midnight
 from tools.local_stack.process import Program, free_port, running
 
 _START_SECONDS = 180.0
@@ -20,6 +23,8 @@ EMAIL = "owner@example.com"
 PASSWORD = "a calm sentence that nobody else uses"
 ORGANIZATION = "Nimbus Hosting"
 SYNC_MILLISECONDS = 120_000
+_UNSCHEDULED = """SELECT EXISTS (SELECT FROM gateway.instances i WHERE i.state = 'active'
+    AND NOT EXISTS (SELECT FROM scheduler.schedules s WHERE s.instance_id = i.instance_id))"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,7 @@ class RunningStack:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """Everything, started once for the session in a folder and on ports of its own."""
+    wait_out_midnight(minutes=5)
     folder = tmp_path_factory.mktemp("stack")
     directory = folder / "state"
     port = free_port()
@@ -109,6 +115,7 @@ async def signed_in_state(stack: RunningStack, browser: Browser) -> AsyncIterato
     await page.get_by_role("button", name="Create account").click()
     await expect(page).to_have_url(re.compile("/syncs/"))
     await expect(page.get_by_role("link", name="See the overview")).to_be_visible(timeout=SYNC_MILLISECONDS)
+    await hold_schedules(stack)
     yield await context.storage_state()
     await context.close()
 
@@ -123,10 +130,23 @@ async def owner(stack: RunningStack, browser: Browser, signed_in_state: Any) -> 
     await context.close()
 
 
+async def hold_schedules(stack: RunningStack) -> None:
+    """From now on an instance is synced when a test says so: a tick could read what a test changes for a moment."""
+    database = await asyncpg.connect(stack.for_tools["MRRLYTICS_DATABASE_URL"].strip("'"))
+    try:
+        async with asyncio.timeout(60):
+            while await database.fetchval(_UNSCHEDULED):  # noqa: ASYNC110 - the scheduler makes it false
+                await asyncio.sleep(0.05)
+        await database.execute("UPDATE scheduler.schedules SET due_at = now() + interval '1 day'")
+    finally:
+        await database.close()
+
+
 async def look_at(page: Page, organization: str) -> None:
     """Switch to an organization."""
     await page.goto("/")
     chosen = page.get_by_label("Organization")
     if await chosen.locator("option:checked").inner_text() != organization:
-        await chosen.select_option(label=organization)
-        await expect(page.get_by_label("Organization").locator("option:checked")).to_have_text(organization)
+        async with page.expect_navigation():
+            await chosen.select_option(label=organization)
+        await expect(chosen.locator("option:checked")).to_have_text(organization)

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.e2e.conftest import ORGANIZATION, SYNC_MILLISECONDS, RunningStack, control, look_at
+from tests.e2e.conftest import ORGANIZATION, SYNC_MILLISECONDS, RunningStack, control, hold_schedules, look_at
 
 LENSES = ("contract", "active", "status")
 # Read access to clients, products and services, invoices, domains and cancellation requests, and nothing else.
@@ -53,8 +53,9 @@ async def without_instances(program: httpx.AsyncClient) -> None:
     """Remove what is connected, so that the simulator's address is free for another."""
     for other in (await program.get("/instances")).json()["items"]:
         await program.delete(f"/instances/{other['id']}")
-    while (await program.get("/instances")).json()["items"]:  # noqa: ASYNC110  over HTTP there is no event to wait for
-        await asyncio.sleep(0.2)
+    async with asyncio.timeout(60):
+        while (await program.get("/instances")).json()["items"]:  # noqa: ASYNC110 - over HTTP there is no event to wait for
+            await asyncio.sleep(0.2)
 
 
 async def connected(
@@ -71,6 +72,7 @@ async def connected(
     }
     answer = await program.post("/instances", json=new)
     assert answer.status_code == 201, answer.text
+    await hold_schedules(stack)
     return answer.json()["id"], credential["identifier"]
 
 

@@ -74,6 +74,7 @@ async def test_a_wrong_secret_is_named_and_never_shown(stack: RunningStack, owne
     )
     await expect(checklist).to_contain_text("Not connected.")
     await expect(checklist).to_contain_text("Authentication error")
+    await expect(owner.locator("#checklist[hx-sse\\:connect]")).to_have_count(0)
     assert secret not in await owner.content()
 
 
@@ -113,7 +114,7 @@ async def test_an_added_instance_syncs_before_the_eyes_and_stays_out_of_the_othe
 async def test_the_overview_reads_the_same_without_scripts(
     stack: RunningStack, browser: Browser, owner: Page, signed_in_state: Any
 ) -> None:
-    await owner.goto("/")
+    await owner.goto("/?lens=active")
     shown = await owner.locator("[data-metric=mrr]").all_inner_texts()
     context = await browser.new_context(
         storage_state=signed_in_state, base_url=stack.address, java_script_enabled=False
@@ -121,8 +122,9 @@ async def test_the_overview_reads_the_same_without_scripts(
     plain = await context.new_page()
 
     await plain.goto("/")
-    await plain.get_by_label("Lens").select_option("contract")
+    await plain.get_by_label("Lens").select_option("active")
     await plain.get_by_role("button", name="Apply").click()
+    await plain.wait_for_url("**lens=active**")
 
     assert await plain.locator("[data-metric=mrr]").all_inner_texts() == shown
     await context.close()

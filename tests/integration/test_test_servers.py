@@ -1,5 +1,7 @@
 """The servers that all integration tests stand on."""
 
+import asyncio
+
 import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
@@ -58,7 +60,7 @@ async def _read(bootstrap: str, *, group: str) -> list[bytes]:
     )
     await consumer.start()
     try:
-        record = await consumer.getone()
+        record = await asyncio.wait_for(consumer.getone(), 60)
         await consumer.commit()
     finally:
         await consumer.stop()

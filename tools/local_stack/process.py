@@ -163,12 +163,18 @@ def running(program: Program, directory: Path, seconds: float = 60.0) -> Iterato
         stop([(program, process)])
 
 
+_given_ports: set[int] = set()
+
+
 def free_port() -> int:
-    """A port of 127.0.0.1 on which nothing listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of 127.0.0.1 on which nothing listens now, another at each call."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port not in _given_ports:
+            _given_ports.add(port)
+            return port
 
 
 def port_is_free(port: int) -> bool:

@@ -80,7 +80,8 @@ def build(settings: Settings, directory: Path) -> Stack:
             f"Port {settings.port} of 127.0.0.1 is taken by another program. End that one, "
             f"or choose another port: `MRRLYTICS_PORT={settings.port + 1} make up`."
         )
-    ports = state.ports(directory, "kafka", "kafka_controller", "simulator", "simulator_control", *SERVICES)
+    names = ("kafka", "kafka_controller", "simulator", "simulator_control", *SERVICES)
+    ports = state.ports(directory, *names, taken=settings.port)
     database = _database(settings, directory)
     brokers, bootstrap = _kafka(settings, directory, ports["kafka"], ports["kafka_controller"])
     servers = [*database.servers, *brokers]

@@ -50,14 +50,17 @@ def holder(path: Path) -> int | None:
     return None
 
 
-def ports(path: Path, *names: str) -> dict[str, int]:
-    """A port of 127.0.0.1 for each name: drawn free once and kept, drawn again where another took it meanwhile."""
+def ports(path: Path, *names: str, taken: int) -> dict[str, int]:
+    """A port of 127.0.0.1 for each name: drawn free once and kept, drawn again where another took it meanwhile.
+
+    `taken` is the one that is given to the gateway.
+    """
     file = path / "ports.json"
     kept: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
     for name in names:
         while name not in kept or not port_is_free(kept[name]):
             # A port of this stack that is not listened on yet is as taken as any.
-            kept[name] = next(port for port in iter(free_port, None) if port not in kept.values())
+            kept[name] = next(port for port in iter(free_port, None) if port not in (taken, *kept.values()))
     write(file, json.dumps(kept, indent=1))
     return {name: kept[name] for name in names}
 

@@ -114,12 +114,14 @@ async def test_who_asks_too_often_is_told_when_to_ask_again_and_holds_up_nobody_
     stranger = gateway.client(authorization=f"Bearer mrr_pat_{'0' * 36}")
 
     unknown = [(await stranger.get("/api/v1/metrics")).status_code for _ in range(70)]
-    known = [(await owner.client.get("/api/v1/metrics")).status_code for _ in range(610)]
-    refused = await owner.client.get("/api/v1/metrics")
+    known = 0
+    while (refused := await owner.client.get("/api/v1/metrics")).status_code == 200:
+        known += 1
 
     assert unknown[:60] == [401] * 60
     assert unknown[-1] == 429
-    assert known[:600] == [200] * 600
+    # The minute slides: what a new one adds is let in.
+    assert 600 <= known < 1200
     assert (refused.status_code, refused.json()["code"]) == (429, "too_many_requests")
     assert 1 <= int(refused.headers["retry-after"]) <= 60
     assert (await other.client.get("/api/v1/metrics")).status_code == 200

@@ -57,7 +57,7 @@ async def test_facts_go_first_until_a_run_waits_for_its_figures_or_half_a_minute
     before = await tables.fetch("SELECT customer_id FROM metrics.dirty")
 
     if patience == "of a run":
-        await ended(tables, positions={"billing.services": {"0": 1}})
+        await ended(tables, positions={"billing.subscriptions": {"0": 1}})
     else:
         monkeypatch.setattr(compute, "_LONGEST_WAIT_SECONDS", 0)
     async with asyncio.timeout(60):

@@ -62,7 +62,7 @@ async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
 
 async def ask_for_figures(tables: Tables) -> None:
     """A run that ended but is never applied: as somebody waits for its figures, they are computed at once, all the time."""
-    await ended(tables, positions={"billing.services": {"0": 2**40}})
+    await ended(tables, positions={"billing.subscriptions": {"0": 2**40}})
 
 
 async def progress(tables: Tables) -> int:

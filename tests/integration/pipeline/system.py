@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -26,7 +26,7 @@ from libs.common.contracts.instances import InstanceChanged, InstanceSettings, M
 from libs.common.contracts.topics import Topic
 from libs.common.crypto import Keyring, seal
 from libs.common.settings import KafkaSettings
-from tests.servers import Database, Postgres, recreate_topics
+from tests.servers import Database, Postgres, recreate_topics, wait_out_midnight
 from tools.local_stack.process import Program, free_port, running
 
 KEY = "R8B0rZg0q8QpX7yYJb2m1oVdC3uTnKkHf5wEaLsZxQ4="
@@ -240,11 +240,15 @@ class System:
 
     async def listen(self) -> None:
         """Keep what is said on sync.events, for ever."""
+        heard: set[str] = set()
         async for record in records_of(self.kafka.kafka_bootstrap, [topics.SYNC_EVENTS], for_ever=True):
             values = read_headers(record.headers)
-            self.events.append(
-                Event(UUID(values["ce_instance"]), values["ce_type"], json.loads(record.value))
-            )
+            # A connector that is killed between publishing and remembering says the same message again.
+            if values["ce_id"] not in heard:
+                heard.add(values["ce_id"])
+                self.events.append(
+                    Event(UUID(values["ce_instance"]), values["ce_type"], json.loads(record.value))
+                )
 
 
 @contextlib.asynccontextmanager
@@ -252,7 +256,7 @@ async def running_system(
     postgres: Postgres, bootstrap: str, directory: Path, companies: Sequence[Whmcs]
 ) -> AsyncIterator[System]:
     """A system with empty topics and an empty database, none of its programs started."""
-    await _wait_out_midnight()
+    wait_out_midnight(minutes=10)
     await recreate_topics(bootstrap)
     with postgres.fresh_database() as database:
         system = System(directory, database, bootstrap, companies)
@@ -299,14 +303,6 @@ async def eventually(holds: Callable[[], Awaitable[bool]], *, seconds: float = 6
     async with asyncio.timeout(seconds):
         while not await holds():  # noqa: ASYNC110 - another process makes it true
             await asyncio.sleep(0.05)
-
-
-async def _wait_out_midnight() -> None:
-    """A company lives on with the real day, half a minute late: no comparison runs across it."""
-    now = datetime.now(UTC)
-    midnight = datetime.combine(now.date() + timedelta(days=1), datetime.min.time(), UTC)
-    if midnight - now < timedelta(minutes=2):
-        await asyncio.sleep((midnight - now).total_seconds() + 60)
 
 
 def _is_ready(port: int) -> bool:

@@ -42,6 +42,7 @@ SPREAD = 300
 ORGANIZATION = UUID("0f4f24a4-9a37-4c0e-8a6a-1d3a1f0f6f01")
 START = datetime(2026, 11, 22, 23, 50, tzinfo=UTC)
 A_DAY = timedelta(days=1)
+SEVERAL_BATCHES = 450
 
 
 class ShiftedClock:
@@ -277,19 +278,19 @@ async def test_processes_that_are_killed_and_stopped_lose_and_repeat_no_command(
 ) -> None:
     publisher = Publisher(KafkaSettings(kafka_bootstrap=kafka))
     numbered = (instance(number, state="needs_attention") for number in itertools.count(1))
-    instances = list(itertools.islice(filter(has_no_check_soon, numbered), 200))
+    instances = list(itertools.islice(filter(has_no_check_soon, numbered), SEVERAL_BATCHES))
     await publisher.publish([record(one) for one in instances])
     replicas = [await start_replica(database, kafka) for _ in range(2)]
     owner = await asyncpg.connect(database.admin_url.replace("+asyncpg", ""))
     try:
-        await until(owner, "SELECT count(*) = 200 FROM scheduler.schedules")
+        await until(owner, f"SELECT count(*) = {SEVERAL_BATCHES} FROM scheduler.schedules")  # noqa: S608  a number
         # Every check is due now; one process is killed while it issues them.
         made_due = await owner.fetch(
             "UPDATE scheduler.schedules SET due_at = now() RETURNING instance_id, scheduled_for"
         )
         await until(owner, "SELECT count(*) > 0 FROM scheduler.outbox")
         replicas[0].send_signal(signal.SIGKILL)
-        published = await read_commands(kafka, count=200)
+        published = await read_commands(kafka, count=SEVERAL_BATCHES)
         replicas[1].send_signal(signal.SIGTERM)
         ended = await asyncio.wait_for(replicas[1].wait(), 45)
     finally:
@@ -303,7 +304,7 @@ async def test_processes_that_are_killed_and_stopped_lose_and_repeat_no_command(
     assert ended == 0
     wanted = {str(tick_id(one["instance_id"], Kind.CHECK, one["scheduled_for"])) for one in made_due}
     assert {one["check_id"] for one in published} == wanted
-    assert len(wanted) == 200
+    assert len(wanted) == SEVERAL_BATCHES
 
 
 def has_no_check_soon(one: InstanceChanged) -> bool:

@@ -12,17 +12,17 @@ from tools.local_stack.programs import build, read_settings
 
 
 def test_ports_are_drawn_once_and_kept(tmp_path: Path) -> None:
-    drawn = state.ports(tmp_path, "kafka", "simulator")
+    drawn = state.ports(tmp_path, "kafka", "simulator", taken=1)
 
-    assert state.ports(tmp_path, "kafka", "simulator") == drawn
+    assert state.ports(tmp_path, "kafka", "simulator", taken=1) == drawn
     assert len(set(drawn.values())) == 2
 
 
 def test_a_kept_port_that_another_program_took_is_drawn_again(tmp_path: Path) -> None:
-    kept = state.ports(tmp_path, "kafka")["kafka"]
+    kept = state.ports(tmp_path, "kafka", taken=1)["kafka"]
 
     with socket.create_server(("127.0.0.1", kept)):
-        assert state.ports(tmp_path, "kafka")["kafka"] != kept
+        assert state.ports(tmp_path, "kafka", taken=1)["kafka"] != kept
 
 
 def test_keys_are_made_once_and_nobody_else_reads_them(tmp_path: Path) -> None:
