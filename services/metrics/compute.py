@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 CUSTOMERS_AT_ONCE: Final = 500
 _IDLE_SECONDS: Final = 0.25
+_FEW: Final = 100
 _LONGEST_WAIT_SECONDS: Final = 30.0
 # One is at the database while the other is at its formulas.
 _BATCHES_AT_ONCE: Final = 2
@@ -32,12 +33,12 @@ _Key = tuple[UUID, UUID, str, int]
 async def compute_loop(engine: AsyncEngine, stop: asyncio.Event) -> None:
     """Compute dirty customers until `stop`; several replicas share the work.
 
-    Facts go first, so that a customer whose records come one after the other is computed once: computing waits until a run that ended
-    waits for its figures, and half a minute at most.
+    A few are computed at once. Many come with a run that reads much: they wait until one that has ended waits for its figures, half a
+    minute at most, so that a customer whose records come one after the other is computed once.
     """
     computed_at = monotonic()
     while not stop.is_set():
-        if monotonic() - computed_at > _LONGEST_WAIT_SECONDS or await _is_awaited(engine):
+        if monotonic() - computed_at > _LONGEST_WAIT_SECONDS or await _is_due(engine):
             async with asyncio.TaskGroup() as group:
                 for _ in range(_BATCHES_AT_ONCE):
                     group.create_task(_compute_all(engine, stop))
@@ -48,9 +49,10 @@ async def compute_loop(engine: AsyncEngine, stop: asyncio.Event) -> None:
             continue
 
 
-async def _is_awaited(engine: AsyncEngine) -> bool:
+async def _is_due(engine: AsyncEngine) -> bool:
     async with transaction(engine) as connection:
-        return await repository.has_ended_run(await raw(connection))
+        database = await raw(connection)
+        return await repository.has_ended_run(database) or not await repository.has_marks(database, _FEW)
 
 
 async def _compute_all(engine: AsyncEngine, stop: asyncio.Event) -> None:

@@ -410,6 +410,12 @@ async def has_ended_run(connection: Any) -> bool:
     return found
 
 
+async def has_marks(connection: Any, more_than: int) -> bool:
+    """Whether there are more marks of dirty customers than that."""
+    found: bool = await connection.fetchval("SELECT EXISTS (SELECT FROM metrics.dirty OFFSET $1)", more_than)
+    return found
+
+
 async def apply_runs(connection: Any) -> list[Row]:
     """Write the freshness of every run whose facts are all stored and computed."""
     rows: list[Row] = await connection.fetch(_APPLY_RUNS)

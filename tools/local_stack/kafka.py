@@ -124,19 +124,19 @@ def _format(data: Path, cluster: str) -> None:
 
 
 def _answers(port: int) -> bool:
-    """Whether the broker is in its own list of living brokers: only then it makes topics.
+    """Whether the broker is where consumer groups are kept: it has made its topic for them, so it makes others, too.
 
-    Asked with a Metadata request, version 1, for no topic; the answer begins with the number of brokers.
+    Asked with a FindCoordinator request, version 0, for a group without a name; the answer begins with an error code.
     """
-    body = struct.pack("!hhihi", 3, 1, 1, -1, 0)
+    body = struct.pack("!hhihh", 10, 0, 1, -1, 0)
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
             connection.sendall(struct.pack("!i", len(body)) + body)
             with connection.makefile("rb") as answer:
-                head = answer.read(12)
+                head = answer.read(10)
     except OSError:
         return False
-    return len(head) == 12 and struct.unpack("!iii", head)[2] > 0
+    return len(head) == 10 and struct.unpack("!iih", head)[2] == 0
 
 
 def _shared_folder() -> Path | None:

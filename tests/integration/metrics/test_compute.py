@@ -1,7 +1,9 @@
 """Dirty customers computed by several workers at once, in days of their own time zone."""
 
 import asyncio
+import contextlib
 import random
+from collections.abc import AsyncIterator
 from datetime import date
 from typing import Any
 
@@ -46,27 +48,46 @@ async def test_several_workers_lose_no_mark_while_facts_come_in(tables: Tables, 
     assert await others.content() == await tables.content()
 
 
-@pytest.mark.parametrize("patience", ["of a run", "of nobody"])
-async def test_facts_go_first_until_a_run_waits_for_its_figures_or_half_a_minute_is_over(
-    tables: Tables, monkeypatch: pytest.MonkeyPatch, patience: str
-) -> None:
-    await tables.take([fact(Kind.SERVICE, subscription(1, 7), seq=0)])
+@contextlib.asynccontextmanager
+async def computing(tables: Tables) -> AsyncIterator[None]:
     stop = asyncio.Event()
-    computing = asyncio.create_task(compute.compute_loop(tables.engine, stop))
-    await asyncio.sleep(1)
-    before = await tables.fetch("SELECT customer_id FROM metrics.dirty")
+    loop = asyncio.create_task(compute.compute_loop(tables.engine, stop))
+    yield
+    stop.set()
+    await loop
 
-    if patience == "of a run":
-        await ended(tables, positions={"billing.subscriptions": {"0": 1}})
-    else:
-        monkeypatch.setattr(compute, "_LONGEST_WAIT_SECONDS", 0)
-    async with asyncio.timeout(60):
+
+async def computed(tables: Tables) -> None:
+    """Wait until nothing is dirty."""
+    async with asyncio.timeout(20):
         while await tables.fetch("SELECT FROM metrics.dirty"):  # noqa: ASYNC110 - the loop makes it false
             await asyncio.sleep(0.01)
-    stop.set()
-    await computing
 
-    assert before == [(7,)]
+
+async def test_a_few_are_computed_at_once(tables: Tables) -> None:
+    await tables.take([fact(Kind.SERVICE, subscription(1, 7), seq=0)])
+
+    async with computing(tables):
+        await computed(tables)
+
+
+@pytest.mark.parametrize("is_over", ["the run", "the longest wait"])
+async def test_many_wait_until_the_run_that_brings_them_has_ended_or_half_a_minute_is_over(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch, is_over: str
+) -> None:
+    many = range(1, 102)
+    await tables.take([fact(Kind.SERVICE, subscription(number, number), seq=0) for number in many])
+
+    async with computing(tables):
+        await asyncio.sleep(1)
+        waiting = len(await tables.fetch("SELECT FROM metrics.dirty"))
+        if is_over == "the run":
+            await ended(tables, positions={"billing.subscriptions": {"0": 1}})
+        else:
+            monkeypatch.setattr(compute, "_LONGEST_WAIT_SECONDS", 0)
+        await computed(tables)
+
+    assert waiting == len(many)
 
 
 async def test_a_mark_made_while_its_customer_is_computed_is_computed_again(tables: Tables) -> None:
