@@ -3,8 +3,6 @@
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
-from itertools import groupby
 from time import monotonic
 from typing import Any, Final
 from uuid import UUID
@@ -23,8 +21,6 @@ CUSTOMERS_AT_ONCE: Final = 500
 _IDLE_SECONDS: Final = 0.25
 _FEW: Final = 100
 _LONGEST_WAIT_SECONDS: Final = 30.0
-# One is at the database while the other is at its formulas.
-_BATCHES_AT_ONCE: Final = 2
 
 # organization, instance, kind, id
 _Key = tuple[UUID, UUID, str, int]
@@ -39,9 +35,8 @@ async def compute_loop(engine: AsyncEngine, stop: asyncio.Event) -> None:
     computed_at = monotonic()
     while not stop.is_set():
         if monotonic() - computed_at > _LONGEST_WAIT_SECONDS or await _is_due(engine):
-            async with asyncio.TaskGroup() as group:
-                for _ in range(_BATCHES_AT_ONCE):
-                    group.create_task(_compute_all(engine, stop))
+            while not stop.is_set() and await compute_batch(engine):
+                pass
             computed_at = monotonic()
         try:
             await asyncio.wait_for(stop.wait(), _IDLE_SECONDS)
@@ -53,11 +48,6 @@ async def _is_due(engine: AsyncEngine) -> bool:
     async with transaction(engine) as connection:
         database = await raw(connection)
         return await repository.has_ended_run(database) or not await repository.has_marks(database, _FEW)
-
-
-async def _compute_all(engine: AsyncEngine, stop: asyncio.Event) -> None:
-    while not stop.is_set() and await compute_batch(engine):
-        pass
 
 
 async def compute_batch(engine: AsyncEngine, limit: int = CUSTOMERS_AT_ONCE) -> int:
@@ -82,9 +72,9 @@ async def compute_batch(engine: AsyncEngine, limit: int = CUSTOMERS_AT_ONCE) -> 
 async def _observed(database: Any, customers: list[Customer]) -> dict[_Key, list[Observation]]:
     """What was seen of every subscription that the customers have or had."""
     observed: dict[_Key, list[Observation]] = {}
-    for key, rows in groupby(await repository.evidence(database, customers), key=_key):
-        observed[key] = _observations(Kind(key[2]), rows)
-        await asyncio.sleep(0)
+    async for row in repository.evidence(database, customers):
+        key = _key(row)
+        _observe(Kind(key[2]), row, observed.setdefault(key, []))
     return observed
 
 
@@ -119,28 +109,27 @@ async def _timelines(
     }
 
 
-def _observations(kind: Kind, versions: Iterable[Any]) -> list[Observation]:
-    """What was seen, in order. A version without a body says that what was seen before it is gone."""
-    seen: list[Observation] = []
-    for row in versions:
-        if row["body"] is not None:
-            body: Any = ADAPTERS[kind].validator.validate_json(row["body"])
-            seen.append(
-                Observation(
-                    on=row["on"],
-                    customer_id=body["customer_id"],
-                    status=body["status"],
-                    cycle=body["cycle"],
-                    recurring_micros=body["recurring_micros"],
-                    registered_on=body["registered_on"],
-                    next_due_on=body["next_due_on"],
-                    product=_product(kind, body),
-                    product_name=_product_name(kind, body),
-                )
-            )
-        elif seen:
-            seen.append(seen[-1]._replace(on=row["on"], gone=True))
-    return seen
+def _observe(kind: Kind, version: Any, seen: list[Observation]) -> None:
+    """Add what a version shows, if that is another state than before. One without a body says that it is gone."""
+    if version["body"] is not None:
+        body: Any = ADAPTERS[kind].validator.validate_json(version["body"])
+        now = Observation(
+            on=version["on"],
+            customer_id=body["customer_id"],
+            status=body["status"],
+            cycle=body["cycle"],
+            recurring_micros=body["recurring_micros"],
+            registered_on=body["registered_on"],
+            next_due_on=body["next_due_on"],
+            product=_product(kind, body),
+            product_name=_product_name(kind, body),
+        )
+    elif seen:
+        now = seen[-1]._replace(on=version["on"], gone=True)
+    else:
+        return
+    if not seen or now.on < seen[-1].on or now != seen[-1]._replace(on=now.on):
+        seen.append(now)
 
 
 def _product(kind: Kind, body: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """The statements on the service's tables. They take an asyncpg connection in the caller's transaction and never commit."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -258,6 +258,7 @@ SELECT CASE WHEN has_requests THEN pg_advisory_xact_lock(place) ELSE pg_advisory
 FROM (SELECT hashtextextended('requests:' || i, 0) AS place, r AS has_requests
     FROM unnest($1::uuid[], $2::boolean[]) AS t (i, r)) one"""
 
+_ROWS_AT_ONCE: Final = 500
 # As many marks as a customer commonly has are looked through for each that is claimed.
 _MARKS_EACH: Final = 16
 
@@ -343,9 +344,12 @@ async def mark(connection: Any, customers: Collection[Customer]) -> None:
         await connection.execute(_MARK, *columns(sorted(customers), 3))
 
 
-async def evidence(connection: Any, customers: Sequence[Customer]) -> list[Row]:
-    """Every version of the subscriptions that the customers have or had, in order per subscription."""
-    rows: list[Row] = await connection.fetch(_EVIDENCE, *columns(customers, 3))
+def evidence(connection: Any, customers: Sequence[Customer]) -> AsyncIterator[Row]:
+    """Every version of the subscriptions that the customers have or had, in order per subscription.
+
+    Read little by little: a history is as long as an instance is old.
+    """
+    rows: AsyncIterator[Row] = connection.cursor(_EVIDENCE, *columns(customers, 3), prefetch=_ROWS_AT_ONCE)
     return rows
 
 

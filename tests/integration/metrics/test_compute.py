@@ -131,9 +131,10 @@ async def test_a_subscription_that_changes_hands_after_the_claim_waits_with_its_
     await tables.take([fact(Kind.SERVICE, subscription(2, 7), seq=2)])
     read_evidence = repository.evidence
 
-    async def evidence_after_a_move(connection: Any, customers: Any) -> list[Any]:
+    async def evidence_after_a_move(connection: Any, customers: Any) -> AsyncIterator[Any]:
         await tables.take([fact(Kind.SERVICE, subscription(1, 7), seq=3, day=1)])
-        return await read_evidence(connection, customers)
+        async for row in read_evidence(connection, customers):
+            yield row
 
     with monkeypatch.context() as while_computing:
         while_computing.setattr(repository, "evidence", evidence_after_a_move)

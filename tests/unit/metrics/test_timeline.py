@@ -371,6 +371,21 @@ def test_what_was_seen_twice_and_requests_of_different_ids_in_any_order_change_n
     assert line(*observations, requests=requests, kind=kind) == once
 
 
+@given(_KINDS, _OBSERVATIONS, _REQUESTS, st.integers(1, 5))
+def test_what_is_seen_again_unchanged_on_later_days_changes_nothing(
+    kind: Kind, observations: list[Observation], requests: list[Request], days: int
+) -> None:
+    until = [following.on for following in observations[1:]] + [day(60)]
+    again = [
+        one._replace(on=one.on + timedelta(number))
+        for one, end in zip(observations, until, strict=False)
+        for number in range(days + 1)
+        if number == 0 or one.on + timedelta(number) <= end
+    ]
+
+    assert line(*again, requests=requests, kind=kind) == line(*observations, requests=requests, kind=kind)
+
+
 @given(_KINDS, _OBSERVATIONS, st.randoms(use_true_random=False))
 def test_observations_of_different_days_may_come_in_any_order(
     kind: Kind, observations: list[Observation], chance: Any
