@@ -173,7 +173,7 @@ WHERE coalesce(newest.currency, d.currency) IS NOT NULL"""
 
 _SEGMENT_COLUMNS: Final = ", ".join(("organization_id", "instance_id", "kind", "id", *Segment._fields))
 
-# OFFSET 0, here and below: see _MARK_OWNERS.
+# OFFSET 0: see _MARK_OWNERS.
 _SEGMENTS: Final = f"""
 SELECT {_SEGMENT_COLUMNS} FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[]) AS t (o, i, k, e)
 CROSS JOIN LATERAL (
