@@ -42,7 +42,7 @@ check: .venv/.installed ## format, lint, types, imports, unit and contract tests
 	$(PYTEST) -q tests/unit tests/contract
 
 test: check $(ASSETS) browser ## everything: check, integration and end-to-end tests; what CI runs
-	$(PYTEST) -q tests/integration
+	$(PYTEST) -q -n 2 --dist loadfile tests/integration
 	$(PYTEST) -q tests/e2e
 
 bench: .venv/.installed $(ASSETS) ## throughput and latency beside the numbers we promise

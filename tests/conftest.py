@@ -44,11 +44,7 @@ def database(postgres: Postgres) -> Iterator[Database]:
 
 @pytest.fixture(scope="session")
 def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The bootstrap address of one real broker for the session, or of the one that the environment names."""
-    given = os.environ.get("TEST_KAFKA_BOOTSTRAP")
-    if given:
-        yield given
-        return
+    """The bootstrap address of one real broker for the session."""
     directory = tmp_path_factory.mktemp("kafka")
     port, controller_port = free_port(), free_port()
     local_kafka.prepare(directory / "data", port, controller_port, local_kafka.QUICK_TO_CLEAN)
