@@ -237,11 +237,9 @@ async def check_progress(context: Context, principal: Principal, check_id: UUID)
     return _progress(row.check_id, row.is_complete, row.checks, row.seen_address, row.estimate)
 
 
-async def wait_for_check(
-    context: Context, principal: Principal, check_id: UUID, seconds: float = SAVE_SECONDS
-) -> CheckProgress:
-    """The check once it is complete, or as it is after `seconds`; no connection is held meanwhile."""
-    deadline = asyncio.get_running_loop().time() + seconds
+async def wait_for_check(context: Context, principal: Principal, check_id: UUID) -> CheckProgress:
+    """The check once it is complete, or as it is after 20 s; no connection is held meanwhile."""
+    deadline = asyncio.get_running_loop().time() + SAVE_SECONDS
     while True:
         found = await check_progress(context, principal, check_id)
         if found.complete or asyncio.get_running_loop().time() >= deadline:

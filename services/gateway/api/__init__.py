@@ -1,8 +1,28 @@
 """The public API under /api/v1: JSON only, problem documents for errors, the same use cases as the pages."""
 
+from typing import Final
+
 from fastapi import APIRouter, Depends, HTTPException, Request
 
 from services.gateway.api import account, instances, metrics, syncs, tokens
+from services.gateway.errors import Invalid
+
+_TEXT: Final = {"type": "string"}
+_PROBLEM: Final = {
+    "description": "A problem document (RFC 9457): `code` is stable, `field` names the input that it speaks of.",
+    "content": {
+        "application/problem+json": {
+            "schema": {
+                "type": "object",
+                "required": ["type", "title", "status", "code", "detail", "request_id"],
+                "properties": {
+                    **dict.fromkeys(("type", "title", "code", "detail", "field", "request_id"), _TEXT),
+                    "status": {"type": "integer"},
+                },
+            }
+        }
+    },
+}
 
 
 async def _takes_json(request: Request) -> None:
@@ -12,9 +32,22 @@ async def _takes_json(request: Request) -> None:
         raise HTTPException(415, "Send JSON, with Content-Type: application/json.")
 
 
+async def _knows_its_parameters(request: Request) -> None:
+    """A misspelt filter must not answer with everything."""
+    known = [parameter.alias for parameter in request.scope["route"].dependant.query_params]
+    for name in request.query_params:
+        if name not in known:
+            choice = f"Choose of {', '.join(known)}." if known else "It takes none."
+            raise Invalid("parameter_unknown", f"There is no parameter {name[:60]!r} here. {choice}", name)
+
+
 def build_router() -> APIRouter:
     """Every resource of the API. Each needs `app.state.context`."""
-    router = APIRouter(prefix="/api/v1", dependencies=[Depends(_takes_json)])
+    router = APIRouter(
+        prefix="/api/v1",
+        dependencies=[Depends(_takes_json), Depends(_knows_its_parameters)],
+        responses={"4XX": _PROBLEM, "5XX": _PROBLEM},
+    )
     for resource in (account, instances, syncs, metrics, tokens):
         router.include_router(resource.router)
     return router

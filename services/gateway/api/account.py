@@ -51,7 +51,7 @@ async def me(principal: Annotated[Principal, Depends(signed_in("self:read"))]) -
 async def read_audit(
     context: Here,
     principal: Annotated[Principal, Depends(signed_in("audit:read"))],
-    cursor: Annotated[int | None, Query(description="`next` of the page before.")] = None,
+    cursor: Annotated[int | None, Query(ge=1, lt=2**63, description="`next` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Page[AuditEntry]:
     """Who did what, when, from where; newest first. For owners."""

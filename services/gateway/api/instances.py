@@ -108,7 +108,7 @@ async def change_instance(
     return _told(await instances.get_instance(context, principal, instance_id), 200)
 
 
-@router.delete("/{instance_id}", status_code=202)
+@router.delete("/{instance_id}", status_code=202, response_class=Response)
 async def remove_instance(context: Here, principal: Writer, instance_id: UUID) -> Response:
     """Remove it with its credentials, data and figures; 202, because the services do so one after the other."""
     await instances.remove(context, principal, instance_id)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -87,7 +87,7 @@ async def get_sync(context: Here, principal: Reader, sync_id: UUID) -> Sync:
     return await syncs.get_sync(context, principal, sync_id)
 
 
-@router.post("/syncs/{sync_id}/cancel", status_code=202)
+@router.post("/syncs/{sync_id}/cancel", status_code=202, response_class=Response)
 async def cancel(context: Here, principal: Runner, sync_id: UUID) -> Response:
     """Ask the run to end at its next page; what was read is kept."""
     await syncs.cancel(context, principal, sync_id)
@@ -131,8 +131,8 @@ def _before(cursor: str | None) -> tuple[datetime, UUID] | None:
         return None
     at, _, command_id = cursor.partition("_")
     try:
-        return datetime.fromisoformat(at), UUID(command_id)
-    except ValueError as error:
+        return datetime.fromisoformat(at).astimezone(UTC), UUID(command_id)
+    except (ValueError, OverflowError) as error:
         raise Invalid(
             "cursor_invalid", "Take the cursor from `next` of the page before.", "cursor"
         ) from error

@@ -1,0 +1,115 @@
+"""Whatever is sent to the API, as its description says or not, no answer is an error of ours and all are as it says."""
+
+import asyncio
+import json
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+import schemathesis
+from fastapi import FastAPI
+from hypothesis import HealthCheck, given, settings
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import content_type_conformance, not_a_server_error, response_schema_conformance
+from schemathesis.transport.requests import REQUESTS_TRANSPORT
+
+from libs.common.contracts.sync import Check, InstanceChecked
+from services.gateway import instances
+from services.gateway.api import build_router, syncs
+from tests.integration.gateway.conftest import ADDRESS, NEW, Gateway
+
+_CHECKS = [not_a_server_error, content_type_conformance, response_schema_conformance]
+
+
+def _questions() -> list[Any]:
+    """Every operation with inputs that it describes and, where it takes any, with inputs that it does not."""
+    app = FastAPI()
+    app.include_router(build_router())
+    operations = [found.ok() for found in schemathesis.openapi.from_dict(app.openapi()).get_all_operations()]
+    return [
+        pytest.param(operation, mode, id=f"{operation.label}, {mode}")
+        for operation in operations
+        for mode in GenerationMode
+        if mode is GenerationMode.POSITIVE or len(operation.query) or len(operation.body)
+    ]
+
+
+@pytest.fixture
+async def there(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The owner's client, the loop that it lives on, and what stands in addresses: one of each, all of them real."""
+    monkeypatch.setattr(instances, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(syncs, "_STREAM_SECONDS", 0.0)
+    owner = await gateway.owner()
+    owner.client.headers["x-csrf-token"] = await owner.csrf()
+    instance_id = (await owner.client.post("/api/v1/instances", json=NEW)).json()["id"]
+    [command] = await gateway.sent("sync.commands")
+    passed = InstanceChecked(
+        check_id=command["check_id"],
+        complete=True,
+        checks=(Check(name="credentials", state="ok", message="WHMCS accepts them."),),
+        whmcs_version="8.13.1",
+        base_url=None,
+    )
+    await gateway.hear(owner.organization_id, UUID(instance_id), passed)
+    sync = await owner.client.post(f"/api/v1/instances/{instance_id}/syncs")
+    await owner.token("metrics:read")
+    return {
+        "client": owner.client,
+        "loop": asyncio.get_running_loop(),
+        "slug": "mrr",
+        "instance_id": instance_id,
+        "check_id": command["check_id"],
+        "sync_id": sync.headers["location"].rpartition("/")[2],
+        "token_id": (await owner.client.get("/api/v1/tokens")).json()["items"][0]["id"],
+    }
+
+
+@pytest.mark.parametrize(("operation", "mode"), _questions())
+def test_no_request_makes_an_answer_that_is_not_described(
+    there: dict[str, Any], operation: Any, mode: GenerationMode
+) -> None:
+    named = {parameter.name: there[parameter.name] for parameter in operation.path_parameters}
+
+    @settings(max_examples=40, suppress_health_check=list(HealthCheck))
+    @given(operation.as_strategy(mode, path_parameters=named))
+    def ask(case: Case) -> None:
+        case.validate_response(_answer(there["loop"], there["client"], case), checks=_CHECKS)
+
+    ask()
+
+
+def _answer(loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient, case: Case) -> httpx.Response:
+    sent = REQUESTS_TRANSPORT.serialize_case(case, base_url=ADDRESS)
+    content = json.dumps(sent["json"]) if "json" in sent else sent.get("data")
+    kind = {} if content is None else {"content-type": "application/json"}
+    url, query = sent["url"], sent.get("params")
+    return loop.run_until_complete(
+        client.request(sent["method"], url, params=query, content=content, headers=kind)
+    )
+
+
+@pytest.mark.parametrize(
+    "at", ["2026-03-01", "2026-03-01T00:00:00", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"]
+)
+async def test_a_cursor_that_no_page_gave_is_refused_or_of_no_consequence(
+    there: dict[str, Any], at: str
+) -> None:
+    cursor = f"{at}_{there['sync_id']}"
+
+    answer = await there["client"].get(
+        f"/api/v1/instances/{there['instance_id']}/syncs", params={"cursor": cursor}
+    )
+
+    assert answer.status_code in (200, 422), answer.text
+
+
+async def test_a_misspelt_parameter_is_named(there: dict[str, Any]) -> None:
+    answer = await there["client"].get("/api/v1/metrics/mrr?filter[instanse]=42")
+
+    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (
+        422,
+        "parameter_unknown",
+        "filter[instanse]",
+    )
+    assert "filter[instance]" in answer.json()["detail"]
