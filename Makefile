@@ -45,7 +45,7 @@ test: check $(ASSETS) browser ## everything: check, integration and end-to-end t
 	$(PYTEST) -q -n 2 --dist loadfile tests/integration
 	$(PYTEST) -q tests/e2e
 
-bench: .venv/.installed $(ASSETS) ## throughput and latency beside the numbers we promise
+bench: .venv/.installed $(ASSETS) ## throughput and memory beside the floors that we promise
 	$(PYTHON) -m tests.bench
 
 migration: .venv/.installed ## a new migration of one service: make migration s=metrics m="keep refunds"

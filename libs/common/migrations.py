@@ -7,9 +7,7 @@ from typing import Final
 
 from alembic import command, context, op
 from alembic.config import Config
-from sqlalchemy import Connection, make_url, text
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Connection, text
 
 from libs.common.database import build_engine
 from libs.common.settings import PostgresSettings
@@ -48,20 +46,6 @@ async def migrate(settings: PostgresSettings) -> None:
                 await connection.run_sync(_upgrade, service)
                 await connection.commit()
             await connection.execute(text("SELECT pg_advisory_unlock_all()"))
-    finally:
-        await engine.dispose()
-
-
-async def create_database(admin_url: str, name: str) -> None:
-    """Create the database `name` unless it is there; `admin_url` points to another database of the server."""
-    engine = create_async_engine(make_url(admin_url), isolation_level="AUTOCOMMIT", poolclass=NullPool)
-    try:
-        async with engine.connect() as connection:
-            known = await connection.execute(
-                text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": name}
-            )
-            if known.first() is None:
-                await connection.execute(text(f'CREATE DATABASE "{name}"'))
     finally:
         await engine.dispose()
 
@@ -108,7 +92,6 @@ def run_environment(schema: str) -> None:
 def _run(connection: Connection, schema: str) -> None:
     context.configure(
         connection=connection,
-        target_metadata=context.config.attributes.get("metadata"),
         version_table_schema=schema,
         include_schemas=True,
         include_name=lambda name, kind, _: kind != "schema" or name == schema,

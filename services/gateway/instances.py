@@ -30,6 +30,7 @@ from services.gateway.tables import outbox
 
 SAVE_SECONDS: Final = 20.0
 _POLL_SECONDS: Final = 0.5
+_LACKING: Final = "permission_missing"
 _DEGRADED_AFTER: Final = timedelta(minutes=30)
 # On average 10 checks a minute for an organization and 5 for a host, so that nobody scans a network with us.
 _CHECKS_WINDOW: Final = timedelta(minutes=10)
@@ -491,7 +492,11 @@ def _instance(row: Row[Any], now: datetime) -> Instance:
         check = _progress(row.check_id, row.check_complete, row.check_lines, row.seen_address, row.estimate)
     settings = InstanceSettings.model_validate(row.settings)
     warnings = [line for line in (check.checks if check else ()) if line.state == "warning"]
-    skipped = [one["action"] for one in row.run_skipped or ()]
+    skipped = row.run_skipped or ()
+    lacking = [line.action for line in warnings if line.code == _LACKING and line.action]
+    lacking += [one["action"] for one in skipped if one["code"] == _LACKING]
+    notes = [line.message for line in warnings if line.code != _LACKING]
+    notes += [f"The last sync could not read {one['action']}." for one in skipped if one["code"] != _LACKING]
     is_attention = row.state == InstanceState.NEEDS_ATTENTION
     return Instance(
         id=row.instance_id,
@@ -508,8 +513,8 @@ def _instance(row: Row[Any], now: datetime) -> Instance:
         as_of=row.as_of,
         last_sync_at=row.last_sync_at,
         attention=Attention(row.attention_code, row.attention_message) if is_attention else None,
-        missing_actions=tuple(dict.fromkeys([*(line.action for line in warnings if line.action), *skipped])),
-        warnings=tuple(line.message for line in warnings if not line.action),
+        missing_actions=tuple(dict.fromkeys(lacking)),
+        warnings=tuple(notes),
         check=check,
     )
 

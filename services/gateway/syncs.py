@@ -28,11 +28,11 @@ _READ_IN_ORDER: Final = (
     Kind.PRODUCT,
     Kind.PROMOTION,
     Kind.CUSTOMER,
+    Kind.INVOICE,
     Kind.SERVICE,
     Kind.ADDON,
     Kind.DOMAIN,
     Kind.CANCELLATION_REQUEST,
-    Kind.INVOICE,
     Kind.CUSTOMER_DETAIL,
 )
 

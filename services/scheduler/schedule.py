@@ -101,8 +101,8 @@ def first_tick(
 ) -> Tick:
     """The tick to plan for an instance that has none.
 
-    It is the next regular one, also for a new instance: an incremental for an instance without a full runs as a full. An instance that
-    `resumed` after it was paused or broken gets a full at once, unless one was issued in the last 24 hours.
+    It is the next regular one, also for a new instance. An instance that `resumed` after it was paused or broken gets
+    a full at once, unless one was issued in the last 24 hours.
     """
     newest = own.newest(now)
     if kind is Kind.FULL and resumed and (last_issued_at is None or now - last_issued_at > _DAY):

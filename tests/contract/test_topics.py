@@ -1,5 +1,6 @@
 """The topics are a public interface: what was ever recorded still reads, and what is published stays promised."""
 
+import ast
 import json
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter
 
+from libs.common.contracts import topics
 from libs.common.contracts.billing import Kind, parse_fact_key
 from libs.common.contracts.envelope import partition_of, read_headers
-from libs.common.contracts.topics import BY_NAME, TOPICS, Topic
+from libs.common.contracts.topics import BY_NAME, NOT_SENT_YET, TOPICS, Topic
 from tools.docs.compatibility import breaking_changes
 from tools.docs.pages import asyncapi, broken_promises, generated, schemas
 
@@ -135,10 +137,35 @@ def test_every_reference_of_the_asyncapi_document_leads_somewhere() -> None:
             assert (REPOSITORY / "docs" / "topics" / reference).is_file()
 
 
-def test_a_service_publishes_and_reads_only_what_the_topics_say() -> None:
-    services = {"gateway", "scheduler", "connector", "metrics"}
+def test_every_message_is_made_by_a_service_that_publishes_it_or_said_to_be_sent_by_nobody_yet() -> None:
+    unsent = {
+        name for topic, name in MESSAGES if not any(name in names_in(service) for service in topic.publishers)
+    }
 
-    assert {name for topic in TOPICS for name in (*topic.publishers, *topic.consumers)} == services
+    assert unsent == set(NOT_SENT_YET)
+
+
+@pytest.mark.parametrize("service", ["gateway", "scheduler", "connector", "metrics"])
+def test_a_service_uses_only_topics_that_name_it(service: str) -> None:
+    used = names_in(service)
+    by_constant = {name: value for name, value in vars(topics).items() if isinstance(value, Topic)}
+
+    named = {name for name, topic in by_constant.items() if service in (*topic.publishers, *topic.consumers)}
+
+    assert used & by_constant.keys() <= named
+    assert used & {*by_constant, "BILLING"}
+
+
+def names_in(service: str) -> set[str]:
+    """Every name and attribute that the code of a service speaks of."""
+    nodes = [
+        node
+        for path in (REPOSITORY / "services" / service).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    return {node.id for node in nodes if isinstance(node, ast.Name)} | {
+        node.attr for node in nodes if isinstance(node, ast.Attribute)
+    }
 
 
 def test_the_partition_is_the_crc32_that_every_language_has() -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from libs.common.contracts.topics import TOPICS, Topic
+from libs.common.contracts.topics import NOT_SENT_YET, TOPICS, Topic
 from tools.docs.compatibility import breaking_changes
 
 _HEADERS: Final = {
@@ -166,6 +166,9 @@ A public interface: consumers of your own are welcome. The same for tools: [asyn
 | topic | key | partitions | kept | messages | published by | read by |
 |---|---|---|---|---|---|---|
 {topics}
+
+Described, but sent by nobody yet: {", ".join(f"`{one}`" for one in NOT_SENT_YET)}. Nor is there a tombstone for a row that is
+deleted in WHMCS alone: so far only the removal of an instance makes tombstones.
 
 ## Reading facts
 

@@ -15,8 +15,6 @@ from tools.local_stack.programs import SERVICES, build, read_settings
 from tools.local_stack.supervisor import Supervisor
 
 _NAME_WIDTH = 10
-# Settings of this program alone, which would stop a service as unknown.
-_OWN_SETTINGS = ("MRRLYTICS_STATE_DIR", "MRRLYTICS_DEMO", "MRRLYTICS_PORT")
 _USAGE = "usage: python -m tools.local_stack up | down | run SERVICE"
 
 
@@ -24,8 +22,6 @@ def up() -> None:
     """Start everything, print the address to open, and stop everything on Ctrl-C, SIGTERM or SIGHUP."""
     settings = read_settings(os.environ)
     directory = state.directory(os.environ)
-    for name in _OWN_SETTINGS:
-        os.environ.pop(name, None)
     with state.held(directory):
         for name in stop_leftovers(directory):
             _show(name, "was left running by an earlier start and is stopped now")
@@ -61,8 +57,6 @@ def run(name: str) -> None:
     for port in {"MRRLYTICS_HEALTH_PORT", "MRRLYTICS_PORT"} & settings.keys():
         settings[port] = str(free_port())
     del settings["MRRLYTICS_REPLICA"]
-    for own in _OWN_SETTINGS:
-        os.environ.pop(own, None)
     command = [sys.executable, "-m", f"services.{name}"]
     os.execve(sys.executable, command, {**os.environ, **settings})  # noqa: S606  our own command
 

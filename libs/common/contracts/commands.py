@@ -11,7 +11,7 @@ _COMMANDS: Final = UUID("6d3f9a54-6a0e-4a53-9c53-6a1f0a1f7b11")
 
 
 class SyncMode(StrEnum):
-    """A full run reads everything; an incremental reads what may have changed. Full covers incremental."""
+    """A full run reads everything, an incremental what may have changed: for now that is everything, too. Full covers incremental."""
 
     FULL = "full"
     INCREMENTAL = "incremental"

@@ -128,6 +128,15 @@ BILLING: Final = (
     CURRENCIES,
     PROMOTIONS,
 )
+# Their shapes are agreed on; no service makes them yet.
+NOT_SENT_YET: Final = (
+    "Republish",
+    "InvoiceLinesChanged",
+    "TransactionChanged",
+    "MovementsChanged",
+    "AlertRaised",
+    "AlertResolved",
+)
 TOPICS: Final = (INSTANCES, SYNC_COMMANDS, SYNC_EVENTS, *BILLING, MOVEMENTS, ALERTS, DEAD_LETTER)
 BY_NAME: Final = {topic.name: topic for topic in TOPICS}
 TOPIC_OF: Final = {kind: topic for topic in BILLING for kind in topic.kinds}

@@ -8,8 +8,9 @@ from fastapi import APIRouter, Depends, Query
 from sqlalchemy import select
 
 from libs.common.database import transaction
+from services.gateway.api.caller import caller
 from services.gateway.api.paging import Page
-from services.gateway.auth import Organization, Principal, signed_in
+from services.gateway.auth import Organization, Principal
 from services.gateway.context import Here
 from services.gateway.tables import audit
 
@@ -41,7 +42,7 @@ class AuditEntry:
 
 
 @router.get("/me")
-async def me(principal: Annotated[Principal, Depends(signed_in("self:read"))]) -> Me:
+async def me(principal: Annotated[Principal, Depends(caller("self:read"))]) -> Me:
     """The caller, and what it may do."""
     [organization] = [one for one in principal.organizations if one.id == principal.organization_id]
     return Me(principal.email, organization, principal.role, sorted(principal.permissions))
@@ -50,7 +51,7 @@ async def me(principal: Annotated[Principal, Depends(signed_in("self:read"))]) -
 @router.get("/audit")
 async def read_audit(
     context: Here,
-    principal: Annotated[Principal, Depends(signed_in("audit:read"))],
+    principal: Annotated[Principal, Depends(caller("audit:read"))],
     cursor: Annotated[int | None, Query(ge=1, lt=2**63, description="`next` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Page[AuditEntry]:

@@ -8,9 +8,10 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter
 
 from services.gateway import instances
+from services.gateway.api.caller import caller
 from services.gateway.api.idempotency import once
 from services.gateway.api.paging import Page
-from services.gateway.auth import Principal, signed_in
+from services.gateway.auth import Principal
 from services.gateway.context import Context, Here
 from services.gateway.errors import Invalid
 from services.gateway.instances import CheckProgress, Instance, InstanceForm
@@ -18,8 +19,8 @@ from services.gateway.web import problem
 
 router = APIRouter(prefix="/instances", tags=["instances"])
 
-Reader = Annotated[Principal, Depends(signed_in("instances:read"))]
-Writer = Annotated[Principal, Depends(signed_in("instances:write"))]
+Reader = Annotated[Principal, Depends(caller("instances:read"))]
+Writer = Annotated[Principal, Depends(caller("instances:write"))]
 Key = Annotated[str | None, Header(alias="Idempotency-Key", max_length=200)]
 
 _INSTANCE = TypeAdapter(Instance)

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 
 from libs.common.contracts.catalog import CATALOG, Group, Lens
 from services.gateway import figures
-from services.gateway.auth import Principal, signed_in
+from services.gateway.api.caller import caller
+from services.gateway.auth import Principal
 from services.gateway.context import Context, Here
 from services.gateway.errors import Invalid
 from services.gateway.figures import NATIVE, Figure
@@ -19,7 +20,7 @@ from services.gateway.periods import Interval
 
 router = APIRouter(prefix="/metrics", tags=["metrics"])
 
-Reader = Annotated[Principal, Depends(signed_in("metrics:read"))]
+Reader = Annotated[Principal, Depends(caller("metrics:read"))]
 
 # Whoever shares a browser asks again each time, and is told that nothing changed only about figures of their own.
 _CLOSED: Final = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Cookie"}

@@ -14,18 +14,19 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from libs.common.contracts.commands import SyncMode
 from libs.common.database import transaction
 from services.gateway import repository, syncs
+from services.gateway.api.caller import caller
 from services.gateway.api.idempotency import once
 from services.gateway.api.instances import Key
 from services.gateway.api.paging import Page
-from services.gateway.auth import Principal, signed_in
+from services.gateway.auth import Principal
 from services.gateway.context import Context, Here
 from services.gateway.errors import Invalid
 from services.gateway.syncs import Sync
 
 router = APIRouter(tags=["syncs"])
 
-Reader = Annotated[Principal, Depends(signed_in("instances:read"))]
-Runner = Annotated[Principal, Depends(signed_in("sync:trigger"))]
+Reader = Annotated[Principal, Depends(caller("instances:read"))]
+Runner = Annotated[Principal, Depends(caller("sync:trigger"))]
 
 _SYNC = TypeAdapter(Sync)
 _POLL_SECONDS = 0.5
@@ -34,7 +35,7 @@ _STREAM_SECONDS = 25.0
 
 
 class Wanted(BaseModel):
-    """Full reads everything, incremental what may have changed."""
+    """Full reads everything, incremental what may have changed: for now everything, too."""
 
     model_config = ConfigDict(extra="forbid")
 

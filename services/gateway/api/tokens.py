@@ -7,14 +7,15 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.gateway import tokens
+from services.gateway.api.caller import caller
 from services.gateway.api.paging import Page
-from services.gateway.auth import Principal, signed_in
+from services.gateway.auth import Principal
 from services.gateway.context import Here
 from services.gateway.tokens import LONGEST_DAYS, Token
 
 router = APIRouter(prefix="/tokens", tags=["tokens"])
 
-Administrator = Annotated[Principal, Depends(signed_in("tokens:write"))]
+Administrator = Annotated[Principal, Depends(caller("tokens:write"))]
 
 
 class NewToken(BaseModel):
