@@ -7,7 +7,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from libs.common.contracts.billing import SUBSCRIPTION_KINDS, Kind
-from libs.common.contracts.failures import text_of
+from libs.common.contracts.failures import text_of_skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ def notes_on(instances: Sequence[Freshness], start: date) -> tuple[str, ...]:
 
 def _note(instance: Freshness, missing: Missing) -> str:
     what = f"{missing.kind.replace('_', ' ').capitalize()}s of {instance.name}"
-    why = text_of(missing.code, action=missing.action)
+    why = text_of_skipped(missing.code, missing.action)
     if missing.read_at is None:
         return f"{what} have never been read: figures are without them. {why}"
     return f"{what} were last read on {missing.read_at:%Y-%m-%d at %H:%M} UTC and are carried from then on. {why}"

@@ -12,7 +12,7 @@ from libs.common.broker import Publisher, subscribe_messages
 from libs.common.contracts import topics
 from libs.common.contracts.commands import SyncMode
 from libs.common.contracts.envelope import Received
-from libs.common.contracts.failures import FAILURES, text_of
+from libs.common.contracts.failures import FAILURES, text_of, text_of_skipped
 from libs.common.contracts.instances import InstanceState
 from libs.common.contracts.sync import (
     InstanceChecked,
@@ -162,9 +162,7 @@ def _outcome(succeeded: SyncSucceeded) -> tuple[str | None, str | None]:
     needed: list[SkippedKind] = [one for one in succeeded.skipped if one.required]
     if not needed:
         return None, None
-    return needed[0].code, " ".join(
-        text_of(one.code if one.code in FAILURES else "bad_response", action=one.action) for one in needed
-    )
+    return needed[0].code, " ".join(text_of_skipped(one.code, one.action) for one in needed)
 
 
 async def _on_checked(

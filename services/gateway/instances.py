@@ -16,6 +16,7 @@ from libs.common.addresses import normalise_url
 from libs.common.addresses import origin as origin_of
 from libs.common.contracts import topics
 from libs.common.contracts.commands import CheckInstance
+from libs.common.contracts.failures import text_of_skipped
 from libs.common.contracts.instances import InstanceChanged, InstanceSettings, InstanceState
 from libs.common.contracts.sync import Check, Estimate
 from libs.common.crypto import seal
@@ -496,7 +497,7 @@ def _instance(row: Row[Any], now: datetime) -> Instance:
     lacking = [line.action for line in warnings if line.code == _LACKING and line.action]
     lacking += [one["action"] for one in skipped if one["code"] == _LACKING]
     notes = [line.message for line in warnings if line.code != _LACKING]
-    notes += [f"The last sync could not read {one['action']}." for one in skipped if one["code"] != _LACKING]
+    notes += [text_of_skipped(one["code"], one["action"]) for one in skipped if one["code"] != _LACKING]
     is_attention = row.state == InstanceState.NEEDS_ATTENTION
     return Instance(
         id=row.instance_id,

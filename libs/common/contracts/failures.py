@@ -137,6 +137,12 @@ FAILURES: Final = {
 }
 
 
+def text_of_skipped(code: str, action: str) -> str:
+    """The text for a kind that a run went without; what exactly came is in the connector's log alone."""
+    known = code if code in FAILURES else "bad_response"
+    return text_of(known, action=action, detail="the connector's log says what came")
+
+
 def text_of(code: str, **values: str) -> str:
     """The text of a code with its values filled in; a value that is not known reads as "?"."""
     return FAILURES[code].text.format_map(defaultdict(lambda: "?", values))

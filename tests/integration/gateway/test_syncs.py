@@ -256,3 +256,21 @@ async def test_the_same_key_gets_the_same_answer_and_another_body_a_conflict(run
     assert (again.status_code, again.json()) == (202, first.json())
     assert again.headers["location"] == first.headers["location"]
     assert (other.status_code, other.json()["code"]) == (409, "idempotency_key_reused")
+
+
+async def test_only_a_missing_right_is_told_as_one(running: Running) -> None:
+    sync_id = (await running.post()).json()["id"]
+    await running.queued(sync_id)
+    await running.started()
+
+    await running.succeeded(
+        "partial",
+        SkippedKind(kind="domain", action="GetClientsDomains", code="permission_missing", required=True),
+        SkippedKind(kind="invoice", action="GetInvoices", code="inconsistent_pagination", required=True),
+    )
+
+    instance = (await running.owner.client.get(f"/api/v1/instances/{running.instance_id}")).json()
+    assert instance["missing_actions"] == ["GetClientsDomains"]
+    [warning] = instance["warnings"]
+    assert "GetInvoices" in warning
+    assert "?" not in warning
