@@ -19,8 +19,8 @@ def normalise_url(text: str) -> str:
     `url_invalid`, naming the part.
     """
     address = text.strip().strip("\"'").strip()
-    if not address or len(address) > _MAX_LENGTH:
-        raise Permanent("url_invalid", f"The address must have 1 to {_MAX_LENGTH:,} characters.")
+    if not address or len(address.encode()) > _MAX_LENGTH:
+        raise Permanent("url_invalid", f"The address must have 1 to {_MAX_LENGTH:,} bytes.")
     if any(ord(character) < 0x21 or ord(character) == 0x7F for character in address):
         raise Permanent("url_invalid", "The address must not hold spaces or control characters.")
     if "://" not in address:

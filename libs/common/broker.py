@@ -31,6 +31,7 @@ from pydantic import TypeAdapter, ValidationError
 from libs.common.contracts import topics
 from libs.common.contracts.envelope import Received, Record, partition_of, read_headers
 from libs.common.contracts.topics import DEAD_LETTER, Topic
+from libs.common.database import is_data_error
 from libs.common.errors import Permanent, Transient
 from libs.common.settings import KafkaSettings
 from libs.common.telemetry import consumer_paused, continued, dead_letters, tracer
@@ -350,10 +351,16 @@ class _Batches(ConsumerRebalanceListener):  # type: ignore[misc]
             return
         consumer: Any = self.subscriber.consumer
         consumer.pause(*assigned)
-        try:
-            await self.on_assigned(consumer, assigned)
-        finally:
-            consumer.resume(*(assigned & consumer.assignment()))
+        # aiokafka logs what is raised here and reads on from the committed offsets, which may be beyond our own.
+        while True:
+            try:
+                await self.on_assigned(consumer, assigned)
+                break
+            except Exception as error:
+                extra = {"group": self.group, "error": repr(error)}
+                log.warning("where to read on from is not known yet", extra=extra)
+                await asyncio.sleep(1)
+        consumer.resume(*(assigned & consumer.assignment()))
 
 
 def subscribe_messages(
@@ -367,7 +374,8 @@ def subscribe_messages(
 ) -> None:
     """Hand each decoded message of `topic` to `handle`, in order within a key; `handle` is idempotent and owns its transaction.
 
-    Messages of an unknown `ce_type` are passed over; what cannot be decoded, or raises Permanent, is parked on `dead-letter`.
+    Messages of an unknown `ce_type` are passed over. What cannot be decoded, raises Permanent, or is refused by the database
+    for its data is parked on `dead-letter`: it would be refused again, and hold up the messages behind it.
     """
     adapters: dict[str, TypeAdapter[Any]] = {
         name: TypeAdapter(shape) for name, shape in topic.messages.items()
@@ -399,6 +407,11 @@ def subscribe_messages(
                     await handle(message)
                 except Permanent as error:
                     await dead_letter(publisher, record, group=group, code=error.code, reason=error.message)
+                except Exception as error:
+                    if not is_data_error(error):
+                        raise
+                    reason = str(error).splitlines()[0]
+                    await dead_letter(publisher, record, group=group, code="unreadable", reason=reason)
 
     subscribe(broker, [topic], group=group, replica=replica, apply=apply, max_records=100)
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import event, make_url, text
 from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from libs.common.settings import PostgresSettings
@@ -14,6 +15,8 @@ from libs.common.tls import client_context, stays_on_machine
 
 # The connection may be to a server that is read-only or going down: drop it, pre-ping alone would keep using it.
 _LOST_PRIMARY: Final = frozenset({"25006", "57P01", "57P02", "57P03"})
+# PostgreSQL refuses the value itself: it will refuse it again.
+_DATA_ERRORS: Final = ("22", "23")
 _SET_ORGANIZATION: Final = text("SELECT set_config('app.organization_id', :organization_id, true)")
 
 
@@ -85,3 +88,9 @@ async def ping(engine: AsyncEngine) -> None:
     async with engine.connect() as connection:
         if (await connection.execute(text("SELECT pg_is_in_recovery()"))).scalar_one():
             raise ConnectionError("the database is read-only")
+
+
+def is_data_error(error: Exception) -> bool:
+    """Whether the database refused a value for what it is."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return str(getattr(cause, "sqlstate", None) or "").startswith(_DATA_ERRORS)

@@ -195,7 +195,8 @@ async def _check_version(answer: Row | WhmcsError, found: _List) -> bool:
         await found.add(found.judged("version", "warning", answer, VERSION_ACTION))
         return True
     whmcs = answer.get("whmcs")
-    found.version = str(whmcs.get("version", ""))[:40] if isinstance(whmcs, dict) else None
+    version = str(whmcs.get("version", "")) if isinstance(whmcs, dict) else ""
+    found.version = "".join(one for one in version if one.isprintable())[:40] or None
     numbers = tuple(int(part) for part in (found.version or "").split(".")[:2] if part.isdigit())
     if numbers and numbers < _OLDEST_VERSION:
         await found.failed("version", WhmcsError("version_unsupported", VERSION_ACTION, found.version or ""))

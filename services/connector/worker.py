@@ -73,8 +73,10 @@ class Worker:
                 )
             return run is not None
 
-        await _poll(claim, stop)
-        await _end(active)
+        try:
+            await _poll(claim, stop)
+        finally:
+            await _end(active)
 
     async def checks(self, stop: asyncio.Event) -> None:
         """Claim and work off checks until `stop`."""
@@ -91,9 +93,11 @@ class Worker:
                 task.add_done_callback(active.discard)
             return claimed is not None
 
-        await _poll(claim, stop)
-        if active:
-            await asyncio.wait(active, timeout=CHECK_SECONDS)
+        try:
+            await _poll(claim, stop)
+        finally:
+            if active:
+                await asyncio.wait(active, timeout=CHECK_SECONDS)
 
     async def purges(self, stop: asyncio.Event) -> None:
         """Delete what belongs to instances that are to go, until `stop`."""

@@ -106,7 +106,7 @@ async def set_up(
 
 async def sign_in(context: Context, email: str, password: str, address: str) -> str:
     """The new session; Unauthenticated with the same words for a wrong password and an unknown address, TooMany after many of them."""
-    mail = email.strip().lower()
+    mail = email.replace("\0", "").strip().lower()
     account, place = _subject("account", mail), _subject("address", address)
     now = context.clock()
     async with transaction(context.engine) as connection:

@@ -84,7 +84,8 @@ async def follow(context: Context, message: Received) -> None:
                     code=failed.code,
                     message=failed.message,
                 )
-                if changed is not None and _stops(failed.code):
+                is_of_now = changed is not None and not _is_older(changed, there)
+                if is_of_now and _stops(failed.code):
                     await _need_attention(connection, context, there, failed.code, failed.message)
             case SyncCancelled() as cancelled:
                 await repository.change_run(connection, cancelled.run_id, state="cancelled", ended_at=at)
@@ -94,6 +95,13 @@ async def follow(context: Context, message: Received) -> None:
                         connection, there.instance_id, state=InstanceState.DELETED
                     )
                     await instances.publish(connection, context, gone)
+
+
+def _is_older(run: Row[Any], there: Row[Any] | None) -> bool:
+    """Whether the run began with credentials that were replaced since."""
+    if there is None or run.started_at is None or there.credentials_updated_at is None:
+        return False
+    return bool(run.started_at < there.credentials_updated_at)
 
 
 def _subject(event: Any) -> UUID:
@@ -187,7 +195,7 @@ async def _on_checked(
         if failed is None:
             await _take(connection, context, there, check)
         elif there.state != InstanceState.DRAFT:
-            await repository.drop_credentials(connection, there.instance_id, keep=there.credential_id)
+            await repository.drop_credential(connection, there.instance_id, check.credential_id)
     elif failed is None:
         await _recover(connection, context, there, checked.whmcs_version)
     elif failed.code is not None and _stops(failed.code):

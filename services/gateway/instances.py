@@ -180,6 +180,9 @@ async def edit_instance(
             await publish(connection, context, changed)
             check_id = None
             if secrets is not None:
+                other = await repository.instance_at(connection, address)
+                if other is not None and other.instance_id != instance_id:
+                    raise _address_taken(address)
                 await _allow_check(connection, context, address)
                 check_id = await _check_new_credential(
                     connection,

@@ -121,6 +121,13 @@ async def drop_credentials(connection: AsyncConnection, instance_id: UUID, *, ke
     await connection.execute(text(statement), {"instance_id": instance_id, "keep": keep})
 
 
+async def drop_credential(connection: AsyncConnection, instance_id: UUID, credential_id: UUID) -> None:
+    """Forget one credential."""
+    statement = """DELETE FROM connector.credentials
+        WHERE instance_id = :instance_id AND credential_id = :credential_id"""
+    await connection.execute(text(statement), {"instance_id": instance_id, "credential_id": credential_id})
+
+
 async def has_credential(connection: AsyncConnection, instance_id: UUID, credential_id: UUID) -> bool:
     """Whether the connector still has this credential."""
     statement = """SELECT EXISTS (SELECT FROM connector.credentials

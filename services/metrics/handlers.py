@@ -6,15 +6,14 @@ import orjson
 from faststream.kafka import KafkaBroker
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from libs.common.broker import Handle, Publisher, subscribe, subscribe_messages
+from libs.common.broker import Publisher, subscribe, subscribe_messages
 from libs.common.contracts import topics
 from libs.common.contracts.envelope import Received
 from libs.common.contracts.instances import InstanceChanged
 from libs.common.contracts.sync import InstancePurged, SyncSucceeded
 from libs.common.database import raw, transaction
-from libs.common.errors import Permanent
 from services.metrics import repository
-from services.metrics.intake import GROUP, Intake, is_data_error
+from services.metrics.intake import GROUP, Intake
 
 _PURGE_ROWS = 20_000
 
@@ -60,22 +59,8 @@ def build_handlers(
             group=group,
             replica=replica,
             publisher=publisher,
-            handle=_parking_bad_data(handle),
+            handle=handle,
         )
-
-
-def _parking_bad_data(handle: Handle) -> Handle:
-    """What the database refuses for its data will be refused again: it must not hold up the messages behind it."""
-
-    async def handle_or_park(message: Received) -> None:
-        try:
-            await handle(message)
-        except Exception as error:
-            if is_data_error(error):
-                raise Permanent("unreadable", str(error).splitlines()[0]) from error
-            raise
-
-    return handle_or_park
 
 
 async def _remember(engine: AsyncEngine, message: Received, run: SyncSucceeded) -> None:

@@ -9,13 +9,12 @@ from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from pydantic import ValidationError
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.broker import Publisher, Records, dead_letter
 from libs.common.contracts.billing import ADAPTERS, Kind, parse_fact_key
 from libs.common.contracts.envelope import read_headers
-from libs.common.database import raw, transaction
+from libs.common.database import is_data_error, raw, transaction
 from libs.common.telemetry import events_applied
 from services.metrics import repository
 
@@ -23,8 +22,6 @@ log = logging.getLogger(__name__)
 
 GROUP: Final = "metrics"
 _VALIDATORS: Final = {kind: adapter.validator.validate_json for kind, adapter in ADAPTERS.items()}
-# PostgreSQL refuses the value itself: it will refuse it again.
-_DATA_ERRORS: Final = ("22", "23")
 
 
 class Fact(NamedTuple):
@@ -220,9 +217,3 @@ def _unreadable(refused: tuple[ConsumerRecord, str]) -> tuple[Any, ...] | None:
 def _printable(text: str) -> str:
     """What PostgreSQL stores as text."""
     return text.encode("utf-8", "replace").decode().replace("\0", "")[:500]
-
-
-def is_data_error(error: Exception) -> bool:
-    """Whether the database refused a value for what it is."""
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    return str(getattr(cause, "sqlstate", None) or "").startswith(_DATA_ERRORS)

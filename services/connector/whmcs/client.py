@@ -8,7 +8,7 @@ import ssl
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Final, Self
@@ -198,7 +198,8 @@ class Client:
         finally:
             whmcs_requests.record(time.monotonic() - started, {"action": action})
         with suppress(TypeError, ValueError):
-            self.server_time = parsedate_to_datetime(headers.get("date", ""))
+            told = parsedate_to_datetime(headers.get("date", ""))
+            self.server_time = told if told.tzinfo is not None else told.replace(tzinfo=UTC)
         body = answers.read(status, headers, content, action)
         if _is_too_deep(body):
             raise WhmcsError("bad_response", action, f"nested deeper than {_MAX_DEPTH}")

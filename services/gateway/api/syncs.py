@@ -100,7 +100,7 @@ async def events(
     context: Here,
     principal: Reader,
     sync_id: UUID,
-    last: Annotated[int, Header(alias="Last-Event-ID", ge=0)] = 0,
+    last: Annotated[int, Header(alias="Last-Event-ID", ge=0, lt=2**63)] = 0,
 ) -> StreamingResponse:
     """Server-sent events of the run: each is a message of `sync.events`, its type as `event`. Goes on after Last-Event-ID."""
     await syncs.get_sync(context, principal, sync_id)

@@ -62,7 +62,7 @@ async def create(request: Request, context: Here, principal: Administrator) -> H
     scopes = tuple(scope for scope in form.getlist("scope") if isinstance(scope, str))
     days = str(form.get("days", ""))
     try:
-        if not days.isdecimal():
+        if not days.isdecimal() or len(days) > 9:
             raise Invalid("days_invalid", "Choose after how many days the token ends.", "days")
         _, secret = await tokens.create_token(
             context, principal, str(form.get("name", "")).strip(), scopes, int(days)

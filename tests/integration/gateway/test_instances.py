@@ -12,6 +12,7 @@ from libs.common.contracts.sync import (
     InstancePurged,
     SyncFailed,
     SyncQueued,
+    SyncStarted,
     SyncSucceeded,
 )
 from services.gateway import accounts, app, instances
@@ -268,6 +269,55 @@ async def test_an_edit_with_good_credentials_takes_their_place(gateway: Gateway)
 
 
 @pytest.mark.rule("W1")
+async def test_an_edit_to_the_address_of_another_instance_is_refused(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    instance_id = await connected(gateway, owner)
+    await connected(gateway, owner, name="Other", url="https://other.example.com")
+
+    answer = await owner.client.patch(
+        f"/api/v1/instances/{instance_id}",
+        json=NEW | {"url": "https://other.example.com"},
+        headers={"x-csrf-token": await owner.csrf()},
+    )
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "address_taken")
+
+
+async def test_a_secret_that_is_corrected_during_its_check_is_the_one_that_is_taken(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    instance_id = await connected(gateway, owner)
+    for identifier in ("identifier-wrong", "identifier-right"):
+        await owner.post(f"/settings/instances/{instance_id}/edit", **(NEW | {"identifier": identifier}))
+    commands = (await gateway.sent("sync.commands"))[-2:]
+
+    for command, line in zip(commands, (REJECTED, OK), strict=True):
+        event = InstanceChecked(check_id=command["check_id"], complete=True, checks=(line,))
+        await gateway.hear(owner.organization_id, instance_id, event)
+
+    found = (await owner.client.get(f"/api/v1/instances/{instance_id}")).json()
+    assert (found["state"], found["identifier_hint"]) == ("active", "ight")
+    assert len(await credentials(gateway)) == 1
+
+
+async def test_a_run_that_began_with_replaced_credentials_stops_nothing(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    instance_id = await connected(gateway, owner)
+    run_id = uuid4()
+    for event in (
+        SyncQueued(command_id=uuid4(), run_id=run_id, mode="full", trigger="schedule"),
+        SyncStarted(run_id=run_id, mode="full", started_at=gateway.clock.now),
+    ):
+        await gateway.hear(owner.organization_id, instance_id, event)
+    gateway.clock.advance(minutes=1)
+    await owner.post(f"/settings/instances/{instance_id}/edit", **NEW)
+    await checked(gateway, owner, OK)
+
+    failed = SyncFailed(run_id=run_id, code="credentials_rejected", message="WHMCS refused the identifier.")
+    await gateway.hear(owner.organization_id, instance_id, failed)
+
+    assert (await owner.client.get(f"/api/v1/instances/{instance_id}")).json()["state"] == "active"
+
+
 async def test_a_run_that_a_person_must_mend_stops_syncs_until_a_check_passes(gateway: Gateway) -> None:
     owner = await gateway.owner()
     instance_id = await connected(gateway, owner)

@@ -71,7 +71,7 @@ def test_no_request_makes_an_answer_that_is_not_described(
 ) -> None:
     named = {parameter.name: there[parameter.name] for parameter in operation.path_parameters}
 
-    @settings(max_examples=40, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=25, suppress_health_check=list(HealthCheck))
     @given(operation.as_strategy(mode, path_parameters=named))
     def ask(case: Case) -> None:
         case.validate_response(_answer(there["loop"], there["client"], case), checks=_CHECKS)

@@ -119,3 +119,16 @@ async def test_the_address_of_a_caller_is_told_by_trusted_proxies_alone(gateway:
     await client.post(link, data=form)
 
     assert await gateway.execute("SELECT address FROM gateway.audit") == [("127.0.0.1",)]
+
+
+async def test_what_no_database_takes_is_refused_in_words(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    csrf = {"x-csrf-token": await owner.csrf()}
+    long_url = f"https://billing.example.com/{'租' * 1_900}"
+
+    signed_in = await owner.client.post("/sign-in", data={"email": "a\0b@example.com", "password": "x"})
+    token = await owner.post("/settings/tokens", name="x", scope="metrics:read", days="9" * 5_000)
+    instance = await owner.client.post("/api/v1/instances", json=NEW | {"url": long_url}, headers=csrf)
+
+    assert (signed_in.status_code, token.status_code, instance.status_code) == (401, 422, 422)
+    assert instance.json()["field"] == "url"

@@ -13,7 +13,7 @@ import httpx
 import orjson
 import pytest
 
-from libs.common.broker import Publisher, end_offsets
+from libs.common.broker import Publisher, build_broker, consume, end_offsets
 from libs.common.contracts import topics
 from libs.common.contracts.commands import SyncMode
 from libs.common.contracts.envelope import Record, headers
@@ -21,6 +21,7 @@ from libs.common.contracts.instances import InstanceSettings, Message
 from libs.common.contracts.sync import InstancePurged, Outcome, SkippedKind, SyncSucceeded
 from libs.common.contracts.topics import Topic
 from libs.common.settings import KafkaSettings
+from services.metrics import handlers, repository
 from tests.builders import FIRST_SEEN, INSTANCE, ORGANIZATION, book, instance, with_header
 from tests.integration.metrics.conftest import Tables, open_tables
 from tests.integration.metrics.test_intake import dead_letters
@@ -245,3 +246,37 @@ async def test_what_is_said_of_an_instance_is_heard_and_what_cannot_be_is_parked
     assert not any((await tables.content("versions", "records", "segments", "freshness", "runs")).values())
     [parked] = [record async for record in dead_letters(kafka, 1)]
     assert orjson.loads(parked.value)["name"] == "Nowhere"
+
+
+async def test_positions_that_cannot_be_read_at_once_are_waited_for(
+    tables: Tables, publisher: Publisher, kafka: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = book(11)
+    settings = KafkaSettings(kafka_bootstrap=kafka)
+    read_positions, failures = repository.read_positions, [ConnectionError("away"), ConnectionError("away")]
+
+    async def away_at_first(connection: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await read_positions(connection)
+
+    async def stored() -> bool:
+        return await progress(tables) == len(facts)
+
+    async def serve() -> None:
+        broker, stop = build_broker(settings), asyncio.Event()
+        handlers.build_handlers(broker, tables.engine, publisher, None)
+        serving = asyncio.create_task(consume(broker, stop))
+        await eventually(stored)
+        stop.set()
+        await serving
+
+    await publisher.publish(facts)
+    await serve()
+    for table in ("versions", "records", "positions", "dirty"):
+        await tables.execute(f"DELETE FROM metrics.{table}")  # noqa: S608  fixed names
+
+    monkeypatch.setattr(repository, "read_positions", away_at_first)
+    await serve()
+
+    assert not failures
