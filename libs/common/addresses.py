@@ -20,7 +20,10 @@ def normalise_url(text: str) -> str:
     """
     address = text.strip().strip("\"'").strip()
     if not address or len(address.encode()) > _MAX_LENGTH:
-        raise Permanent("url_invalid", f"The address must have 1 to {_MAX_LENGTH:,} bytes.")
+        raise Permanent(
+            "url_invalid",
+            f"The address must have 1 to {_MAX_LENGTH:,} characters, fewer of those beyond ASCII.",
+        )
     if any(ord(character) < 0x21 or ord(character) == 0x7F for character in address):
         raise Permanent("url_invalid", "The address must not hold spaces or control characters.")
     if "://" not in address:
