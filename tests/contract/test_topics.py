@@ -2,6 +2,7 @@
 
 import ast
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -156,6 +157,7 @@ def test_a_service_uses_only_topics_that_name_it(service: str) -> None:
     assert used & {*by_constant, "BILLING"}
 
 
+@cache
 def names_in(service: str) -> set[str]:
     """Every name and attribute that the code of a service speaks of."""
     nodes = [

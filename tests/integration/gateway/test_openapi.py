@@ -3,7 +3,6 @@
 import asyncio
 import json
 from typing import Any
-from uuid import UUID
 
 import httpx
 import pytest
@@ -14,10 +13,10 @@ from schemathesis import Case, GenerationMode
 from schemathesis.checks import content_type_conformance, not_a_server_error, response_schema_conformance
 from schemathesis.transport.requests import REQUESTS_TRANSPORT
 
-from libs.common.contracts.sync import Check, InstanceChecked
 from services.gateway import instances
 from services.gateway.api import build_router, syncs
-from tests.integration.gateway.conftest import ADDRESS, NEW, Gateway
+from tests.integration.gateway.conftest import ADDRESS, Gateway
+from tests.integration.gateway.test_instances import connected, newest_check
 
 _CHECKS = [not_a_server_error, content_type_conformance, response_schema_conformance]
 
@@ -38,28 +37,20 @@ def _questions() -> list[Any]:
 @pytest.fixture
 async def there(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The owner's client, the loop that it lives on, and what stands in addresses: one of each, all of them real."""
+    owner = await gateway.owner()
+    instance_id = await connected(gateway, owner)
+    _, check_id = await newest_check(gateway)
+    owner.client.headers["x-csrf-token"] = await owner.csrf()
     monkeypatch.setattr(instances, "SAVE_SECONDS", 0.0)
     monkeypatch.setattr(syncs, "_STREAM_SECONDS", 0.0)
-    owner = await gateway.owner()
-    owner.client.headers["x-csrf-token"] = await owner.csrf()
-    instance_id = (await owner.client.post("/api/v1/instances", json=NEW)).json()["id"]
-    [command] = await gateway.sent("sync.commands")
-    passed = InstanceChecked(
-        check_id=command["check_id"],
-        complete=True,
-        checks=(Check(name="credentials", state="ok", message="WHMCS accepts them."),),
-        whmcs_version="8.13.1",
-        base_url=None,
-    )
-    await gateway.hear(owner.organization_id, UUID(instance_id), passed)
     sync = await owner.client.post(f"/api/v1/instances/{instance_id}/syncs")
     await owner.token("metrics:read")
     return {
         "client": owner.client,
         "loop": asyncio.get_running_loop(),
         "slug": "mrr",
-        "instance_id": instance_id,
-        "check_id": command["check_id"],
+        "instance_id": str(instance_id),
+        "check_id": str(check_id),
         "sync_id": sync.headers["location"].rpartition("/")[2],
         "token_id": (await owner.client.get("/api/v1/tokens")).json()["items"][0]["id"],
     }
