@@ -1,6 +1,6 @@
 """What is known of which days: what a figure shows as known, what it carries, and what has to be said beside it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
@@ -22,7 +22,10 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """How far the figures of an instance reach: its days [first_on, last_on], as of `as_of`. All None before its first sync."""
+    """How far the figures of an instance reach: its days [first_on, last_on], as of `as_of`. All None before its first sync.
+
+    `first_read_at` is of each kind that a run could read.
+    """
 
     instance_id: UUID
     name: str
@@ -30,6 +33,7 @@ class Freshness:
     as_of: datetime | None
     first_on: date | None
     last_on: date | None
+    first_read_at: Mapping[str, datetime]
     missing: tuple[Missing, ...]
 
 
@@ -64,25 +68,33 @@ class Knowledge:
 def sources_of(instances: Iterable[Freshness]) -> tuple[Source, ...]:
     """Every source of the instances.
 
-    A kind that the newest run could not read is known up to the day on which it was last read. A day is closed once
-    a run that began after its end was applied.
+    A kind is known from the day on which it was first read on, and up to that on which it was last read when the newest run could not
+    read it. A day is closed once a run that began after its end was applied.
     """
     return tuple(_source(instance, kind) for instance in instances for kind in SUBSCRIPTION_KINDS)
 
 
 def _source(instance: Freshness, kind: Kind) -> Source:
-    if instance.as_of is None or instance.first_on is None or instance.last_on is None:
+    if instance.as_of is None or instance.last_on is None:
         return Source(instance.instance_id, kind, None, "not_synced")
     missing = next((one for one in instance.missing if one.kind == kind), None)
-    if missing is None:
-        days = Days(instance.first_on, instance.last_on, _day(instance.as_of, instance))
-        return Source(instance.instance_id, kind, days, "")
-    if missing.read_at is None:
-        reason = "not_permitted" if missing.code == "permission_missing" else missing.code
-        return Source(instance.instance_id, kind, None, reason)
-    read_on = _day(missing.read_at, instance)
-    days = Days(instance.first_on, max(instance.first_on, read_on), read_on)
+    first_on = _first_day(instance, kind)
+    if first_on is None:
+        reason = "not_synced" if missing is None else missing.code
+        return Source(
+            instance.instance_id, kind, None, "not_permitted" if reason == "permission_missing" else reason
+        )
+    if missing is None or missing.read_at is None:
+        days = Days(first_on, instance.last_on, _day(instance.as_of, instance))
+    else:
+        read_on = _day(missing.read_at, instance)
+        days = Days(first_on, max(first_on, read_on), read_on)
     return Source(instance.instance_id, kind, days, "")
+
+
+def _first_day(instance: Freshness, kind: str) -> date | None:
+    first_read_at = instance.first_read_at.get(kind)
+    return None if first_read_at is None else _day(first_read_at, instance)
 
 
 def _day(moment: datetime, instance: Freshness) -> date:
@@ -124,16 +136,26 @@ def notes_on(instances: Sequence[Freshness], start: date) -> tuple[str, ...]:
     """What a reader of figures from `start` on has to know, in plain words: what is left out, since when, and what to do."""
     notes = [f"{one.name} has not been synced yet and is left out." for one in instances if one.as_of is None]
     first = min((one.first_on for one in instances if one.first_on is not None), default=None)
-    notes += [
-        f"{one.name} is known from {one.first_on} on: earlier days are without it."
-        for one in instances
-        if one.first_on is not None and one.first_on > start and one.first_on != first
-    ]
+    for one in instances:
+        if one.first_on is None:
+            continue
+        if one.first_on > start and one.first_on != first:
+            notes.append(f"{one.name} is known from {one.first_on} on: earlier days are without it.")
+        for kind in SUBSCRIPTION_KINDS:
+            first_on = _first_day(one, kind)
+            if first_on is not None and first_on > max(start, one.first_on):
+                notes.append(
+                    f"{_plural(one, kind)} are known from {first_on} on: earlier days are without them."
+                )
     return (*notes, *(_note(one, missing) for one in instances for missing in one.missing))
 
 
+def _plural(instance: Freshness, kind: str) -> str:
+    return f"{kind.replace('_', ' ').capitalize()}s of {instance.name}"
+
+
 def _note(instance: Freshness, missing: Missing) -> str:
-    what = f"{missing.kind.replace('_', ' ').capitalize()}s of {instance.name}"
+    what = _plural(instance, missing.kind)
     why = text_of_skipped(missing.code, missing.action)
     if missing.read_at is None:
         return f"{what} have never been read: figures are without them. {why}"

@@ -225,6 +225,9 @@ def _freshness(row: Any) -> Freshness:
         as_of=row["as_of"],
         first_on=row["first_on"],
         last_on=row["last_on"],
+        first_read_at={
+            kind: datetime.fromisoformat(moment) for kind, moment in (row["first_read_at"] or {}).items()
+        },
         missing=tuple(
             Missing(kind, one["action"], one["code"], _moment(one["read_at"]))
             for kind, one in (row["kinds"] or {}).items()

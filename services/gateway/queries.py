@@ -11,7 +11,8 @@ from libs.common.contracts.catalog import Group, Lens
 Row = Any
 
 _FRESHNESS: Final = """
-SELECT n.instance_id, n.name, n.state, n.settings ->> 'time_zone' AS time_zone, f.as_of, f.first_on, f.last_on, f.kinds
+SELECT n.instance_id, n.name, n.state, coalesce(f.time_zone, n.settings ->> 'time_zone') AS time_zone,
+    f.as_of, f.first_on, f.last_on, f.kinds, f.first_read_at
 FROM gateway.instances n LEFT JOIN metrics_read.freshness f USING (organization_id, instance_id)
 WHERE n.state NOT IN ('deleting', 'deleted')
 ORDER BY n.created_at, n.instance_id"""

@@ -47,8 +47,11 @@ async def apply_loop(engine: AsyncEngine, stop: asyncio.Event) -> None:
     """Write the freshness of runs whose facts are stored and computed, until `stop`."""
     while not stop.is_set():
         async with transaction(engine) as connection:
-            for row in await repository.apply_runs(await raw(connection)):
-                log.info("run applied", extra={"instance_id": row["instance_id"], "run_id": row["run_id"]})
+            applied = await repository.apply_runs(await raw(connection))
+        for row in applied:
+            log.info("run applied", extra={"instance_id": row["instance_id"], "run_id": row["run_id"]})
+        if applied:
+            continue
         try:
             await asyncio.wait_for(stop.wait(), _APPLY_SECONDS)
         except TimeoutError:

@@ -123,12 +123,13 @@ def _observe(kind: Kind, version: Any, seen: list[Observation]) -> None:
             next_due_on=body["next_due_on"],
             product=_product(kind, body),
             product_name=_product_name(kind, body),
+            last_read_on=version["last_read_on"],
         )
     elif seen:
-        now = seen[-1]._replace(on=version["on"], gone=True)
+        now = seen[-1]._replace(on=version["on"], last_read_on=version["last_read_on"], gone=True)
     else:
         return
-    if not seen or now.on < seen[-1].on or now != seen[-1]._replace(on=now.on):
+    if not seen or now.on < seen[-1].on or now != seen[-1]._replace(on=now.on, last_read_on=now.last_read_on):
         seen.append(now)
 
 

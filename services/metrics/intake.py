@@ -115,9 +115,9 @@ class Intake:
         if made_anew:
             # Whatever is in them now has not been read: no run that waits for it may count as applied.
             log.warning("topics are shorter than what was read of them", extra={"partitions": len(made_anew)})
-            starts = [(one.topic, one.partition, 0) for one in sorted(made_anew)]
+            partitions = [(one.topic, one.partition) for one in sorted(made_anew)]
             async with transaction(self._engine) as connection:
-                await repository.store_positions(await raw(connection), starts)
+                await repository.forget_positions(await raw(connection), partitions)
         for one in assigned:
             consumer.seek(one, 0 if one in made_anew else stored.get((one.topic, one.partition), 0))
 

@@ -100,7 +100,8 @@ SELECT count(*) FROM changed"""
 _STORE_POSITIONS: Final = """
 INSERT INTO metrics.positions (topic, partition, next_offset)
 SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[])
-ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset"""
+ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset
+WHERE positions.next_offset < excluded.next_offset"""
 
 # The share lock holds back what deletes the instance; a customer that waits for its instance holds up nobody.
 _CANDIDATES: Final = """
@@ -139,10 +140,15 @@ WHERE (v.body ->> 'customer_id')::bigint <> c"""  # noqa: S608  fixed names
 
 _EVIDENCE: Final = f"""
 SELECT v.organization_id, v.instance_id, v.kind, v.id,
-    (v.observed_at AT TIME ZONE (n.settings ->> 'time_zone'))::date AS "on", v.body::text AS body
+    (v.observed_at AT TIME ZONE (n.settings ->> 'time_zone'))::date AS "on",
+    (before.started_at AT TIME ZONE (n.settings ->> 'time_zone'))::date AS last_read_on, v.body::text AS body
 FROM (SELECT DISTINCT o, i, kind, id FROM ({_OWNED}) every) owned
 JOIN metrics.instances n ON n.organization_id = o AND n.instance_id = i
 JOIN metrics.versions v ON v.organization_id = o AND v.instance_id = i AND v.kind = owned.kind AND v.id = owned.id
+LEFT JOIN LATERAL (
+    SELECT r.started_at FROM metrics.readings r
+    WHERE r.organization_id = o AND r.instance_id = i AND r.ended_at < v.observed_at AND v.kind = ANY (r.kinds)
+    ORDER BY r.ended_at DESC LIMIT 1) before ON true
 ORDER BY v.organization_id, v.instance_id, v.kind, v.id, v.epoch, v.seq"""  # noqa: S608  fixed names
 
 _REQUESTS: Final = """
@@ -195,10 +201,35 @@ _INSERT_ISSUES: Final = """
 INSERT INTO metrics.issues (organization_id, instance_id, kind, id, reason, customer_id)
 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::bigint[])"""
 
-# A run that crossed midnight has seen the next day, too: its day is the one in which it ended.
+# Whoever is storing or computing facts of the instance ends first, and sees the reading afterwards.
+_HOLD_ALONE: Final = """
+SELECT FROM metrics.instances WHERE organization_id = $1 AND instance_id = $2 FOR NO KEY UPDATE"""
+
+_SAVE_READING: Final = """
+INSERT INTO metrics.readings (organization_id, instance_id, run_id, started_at, ended_at, kinds)
+SELECT $1, $2, $3, $4, $5, coalesce(array_agg(key ORDER BY key), '{}')
+FROM jsonb_each($6::jsonb) WHERE value ->> 'code' IS NULL
+ON CONFLICT DO NOTHING RETURNING kinds"""
+
+# Less than 23 hours hold no whole day of any time zone: what was read between two such readings says nothing that they do not say.
+_THIN_READINGS: Final = """
+DELETE FROM metrics.readings r USING metrics.readings before
+WHERE r.organization_id = $1 AND r.instance_id = $2 AND r.started_at < $3 AND r.kinds <@ $5
+    AND before.organization_id = $1 AND before.instance_id = $2 AND before.started_at < r.started_at
+    AND before.started_at > $4::timestamptz - interval '23 hours' AND r.kinds <@ before.kinds"""
+
+# What was seen after a reading is computed with it, even when it is heard of late.
+_MARK_SEEN_LATER: Final = f"""
+INSERT INTO metrics.dirty (organization_id, instance_id, customer_id)
+SELECT DISTINCT organization_id, instance_id, (body ->> 'customer_id')::bigint FROM metrics.versions
+WHERE organization_id = $1 AND instance_id = $2 AND observed_at > $3 AND kind IN {_SUBSCRIPTIONS}
+    AND body IS NOT NULL"""  # noqa: S608  fixed names
+
+# One run of an instance at a time, the oldest first. A run that crossed midnight has seen the next day, too: what is known begins, and
+# ends, with the end of a run.
 _APPLY_RUNS: Final = """
 WITH ready AS (
-    SELECT r.*, (r.ended_at AT TIME ZONE (n.settings ->> 'time_zone'))::date AS ended_on
+    SELECT DISTINCT ON (organization_id, instance_id) r.*
     FROM metrics.runs r JOIN metrics.instances n USING (organization_id, instance_id)
     WHERE NOT EXISTS (
         SELECT FROM metrics.dirty d
@@ -207,15 +238,16 @@ WITH ready AS (
         SELECT FROM jsonb_each(r.positions) topic CROSS JOIN LATERAL jsonb_each_text(topic.value) wanted
         LEFT JOIN metrics.positions p ON p.topic = topic.key AND p.partition = wanted.key::int
         WHERE wanted.value::bigint > coalesce(p.next_offset, 0))
-), newest AS (
-    SELECT DISTINCT ON (organization_id, instance_id) * FROM ready
-    ORDER BY organization_id, instance_id, started_at DESC
+    ORDER BY organization_id, instance_id, r.started_at
 ), applied AS (
     INSERT INTO metrics.freshness AS f
-        (organization_id, instance_id, run_id, as_of, first_on, last_on, kinds)
-    SELECT organization_id, instance_id, run_id, started_at, ended_on, ended_on, kinds FROM newest
+        (organization_id, instance_id, run_id, as_of, first_at, last_at, kinds, first_read_at)
+    SELECT organization_id, instance_id, run_id, started_at, ended_at, ended_at, kinds, (
+        SELECT coalesce(jsonb_object_agg(key, ended_at), '{}') FROM jsonb_each(kinds) WHERE value ->> 'code' IS NULL)
+    FROM ready
     ON CONFLICT (organization_id, instance_id) DO UPDATE SET
-        run_id = excluded.run_id, as_of = excluded.as_of, last_on = greatest(f.last_on, excluded.last_on),
+        run_id = excluded.run_id, as_of = excluded.as_of, last_at = greatest(f.last_at, excluded.last_at),
+        first_read_at = excluded.first_read_at || coalesce(f.first_read_at, '{}'),
         kinds = (
             SELECT coalesce(jsonb_object_agg(now.key, CASE
                 WHEN now.value ->> 'code' IS NULL THEN now.value
@@ -262,7 +294,17 @@ _ROWS_AT_ONCE: Final = 500
 # As many marks as a customer commonly has are looked through for each that is claimed.
 _MARKS_EACH: Final = 16
 
-_PURGED: Final = ("dirty", "segments", "issues", "runs", "freshness", "unreadable", "records", "versions")
+_PURGED: Final = (
+    "dirty",
+    "segments",
+    "issues",
+    "runs",
+    "freshness",
+    "unreadable",
+    "readings",
+    "records",
+    "versions",
+)
 
 
 def columns(rows: Sequence[Sequence[Any]], count: int) -> list[list[Any]]:
@@ -287,8 +329,15 @@ async def store_facts(connection: Any, versions: list[list[Any]], records: list[
 
 
 async def store_positions(connection: Any, positions: Sequence[tuple[str, int, int]]) -> None:
-    """The next offset to read of each (topic, partition)."""
+    """The next offset to read of each (topic, partition). It never goes back: a partition may have another reader since."""
     await connection.execute(_STORE_POSITIONS, *columns(positions, 3))
+
+
+async def forget_positions(connection: Any, partitions: Sequence[tuple[str, int]]) -> None:
+    """Read these (topic, partition) from their start."""
+    await connection.executemany(
+        "DELETE FROM metrics.positions WHERE topic = $1 AND partition = $2", partitions
+    )
 
 
 async def read_positions(connection: Any) -> dict[tuple[str, int], int]:
@@ -397,6 +446,12 @@ async def replace(
 
 async def save_run(connection: Any, row: tuple[Any, ...]) -> None:
     """A run that ended well and waits to be applied; `row`: organization, instance, run, started, ended, positions, kinds."""
+    organization_id, instance_id, _, started_at, ended_at, _, kinds = row
+    await connection.execute(_HOLD_ALONE, organization_id, instance_id)
+    read = await connection.fetchval(_SAVE_READING, *row[:5], kinds)
+    if read is not None:
+        await connection.execute(_THIN_READINGS, organization_id, instance_id, started_at, ended_at, read)
+        await connection.execute(_MARK_SEEN_LATER, organization_id, instance_id, ended_at)
     await connection.execute(
         """INSERT INTO metrics.runs
             (organization_id, instance_id, run_id, started_at, ended_at, positions, kinds)
@@ -421,7 +476,7 @@ async def has_marks(connection: Any, more_than: int) -> bool:
 
 
 async def apply_runs(connection: Any) -> list[Row]:
-    """Write the freshness of every run whose facts are all stored and computed."""
+    """Write the freshness of the oldest run of each instance that has all its facts stored and computed; repeat until none is returned."""
     rows: list[Row] = await connection.fetch(_APPLY_RUNS)
     return rows
 

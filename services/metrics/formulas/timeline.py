@@ -20,7 +20,10 @@ _LENSES: Final = tuple(Lens)
 
 
 class Observation(NamedTuple):
-    """What a sync saw of a subscription on a day. `gone`: it was no longer there."""
+    """What a sync saw of a subscription on a day. `gone`: it was no longer there.
+
+    `last_read_on` is the day on which the newest sync before it began that read all of the kind, and so saw what was observed before it.
+    """
 
     on: date
     customer_id: int
@@ -32,6 +35,7 @@ class Observation(NamedTuple):
     product: str
     product_name: str | None
     gone: bool = False
+    last_read_on: date | None = None
 
 
 class Request(NamedTuple):
@@ -80,6 +84,8 @@ def timeline(
     by_day = {observation.on: observation for observation in observations}
     if not by_day:
         return Timeline((), ())
+    first_of_day = {observation.on: observation for observation in reversed(observations)}
+    coming = [first_of_day[on] for on in sorted(by_day, reverse=True)]
     first = min(by_day)
     days = sorted(by_day.keys() | {request.on for request in requests if request.on > first})
     names = {o.product: o.product_name for o in observations}
@@ -89,6 +95,9 @@ def timeline(
     present = by_day[first]
     for on, until in zip_longest(days, days[1:]):
         present = by_day.get(on, present)
+        while coming and coming[-1].on <= on:
+            coming.pop()
+        following = coming[-1] if coming else None
         while waiting and waiting[0].on <= on:
             request = waiting.pop(0)
             (open_requests.add if request.is_open else open_requests.discard)(request.id)
@@ -98,7 +107,7 @@ def timeline(
             continue
         mrr = divide_half_even(present.recurring_micros, months)
         for lens in _LENSES:
-            window = _live(lens, kind, present, on, until, has_request=bool(open_requests))
+            window = _live(lens, kind, present, following, on, until, has_request=bool(open_requests))
             if window is None:
                 continue
             _append(
@@ -140,7 +149,14 @@ def _contract_statuses(kind: Kind) -> frozenset[str]:
 
 
 def _live(
-    lens: Lens, kind: Kind, present: Observation, on: date, until: date | None, *, has_request: bool
+    lens: Lens,
+    kind: Kind,
+    present: Observation,
+    following: Observation | None,
+    on: date,
+    until: date | None,
+    *,
+    has_request: bool,
 ) -> tuple[date, date | None] | None:
     """The part of [on, until) in which the observed state counts; None when it never does."""
     match lens:
@@ -155,10 +171,19 @@ def _live(
             start = on if present.registered_on is None else max(on, present.registered_on)
             # Before the first payment the due date is the registration date: grace runs from there, too.
             grace = 0 if has_request else GRACE_DAYS
-            end = min(present.next_due_on, _LAST_DUE_ON) + timedelta(days=grace + 1)
+            end = _end(present.next_due_on, grace)
+            if following is not None and following.next_due_on is not None:
+                was_seen_unpaid = following.last_read_on is not None and following.last_read_on >= end
+                if not was_seen_unpaid:
+                    end = max(end, _end(following.next_due_on, grace))
             if until is not None:
                 end = min(end, until)
             return (start, end) if start < end else None
+
+
+def _end(due_on: date, grace: int) -> date:
+    """The first day on which what is due on a day no longer counts."""
+    return min(due_on, _LAST_DUE_ON) + timedelta(days=grace + 1)
 
 
 def _append(segments: list[Segment], new: Segment) -> None:

@@ -2,8 +2,8 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from itertools import product as every
 from typing import Any
@@ -59,14 +59,21 @@ class Site:
     missing: tuple[str, ...] = ()
     read_at: datetime | None = None
     as_of: datetime = datetime(2026, 3, 1, 6, 15, tzinfo=UTC)
+    # Of kinds that could not be read from the first day on.
+    began_on: Mapping[str, date] = field(default_factory=dict)
 
     def days_of(self, kind: str) -> tuple[date, date, date] | None:
         """First day, last day and first open day of a kind, None when it was never read. The time zone is UTC."""
+        first_on = self.began_on.get(kind, self.first_on)
         if kind not in self.missing:
-            return self.first_on, self.last_on, self.as_of.date()
+            return first_on, self.last_on, self.as_of.date()
         if self.read_at is None:
             return None
-        return self.first_on, max(self.first_on, self.read_at.date()), self.read_at.date()
+        return first_on, max(first_on, self.read_at.date()), self.read_at.date()
+
+
+def noon(on: date) -> datetime:
+    return datetime(on.year, on.month, on.day, 12, tzinfo=UTC)
 
 
 def reader(organization_id: UUID) -> Principal:
@@ -90,22 +97,31 @@ async def add_instance(
     gateway: Gateway, organization_id: UUID, name: str = "Main", time_zone: str = "UTC", state: str = "active"
 ) -> UUID:
     made = uuid4()
+    values = {
+        "organization": organization_id,
+        "id": made,
+        "name": name,
+        "state": state,
+        "settings": orjson.dumps({"time_zone": time_zone}).decode(),
+    }
     await gateway.execute(
         """INSERT INTO gateway.instances (organization_id, instance_id, name, address, state, settings, version, created_at)
         VALUES (:organization, :id, :name, :address, :state, CAST(:settings AS jsonb), 1, now())""",
-        organization=organization_id,
-        id=made,
-        name=name,
+        **values,
         address=f"https://{made}.example.com",
-        state=state,
-        settings=orjson.dumps({"time_zone": time_zone}).decode(),
+    )
+    await gateway.execute(
+        """INSERT INTO metrics.instances (organization_id, instance_id, name, state, settings, version)
+        VALUES (:organization, :id, :name, :state, CAST(:settings AS jsonb), 1)""",
+        **values,
     )
     return made
 
 
 async def sync(gateway: Gateway, site: Site) -> Site:
     """Write what metrics would have written once a run of the instance was applied."""
-    read = {"customer": {"read_at": site.as_of}} | {kind: {"read_at": site.as_of} for kind in KINDS}
+    read = {kind: {"read_at": site.as_of} for kind in ("customer", *KINDS)}
+    first_read = {kind: noon(days[0]) for kind in read if (days := site.days_of(kind)) is not None}
     actions = {"service": "GetClientsProducts", "addon": "GetClientsAddons", "domain": "GetClientsDomains"}
     for kind in site.missing:
         read[kind] = {
@@ -116,14 +132,17 @@ async def sync(gateway: Gateway, site: Site) -> Site:
         }
     await gateway.execute("DELETE FROM metrics.freshness WHERE instance_id = :instance", instance=site.id)
     await gateway.execute(
-        "INSERT INTO metrics.freshness VALUES (:organization, :id, :run, :as_of, :first, :last, CAST(:kinds AS jsonb))",
+        """INSERT INTO metrics.freshness
+            (organization_id, instance_id, run_id, as_of, first_at, last_at, kinds, first_read_at)
+        VALUES (:organization, :id, :run, :as_of, :first, :last, CAST(:kinds AS jsonb), CAST(:first_read AS jsonb))""",
         organization=site.organization_id,
         id=site.id,
         run=uuid4(),
         as_of=site.as_of,
-        first=site.first_on,
-        last=site.last_on,
+        first=noon(site.first_on),
+        last=noon(site.last_on),
         kinds=orjson.dumps(read).decode(),
+        first_read=orjson.dumps(first_read).decode(),
     )
     return site
 
@@ -302,7 +321,7 @@ async def test_every_figure_equals_counting_segment_by_segment(gateway: Gateway,
             missing=("addon", "domain"),
             read_at=datetime(2026, 2, 10, 6, tzinfo=UTC),
         ),
-        await add_site(gateway, ours, missing=("addon",)),
+        await add_site(gateway, ours, missing=("addon",), began_on={"domain": FIRST + 9 * DAY}),
     ]
     dice = random.Random(seed)
     segments = invented(dice, sites)
@@ -591,6 +610,35 @@ async def test_a_kind_that_is_no_longer_permitted_keeps_its_last_figure_with_its
         "Addons of Main were last read on 2026-02-27 at 06:15 UTC and are carried from then on."
         in by_kind.notes[0]
     )
+
+
+async def test_a_kind_that_could_be_read_later_is_unknown_before_and_the_total_says_since_when_it_is_in_it(
+    gateway: Gateway,
+) -> None:
+    ours = await gateway.organization("Ours")
+    site = await add_site(gateway, ours, began_on={"addon": FIRST + 2 * DAY})
+    addon = Segment(site.id, kind="addon", product="addon:1", from_on=FIRST + 2 * DAY)
+    await add_segments(gateway, ours, [Segment(site.id), addon])
+    days = {"start": FIRST + DAY, "end": FIRST + 2 * DAY}
+
+    total = await ask(gateway, ours, "mrr", **days)
+    by_kind = await ask(gateway, ours, "mrr", Group.KIND, **days)
+    since = await ask(gateway, ours, "mrr", start=FIRST + 2 * DAY, end=FIRST + 2 * DAY)
+
+    assert points_of(total, currency="EUR") == (
+        Point(FIRST + DAY, "10.000000", None, complete=False),
+        Point(FIRST + 2 * DAY, "20.000000", None, complete=True),
+    )
+    assert points_of(by_kind, kind="addon", currency="EUR") == (
+        Point(FIRST + DAY, None, "before_first_sync", complete=False),
+        Point(FIRST + 2 * DAY, "10.000000", None, complete=True),
+    )
+    assert (
+        total.notes
+        == by_kind.notes
+        == ("Addons of Main are known from 2026-01-12 on: earlier days are without them.",)
+    )
+    assert since.notes == ()
 
 
 async def test_a_kind_that_one_instance_can_read_is_shown_without_the_other(gateway: Gateway) -> None:

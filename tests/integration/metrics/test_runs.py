@@ -1,5 +1,6 @@
 """When a run counts as applied, what it says of each kind, and what is left of an instance that was deleted."""
 
+import random
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -8,10 +9,13 @@ import orjson
 import pytest
 
 from libs.common.contracts.billing import Kind
+from libs.common.contracts.catalog import Lens
 from libs.common.contracts.instances import InstanceSettings
-from libs.common.database import raw, transaction
+from libs.common.database import build_engine, raw, transaction
+from libs.common.settings import PostgresSettings
 from services.metrics import repository
-from tests.builders import INSTANCE, ORGANIZATION, book, fact, instance, subscription
+from services.metrics.formulas.timeline import Observation, timeline
+from tests.builders import INSTANCE, ORGANIZATION, book, fact, instance, invoice, subscription
 from tests.integration.metrics.conftest import Tables
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -50,8 +54,11 @@ async def ended(
 
 async def applied(tables: Tables) -> set[UUID]:
     """The runs that are applied now."""
+    found: set[UUID] = set()
     async with transaction(tables.engine) as connection:
-        return {row["run_id"] for row in await repository.apply_runs(await raw(connection))}
+        while rows := await repository.apply_runs(await raw(connection)):
+            found |= {row["run_id"] for row in rows}
+    return found
 
 
 async def reach(tables: Tables, *positions: tuple[str, int, int]) -> None:
@@ -60,8 +67,13 @@ async def reach(tables: Tables, *positions: tuple[str, int, int]) -> None:
 
 
 async def freshness(tables: Tables) -> tuple[Any, ...]:
-    [row] = await tables.fetch("SELECT run_id, as_of, first_on, last_on FROM metrics.freshness")
-    return row
+    """As the gateway sees it: run, as_of, first and last day."""
+    engine = build_engine(PostgresSettings(database_url=tables.database.url("gateway")), service="gateway")
+    async with transaction(engine, ORGANIZATION) as connection:
+        database = await raw(connection)
+        [row] = await database.fetch("SELECT run_id, as_of, first_on, last_on FROM metrics_read.freshness")
+    await engine.dispose()
+    return tuple(row)
 
 
 async def kinds(tables: Tables) -> dict[str, Any]:
@@ -82,6 +94,15 @@ async def test_a_run_is_applied_once_every_one_of_its_positions_has_been_passed(
     assert seen == [set(), set(), {run_id}]
     assert await applied(tables) == set()
     assert await freshness(tables) == (run_id, NOON, date(2026, 3, 1), date(2026, 3, 1))
+
+
+async def test_a_position_never_goes_back(tables: Tables) -> None:
+    run_id = await ended(tables, positions={"billing.customers": {"3": 10}})
+
+    await reach(tables, ("billing.customers", 3, 10))
+    await reach(tables, ("billing.customers", 3, 9))
+
+    assert await applied(tables) == {run_id}
 
 
 async def test_a_run_waits_until_nobody_of_its_own_instance_is_dirty(tables: Tables) -> None:
@@ -133,6 +154,115 @@ async def test_days_are_known_from_the_end_of_the_first_run_to_the_end_of_the_la
 
     assert first[2:] == (date(2026, 3, 1), date(2026, 3, 1))
     assert (await freshness(tables))[2:] == (date(2026, 3, 1), date(2026, 3, 2))
+
+
+async def test_what_is_known_is_told_in_days_of_the_present_time_zone(tables: Tables) -> None:
+    for hours in (0, 24):
+        await ended(tables, NOON + timedelta(hours=hours))
+        await applied(tables)
+    seen = [(await freshness(tables))[2:]]
+
+    for version, zone in enumerate(("Pacific/Auckland", "Pacific/Midway"), 2):
+        await tables.add_instance(instance(version, settings=InstanceSettings(time_zone=zone)))
+        seen.append((await freshness(tables))[2:])
+
+    assert seen == [
+        (date(2026, 3, 1), date(2026, 3, 2)),
+        (date(2026, 3, 2), date(2026, 3, 3)),
+        (date(2026, 3, 1), date(2026, 3, 2)),
+    ]
+
+
+async def test_when_a_kind_was_first_read_is_kept(tables: Tables) -> None:
+    refused = {"action": "GetClientsAddons", "code": "permission_missing", "required": True, "read_at": None}
+    found = []
+    for hours, addon in enumerate((refused, READ, READ, refused)):
+        await ended(tables, NOON + timedelta(hours=hours), kinds={"addon": addon, "service": READ})
+        await applied(tables)
+        [(text,)] = await tables.fetch("SELECT first_read_at::text FROM metrics.freshness")
+        found.append(orjson.loads(text))
+
+    services = {"service": "2026-03-01T12:05:00+00:00"}
+    assert found == [services, *[services | {"addon": "2026-03-01T13:05:00+00:00"}] * 3]
+
+
+async def contract(tables: Tables) -> list[tuple[date, date]]:
+    """When each service counts by contract."""
+    query = "SELECT id, from_on, to_on FROM metrics.segments WHERE lens = 'contract' ORDER BY id, from_on"
+    return [row[1:] for row in await tables.fetch(query)]
+
+
+@pytest.mark.parametrize("was_seen_unpaid", [False, True])
+async def test_what_was_paid_while_no_sync_succeeded_never_ended(
+    tables: Tables, was_seen_unpaid: bool
+) -> None:
+    """Paid until 21 March, so in grace until 4 April; the payment is seen on 9 April."""
+    await tables.take_all([fact(Kind.INVOICE, invoice(1, 7), seq=1)])
+    await tables.take_all([fact(Kind.SERVICE, subscription(1, 7), seq=2)])
+    days = (0, 20, 35, 39) if was_seen_unpaid else (0, 20, 39)
+
+    for day in days:
+        if day == 39:
+            paid = subscription(1, 7, next_due_on="2026-04-21")
+            await tables.take_all([fact(Kind.SERVICE, paid, seq=3, day=39)])
+        await ended(tables, NOON + timedelta(days=day), kinds={"service": READ})
+        await tables.compute()
+        await applied(tables)
+
+    ends, starts = (date(2026, 4, 5), date(2026, 4, 9)) if was_seen_unpaid else (None, None)
+    spans = [(date(2026, 3, 1), ends), (starts, date(2026, 5, 6))]
+    assert await contract(tables) == (spans if was_seen_unpaid else [(spans[0][0], spans[1][1])])
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_runs_tell_the_same_in_whatever_order_and_however_often_they_are_heard_of(
+    tables: Tables, seed: int
+) -> None:
+    """Against all runs one by one: which run was the newest that read all services before a service was seen again."""
+    dice = random.Random(seed)
+    runs, at = [], NOON
+    while at < NOON + timedelta(days=60):
+        kinds = dice.choice([["service"], ["service"], ["service", "addon"], ["addon"]])
+        runs.append((at, kinds))
+        at += timedelta(hours=dice.choice([0.25, 0.25, 0.25, 5, 11, 25, 40]))
+    facts, wanted = [fact(Kind.INVOICE, invoice(1, 7), seq=1)], []
+    for number in range(1, 101):
+        began_at, kinds = dice.choice(runs)
+        seen_at = began_at + timedelta(minutes=1)
+        due_on = seen_at.date() - timedelta(days=dice.randint(15, 18))
+        paid_until = due_on + timedelta(days=90)
+        read = [
+            start for start, kinds in runs if "service" in kinds and start + timedelta(minutes=5) < seen_at
+        ]
+        seen = Observation(
+            NOON.date(), 7, "active", "monthly", 10_000_000, None, due_on, "service:1", "Hosting"
+        )
+        again = seen._replace(
+            on=seen_at.date(), next_due_on=paid_until, last_read_on=read[-1].date() if read else None
+        )
+        wanted += [
+            (segment.from_on, segment.to_on)
+            for segment in timeline(Kind.SERVICE, [seen, again], (), {7: "EUR"}).segments
+            if segment.lens is Lens.CONTRACT
+        ]
+        bodies = [
+            subscription(number, 7, registered_on=None, next_due_on=str(on)) for on in (due_on, paid_until)
+        ]
+        facts.append(fact(Kind.SERVICE, bodies[0], seq=1))
+        facts.append(fact(Kind.SERVICE, bodies[1], seq=2, day=(seen_at - NOON) / timedelta(days=1)))
+
+    heard = [*runs, *dice.sample(runs, len(runs) // 3)]
+    dice.shuffle(heard)
+    if seed % 2:
+        heard.sort()
+    await tables.take_all(facts)
+    for start, kinds in heard:
+        await ended(tables, start, kinds=dict.fromkeys(kinds, READ))
+    await tables.compute()
+
+    assert await contract(tables) == wanted
+    [(kept,)] = await tables.fetch("SELECT count(*) FROM metrics.readings")
+    assert kept < len(heard)
 
 
 async def test_a_kind_that_may_not_be_read_keeps_when_it_last_was_and_says_what_to_allow(

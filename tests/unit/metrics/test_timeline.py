@@ -26,7 +26,7 @@ def day(number: int) -> date:
 
 
 def seen(on: int = 0, **values: Any) -> Observation:
-    """An active service of 10.00 a month that is paid for another 20 days."""
+    """An active service of 10.00 a month that is paid for another 20 days; the day before was read, too."""
     defaults: dict[str, Any] = {
         "customer_id": CUSTOMER,
         "status": "active",
@@ -36,6 +36,7 @@ def seen(on: int = 0, **values: Any) -> Observation:
         "next_due_on": day(20),
         "product": "service:1",
         "product_name": "Hosting",
+        "last_read_on": day(on - 1),
     }
     return Observation(on=day(on), **(defaults | values))
 
@@ -248,6 +249,46 @@ def test_paid_after_the_grace_leaves_a_gap() -> None:
     assert spans(found) == [(day(0), day(15)), (day(20), day(45))]
 
 
+@pytest.mark.parametrize("last_read_on", [None, day(0), day(14)])
+def test_paid_while_nobody_looked_leaves_no_gap(last_read_on: date | None) -> None:
+    found = line(seen(0, next_due_on=day(0)), seen(20, next_due_on=day(30), last_read_on=last_read_on))
+
+    assert spans(found) == [(day(0), day(45))]
+
+
+def test_seen_unpaid_once_after_the_grace_it_has_ended_whenever_it_is_paid() -> None:
+    paid = seen(40, next_due_on=day(60), last_read_on=day(15))
+
+    assert spans(line(seen(0, next_due_on=day(0)), paid)) == [(day(0), day(15)), (day(40), day(75))]
+
+
+def test_not_paid_while_nobody_looked_it_has_ended_when_its_grace_was_over() -> None:
+    unseen: dict[str, Any] = {"next_due_on": day(0), "last_read_on": day(0)}
+
+    for found in (
+        line(seen(0, next_due_on=day(0))),
+        line(seen(0, next_due_on=day(0)), seen(40, **unseen, recurring_micros=12_000_000)),
+        line(seen(0, next_due_on=day(0)), seen(40, **unseen, status="terminated")),
+        line(seen(0, next_due_on=day(0)), seen(40, **unseen, gone=True)),
+    ):
+        assert spans(found) == [(day(0), day(15))]
+
+
+def test_paid_once_while_nobody_looked_it_has_ended_after_what_was_paid_for() -> None:
+    paid_once = seen(60, next_due_on=day(20), status="terminated", last_read_on=day(0))
+
+    assert spans(line(seen(0, next_due_on=day(0)), paid_once)) == [(day(0), day(35))]
+
+
+def test_of_the_day_on_which_somebody_looks_again_the_first_observation_tells_what_was_paid_before() -> None:
+    unpaid = seen(40, next_due_on=day(0), last_read_on=day(0), recurring_micros=12_000_000)
+    paid = seen(40, next_due_on=day(60), last_read_on=day(0))
+
+    found = line(seen(0, next_due_on=day(0)), unpaid, paid)
+
+    assert spans(found) == [(day(0), day(15)), (day(40), day(75))]
+
+
 def test_a_price_changes_on_the_day_on_which_it_was_seen() -> None:
     found = line(seen(0), seen(9, recurring_micros=12_000_000))
 
@@ -430,3 +471,61 @@ def test_what_is_seen_later_changes_no_earlier_day(
         assert {key: mrr for key, mrr in before.items() if key[1] <= until} == {
             key: mrr for key, mrr in after.items() if key[1] <= until
         }
+
+
+# What is now in grace, now over, now paid for: where days without a sync can go wrong.
+_DUE = st.fixed_dictionaries(
+    {
+        "status": st.sampled_from(["active", "active", "suspended", "terminated"]),
+        "recurring_micros": st.sampled_from([10_000_000, 10_000_000, 12_000_000, 0]),
+        "next_due_on": st.integers(-10, 70).map(day),
+        "gone": st.sampled_from([False, False, False, True]),
+    }
+)
+
+
+@st.composite
+def _syncs(draw: st.DrawFn) -> tuple[list[date], list[Observation]]:
+    """Days on which a sync read everything, and what it saw on some of them."""
+    days = sorted(draw(st.sets(st.integers(0, 60), min_size=1, max_size=8)))
+    observed = []
+    for before, on in pairwise([None, *days]):
+        assert on is not None
+        if before is None or draw(st.booleans()):
+            last = None if before is None else day(before)
+            observed += [
+                seen(on, **values | {"last_read_on": last})
+                for values in draw(st.lists(_DUE, min_size=1, max_size=2))
+            ]
+    return [day(on) for on in days], observed
+
+
+@given(_KINDS, _syncs(), _REQUESTS)
+@settings(max_examples=300)
+def test_no_sync_changes_a_day_that_an_earlier_one_has_closed(
+    kind: Kind, synced: tuple[list[date], list[Observation]], requests: list[Request]
+) -> None:
+    days, observations = synced
+    closed: dict[tuple[Lens, date], int] = {}
+    for today in days:
+        known = [one for one in observations if one.on <= today]
+        asked = [one for one in requests if one.on <= today]
+        figures = mrr_per_day(line(*known, requests=asked, kind=kind))
+        assert closed.items() <= figures.items()
+        closed = {key: mrr for key, mrr in figures.items() if key[1] < today}
+
+
+@given(_KINDS, _syncs())
+@settings(max_examples=300)
+def test_what_is_live_at_two_syncs_was_live_on_every_day_between_them(
+    kind: Kind, synced: tuple[list[date], list[Observation]]
+) -> None:
+    days, observations = synced
+    found = line(*observations, kind=kind)
+    for one, following in pairwise(days):
+        for lens in Lens:
+            if live_on(found, one, lens) and live_on(found, following, lens):
+                between = ((following - one).days - 1) * [timedelta(1)]
+                assert all(
+                    live_on(found, one + number * step, lens) for number, step in enumerate(between, 1)
+                )

@@ -37,6 +37,7 @@ def segments_of(subscription: Subscription) -> tuple[Segment, ...]:
                 next_due_on=date.fromordinal(version.next_due_on) if version.next_due_on else None,
                 product=version.product,
                 product_name=None,
+                last_read_on=on - timedelta(1),
             )
         )
     return timeline(kind, observations, requests, currencies).segments
