@@ -243,6 +243,7 @@ class Sync:
                 ahead.popleft()
                 pages += 1
                 ids = frozenset(one.id for one in page.facts)
+                facts += await self._moved_up(entity, point.position, total, page.total)
                 total = page.total if page.total is not None else total
                 first_total = total if first_total is None else first_total
                 if (
@@ -268,11 +269,6 @@ class Sync:
                 _judge(entity, point.rows, point.bad)
                 if not ahead:
                     asked = point.position
-            if first_total is not None and total is not None and total < first_total:
-                # Rows moved up while we read: what moved over a page's edge is found near the end.
-                size = self._caller.politeness.page_size
-                page = await self._stretch(entity, max(0, total - size), size)
-                facts += page.facts
             await self._apply(facts, replace(point, done=True))
         finally:
             for task in ahead:
@@ -296,15 +292,36 @@ class Sync:
             first = await self._stretch(entity, offset, half)
             if half >= _LOST_ROWS_IN_A_ROW and first.bad == half:
                 raise  # not one row, but the action itself
-            return _joined(first, await self._stretch(entity, offset + half, size - half))
+            second = await self._stretch(entity, offset + half, size - half)
+            return await self._joined(entity, offset + half, first, second)
         page = await self._translate(entity, answer)
         if not page.rows and page.total and offset < page.total:
             raise WhmcsError("bad_response", entity.action, f"none of {page.total} rows came")
         if 0 < page.rows < size and page.total is not None and offset + page.rows < page.total:
             # The site gives fewer rows at once than were asked for.
             self._caller.politeness.page_size = max(1, min(self._caller.politeness.page_size, page.rows))
-            return _joined(page, await self._stretch(entity, offset + page.rows, size - page.rows))
+            rest = await self._stretch(entity, offset + page.rows, size - page.rows)
+            return await self._joined(entity, offset + page.rows, page, rest)
         return page
+
+    async def _joined(self, entity: Entity, edge: int, first: Page, second: Page) -> Page:
+        """Two pages that meet at an offset as one."""
+        moved = await self._moved_up(entity, edge, first.total, second.total)
+        total = first.total if second.total is None else second.total
+        facts = [*first.facts, *moved, *second.facts]
+        return Page(facts, first.rows + second.rows, first.bad + second.bad, total)
+
+    async def _moved_up(self, entity: Entity, edge: int, before: int | None, after: int | None) -> list[Fact]:
+        """The rows that went over the offset `edge` between two answers: as many as the total fell by, for a row in front was deleted."""
+        facts: list[Fact] = []
+        at = edge
+        while before is not None and after is not None and at > max(0, edge - (before - after)):
+            size = min(self._caller.politeness.page_size, at - max(0, edge - (before - after)))
+            page = await self._stretch(entity, at - size, size)
+            facts += page.facts
+            at -= size
+            after = after if page.total is None else min(after, page.total)
+        return facts
 
     async def _translate(self, entity: Entity, answer: Answer) -> Page:
         rows = answers.rows(answer.body, entity.plural, entity.singular)
@@ -399,11 +416,6 @@ class Sync:
                 at=self._clock(),
             ),
         )
-
-
-def _joined(first: Page, second: Page) -> Page:
-    total = first.total if second.total is None else second.total
-    return Page([*first.facts, *second.facts], first.rows + second.rows, first.bad + second.bad, total)
 
 
 def _judge(entity: Entity, rows: int, bad: int) -> None:

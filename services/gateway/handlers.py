@@ -168,9 +168,15 @@ def _outcome(succeeded: SyncSucceeded) -> tuple[str | None, str | None]:
     if succeeded.outcome == "empty":
         return "empty", text_of("empty")
     needed: list[SkippedKind] = [one for one in succeeded.skipped if one.required]
-    if not needed:
-        return None, None
-    return needed[0].code, " ".join(text_of_skipped(one.code, one.action) for one in needed)
+    texts = [text_of_skipped(one.code, one.action) for one in needed]
+    if succeeded.bad_rows:
+        left_out = ", ".join(
+            f"{rows} of kind {kind.replace('_', ' ')}" for kind, rows in sorted(succeeded.bad_rows.items())
+        )
+        texts.append(
+            f"Rows that could not be read are left out: {left_out}. The log of the connector has their ids; correct them in WHMCS."
+        )
+    return needed[0].code if needed else None, " ".join(texts) or None
 
 
 async def _on_checked(

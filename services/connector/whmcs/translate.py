@@ -223,7 +223,7 @@ def invoice(row: Row) -> InvoiceChanged:
         "id": _id(row["id"]),
         "customer_id": _id(row["userid"]),
         "number": _text(row.get("invoicenum")),
-        "currency": _currency(row["currencycode"]) or "",
+        "currency": _currency_code(row["currencycode"]),
         "status": _status(row["status"]),
         "issued_on": _day(row.get("date")),
         "due_on": _day(row.get("duedate")),
@@ -258,7 +258,7 @@ def currency(row: Row) -> CurrencyRateChanged:
     rate = Decimal(str(row["rate"]))
     return {
         "id": _id(row["id"]),
-        "code": _currency(row["code"]) or "",
+        "code": _currency_code(row["code"]),
         "rate": _decimal(row["rate"]),
         "is_default": rate == 1 and _id(row["id"]) == 1,
     }
@@ -323,6 +323,13 @@ def _status(value: object) -> str:
 def _currency(value: object) -> str | None:
     code = str(value or "").strip().upper()
     return code[:16] or None
+
+
+def _currency_code(value: object) -> str:
+    code = _currency(value)
+    if code is None:
+        raise ValueError("the currency is empty")
+    return code
 
 
 def _truth(value: object) -> bool:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -31,7 +32,7 @@ from libs.common.addresses import origin
 from libs.common.broker import Publisher
 from libs.common.clock import utc_now
 from libs.common.contracts import topics
-from libs.common.contracts.billing import Kind
+from libs.common.contracts.billing import Kind, fact_key
 from libs.common.contracts.commands import (
     CancelSync,
     CheckInstance,
@@ -351,6 +352,36 @@ async def test_a_failing_page_is_split_and_its_neighbours_are_kept(world: World)
 
     assert done["outcome"] == "complete"
     assert done["bad_rows"].get("service") is None
+
+
+@pytest.mark.parametrize("when", [(1,), (1, 1, 2), (1, 3)])
+async def test_rows_that_are_deleted_behind_the_reader_hide_none_of_the_others(
+    world: World, kafka: str, monkeypatch: pytest.MonkeyPatch, when: tuple[int, ...]
+) -> None:
+    """`when`: after how many answers the oldest service is deleted, once for each."""
+    ask_whmcs, answers = caller.Caller.ask, 0
+
+    async def ask_and_delete(self: caller.Caller, action: str, *arguments: Any, **more: Any) -> Any:
+        nonlocal answers
+        answer = await ask_whmcs(self, action, *arguments, **more)
+        if action == "GetClientsProducts":
+            answers += 1
+            for _ in range(when.count(answers)):
+                oldest = min(world.control("GET", "/pick?kind=service&limit=100000")["ids"])
+                world.control("POST", "/change", json={"kind": "service", "id": oldest, "delete": True})
+        return answer
+
+    monkeypatch.setattr(caller.Caller, "ask", ask_and_delete)
+    monkeypatch.setattr(caller, "Politeness", partial(caller.Politeness, page_size=20))
+    await world.add_instance()
+
+    done = await world.sync()
+
+    published = {one.key.decode() for one in await facts(kafka, topics.SUBSCRIPTIONS)}
+    left = world.control("GET", "/pick?kind=service&limit=100000")["ids"]
+    assert answers > len(when)
+    assert done["outcome"] == "complete"
+    assert {fact_key(OWNER.instance_id, Kind.SERVICE, service) for service in left} <= published
 
 
 @pytest.mark.rule("R1")

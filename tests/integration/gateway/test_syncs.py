@@ -49,7 +49,9 @@ class Running:
     async def started(self) -> None:
         await self.hear(SyncStarted(run_id=self.run_id, mode="full", started_at=self.gateway.clock.now))
 
-    async def succeeded(self, outcome: str = "complete", *skipped: SkippedKind) -> None:
+    async def succeeded(
+        self, outcome: str = "complete", *skipped: SkippedKind, bad_rows: dict[str, int] | None = None
+    ) -> None:
         await self.hear(
             SyncSucceeded(
                 run_id=self.run_id,
@@ -58,6 +60,7 @@ class Running:
                 outcome=outcome,
                 counts={"customer": 2, "service": 3},
                 changes={"service": 1},
+                bad_rows=bad_rows or {},
                 skipped=skipped,
                 positions={},
             )
@@ -145,6 +148,18 @@ async def test_a_run_is_followed_from_queued_to_its_figures(running: Running) ->
         False,
     )
     assert applied["applied"] is True
+
+
+async def test_rows_that_could_not_be_read_are_told_with_their_run(running: Running) -> None:
+    sync_id = (await running.post()).json()["id"]
+    await running.queued(sync_id)
+    await running.started()
+    await running.succeeded(bad_rows={"service": 2, "cancellation_request": 1})
+
+    found = await running.get(sync_id)
+
+    assert (found["state"], found["code"]) == ("succeeded", None)
+    assert "left out: 1 of kind cancellation request, 2 of kind service." in found["message"]
 
 
 async def test_a_partial_run_names_the_action_that_the_role_lacks(running: Running) -> None:

@@ -165,6 +165,15 @@ def test_an_empty_list_in_the_place_of_a_text_is_nothing() -> None:
     assert translate.customer_detail({"id": 7, "currency_code": []})["currency"] is None
 
 
+@pytest.mark.parametrize("value", ["", " ", None])
+def test_an_invoice_without_a_currency_cannot_be_read(value: Any) -> None:
+    invoices = next(entity for entity in ENTITIES if entity.kind is Kind.INVOICE)
+    row = answers.rows(sample(invoices), invoices.plural, invoices.singular)[0]
+
+    with pytest.raises(ValueError, match="currency"):
+        translate.invoice(row | {"currencycode": value})
+
+
 def test_a_service_keeps_no_secret_and_is_unescaped_once() -> None:
     service = next(entity for entity in ENTITIES if entity.kind is Kind.SERVICE)
     row = answers.rows(sample(service), service.plural, service.singular)[0]
