@@ -32,6 +32,8 @@ from services.gateway.tables import outbox
 SAVE_SECONDS: Final = 20.0
 _POLL_SECONDS: Final = 0.5
 _LACKING: Final = "permission_missing"
+# One of the names is that of the machine's own zone: PostgreSQL does not know it, and it is another one elsewhere.
+_TIME_ZONES: Final = available_timezones() - {"localtime"}
 _DEGRADED_AFTER: Final = timedelta(minutes=30)
 # On average 10 checks a minute for an organization and 5 for a host, so that nobody scans a network with us.
 _CHECKS_WINDOW: Final = timedelta(minutes=10)
@@ -464,7 +466,7 @@ def _settings(form: InstanceForm, present: InstanceSettings) -> InstanceSettings
     changes: dict[str, Any] = {}
     if form.time_zone is not None:
         zone = form.time_zone.strip() or "UTC"
-        if zone not in available_timezones():
+        if zone not in _TIME_ZONES:
             raise Invalid(
                 "time_zone_unknown", "The time zone must be one such as UTC or Europe/Lisbon.", "time_zone"
             )

@@ -182,6 +182,7 @@ async def test_an_address_is_connected_once_in_an_organization(gateway: Gateway)
         ({"name": "\x07"}, "name_invalid", "name"),
         ({"secret": "  "}, "credentials_required", "secret"),
         ({"time_zone": "Mars/Base"}, "time_zone_unknown", "time_zone"),
+        ({"time_zone": "localtime"}, "time_zone_unknown", "time_zone"),
         ({"requests_per_second": -1}, "requests_per_second_invalid", "requests_per_second"),
     ],
 )

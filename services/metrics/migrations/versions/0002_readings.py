@@ -26,6 +26,12 @@ _VERSIONS_OF_TIME = """CREATE INDEX versions_of_time ON metrics.versions
 _PAST_READINGS = """INSERT INTO metrics.readings
     SELECT organization_id, instance_id, max(observed_at), gen_random_uuid(), min(observed_at), array_agg(DISTINCT kind)
     FROM metrics.versions GROUP BY organization_id, instance_id, date_trunc('hour', observed_at)"""
+_LAST_READINGS = """INSERT INTO metrics.readings
+    SELECT f.organization_id, f.instance_id, greatest(f.as_of, seen.last_at), f.run_id, f.as_of, (
+        SELECT coalesce(array_agg(one.key), '{}') FROM jsonb_each(f.kinds) one WHERE one.value ->> 'code' IS NULL)
+    FROM metrics.freshness f CROSS JOIN LATERAL (
+        SELECT max(v.observed_at) AS last_at FROM metrics.versions v
+        WHERE v.organization_id = f.organization_id AND v.instance_id = f.instance_id) seen"""
 
 # What is known begins no earlier than it did: the last moment of the first day, the first of the last one.
 _PAST_FRESHNESS = """UPDATE metrics.freshness f SET
@@ -62,6 +68,7 @@ def upgrade() -> None:
         op.execute(f"ALTER TABLE metrics.{table} NO FORCE ROW LEVEL SECURITY")
     op.execute(_READINGS)
     op.execute(_PAST_READINGS)
+    op.execute(_LAST_READINGS)
     protect("metrics.readings", service="metrics")
     op.execute(_VERSIONS_OF_TIME)
     op.execute(
