@@ -485,8 +485,8 @@ _DUE = st.fixed_dictionaries(
 
 
 @st.composite
-def _syncs(draw: st.DrawFn) -> tuple[list[date], list[Observation]]:
-    """Days on which a sync read everything, and what it saw on some of them."""
+def _syncs(draw: st.DrawFn, most_a_day: int) -> tuple[list[date], list[Observation]]:
+    """Days on which syncs read everything, and what they saw on some of them."""
     days = sorted(draw(st.sets(st.integers(0, 60), min_size=1, max_size=8)))
     observed = []
     for before, on in pairwise([None, *days]):
@@ -495,12 +495,12 @@ def _syncs(draw: st.DrawFn) -> tuple[list[date], list[Observation]]:
             last = None if before is None else day(before)
             observed += [
                 seen(on, **values | {"last_read_on": last})
-                for values in draw(st.lists(_DUE, min_size=1, max_size=2))
+                for values in draw(st.lists(_DUE, min_size=1, max_size=most_a_day))
             ]
     return [day(on) for on in days], observed
 
 
-@given(_KINDS, _syncs(), _REQUESTS)
+@given(_KINDS, _syncs(most_a_day=2), _REQUESTS)
 @settings(max_examples=300)
 def test_no_sync_changes_a_day_that_an_earlier_one_has_closed(
     kind: Kind, synced: tuple[list[date], list[Observation]], requests: list[Request]
@@ -515,7 +515,7 @@ def test_no_sync_changes_a_day_that_an_earlier_one_has_closed(
         closed = {key: mrr for key, mrr in figures.items() if key[1] < today}
 
 
-@given(_KINDS, _syncs())
+@given(_KINDS, _syncs(most_a_day=1))
 @settings(max_examples=300)
 def test_what_is_live_at_two_syncs_was_live_on_every_day_between_them(
     kind: Kind, synced: tuple[list[date], list[Observation]]
