@@ -1,19 +1,27 @@
-"""Schemas, roles and row-level security: what every service's migrations are made of."""
+"""Schemas, roles, row-level security and backfills: what every service's migrations are made of."""
 
 import asyncio
+import logging
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from alembic import command, context, op
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext, MigrationInfo
+from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection, text
 
 from libs.common.database import build_engine
 from libs.common.settings import PostgresSettings
 
+log = logging.getLogger(__name__)
+
 SERVICES: Final = ("gateway", "connector", "scheduler", "metrics")
 _ROOT: Final = Path(__file__).resolve().parents[2]
+_LOCK: Final = text("SELECT pg_try_advisory_lock(hashtextextended('mrrlytics.migrate', 0))")
 _TENANT: Final = "organization_id = NULLIF(current_setting('app.organization_id', true), '')::uuid"
 
 # NOINHERIT: the gateway works across organizations only where it says SET ROLE gateway_system.
@@ -28,26 +36,73 @@ _ROLES: Final = {
 }
 
 
-async def migrate(settings: PostgresSettings) -> None:
-    """Create roles and schemas where they are missing, then bring every service's schema to its newest version.
+@dataclass(frozen=True, slots=True)
+class Backfill:
+    """Change the rows that exist when a migration is applied; `mrrlytics migrate` does it after the migration's schema part.
 
-    `settings.database_url` is the owner's. Safe to repeat, and to run twice at once: an advisory lock lets one in at a time.
+    A migration lists its backfills in `backfills`. `table` is walked in the order of `key`: the first columns of an index, each with its
+    type. `statement` follows `WITH batch AS (...)`, which holds the next `rows` rows of the table, and runs as `role` (by default the
+    service's), because row-level security lets the owner of a table change nothing. The position is stored in the transaction of
+    the batch, so a killed migration goes on where it stopped. The services of the version before go on writing meanwhile: the statement
+    leaves alone what they need, and the new version reads rows that they added behind the position.
+    """
+
+    name: str
+    table: str
+    key: Mapping[str, str]
+    statement: str
+    rows: int = 10_000
+    role: str | None = None
+
+
+async def migrate(settings: PostgresSettings) -> None:
+    """Create roles and schemas where they are missing, then bring every service's schema and data to its newest version.
+
+    `settings.database_url` is the owner's. Safe to repeat, to kill, and to run twice at once: an advisory lock lets one in at a time.
     """
     engine = build_engine(settings, service="migrate")
     try:
         async with engine.connect() as connection:
-            await connection.execute(
-                text("SELECT pg_advisory_lock(hashtextextended('mrrlytics.migrate', 0))")
-            )
+            while not (await connection.execute(_LOCK)).scalar_one():
+                await connection.commit()
+                await asyncio.sleep(1)
             await connection.commit()
-            await connection.run_sync(_prepare)
+            await connection.run_sync(prepare)
             await connection.commit()
             for service in SERVICES:
-                await connection.run_sync(_upgrade, service)
-                await connection.commit()
+                await connection.run_sync(upgrade_service, service)
             await connection.execute(text("SELECT pg_advisory_unlock_all()"))
     finally:
         await engine.dispose()
+
+
+def upgrade_service(connection: Connection, service: str, revision: str = "head") -> None:
+    """Bring one service to `revision`. A version's schema changes only after the data of the version before was brought over."""
+    config = Config()
+    config.set_main_option("script_location", str(_ROOT / "services" / service / "migrations"))
+    config.attributes["connection"] = connection
+    scripts = ScriptDirectory.from_config(config)
+    _run_backfills(connection, service, scripts)
+    for version in _pending(connection, service, scripts, revision):
+        command.upgrade(config, version.revision)
+        connection.commit()
+        _run_backfills(connection, service, scripts)
+
+
+def _run_backfills(connection: Connection, service: str, scripts: ScriptDirectory) -> None:
+    """Run, batch by batch, what the applied migrations of a service still have to bring over."""
+    unfinished = connection.execute(
+        text(f"SELECT revision, name FROM {service}.backfills WHERE done_at IS NULL ORDER BY id")  # noqa: S608  fixed names
+    ).all()
+    connection.commit()
+    for revision, name in unfinished:
+        [backfill] = [one for one in _backfills(scripts.get_revision(revision)) if one.name == name]
+        batches = 1
+        while _run_batch(connection, service, backfill):
+            connection.commit()
+            batches += 1
+        connection.commit()
+        log.info("backfill done", extra={"backfill": f"{service}.{name}", "batches": batches})
 
 
 def protect(table: str, *, service: str) -> None:
@@ -92,6 +147,7 @@ def run_environment(schema: str) -> None:
 def _run(connection: Connection, schema: str) -> None:
     context.configure(
         connection=connection,
+        on_version_apply=_plan_backfills,
         version_table_schema=schema,
         include_schemas=True,
         include_name=lambda name, kind, _: kind != "schema" or name == schema,
@@ -100,14 +156,78 @@ def _run(connection: Connection, schema: str) -> None:
         context.run_migrations()
 
 
-def _upgrade(connection: Connection, service: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(_ROOT / "services" / service / "migrations"))
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+def _pending(connection: Connection, service: str, scripts: ScriptDirectory, revision: str) -> list[Script]:
+    """The versions that are not applied yet, in the order in which they come."""
+    state = MigrationContext.configure(connection, opts={"version_table_schema": service})
+    applied = state.get_current_revision()
+    connection.commit()
+    return list(scripts.iterate_revisions(revision, applied or "base"))[::-1]
 
 
-def _prepare(connection: Connection) -> None:
+def _backfills(version: object) -> tuple[Backfill, ...]:
+    return getattr(getattr(version, "module", None), "backfills", ())
+
+
+def _plan_backfills(ctx: MigrationContext, step: MigrationInfo, heads: object, run_args: object) -> None:
+    """Write down, in the transaction of a migration's schema part, what is to be done after it."""
+    planned = f"INSERT INTO {ctx.version_table_schema}.backfills (revision, name) VALUES (:revision, :name)"  # noqa: S608
+    for backfill in _backfills(step.up_revision):
+        op.execute(text(planned).bindparams(revision=step.up_revision_id, name=backfill.name))
+
+
+def _run_batch(connection: Connection, service: str, backfill: Backfill) -> bool:
+    """Do the next rows of a backfill and store the position; False when there were none left."""
+    progress = f"{service}.backfills"
+    values = {"name": backfill.name}
+    position = connection.execute(
+        text(f"SELECT position::text FROM {progress} WHERE name = :name FOR UPDATE"),  # noqa: S608  fixed names
+        values,
+    ).scalar_one()
+    connection.execute(text(f"SET LOCAL ROLE {backfill.role or service}"))
+    last = connection.execute(text(_last_of_batch(backfill, position)), _bounds(after=position)).scalar()
+    if last is not None:
+        batch = f"WITH batch AS (SELECT * FROM {backfill.table} WHERE {_within(backfill, after=position, last=last)})"  # noqa: S608
+        connection.execute(text(f"{batch} {backfill.statement}"), _bounds(after=position, last=last))
+    connection.execute(text("RESET ROLE"))
+    connection.execute(
+        text(
+            f"UPDATE {progress} SET position = coalesce(CAST(:last AS jsonb), position), "  # noqa: S608  fixed names
+            "done_at = CASE WHEN CAST(:last AS jsonb) IS NULL THEN now() END WHERE name = :name"
+        ),
+        values | {"last": last},
+    )
+    return last is not None
+
+
+def _last_of_batch(backfill: Backfill, position: str | None) -> str:
+    """The query for the key of the last row of the next batch."""
+    columns = ", ".join(backfill.key)
+    backwards = ", ".join(f"{column} DESC" for column in backfill.key)
+    return f"""SELECT to_jsonb(batch)::text FROM (
+        SELECT {columns} FROM {backfill.table} WHERE {_within(backfill, after=position)}
+        ORDER BY {columns} LIMIT {backfill.rows}) batch ORDER BY {backwards} LIMIT 1"""  # noqa: S608  fixed names
+
+
+def _within(backfill: Backfill, **bounds: str | None) -> str:
+    """The condition that a key is after `after` and not after `last`, as far as these are given."""
+    columns = ", ".join(backfill.key)
+    conditions = ["true"]
+    for name, sign in (("after", ">"), ("last", "<=")):
+        if bounds.get(name) is not None:
+            values = (
+                f"CAST(CAST(:{name} AS jsonb) ->> '{column}' AS {kind})"
+                for column, kind in backfill.key.items()
+            )
+            conditions.append(f"({columns}) {sign} ({', '.join(values)})")
+    return " AND ".join(conditions)
+
+
+def _bounds(**bounds: str | None) -> dict[str, str]:
+    return {name: bound for name, bound in bounds.items() if bound is not None}
+
+
+def prepare(connection: Connection) -> None:
+    """Create the roles, schemas and tables of progress that are missing."""
     present = set(connection.execute(text("SELECT rolname FROM pg_roles")).scalars())
     for role, attributes in _ROLES.items():
         if role not in present:
@@ -123,6 +243,13 @@ def _prepare(connection: Connection) -> None:
             connection.execute(
                 text(f"ALTER DEFAULT PRIVILEGES IN SCHEMA {service} GRANT {rights} ON {objects} TO {service}")
             )
+        connection.execute(
+            text(
+                f"""CREATE TABLE IF NOT EXISTS {service}.backfills (
+                    id bigint GENERATED ALWAYS AS IDENTITY, revision text NOT NULL, name text PRIMARY KEY,
+                    position jsonb, done_at timestamptz)"""
+            )
+        )
     connection.execute(text("GRANT USAGE ON SCHEMA gateway TO gateway_system, gateway_identity"))
     connection.execute(text("GRANT USAGE ON SCHEMA connector TO gateway"))
     connection.execute(text("CREATE SCHEMA IF NOT EXISTS metrics_read"))

@@ -21,7 +21,7 @@ SHARED = {
     "gateway.setup_links",
     "gateway.attempts",
     "metrics.positions",
-    *(f"{service}.alembic_version" for service in SERVICES),
+    *(f"{service}.{table}" for service in SERVICES for table in ("alembic_version", "backfills")),
 }
 TENANT = "(organization_id = (NULLIF(current_setting('app.organization_id'::text, true), ''::text))::uuid)"
 # Not read through row-level security: the roles that a service becomes for work that belongs to no organization.

@@ -187,3 +187,11 @@ def test_every_metric_of_the_catalogue_has_its_definition(slug: str) -> None:
     definitions = (REPOSITORY / "docs" / "metrics.md").read_text(encoding="utf-8")
 
     assert re.search(rf"`{slug}`", definitions)
+
+
+def test_no_migration_switches_row_level_security_off() -> None:
+    migrations = [path for path in CODE if path.parent.name == "versions"]
+    switch = re.compile(r"\bNO\s+FORCE\b|\bDISABLE\s+ROW\s+LEVEL\b", re.IGNORECASE)
+
+    assert len(migrations) >= len(SERVICES)
+    assert [path.name for path in migrations if switch.search(path.read_text(encoding="utf-8"))] == []
