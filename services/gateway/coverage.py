@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
+from libs.common.calendar import day_of
 from libs.common.contracts.billing import SUBSCRIPTION_KINDS, Kind
 from libs.common.contracts.failures import text_of_skipped
 
@@ -98,7 +98,7 @@ def _first_day(instance: Freshness, kind: str) -> date | None:
 
 
 def _day(moment: datetime, instance: Freshness) -> date:
-    return moment.astimezone(ZoneInfo(instance.time_zone)).date()
+    return day_of(moment, instance.time_zone)
 
 
 def knowledge(sources: Sequence[Source], on: date) -> Knowledge:

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
-from zoneinfo import available_timezones
 
 from sqlalchemy import Row
 from sqlalchemy.exc import IntegrityError
@@ -14,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.addresses import normalise_url
 from libs.common.addresses import origin as origin_of
+from libs.common.calendar import time_zones
 from libs.common.contracts import topics
 from libs.common.contracts.commands import CheckInstance
 from libs.common.contracts.failures import text_of_skipped
@@ -32,8 +32,6 @@ from services.gateway.tables import outbox
 SAVE_SECONDS: Final = 20.0
 _POLL_SECONDS: Final = 0.5
 _LACKING: Final = "permission_missing"
-# One of the names is that of the machine's own zone: PostgreSQL does not know it, and it is another one elsewhere.
-_TIME_ZONES: Final = available_timezones() - {"localtime"}
 _DEGRADED_AFTER: Final = timedelta(minutes=30)
 # On average 10 checks a minute for an organization and 5 for a host, so that nobody scans a network with us.
 _CHECKS_WINDOW: Final = timedelta(minutes=10)
@@ -466,9 +464,12 @@ def _settings(form: InstanceForm, present: InstanceSettings) -> InstanceSettings
     changes: dict[str, Any] = {}
     if form.time_zone is not None:
         zone = form.time_zone.strip() or "UTC"
-        if zone not in _TIME_ZONES:
+        # An instance keeps the name that it has, also one that is no longer offered.
+        if zone not in time_zones() and zone != present.time_zone:
             raise Invalid(
-                "time_zone_unknown", "The time zone must be one such as UTC or Europe/Lisbon.", "time_zone"
+                "time_zone_unknown",
+                "The time zone must be UTC or that of a place, such as Europe/Lisbon.",
+                "time_zone",
             )
         changes["time_zone"] = zone
     if form.requests_per_second is not None:

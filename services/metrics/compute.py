@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from libs.common.calendar import day_of
 from libs.common.contracts.billing import ADAPTERS, Kind
 from libs.common.database import raw, transaction
 from services.metrics import repository
@@ -90,7 +91,9 @@ async def _timelines(
     asked: dict[tuple[UUID, UUID, int], list[Request]] = defaultdict(list)
     for row in await repository.requests(database, repository.columns(services, 3)):
         service = (row["organization_id"], row["instance_id"], row["service_id"])
-        asked[service].append(Request(row["on"], row["id"], row["is_open"]))
+        asked[service].append(
+            Request(day_of(row["observed_at"], row["time_zone"]), row["id"], row["is_open"])
+        )
     owners = {owner for key, seen in observed.items() for owner in _owners(key, seen)}
     known: dict[tuple[UUID, UUID], dict[int, str]] = defaultdict(dict)
     for row in await repository.currencies(database, repository.columns(sorted(owners), 3)):
@@ -111,10 +114,13 @@ async def _timelines(
 
 def _observe(kind: Kind, version: Any, seen: list[Observation]) -> None:
     """Add what a version shows, if that is another state than before. One without a body says that it is gone."""
+    on = day_of(version["observed_at"], version["time_zone"])
+    last_read_at = version["last_read_at"]
+    last_read_on = None if last_read_at is None else day_of(last_read_at, version["time_zone"])
     if version["body"] is not None:
         body: Any = ADAPTERS[kind].validator.validate_json(version["body"])
         now = Observation(
-            on=version["on"],
+            on=on,
             customer_id=body["customer_id"],
             status=body["status"],
             cycle=body["cycle"],
@@ -123,10 +129,10 @@ def _observe(kind: Kind, version: Any, seen: list[Observation]) -> None:
             next_due_on=body["next_due_on"],
             product=_product(kind, body),
             product_name=_product_name(kind, body),
-            last_read_on=version["last_read_on"],
+            last_read_on=last_read_on,
         )
     elif seen:
-        now = seen[-1]._replace(on=version["on"], last_read_on=version["last_read_on"], gone=True)
+        now = seen[-1]._replace(on=on, last_read_on=last_read_on, gone=True)
     else:
         return
     if not seen or now.on < seen[-1].on or now != seen[-1]._replace(on=now.on, last_read_on=now.last_read_on):

@@ -7,11 +7,13 @@ from faststream.kafka import KafkaBroker
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.broker import Publisher, subscribe, subscribe_messages
+from libs.common.calendar import is_time_zone
 from libs.common.contracts import topics
 from libs.common.contracts.envelope import Received
 from libs.common.contracts.instances import InstanceChanged
 from libs.common.contracts.sync import InstancePurged, SyncSucceeded
 from libs.common.database import raw, transaction
+from libs.common.errors import Permanent
 from services.metrics import repository
 from services.metrics.intake import GROUP, Intake
 
@@ -29,6 +31,8 @@ def build_handlers(
 
     async def on_instance(message: Received) -> None:
         instance: InstanceChanged = message.body
+        if not is_time_zone(instance.settings.time_zone):
+            raise Permanent("time_zone_unknown", f"There is no time zone {instance.settings.time_zone:.80}.")
         async with transaction(engine) as connection:
             await repository.save_instance(
                 await raw(connection),

@@ -140,8 +140,7 @@ WHERE (v.body ->> 'customer_id')::bigint <> c"""  # noqa: S608  fixed names
 
 _EVIDENCE: Final = f"""
 SELECT v.organization_id, v.instance_id, v.kind, v.id,
-    (v.observed_at AT TIME ZONE (n.settings ->> 'time_zone'))::date AS "on",
-    (before.started_at AT TIME ZONE (n.settings ->> 'time_zone'))::date AS last_read_on, v.body::text AS body
+    n.settings ->> 'time_zone' AS time_zone, v.observed_at, before.started_at AS last_read_at, v.body::text AS body
 FROM (SELECT DISTINCT o, i, kind, id FROM ({_OWNED}) every) owned
 JOIN metrics.instances n ON n.organization_id = o AND n.instance_id = i
 JOIN metrics.versions v ON v.organization_id = o AND v.instance_id = i AND v.kind = owned.kind AND v.id = owned.id
@@ -153,7 +152,7 @@ ORDER BY v.organization_id, v.instance_id, v.kind, v.id, v.epoch, v.seq"""  # no
 
 _REQUESTS: Final = """
 SELECT v.organization_id, v.instance_id, asked.service_id, v.id,
-    (v.observed_at AT TIME ZONE (n.settings ->> 'time_zone'))::date AS "on",
+    n.settings ->> 'time_zone' AS time_zone, v.observed_at,
     coalesce((v.body ->> 'service_id')::bigint = asked.service_id, false) AS is_open
 FROM (
     SELECT DISTINCT o, i, s AS service_id, r.id FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS t (o, i, s)
@@ -482,11 +481,7 @@ async def apply_runs(connection: Any) -> list[Row]:
 
 
 async def save_instance(connection: Any, row: tuple[Any, ...]) -> None:
-    """Keep the newest version of an instance; customers are computed anew when its days are read in another time zone.
-
-    Raises what PostgreSQL raises of a time zone that it does not know.
-    """
-    await connection.execute("SELECT now() AT TIME ZONE ($1::jsonb ->> 'time_zone')", row[4])
+    """Keep the newest version of an instance; customers are computed anew when its days are read in another time zone."""
     if await connection.fetchval(_SAVE_INSTANCE, *row):
         await mark_instance(connection, row[0], row[1])
 

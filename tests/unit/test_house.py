@@ -26,6 +26,7 @@ ROOMS = ("__init__.py", "__main__.py", "app.py", "handlers.py", "settings.py", "
 PURE = (
     "libs/common/contracts",
     "libs/common/addresses.py",
+    "libs/common/calendar.py",
     "libs/common/errors.py",
     "services/scheduler/schedule.py",
     "services/connector/changes.py",
@@ -36,7 +37,7 @@ PURE = (
     "tools/docs/compatibility.py",
 )
 PURE_LIBRARIES = {"orjson", "pydantic", "typing_extensions"}
-PURE_OF_OURS = ("libs.common.contracts", "libs.common.errors")
+PURE_OF_OURS = ("libs.common.calendar", "libs.common.contracts", "libs.common.errors")
 IMPURE_STANDARD = {
     "asyncio",
     "http",
@@ -123,6 +124,15 @@ def test_the_time_is_read_in_one_place() -> None:
     allowed = ("libs/common/clock.py", "tools/")
 
     assert places_of(r"\bdatetime\.now\(|\bdate\.today\(|\btime\.time\(|\butcnow\(", allowed) == []
+
+
+def test_only_the_calendar_reads_time_zones() -> None:
+    # Migration 0002 was released: it filled columns in the days of PostgreSQL, which nothing reads any more.
+    allowed = ("libs/common/calendar.py", "services/metrics/migrations/versions/0002", "tools/")
+
+    assert (
+        places_of(r"AT TIME ZONE|\bzoneinfo\b|\bZoneInfo\b|available_timezones|\btimezone\(", allowed) == []
+    )
 
 
 def test_the_environment_is_read_by_settings_alone() -> None:

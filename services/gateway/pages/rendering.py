@@ -9,12 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from libs.common.calendar import local_time
 from libs.common.contracts.failures import FAILURES
 from services.gateway.auth import Principal
 
@@ -53,10 +53,10 @@ def ago(moment: datetime, now: datetime) -> str:
 
 def as_of(moment: datetime, time_zone: str | None, now: datetime) -> str:
     """`as of 06:15, Europe/Lisbon, synced 4 minutes ago`; an earlier day is named."""
-    zone = ZoneInfo(time_zone) if time_zone else UTC
-    there = moment.astimezone(zone)
-    day = "" if there.date() == now.astimezone(zone).date() else f"{there:%-d %B %Y}, "
-    return f"as of {day}{there:%H:%M}, {time_zone or 'UTC'}, synced {ago(moment, now)}"
+    zone = time_zone or "UTC"
+    local = local_time(moment, zone)
+    day = "" if local.date() == local_time(now, zone).date() else f"{local:%-d %B %Y}, "
+    return f"as of {day}{local:%H:%M}, {zone}, synced {ago(moment, now)}"
 
 
 def age_level(moment: datetime, now: datetime) -> str:

@@ -183,6 +183,8 @@ async def test_an_address_is_connected_once_in_an_organization(gateway: Gateway)
         ({"secret": "  "}, "credentials_required", "secret"),
         ({"time_zone": "Mars/Base"}, "time_zone_unknown", "time_zone"),
         ({"time_zone": "localtime"}, "time_zone_unknown", "time_zone"),
+        ({"time_zone": "CET"}, "time_zone_unknown", "time_zone"),
+        ({"time_zone": "Etc/GMT+3"}, "time_zone_unknown", "time_zone"),
         ({"requests_per_second": -1}, "requests_per_second_invalid", "requests_per_second"),
     ],
 )
