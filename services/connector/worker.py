@@ -207,6 +207,7 @@ class Worker:
                 bad_rows=result.bad_rows,
                 skipped=result.skipped,
                 positions=positions,
+                epoch=run.lease.epoch,
             )
             state = "partial" if result.outcome == "partial" else "succeeded"
             async with transaction(self._engine) as connection:

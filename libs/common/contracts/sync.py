@@ -93,6 +93,8 @@ class SyncSucceeded(Message):
 
     `counts` are rows read per kind, `changes` facts published per kind, `bad_rows` rows skipped per kind; `digests`
     (full runs, per kind and block of 10,000 ids) are count and sum of the fingerprints' first 8 bytes modulo 2^64.
+    `epoch` is that of the lease which ended the run: every fact that the run saw, or that a run before it saw, has this epoch or a
+    smaller one, and facts of later runs have a greater one. Runs of earlier versions do not tell it.
     """
 
     run_id: UUID
@@ -104,6 +106,7 @@ class SyncSucceeded(Message):
     bad_rows: dict[str, int] = Field(default_factory=dict)
     skipped: tuple[SkippedKind, ...] = ()
     positions: dict[str, dict[int, int]]
+    epoch: int | None = Field(default=None, ge=0, lt=2**63)
     digests: dict[str, dict[int, tuple[int, str]]] = Field(default_factory=dict)
 
 
