@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tools.whmcs_simulator.parameters import is_empty
+
 
 @dataclass(slots=True)
 class Credential:
@@ -58,9 +60,9 @@ class Access:
 
     def refuses(self, parameters: dict[str, str], address: str) -> Refusal | None:
         """Whether credentials and address are refused; the action is judged by `forbids`."""
-        identifier = parameters.get("identifier") or parameters.get("username", "")
-        secret = parameters.get("secret") or parameters.get("password", "")
-        if not identifier or not secret:
+        # Texts and statuses: tests/contract/whmcs/errors.json names the source of each. inferred: the order of the judgements.
+        identifier, secret = _pair(parameters)
+        if is_empty(identifier) or is_empty(secret):
             return Refusal(403, "Authentication Failed")
         credential = self.credentials.get(identifier)
         if credential is None:
@@ -69,6 +71,7 @@ class Access:
             return Refusal(403, "Authentication Failed")
         if credential.state == "disabled":
             return Refusal(403, "Administrator Account Disabled")
+        # WHMCS developer docs, access control: the key takes the place of an allowed address.
         has_key = parameters.get("accesskey") == self.access_key
         if credential.allowed_ips is not None and address not in credential.allowed_ips and not has_key:
             return Refusal(403, f"Invalid IP {address}")
@@ -76,9 +79,17 @@ class Access:
 
     def forbids(self, parameters: dict[str, str], action: str) -> bool:
         """Whether the role of an accepted credential lacks this action."""
-        identifier = parameters.get("identifier") or parameters.get("username", "")
-        actions = self.credentials[identifier].actions
+        actions = self.credentials[_pair(parameters)[0]].actions
         return actions is not None and action.lower() not in actions
+
+
+def _pair(parameters: dict[str, str]) -> tuple[str, str]:
+    """Return identifier and secret. The older names of both work as well (WHMCS developer docs, authentication)."""
+    identifier, secret = (
+        parameters.get(old, "") if is_empty(parameters.get(new)) else parameters[new]
+        for new, old in (("identifier", "username"), ("secret", "password"))
+    )
+    return identifier, secret
 
 
 def _derived(seed: int, purpose: str) -> str:

@@ -1,6 +1,9 @@
-"""The answer of every read action, as a live WHMCS gives it: filters, paging, envelopes and the shapes of empty lists."""
+"""The answer of every read action, as a live WHMCS gives it: filters, paging, envelopes and the shapes of empty lists.
 
-import re
+A comment beside what no official sample shows names its source: "WHMCS developer docs" and the page, "client code" and the public
+repository that does or records it, or "inferred" for a guess. parameters.py does the same for what is asked.
+"""
+
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -11,16 +14,13 @@ from tools.whmcs_simulator import rows
 from tools.whmcs_simulator.company import SECONDS_OF_A_DAY, Company, Customer, Subscription
 from tools.whmcs_simulator.cycles import iso
 from tools.whmcs_simulator.drift import Drift, drifted
+from tools.whmcs_simulator.parameters import PARAMETERS, Refused, given
 
 Parameters = dict[str, str]
 Answer = dict[str, Any]
 
 VERSION: Final = "8.13.1"
 DEFAULT_PAGE: Final = 25
-
-
-class Refused(Exception):
-    """A business error of WHMCS: status 200 and this text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,11 @@ class List:
     select: Callable[[Company, Parameters], Sequence[Any]]
     row: rows.RowOf
     pages: bool = True
+    # client code, fcs7/whmcs-mcp, has seen a missing key and "" on a live system; [], {} and an inner [] are what other clients accept.
     empty: Literal["missing", "text", "list", "object", "wrapped"] = "wrapped"
     echoes: tuple[tuple[str, str | None], ...] = ()
     """Filters that the envelope repeats, with what stands there when they are not given."""
+    # WHMCS developer docs: the samples differ between actions, and within one answer.
     counts: Literal["numbers", "text", "mixed"] = "numbers"
     leaves_out: frozenset[str] = frozenset()
 
@@ -49,11 +51,12 @@ class Answers:
         self._revision = company.revision
 
     def knows(self, action: str) -> bool:
-        return action.lower() in _LISTS or action.lower() in _SINGLES
+        return action.lower() in PARAMETERS
 
     def answer(self, parameters: Parameters) -> Answer:
         """The body of a successful call. Raises Refused with WHMCS's text."""
         action = parameters["action"].lower()
+        parameters = given(action, parameters)
         list_ = _LISTS.get(action)
         if list_:
             return self._list(action, list_, parameters)
@@ -61,12 +64,13 @@ class Answers:
 
     def _list(self, action: str, list_: List, parameters: Parameters) -> Answer:
         selected = self._select(action, list_, parameters)
-        start = max(0, _number(parameters.get("limitstart"), 0)) if list_.pages else 0
-        size = _number(parameters.get("limitnum"), DEFAULT_PAGE) if list_.pages else len(selected)
+        start = max(0, int(parameters.get("limitstart", 0))) if list_.pages else 0
+        # WHMCS developer docs: 25 rows unless asked otherwise. inferred: that holds for 0, less than 0 and what is no number, too.
+        size = int(parameters.get("limitnum", DEFAULT_PAGE)) if list_.pages else len(selected)
         page = selected[start : start + (size if size > 0 else DEFAULT_PAGE)] if list_.pages else selected
         body: Answer = {"result": "success"}
         for name, absent in list_.echoes:
-            body[name] = parameters.get(name) or absent
+            body[name] = parameters.get(name, absent)
         counts = {"totalresults": len(selected), "startnumber": start, "numreturned": len(page)}
         for name, count in counts.items():
             if name not in list_.leaves_out:
@@ -87,8 +91,8 @@ class Answers:
         if self._revision != self.company.revision:
             self._selected.clear()
             self._revision = self.company.revision
-        ignored = ("identifier", "secret", "accesskey", "responsetype", "limitstart", "limitnum")
-        key = (action, *sorted(item for item in parameters.items() if item[0] not in ignored))
+        page = ("limitstart", "limitnum")
+        key = (action, *sorted(item for item in parameters.items() if item[0] not in page))
         if key not in self._selected:
             if len(self._selected) > 32:
                 self._selected.clear()
@@ -96,32 +100,20 @@ class Answers:
         return self._selected[key]
 
 
-def _number(text: str | None, otherwise: int) -> int:
-    """As PHP reads a number: the digits at the beginning."""
-    digits = re.match(r"\s*[+-]?\d{1,18}", text or "")
-    return int(digits[0]) if digits else otherwise
-
-
 def _ids(text: str) -> set[int]:
-    return {_number(each.strip(), -1) for each in text.split(",")}
+    return {int(each) for each in text.split(",")}
 
 
 def _where(rows_: Iterable[Any], wanted: str | None, value_of: Callable[[Any], object]) -> Iterable[Any]:
-    """The rows whose value is the wanted one: all of them when the filter is not given.
-
-    Numbers are compared as PHP reads them, text without regard to case.
-    """
-    if not wanted:
+    """The rows whose value is the wanted one, without regard to case: all of them when the filter is not given."""
+    # inferred: MySQL compares text without regard to case.
+    if wanted is None:
         return rows_
-    text, number = wanted.lower(), _number(wanted, -1)
+    text = wanted.lower()
     rows_ = list(rows_)
     values = list(map(value_of, rows_))
     # Few values, many rows: each value is judged once.
-    accepted = {
-        value
-        for value in set(values)
-        if (value == number if isinstance(value, int) else str(value).lower() == text)
-    }
+    accepted = {value for value in set(values) if str(value).lower() == text}
     return [each for each, value in zip(rows_, values, strict=True) if value in accepted]
 
 
@@ -129,7 +121,7 @@ def _clients(company: Company, parameters: Parameters) -> list[Customer]:
     chosen = _where(company.customers.values(), parameters.get("status"), attrgetter("status"))
     if search := parameters.get("search", "").lower():
         chosen = [each for each in chosen if _begins_with(each, search)]
-    # Without an order WHMCS sorts by name, which moves when customers come.
+    # inferred: without an order WHMCS sorts by name, which moves when customers come. No page says by what it sorts.
     by = _CLIENT_ORDERS.get(
         parameters.get("orderby", "").lower(), lambda each: (each.last_name, each.first_name)
     )
@@ -156,10 +148,9 @@ _CLIENT_ORDERS: Final[dict[str, Callable[[Customer], Any]]] = {
 def _of_customer(
     company: Company, parameters: Parameters, kind: Literal["service", "addon", "domain"]
 ) -> Iterable[Subscription]:
-    client_id = parameters.get("clientid")
-    if not client_id:
+    if "clientid" not in parameters:
         return company.rows(kind).values()
-    customer = company.customers.get(_number(client_id, 0))
+    customer = company.customers.get(int(parameters["clientid"]))
     return sorted(
         (each for each in (customer.subscriptions if customer else ()) if each.kind == kind),
         key=lambda each: each.id,
@@ -179,7 +170,7 @@ def _addons(company: Company, parameters: Parameters) -> Sequence[Subscription]:
     if text := parameters.get("serviceid"):
         services = _ids(text)
         chosen = [each for each in chosen if each.parent_id in services]
-    # The id of the client's addon, as the row's `id`.
+    # inferred: the id of the client's addon, as the row's `id`.
     return list(_where(chosen, parameters.get("addonid"), attrgetter("id")))
 
 
@@ -190,6 +181,7 @@ def _domains(company: Company, parameters: Parameters) -> Sequence[Subscription]
 
 
 def _products(company: Company, parameters: Parameters) -> Sequence[Any]:
+    # inferred: a retired product is not listed; the page calls the action one "for custom order forms".
     chosen: Iterable[Any] = [each for each in company.catalogue.products.values() if each.weight]
     if text := parameters.get("pid"):
         ids = _ids(text)
@@ -201,14 +193,15 @@ def _products(company: Company, parameters: Parameters) -> Sequence[Any]:
 def _invoices(company: Company, parameters: Parameters) -> Sequence[Any]:
     chosen: Iterable[Any] = company.invoices.values()
     if text := parameters.get("userid"):
-        customer = company.customers.get(_number(text, 0))
+        customer = company.customers.get(int(text))
         chosen = [company.invoices[id_] for id_ in customer.invoices] if customer else []
+    # WHMCS developer docs, GetInvoices: `Overdue` is a filter. inferred: its rows say Unpaid.
     if parameters.get("status", "").lower() == "overdue":
         chosen = [each for each in chosen if each.status == "Unpaid" and each.due_on < company.today]
     else:
         chosen = _where(chosen, parameters.get("status"), attrgetter("status"))
     by = _INVOICE_ORDERS.get(parameters.get("orderby", "").lower())
-    # Rows are kept by id. Without an order the newest come first, so that pages move when invoices come.
+    # Rows are kept by id. inferred: without an order the newest come first, so that pages move when invoices come.
     found = sorted(chosen, key=by) if by else list(chosen)
     if parameters.get("order", "asc" if "orderby" in parameters else "desc").lower() == "desc":
         found.reverse()
@@ -244,19 +237,21 @@ def _promotions(company: Company, parameters: Parameters) -> Sequence[Any]:
 
 
 def _credits(company: Company, parameters: Parameters) -> list[Any]:
-    customer = company.customers.get(_number(parameters.get("clientid"), 0))
-    if customer is None:
+    customer = company.customers.get(int(parameters["clientid"]))
+    if customer is None:  # WHMCS developer docs, GetCredits
         raise Refused("Client ID Not Found")
     return customer.credits
 
 
 def _log(company: Company, parameters: Parameters) -> Sequence[Any]:
+    # WHMCS developer docs, GetActivityLog: the sample has the newest first; `date` has the format of the site.
     chosen: Iterable[Any] = reversed(company.log)
     chosen = _where(chosen, parameters.get("clientid"), attrgetter("customer_id"))
     chosen = _where(chosen, parameters.get("date"), lambda each: _local(each.at // SECONDS_OF_A_DAY))
     if text := parameters.get("description"):
         chosen = [each for each in chosen if text in each.text]
-    return list(chosen)
+    chosen = _where(chosen, parameters.get("user"), lambda _: rows.LOG_USER)
+    return list(_where(chosen, parameters.get("ipaddress"), lambda _: rows.LOG_ADDRESS))
 
 
 def _local(day: int) -> str:
@@ -271,6 +266,8 @@ def _order_status(company: Company, title: str) -> rows.Row:
     return {"title": title, "count": sum(order.status == title for order in company.orders.values())}
 
 
+# `empty`: client code, fcs7/whmcs-mcp, for addons, groups and promotions (missing); it saw "" for lists that it does not tie to an
+# action; all others are inferred. `counts`, `echoes` and `leaves_out`: WHMCS developer docs, the sample of the action.
 _NO_PAGE: Final = frozenset({"startnumber", "numreturned"})
 _LISTS: Final[dict[str, List]] = {
     "getclients": List("clients", "client", _clients, rows.client, empty="wrapped"),
@@ -378,35 +375,35 @@ _LISTS: Final[dict[str, List]] = {
 
 
 def _client_details(company: Company, parameters: Parameters) -> Answer:
-    if not parameters.get("clientid") and not parameters.get("email"):
-        raise Refused("Either clientid Or email Is Required")
-    if parameters.get("clientid"):
-        customer = company.customers.get(_number(parameters["clientid"], 0))
-    else:
+    if "clientid" in parameters:
+        customer = company.customers.get(int(parameters["clientid"]))
+    elif "email" in parameters:
         emails = {rows.email(each): each for each in company.customers.values()}
         customer = emails.get(parameters["email"])
-    if customer is None:
+    else:
+        raise Refused("Either clientid Or email Is Required")
+    if customer is None:  # both texts: WHMCS developer docs, GetClientsDetails
         raise Refused("Client Not Found")
     details = rows.client_details(company, customer)
-    # The same fields again at the top: deprecated, and still there.
+    # WHMCS developer docs, GetClientsDetails: the same fields again at the top, deprecated and still there.
     body = {**details, "client": details}
-    if parameters.get("stats") not in (None, "", "0", "false"):
+    if "stats" in parameters:
         body["stats"] = rows.client_stats(company, customer)
     return body
 
 
 def _invoice(company: Company, parameters: Parameters) -> Answer:
-    invoice = company.invoices.get(_number(parameters.get("invoiceid"), 0))
-    if invoice is None:
+    invoice = company.invoices.get(int(parameters["invoiceid"]))
+    if invoice is None:  # WHMCS developer docs, GetInvoice
         raise Refused("Invoice ID Not Found")
     return rows.invoice_details(company, invoice)
 
 
 def _tld_pricing(company: Company, parameters: Parameters) -> Answer:
     currencies = {str(each.id): each for each in company.catalogue.currencies.values()}
-    customer = company.customers.get(_number(parameters.get("clientid"), 0))
+    customer = company.customers.get(int(parameters.get("clientid", 0)))
     currency = currencies.get(parameters.get("currencyid", "1"), currencies["1"])
-    if customer:
+    if customer:  # inferred: the client's currency wins
         currency = company.catalogue.currencies[customer.currency]
     pricing = {tld.name: rows.tld_price(tld, currency.code) for tld in company.catalogue.tlds.values()}
     return {"currency": rows.currency(company, currency), "pricing": pricing}
@@ -435,9 +432,10 @@ _ALWAYS_ZERO: Final = (
 
 def _stats(company: Company, parameters: Parameters) -> Answer:
     """Counters of today and of the last days; sums are text, of the default currency alone."""
+    # WHMCS developer docs, GetStats: names, sums as text, at most 90 days. inferred: what each counter counts, and 7 days unless asked.
     orders = company.orders.values()
     timeline = {}
-    for days_ago in range(min(90, max(1, _number(parameters.get("timeline_days"), 7)))):
+    for days_ago in range(min(90, max(1, int(parameters.get("timeline_days", 7))))):
         day = company.today - days_ago
         timeline[iso(day)] = sum(order.at // SECONDS_OF_A_DAY == day for order in orders)
 
@@ -487,28 +485,27 @@ def _stats(company: Company, parameters: Parameters) -> Answer:
 
 
 def _automation_log(company: Company, parameters: Parameters) -> Answer:
+    # inferred: the daily job has just run, and a week is told unless asked otherwise.
     time = datetime.now(UTC).strftime("%H:%M:%S")
     today = iso(company.today)
     return {
         "currentDatetime": f"{today} {time}",
         "lastDailyCronInvocationTime": f"{today} 00:00:05",
-        "startdate": parameters.get("startdate") or f"{iso(company.today - 7)} 00:00:00",
-        "enddate": parameters.get("enddate") or f"{today} 23:59:59",
+        "startdate": parameters.get("startdate", f"{iso(company.today - 7)} 00:00:00"),
+        "enddate": parameters.get("enddate", f"{today} 23:59:59"),
         "statistics": {today: {"Invoices": {"invoice.created": 1}}},
     }
 
 
 def _configuration_value(_: Company, parameters: Parameters) -> Answer:
-    setting = parameters.get("setting")
-    if not setting:
-        raise Refused("Required parameter ”setting” was not set")
+    setting = parameters["setting"]
     values = {
         "DateFormat": "DD/MM/YYYY",
         "TaxType": "Exclusive",
         "SystemURL": "https://billing.example.com/whmcs/",
         "CompanyName": "Example Hosting",
     }
-    if setting not in values:
+    if setting not in values:  # WHMCS developer docs, GetConfigurationValue
         raise Refused("Invalid name for parameter ”setting”")
     return {"setting": setting, "value": values[setting]}
 

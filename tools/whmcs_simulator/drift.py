@@ -1,4 +1,8 @@
-"""How the types of one field vary between actions, rows and versions of WHMCS: deterministic, by the id of the row."""
+"""How the types of one field vary between actions, rows and versions of WHMCS: deterministic, by the id of the row.
+
+WHMCS developer docs: the samples have ids and counts as text in one action and as numbers in another. Client code, fcs7/whmcs-mcp:
+an absent id is "" or 0. inferred: which rows of one answer differ, and amounts as JSON numbers.
+"""
 
 from typing import Any, Final, Literal
 

@@ -553,6 +553,11 @@ def credit(company: Company, credit: Credit) -> Row:
     }
 
 
+# inferred: who acted and from where, of entries that no person made.
+LOG_USER: Final = "System"
+LOG_ADDRESS: Final = "203.0.113.7"
+
+
 def log_entry(company: Company, entry: Entry) -> Row:
     return {
         "id": entry.id,
@@ -561,8 +566,8 @@ def log_entry(company: Company, entry: Entry) -> Row:
         "adminId": 0,
         "date": moment(entry.at),
         "description": f"{entry.text} {secret('log_text', entry.id)}",
-        "username": "System",
-        "ipaddress": "203.0.113.7",
+        "username": LOG_USER,
+        "ipaddress": LOG_ADDRESS,
         "userid": entry.customer_id,
     }
 

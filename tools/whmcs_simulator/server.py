@@ -14,8 +14,9 @@ import orjson
 
 from tools.whmcs_simulator import faults
 from tools.whmcs_simulator.access import Access
-from tools.whmcs_simulator.answers import Answers, Refused
+from tools.whmcs_simulator.answers import Answers
 from tools.whmcs_simulator.faults import Fault, Faults, Reply
+from tools.whmcs_simulator.parameters import Refused, is_empty
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -120,7 +121,7 @@ class Api:
         status, body = self._regular(scope, parameters)
         if action and parameters.get("responsetype", "").lower() != "json":
             return Reply(status, _as_text(body), "text/html")
-        # PHP escapes slashes.
+        # PHP manual, json_encode: slashes are escaped.
         text: bytes = orjson.dumps(faults.damaged(body, striking))
         text = text.replace(b"/", rb"\/")
         for fault in striking:
@@ -129,8 +130,10 @@ class Api:
         return Reply(status, text)
 
     def _regular(self, scope: Scope, parameters: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        # Texts and statuses: tests/contract/whmcs/errors.json names the source of each. inferred: the order of the judgements, and that
+        # `action=0` counts as none.
         action = parameters.get("action", "")
-        if not action:
+        if is_empty(action):
             return 400, _error("Empty action request")
         client = scope.get("client")
         if refusal := self.access.refuses(parameters, client[0] if client else ""):
@@ -150,7 +153,7 @@ def _error(message: str) -> dict[str, Any]:
 
 
 def _as_text(body: dict[str, Any]) -> bytes:
-    """The format of those who do not ask for JSON: name=value pairs."""
+    """The format of those who do not ask for JSON: name=value pairs (client code, PeteBishwhip/WHMCSAPI)."""
     return ";".join(f"{key}={value}" for key, value in body.items() if not isinstance(value, dict)).encode()
 
 

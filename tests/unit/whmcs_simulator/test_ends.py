@@ -87,8 +87,8 @@ async def test_an_unknown_action_is_named(ends: Ends) -> None:
 @pytest.mark.parametrize(
     ("action", "parameters", "message"),
     [
-        ("GetInvoice", {"invoiceid": 0}, "Invoice ID Not Found"),
-        ("GetClientsDetails", {"clientid": 0}, "Client Not Found"),
+        ("GetInvoice", {"invoiceid": 2_147_483_647}, "Invoice ID Not Found"),
+        ("GetClientsDetails", {"clientid": 2_147_483_647}, "Client Not Found"),
         ("GetClientsDetails", {}, "Either clientid Or email Is Required"),
         ("GetCredits", {"clientid": 999_999}, "Client ID Not Found"),
     ],
