@@ -60,7 +60,9 @@ _OK: Final = {
     "credentials": "WHMCS accepts the identifier and secret.",
     "ip": "WHMCS allows our address.",
 }
-_ABOUT_API: Final = frozenset({"permission_missing", "action_unsupported", "not_found"})
+_ABOUT_API: Final = frozenset({"permission_missing", "action_unsupported"})
+# No WHMCS has as many rows. An id of 0 would not do: PHP finds "0" empty, so WHMCS would miss the parameter.
+_ABSENT_ID: Final = 2_147_483_647
 
 
 @dataclass(slots=True)
@@ -171,7 +173,7 @@ async def _probe(client: Client, found: _List) -> Row | WhmcsError:
             if error.code == "not_whmcs_api":
                 first = first or error
                 continue
-            if error.code in _ABOUT_API:
+            if error.is_granted or error.code in _ABOUT_API:
                 found.url = found.base_url = url
                 return error
             raise
@@ -208,7 +210,10 @@ async def _check_version(answer: Row | WhmcsError, found: _List) -> bool:
 
 
 async def _check_permissions(client: Client, found: _List) -> list[Row]:
-    """One call for each action, needed ones first; a missing needed one fails, an optional one warns."""
+    """Call each action once, needed ones first; report a missing needed one as failed, a missing optional one as a warning.
+
+    Any answer of WHMCS that refuses neither action, role, address nor credentials proves that the action is allowed.
+    """
     turn = asyncio.Semaphore(_CALLS_AT_ONCE)
     bodies: list[Row] = []
 
@@ -217,7 +222,7 @@ async def _check_permissions(client: Client, found: _List) -> list[Row]:
             try:
                 bodies.append(await client.call(action, parameters))
             except WhmcsError as error:
-                if error.code != "not_found":
+                if not error.is_granted:
                     state = "failed" if is_needed else "warning"
                     await found.add(found.judged("permission", state, error, action))
                     return
@@ -229,7 +234,10 @@ async def _check_permissions(client: Client, found: _List) -> list[Row]:
         (entity.action, {**entity.parameters, "limitstart": 0, "limitnum": 1}, entity.is_needed)
         for entity in sorted(ENTITIES, key=lambda entity: not entity.is_needed)
     ]
-    wanted[:0] = [(DETAILS_ACTION, {"clientid": 0}, True), (LINES_ACTION, {"invoiceid": 0}, True)]
+    wanted[:0] = [
+        (DETAILS_ACTION, {"clientid": _ABSENT_ID}, True),
+        (LINES_ACTION, {"invoiceid": _ABSENT_ID}, True),
+    ]
     await asyncio.gather(*(ask(*one) for one in wanted))
     return bodies
 
@@ -251,7 +259,8 @@ async def _check_sample(client: Client, found: _List) -> None:
         body = await client.call(entity.action, {"limitstart": 0, "limitnum": _SAMPLE_ROWS})
         rows = answers.rows(body, entity.plural, entity.singular)
     except WhmcsError as error:
-        await found.failed("sample", error)
+        # WHMCS itself refused: the first sync leaves services out and says so; the rest can be read.
+        await found.add(found.judged("sample", "warning" if error.is_granted else "failed", error))
         return
     bad = 0
     for row in rows:

@@ -375,7 +375,7 @@ class Sync:
 
     async def _detail(self, customer_id: int) -> list[Fact]:
         try:
-            answer = await self._caller.ask(DETAILS_ACTION, {"clientid": customer_id, "stats": 0})
+            answer = await self._caller.ask(DETAILS_ACTION, {"clientid": customer_id})
         except WhmcsError as error:
             if error.code == "not_found":  # deleted since it was listed
                 return []

@@ -40,7 +40,8 @@ _CHALLENGE: Final = re.compile(
 class WhmcsError(MRRlyticsError):
     """A call failed. `code` is of contracts/failures.py, or `not_found`; `detail` is safe to show.
 
-    `is_about_rows` marks failures that a smaller page may avoid.
+    `is_about_rows` marks failures that a smaller page may avoid. `is_granted` marks refusals of WHMCS itself that prove that
+    address, credentials and role allow the action.
     """
 
     def __init__(
@@ -50,12 +51,14 @@ class WhmcsError(MRRlyticsError):
         detail: str = "",
         *,
         is_about_rows: bool = False,
+        is_granted: bool = False,
         retry_after: float | None = None,
     ) -> None:
         super().__init__(code, detail)
         self.action = action
         self.detail = _CONTROL.sub(" ", detail)[:200]
         self.is_about_rows = is_about_rows
+        self.is_granted = is_granted
         self.retry_after = retry_after
 
     @property
@@ -71,7 +74,7 @@ def read(status: int, headers: Mapping[str, str], content: bytes, action: str) -
     """The body of a good answer. Judged by what the body says first, and by the status only then; raises WhmcsError."""
     body = _json(content)
     if body is not None:
-        if _is_success(body):
+        if _result(body) == "success":
             return body
         raise _refusal(body, action)
     if message := _name_value_message(content):
@@ -92,8 +95,10 @@ def _json(content: bytes) -> Row | None:
     return None
 
 
-def _is_success(body: Row) -> bool:
-    return str(body.get("result", body.get("status", ""))).lower() == "success"
+def _result(body: Row) -> str:
+    """Return what WHMCS says of the call: "success", "error", or "" when the object is not an answer of WHMCS."""
+    result = str(body.get("result", body.get("status", ""))).lower()
+    return result if result in ("success", "error") else ""
 
 
 def _refusal(body: Row, action: str) -> WhmcsError:
@@ -102,8 +107,10 @@ def _refusal(body: Row, action: str) -> WhmcsError:
     for start, code in _MESSAGES:
         if lowered.startswith(start):
             seen = _ADDRESS.search(message)
-            return WhmcsError(code, action, seen.group(1) if seen and code == "ip_not_allowed" else message)
-    return WhmcsError("bad_response", action, message)
+            detail = seen.group(1) if seen and code == "ip_not_allowed" else message
+            return WhmcsError(code, action, detail, is_granted=code == "not_found" and bool(_result(body)))
+    # WHMCS judges address, credentials and role before it runs the action, so a text of the action itself comes after them.
+    return WhmcsError("bad_response", action, message, is_granted=bool(_result(body)))
 
 
 def _name_value_message(content: bytes) -> str | None:

@@ -2,15 +2,7 @@
 
 import asyncio
 import contextlib
-import json
-import os
 import signal
-import ssl
-import subprocess
-import sys
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -21,234 +13,44 @@ import asyncpg
 import httpx
 import orjson
 import pytest
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from pydantic import SecretStr
 from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import create_async_engine
 
-from libs.common.addresses import origin
 from libs.common.broker import Publisher
 from libs.common.clock import utc_now
 from libs.common.contracts import topics
 from libs.common.contracts.billing import Kind, fact_key
 from libs.common.contracts.commands import (
     CancelSync,
-    CheckInstance,
     Republish,
-    RunSync,
     SyncMode,
     SyncTrigger,
 )
-from libs.common.contracts.envelope import Received, Record, headers, read_headers
-from libs.common.contracts.instances import InstanceChanged, InstanceSettings
-from libs.common.crypto import Keyring, seal
-from libs.common.database import build_engine, raw, transaction
+from libs.common.contracts.envelope import Record, headers, read_headers
+from libs.common.database import raw, transaction
 from libs.common.outbox import relay_once
 from services.connector import caller, checks, repository
 from services.connector.changes import fact
 from services.connector.credentials import Credentials
-from services.connector.handlers import follow, record
-from services.connector.repository import FencedError, Lease, Owner
-from services.connector.settings import Settings
+from services.connector.repository import FencedError, Lease
 from services.connector.sync import apply_facts
 from services.connector.tables import metadata, outbox
 from services.connector.whmcs import client
-from services.connector.worker import Worker
-from tests.servers import REPOSITORY, Database
-from tools.local_stack.process import free_port
-
-OWNER = Owner(UUID(int=1, version=4), UUID(int=2, version=4))
-CREDENTIAL = UUID(int=3, version=4)
-TODAY = "2026-11-24"
-KEY = "R8B0rZg0q8QpX7yYJb2m1oVdC3uTnKkHf5wEaLsZxQ4="
-
-
-@contextlib.contextmanager
-def simulate(state: Path, *options: str) -> Iterator[dict[str, str]]:
-    """A simulator as a process of its own: the line that it prints when it is ready."""
-    command = [sys.executable, "-m", "tools.whmcs_simulator", "--state", str(state), *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout
-    try:
-        yield json.loads(process.stdout.readline())
-    finally:
-        process.terminate()
-        process.communicate(timeout=10)
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A company of 60 customers."""
-    with simulate(
-        tmp_path_factory.mktemp("simulator"), "--customers", "60", "--years", "2", "--today", TODAY
-    ) as ready:
-        yield ready
-
-
-@dataclass
-class World:
-    """One connector's surroundings, and what a test does to it."""
-
-    settings: Settings
-    engine: AsyncEngine
-    publisher: Publisher
-    keyring: Keyring
-    simulator: dict[str, str]
-    version: int = 0
-
-    async def add_instance(self, state: Any = "active", **secrets: str) -> None:
-        self.version += 1
-        address = self.simulator["url"]
-        sealed = seal(
-            self.keyring,
-            {name: self.simulator[name] for name in ("identifier", "secret")} | secrets,
-            organization_id=OWNER.organization_id,
-            instance_id=OWNER.instance_id,
-            origin=origin(address),
-        )
-        async with transaction(self.engine) as connection:
-            await (await raw(connection)).execute(
-                "INSERT INTO connector.credentials VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
-                OWNER.organization_id,
-                OWNER.instance_id,
-                CREDENTIAL,
-                address,
-                sealed,
-            )
-        await self.set_state(state)
-
-    async def set_state(self, state: Any) -> None:
-        self.version += 1
-        await follow(
-            self.engine,
-            InstanceChanged(
-                id=OWNER.instance_id,
-                organization_id=OWNER.organization_id,
-                name="Demo",
-                credential_id=CREDENTIAL,
-                state=state,
-                settings=InstanceSettings(),
-                version=self.version,
-            ),
-            utc_now,
-        )
-
-    async def command(self, body: Any) -> None:
-        received = Received(
-            body, type(body).__name__, str(uuid4()), OWNER.organization_id, OWNER.instance_id, {}
-        )
-        await record(self.engine, received, utc_now)
-
-    async def sync(self, *, seconds: float = 60) -> dict[str, Any]:
-        """Order a full run, work it off, and return its last event."""
-        await self.command(run_command())
-        return await self.until(("SyncSucceeded", "SyncFailed"), seconds=seconds)
-
-    async def until(self, types: tuple[str, ...], *, seconds: float = 60) -> dict[str, Any]:
-        """Work until a new event of one of these types is said."""
-        before = len(await self.events(*types))
-        worker = Worker(self.settings, self.engine, self.publisher, self.keyring, utc_now)
-        stop = asyncio.Event()
-        tasks = [asyncio.create_task(work(stop)) for work in (worker.runs, worker.checks, worker.purges)]
-        try:
-            async with asyncio.timeout(seconds):
-                while len(found := await self.events(*types)) == before:
-                    for task in tasks:
-                        if task.done():
-                            task.result()
-                    await asyncio.sleep(0.05)
-        finally:
-            stop.set()
-            await asyncio.gather(*tasks)
-        return found[-1]
-
-    async def events(self, *types: str) -> list[dict[str, Any]]:
-        async with transaction(self.engine) as connection:
-            rows = await (await raw(connection)).fetch(
-                "SELECT headers ->> 'ce_type' AS type, body FROM connector.outbox ORDER BY id"
-            )
-        return [{"type": r["type"], **orjson.loads(r["body"])} for r in rows if r["type"] in types]
-
-    async def unsent(self) -> int:
-        """How many messages are still to be relayed."""
-        async with transaction(self.engine) as connection:
-            count: int = await (await raw(connection)).fetchval(
-                "SELECT count(*) FROM connector.outbox WHERE sent_at IS NULL"
-            )
-        return count
-
-    def control(self, method: str, path: str, **more: Any) -> Any:
-        response = httpx.request(method, self.simulator["control_url"] + path, **more, timeout=20)
-        response.raise_for_status()
-        return response.json() if response.content else None
-
-
-def run_command(**more: Any) -> RunSync:
-    values = {"mode": SyncMode.FULL, "trigger": SyncTrigger.MANUAL} | more
-    return RunSync(command_id=uuid4(), instance_id=OWNER.instance_id, **values)
-
-
-@pytest.fixture
-async def world(
-    simulator: dict[str, str], database: Database, kafka: str, tmp_path: Path
-) -> AsyncIterator[World]:
-    keys = tmp_path / "keys.json"
-    keys.write_text(json.dumps({"primary": "k1", "keys": {"k1": KEY}}))
-    keys.chmod(0o600)
-    settings = Settings(
-        database_url=SecretStr(database.url("connector")),
-        kafka_bootstrap=kafka,
-        credential_keys_file=keys,
-        whmcs_allowed_ports=(httpx.URL(simulator["url"]).port,),
-        egress_allow_cidrs=("127.0.0.1/32",),
-        extra_ca_file=Path(simulator["ca_file"]),
-        lease_seconds=60,
-    )
-    engine = build_engine(settings, service="connector")
-    publisher = Publisher(settings)
-    world = World(settings, engine, publisher, Keyring.load(keys), simulator)
-    yield world
-    world.simulator = simulator
-    world.control("DELETE", "/faults")
-    await publisher.close()
-    await engine.dispose()
-
-
-async def facts(bootstrap: str, *wanted: topics.Topic) -> list[ConsumerRecord]:
-    """All records of the billing topics, in the order of each partition."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
-    await consumer.start()
-    try:
-        places = [
-            TopicPartition(topic.name, n)
-            for topic in wanted or topics.BILLING
-            for n in range(topic.partitions)
-        ]
-        consumer.assign(places)
-        await consumer.seek_to_beginning(*places)
-        ends = await consumer.end_offsets(places)
-        found: list[ConsumerRecord] = []
-        async with asyncio.timeout(60):
-            while len(found) < sum(ends.values()):
-                for batch in (await consumer.getmany(timeout_ms=1000)).values():
-                    found += batch
-        return found
-    finally:
-        await consumer.stop()
-
-
-def ask(simulator: dict[str, str], action: str) -> Any:
-    """One call, past the connector."""
-    form = {"action": action, "responsetype": "json"}
-    form |= {name: simulator[name] for name in ("identifier", "secret")}
-    context = ssl.create_default_context(cafile=simulator["ca_file"])
-    return httpx.post(simulator["url"] + "/includes/api.php", data=form, verify=context).json()
-
-
-def kinds_of(records: list[ConsumerRecord]) -> Counter[str]:
-    return Counter(key.decode().split(":")[1] for key in {one.key for one in records})
+from tests.integration.connector.conftest import (
+    CREDENTIAL,
+    OWNER,
+    World,
+    ask,
+    check,
+    facts,
+    kinds_of,
+    run_command,
+    simulate,
+    start,
+)
+from tests.servers import Database
 
 
 async def test_a_first_sync_publishes_every_row_once_and_says_where_its_facts_end(
@@ -347,11 +149,16 @@ async def test_a_failing_page_is_split_and_its_neighbours_are_kept(world: World)
         json=[{"kind": "status", "value": 500, "action": "GetClientsProducts", "count": 2}],
     )
     await world.add_instance()
+    world.control("DELETE", "/calls")
 
     done = await world.sync()
 
+    calls = world.control("GET", "/calls")["actions"]
+    services = int(ask(world.simulator, "GetClientsProducts")["totalresults"])
+    assert calls["GetClientsProducts"]["count"] > calls["GetClients"]["count"]
     assert done["outcome"] == "complete"
-    assert done["bad_rows"].get("service") is None
+    assert done["counts"]["service"] == services
+    assert done["bad_rows"] == {}
 
 
 @pytest.mark.parametrize("when", [(1,), (1, 1, 2), (1, 3)])
@@ -493,20 +300,6 @@ async def test_deleting_an_instance_buries_every_fact_and_leaves_no_credential(
         assert await database.fetchval("SELECT count(*) FROM connector.fingerprints") == 0
 
 
-async def check(world: World) -> dict[str, Any]:
-    command = CheckInstance(
-        check_id=uuid4(),
-        instance_id=OWNER.instance_id,
-        credential_id=CREDENTIAL,
-        settings=InstanceSettings(),
-    )
-    await world.command(command)
-    await world.until(("InstanceChecked",))
-    told = await world.events("InstanceChecked")
-    assert [one["complete"] for one in told] == [False] * (len(told) - 1) + [True]
-    return told[-1]
-
-
 async def test_a_check_of_a_good_instance_passes_every_line_and_estimates(world: World) -> None:
     await world.add_instance()
 
@@ -569,24 +362,6 @@ async def test_a_call_cancelled_in_its_handshake_leaves_no_connection_open(world
     assert call.cancelled()
 
 
-async def start(world: World) -> asyncio.subprocess.Process:
-    """The connector as a process of its own, which takes the place in its Kafka groups of one that was killed."""
-    environment = os.environ | {
-        "MRRLYTICS_DATABASE_URL": world.settings.database_url.get_secret_value(),
-        "MRRLYTICS_KAFKA_BOOTSTRAP": world.settings.kafka_bootstrap,
-        "MRRLYTICS_CREDENTIAL_KEYS_FILE": str(world.settings.credential_keys_file),
-        "MRRLYTICS_WHMCS_ALLOWED_PORTS": str(world.settings.whmcs_allowed_ports[0]),
-        "MRRLYTICS_EGRESS_ALLOW_CIDRS": "127.0.0.1/32",
-        "MRRLYTICS_EXTRA_CA_FILE": str(world.settings.extra_ca_file),
-        "MRRLYTICS_LEASE_SECONDS": "2",
-        "MRRLYTICS_HEALTH_PORT": str(free_port()),
-        "MRRLYTICS_REPLICA": "connector-1",
-    }
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "services.connector", env=environment, cwd=REPOSITORY
-    )
-
-
 async def test_a_killed_connector_goes_on_where_it_was_and_loses_nothing(world: World, kafka: str) -> None:
     await world.add_instance()
     world.control("PUT", "/faults", json=[{"kind": "latency_ms", "value": 400}])
@@ -605,13 +380,10 @@ async def test_a_killed_connector_goes_on_where_it_was_and_loses_nothing(world: 
 
     assert len(await world.events("SyncStarted")) == 2
     assert kinds_of(await facts(kafka)) == {kind: n for kind, n in done["counts"].items() if n}
-    assert await world.sync() | {"changes": {}} == await _last(world)
-
-
-async def _last(world: World) -> dict[str, Any]:
-    last = (await world.events("SyncSucceeded"))[-1]
-    assert not any(last["changes"].values())
-    return last | {"changes": {}}
+    again = await world.sync()
+    assert again["run_id"] != done["run_id"]
+    assert again["counts"] == done["counts"]
+    assert not any(again["changes"].values())
 
 
 async def test_events_reach_kafka_through_the_outbox(world: World, kafka: str) -> None:
