@@ -27,6 +27,8 @@ from libs.common.contracts.money import parse_micros
 Row = dict[str, Any]
 
 _TEXT_LIMIT: Final = 500
+_STATUS_LIMIT: Final = 60
+_CURRENCY_LIMIT: Final = 16
 _MOST_REMEMBERED: Final = 8192
 _CENTS: Final = re.compile(r"-?\d{1,12}\.\d\d")
 _ZERO_DATES: Final = frozenset({"", "0000-00-00", "00/00/0000", "00-00-0000", "00.00.0000", "-0001-11-30"})
@@ -52,6 +54,8 @@ _PRICE_CYCLES: Final = {
     "triennially": "tsetupfee",
 }
 _TRUE: Final = frozenset({"1", "on", "true", "yes"})
+# What PHP finds empty, and an amount of zero, which becomes 0 where WHMCS casts it to a number.
+_NO_ID: Final[tuple[object, ...]] = (None, "", 0, "0", "0.00", [])
 _Read = TypeVar("_Read")
 
 
@@ -90,11 +94,11 @@ def customer(row: Row, *, store_names: bool) -> CustomerChanged:
 
 def customer_detail(row: Row) -> CustomerDetailChanged:
     """GetClientsDetails: the `client` object of the answer."""
-    country = _text(row.get("countrycode") or row.get("country"))
+    country = (_name(row.get("countrycode")) or _name(row.get("country")) or "").upper()
     return {
-        "id": _id(row.get("id") or row.get("userid") or row["client_id"]),
+        "id": _reference(row.get("id")) or _reference(row.get("userid")) or _id(row["client_id"]),
         "currency": _currency(row.get("currency_code") or None),
-        "country": country.upper()[:2] if country else None,
+        "country": country if len(country) == 2 and country.isalpha() else None,
     }
 
 
@@ -169,21 +173,21 @@ def _subscription(
         "customer_id": _id(customer_id),
         "parent_id": _reference(parent_id),
         "product_id": _reference(product_id),
-        "product_name": _text(product_name),
-        "product_group_name": _text(group_name),
-        "label": _text(label),
+        "product_name": _name(product_name),
+        "product_group_name": _name(group_name),
+        "label": _name(label),
         "status": _status(row["status"]),
         "cycle": cycle,
-        "cycle_text": cycle_text[:40],
+        "cycle_text": _name(cycle_text) or "",
         "recurring_micros": micros(recurring),
         "first_payment_micros": None if first_payment in (None, "") else micros(first_payment),
-        "quantity": int(row.get("qty") or 1),
+        "quantity": int(Decimal(str(row.get("qty") or 1))) or 1,
         "registered_on": _day(row.get("regdate")),
         "next_due_on": _day(row.get("nextduedate")),
         "expires_on": _day(row.get("expirydate")),
         "renews": renews,
         "promotion_id": _reference(row.get("promoid")),
-        "payment_method": _text(row.get("paymentmethod")),
+        "payment_method": _name(row.get("paymentmethod")),
         "suspension_reason": _text(row.get("suspensionreason")),
     }
 
@@ -205,10 +209,11 @@ def product(row: Row) -> ProductChanged:
                 }
             if pay_type != "recurring":
                 break
-        prices[code] = offered
+        if currency_code := _currency(code):
+            prices[currency_code] = offered
     return {
         "id": _id(row["pid"]),
-        "name": _text(row.get("name")) or "",
+        "name": _name(row.get("name")) or "",
         "group_id": _reference(row.get("gid")),
         "kind": str(row.get("type") or ""),
         "pay_type": {"onetime": "one_time"}.get(pay_type, pay_type),
@@ -222,7 +227,7 @@ def invoice(row: Row) -> InvoiceChanged:
     return {
         "id": _id(row["id"]),
         "customer_id": _id(row["userid"]),
-        "number": _text(row.get("invoicenum")),
+        "number": _name(row.get("invoicenum")),
         "currency": _currency_code(row["currencycode"]),
         "status": _status(row["status"]),
         "issued_on": _day(row.get("date")),
@@ -237,7 +242,7 @@ def invoice(row: Row) -> InvoiceChanged:
         "total_micros": micros(row["total"]),
         "tax_rate": _decimal(row.get("taxrate")),
         "tax_rate2": _decimal(row.get("taxrate2")),
-        "payment_method": _text(row.get("paymentmethod")),
+        "payment_method": _name(row.get("paymentmethod")),
         "updated_at": _moment(row.get("updated_at")),
     }
 
@@ -268,7 +273,7 @@ def promotion(row: Row) -> PromotionChanged:
     """GetPromotions."""
     return {
         "id": _id(row["id"]),
-        "code": _text(row.get("code")) or "",
+        "code": _name(row.get("code")) or "",
         "type": _status(row["type"]),
         "recurring": _truth(row.get("recurring")),
         "value": _decimal(row.get("value")),
@@ -297,18 +302,32 @@ def _id(value: object) -> int:
 
 
 def _reference(value: object) -> int | None:
-    """An id that may be absent: WHMCS writes "", 0 or "0" for none."""
-    return _id(value) if value not in (None, "", 0, "0") else None
+    """Return an id that may be absent. WHMCS writes "", 0 or "0" for none, and some sites -1."""
+    return None if value in _NO_ID or str(value) == "-1" else _id(value)
 
 
 def _text(value: object) -> str | None:
-    """Unescaped once, because WHMCS stores what users type escaped; None for nothing."""
-    if value is None or value == "":
-        return None
+    """Return what people read, cut to 500 characters; None for nothing."""
+    return _unescaped(value)[:_TEXT_LIMIT] or None
+
+
+def _name(value: object) -> str | None:
+    """Return what identifies or groups something, whole; None for nothing and for more than 500 characters.
+
+    A name that was cut could equal another one, and figures would add up two things as one.
+    """
+    name = _unescaped(value)
+    return name if 0 < len(name) <= _TEXT_LIMIT else None
+
+
+def _unescaped(value: object) -> str:
+    """Return a text as users typed it: WHMCS stores it escaped, so it is unescaped once. What is no text is nothing."""
+    if value is None or value == "" or isinstance(value, (list, dict)):
+        return ""
     text = str(value)
     if "&" in text:
         text = html.unescape(text)
-    return text.replace("\0", "").strip()[:_TEXT_LIMIT] or None
+    return text.replace("\0", "").strip()
 
 
 @_remembered
@@ -316,19 +335,22 @@ def _status(value: object) -> str:
     name = str(value).strip().lower().replace(" ", "_").replace("-", "_")
     if not name:
         raise ValueError("the row has no status")
-    return _STATUSES.get(name, name)[:60]
+    if len(name) > _STATUS_LIMIT:
+        raise ValueError(f"a status has at most {_STATUS_LIMIT} characters")
+    return _STATUSES.get(name, name)
 
 
 @_remembered
 def _currency(value: object) -> str | None:
+    """Return a currency code whole; None for nothing and for one that is too long to be a code."""
     code = str(value or "").strip().upper()
-    return code[:16] or None
+    return code if 0 < len(code) <= _CURRENCY_LIMIT else None
 
 
 def _currency_code(value: object) -> str:
     code = _currency(value)
     if code is None:
-        raise ValueError("the currency is empty")
+        raise ValueError(f"the currency is empty or longer than {_CURRENCY_LIMIT} characters")
     return code
 
 
