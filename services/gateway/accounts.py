@@ -25,14 +25,14 @@ from services.gateway.auth import (
     digest,
     new_secret,
 )
-from services.gateway.context import Context
+from services.gateway.context import SYSTEM, Context
 from services.gateway.errors import Invalid, NotFound, TooMany, Unauthenticated
 from services.gateway.instances import InstanceForm
 from services.gateway.tables import memberships, organizations, sessions, setup_links, tokens, users
+from services.gateway.tokens import prefix_of
 
 log = logging.getLogger(__name__)
 
-SYSTEM: Final = "gateway_system"
 SETUP_LIFE: Final = timedelta(minutes=30)
 _EMAIL: Final = re.compile(r"[^\s@\x00-\x1f]{1,64}@[^\s@\x00-\x1f]{1,189}")
 # At most this many sign-ins a minute from one address, and no delay for an account before this many failures.
@@ -199,6 +199,7 @@ async def _make_token(connection: AsyncConnection, context: Context, user_id: UU
                 token_id=uuid4(),
                 hash=digest(token),
                 name="Headless start",
+                prefix=prefix_of(token),
                 scopes=[scope for scope in SCOPES if scope != "members:admin"],
                 user_id=user_id,
                 created_at=context.clock(),
@@ -224,7 +225,7 @@ async def _ensure_demo(context: Context, user_id: UUID, email: str) -> Principal
     principal = _as_owner(user_id, email, demo, "Demo")
     known = await instances.list_instances(context, principal)
     if not known:
-        await instances.add_instance(context, principal, form)
+        await instances.add_instance(context, principal, form, into_demo=True)
     return principal
 
 

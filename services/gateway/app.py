@@ -23,10 +23,9 @@ from libs.common.database import build_engine, ping, transaction
 from libs.common.outbox import relay
 from libs.common.serve import VERSION, Task, serve
 from libs.common.settings import refuse
-from services.gateway import accounts, instances, repository
-from services.gateway.accounts import SYSTEM
+from services.gateway import accounts, instances, repository, syncs
 from services.gateway.api import build_router as build_api
-from services.gateway.context import Context
+from services.gateway.context import SYSTEM, Context
 from services.gateway.errors import Invalid
 from services.gateway.handlers import build_handlers
 from services.gateway.pages import build_router as build_pages
@@ -113,6 +112,7 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
                 "relay": lambda stop: relay(context.engine, outbox, publisher, stop, role=SYSTEM),
                 "publish": _every(_DAY_SECONDS, publish_instances, context),
                 "tidy": _every(_TIDY_SECONDS, tidy, context),
+                "silent_runs": lambda stop: follow_silent_runs(context, stop),
             },
         )
     finally:
@@ -157,7 +157,8 @@ async def publish_instances(context: Context) -> None:
 
 
 async def tidy(context: Context) -> None:
-    """Remove what nobody needs any more, and drafts whose check did not pass."""
+    """Remove what nobody needs any more, and drafts whose check did not pass; end checks that nobody answers."""
+    await instances.end_unanswered_checks(context)
     now = context.clock()
     async with transaction(context.engine, role=SYSTEM) as connection:
         for rows, age in _KEPT.items():
@@ -171,6 +172,14 @@ async def tidy(context: Context) -> None:
             row = await repository.lock_instance(connection, instance_id)
             if row is not None and row.state == InstanceState.DRAFT:
                 await instances.drop_draft(connection, instance_id)
+
+
+async def follow_silent_runs(context: Context, stop: asyncio.Event) -> None:
+    """Look after runs that went silent: at the start, because much may have been missed meanwhile, and each minute."""
+    await syncs.follow_silent_runs(context, is_restart=True)
+    while not stop.is_set():
+        await _sleep(stop, _TIDY_SECONDS)
+        await syncs.follow_silent_runs(context)
 
 
 def _every(seconds: float, work: Callable[[Context], Awaitable[None]], context: Context) -> Task:

@@ -1,7 +1,7 @@
 """What every use case of the gateway works with, built once in app.py."""
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -10,6 +10,9 @@ from libs.common.clock import Clock
 from libs.common.crypto import Keyring
 from services.gateway.rate_limits import RateLimits
 from services.gateway.settings import Settings
+
+# The role that sees across organizations, for what the gateway does for itself.
+SYSTEM: Final = "gateway_system"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from faststream.kafka import KafkaBroker
-from sqlalchemy import Row, select
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.broker import Publisher, subscribe_messages
@@ -28,7 +28,6 @@ from libs.common.contracts.sync import (
 from libs.common.database import transaction
 from services.gateway import instances, repository, syncs
 from services.gateway.context import Context
-from services.gateway.tables import organizations
 
 _RUNNING: Final = (InstanceState.ACTIVE, InstanceState.NEEDS_ATTENTION)
 
@@ -47,6 +46,7 @@ def build_handlers(broker: KafkaBroker, context: Context, publisher: Publisher, 
 async def follow(context: Context, message: Received) -> None:
     """Write down what an event says, once; a repeat changes nothing."""
     at = datetime.fromisoformat(message.headers["ce_time"])
+    now = context.clock()
     async with transaction(context.engine, message.organization_id) as connection:
         is_new = await repository.add_event(
             connection,
@@ -65,22 +65,25 @@ async def follow(context: Context, message: Received) -> None:
             case InstanceChecked() as checked:
                 await _on_checked(connection, context, there, checked)
             case SyncQueued() as queued:
-                await _on_queued(connection, message, queued, at)
+                await _on_queued(connection, message, queued, at, now)
             case SyncStarted() as started:
                 await repository.change_run(
-                    connection, started.run_id, state="running", started_at=started.started_at
+                    connection, started.run_id, state="running", started_at=started.started_at, heard_at=now
                 )
             case SyncProgressed() as progressed:
                 kinds = {kind: one.model_dump() for kind, one in progressed.kinds.items()}
-                await repository.change_run(connection, progressed.run_id, progress=kinds)
+                await repository.change_run(
+                    connection, progressed.run_id, state="running", progress=kinds, heard_at=now
+                )
             case SyncSucceeded() as succeeded:
-                await _on_succeeded(connection, context, there, succeeded, at)
+                await _on_succeeded(connection, context, there, succeeded, at, now)
             case SyncFailed() as failed:
-                changed = await repository.change_run(
+                changed = await repository.end_run(
                     connection,
                     failed.run_id,
                     state="failed",
                     ended_at=at,
+                    heard_at=now,
                     code=failed.code,
                     message=failed.message,
                 )
@@ -88,7 +91,9 @@ async def follow(context: Context, message: Received) -> None:
                 if is_of_now and _stops(failed.code):
                     await _need_attention(connection, context, there, failed.code, failed.message)
             case SyncCancelled() as cancelled:
-                await repository.change_run(connection, cancelled.run_id, state="cancelled", ended_at=at)
+                await repository.end_run(
+                    connection, cancelled.run_id, state="cancelled", ended_at=at, heard_at=now
+                )
             case InstancePurged():
                 if there is not None and there.state == InstanceState.DELETING:
                     gone = await repository.change_instance(
@@ -116,8 +121,12 @@ def _subject(event: Any) -> UUID:
 
 
 async def _on_queued(
-    connection: AsyncConnection, message: Received, queued: SyncQueued, at: datetime
+    connection: AsyncConnection, message: Received, queued: SyncQueued, at: datetime, now: datetime
 ) -> None:
+    before = await repository.read_sync(connection, queued.command_id)
+    if before is not None and before.run_id not in (None, queued.run_id):
+        # The connector lost the run that this command had joined, and has begun another.
+        await repository.assume_ended(connection, before.run_id, "failed", now, "run_timeout")
     whose = {"organization_id": message.organization_id, "instance_id": message.instance_id}
     await repository.add_run(
         connection,
@@ -127,6 +136,7 @@ async def _on_queued(
         trigger=queued.trigger,
         state="queued",
     )
+    await repository.change_run(connection, queued.run_id, heard_at=now)
     await repository.add_sync(
         connection,
         **whose,
@@ -144,15 +154,17 @@ async def _on_succeeded(
     there: Row[Any] | None,
     succeeded: SyncSucceeded,
     at: datetime,
+    now: datetime,
 ) -> None:
     skipped = [one.model_dump(mode="json") for one in succeeded.skipped]
     code, message = _outcome(succeeded)
-    await repository.change_run(
+    await repository.end_run(
         connection,
         succeeded.run_id,
         state="partial" if succeeded.outcome == "partial" else "succeeded",
         started_at=succeeded.started_at,
         ended_at=at,
+        heard_at=now,
         progress={kind: {"rows": rows, "expected": rows} for kind, rows in succeeded.counts.items()},
         counts=succeeded.counts,
         changes=succeeded.changes,
@@ -183,12 +195,13 @@ async def _on_checked(
     connection: AsyncConnection, context: Context, there: Row[Any] | None, checked: InstanceChecked
 ) -> None:
     known = await repository.read_check(connection, checked.check_id)
-    if known is not None and known.is_complete:
+    if known is not None and known.is_complete and not (known.is_assumed and checked.complete):
         return  # said already
     check = await repository.change_check(
         connection,
         checked.check_id,
         is_complete=checked.complete,
+        is_assumed=False,
         checks=[line.model_dump(mode="json") for line in checked.checks],
         whmcs_version=checked.whmcs_version,
         seen_address=checked.seen_address,
@@ -227,7 +240,7 @@ async def _take(connection: AsyncConnection, context: Context, there: Row[Any], 
     )
     await repository.drop_credentials(connection, there.instance_id, keep=check.credential_id)
     await instances.publish(connection, context, changed)
-    if there.state == InstanceState.DRAFT and await _is_demo(connection, there.organization_id):
+    if there.state == InstanceState.DRAFT and await repository.is_demo(connection, there.organization_id):
         await syncs.start(
             connection, context, there.organization_id, there.instance_id, SyncMode.FULL, "the demo"
         )
@@ -277,8 +290,3 @@ async def _need_attention(
 def _stops(code: str) -> bool:
     failure = FAILURES.get(code)
     return failure is not None and failure.needs_attention
-
-
-async def _is_demo(connection: AsyncConnection, organization_id: UUID) -> bool:
-    found = select(organizations.c.is_demo).where(organizations.c.organization_id == organization_id)
-    return bool((await connection.execute(found)).scalar())

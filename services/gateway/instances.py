@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
@@ -15,6 +16,7 @@ from libs.common.addresses import normalise_url
 from libs.common.addresses import origin as origin_of
 from libs.common.calendar import time_zones
 from libs.common.contracts import topics
+from libs.common.contracts.cadence import Kind, next_run
 from libs.common.contracts.commands import CheckInstance
 from libs.common.contracts.failures import text_of_skipped
 from libs.common.contracts.instances import InstanceChanged, InstanceSettings, InstanceState
@@ -25,7 +27,7 @@ from libs.common.errors import Permanent
 from libs.common.outbox import enqueue, outgoing
 from services.gateway import audit, repository
 from services.gateway.auth import Principal
-from services.gateway.context import Context
+from services.gateway.context import SYSTEM, Context
 from services.gateway.errors import Conflict, Invalid, NotFound, TooMany
 from services.gateway.tables import outbox
 
@@ -37,6 +39,11 @@ _DEGRADED_AFTER: Final = timedelta(minutes=30)
 _CHECKS_WINDOW: Final = timedelta(minutes=10)
 _CHECKS_OF_ORGANIZATION: Final = 100
 _CHECKS_OF_HOST: Final = 50
+_ANSWER_LIFE: Final = timedelta(minutes=5)
+_UNANSWERED_TEXT: Final = (
+    "The connection test did not finish. Test again in a few minutes. "
+    "If it happens again, ask whoever runs MRRlytics to look whether its connector is running."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +84,45 @@ class Attention:
 
 
 @dataclass(frozen=True, slots=True)
+class LastSync:
+    """How the sync that ended last went; `id` is that of the sync, `code` and `message` say what was wrong."""
+
+    id: UUID | None
+    state: str
+    ended_at: datetime
+    code: str | None
+    message: str | None
+
+
+class ShownState(StrEnum):
+    """What an instance is doing, for people. Only `healthy` needs no further word."""
+
+    DRAFT = "draft"
+    WAITING_FOR_FIRST_SYNC = "waiting_for_first_sync"
+    FIRST_SYNC_RUNNING = "first_sync_running"
+    HEALTHY = "healthy"
+    SYNCED_IN_PART = "synced_in_part"
+    SYNC_FAILED = "sync_failed"
+    DEGRADED = "degraded"
+    FAILING = "failing"
+    PAUSED = "paused"
+    DELETING = "deleting"
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
-    """An instance as people see it; `check` is the newest."""
+    """An instance as people see it; `check` is the newest.
+
+    `last_sync_at` is the end of the newest good sync, `last_sync` the sync that ended last, good or not, and `sync_under_way` the sync
+    that runs now. `next_sync_at` and `next_check_at` are when the scheduler comes next: while an instance needs attention it is only
+    checked, and a check that passes brings its syncs back.
+    """
 
     id: UUID
     name: str
     address: str
     state: str
-    shown_state: str
+    shown_state: ShownState
     has_credentials: bool
     identifier_hint: str | None
     credentials_updated_at: datetime | None
@@ -93,33 +131,46 @@ class Instance:
     whmcs_version: str | None
     as_of: datetime | None
     last_sync_at: datetime | None
+    last_sync: LastSync | None
+    sync_under_way: UUID | None
+    next_sync_at: datetime | None
+    next_check_at: datetime | None
     attention: Attention | None
     missing_actions: tuple[str, ...]
     warnings: tuple[str, ...]
     check: CheckProgress | None
 
 
-async def list_instances(context: Context, principal: Principal) -> list[Instance]:
-    """Every instance of the organization, drafts too, in the order in which they were added."""
-    async with transaction(context.engine, principal.organization_id) as connection:
-        rows = await repository.read_instances(connection)
+async def list_instances(
+    context: Context,
+    principal: Principal,
+    after: tuple[datetime, UUID] | None = None,
+    limit: int | None = None,
+) -> list[Instance]:
+    """Instances of the organization, drafts too, in the order in which they were added; those after (created_at, id) alone."""
     now = context.clock()
+    async with transaction(context.engine, principal.organization_id) as connection:
+        rows = await repository.read_instances(connection, now, after=after, limit=limit)
     return [_instance(row, now) for row in rows]
 
 
 async def get_instance(context: Context, principal: Principal, instance_id: UUID) -> Instance:
     """One instance; NotFound when the organization has none of this id."""
+    now = context.clock()
     async with transaction(context.engine, principal.organization_id) as connection:
-        rows = await repository.read_instances(connection, instance_id)
+        rows = await repository.read_instances(connection, now, instance_id)
     if not rows:
         raise _not_found()
-    return _instance(rows[0], context.clock())
+    return _instance(rows[0], now)
 
 
-async def add_instance(context: Context, principal: Principal, form: InstanceForm) -> tuple[UUID, UUID]:
+async def add_instance(
+    context: Context, principal: Principal, form: InstanceForm, *, into_demo: bool = False
+) -> tuple[UUID, UUID]:
     """Save a draft with its sealed credential and ask for its check; returns instance and check.
 
-    A draft with the same address is replaced. Raises Conflict when an instance has the address, Invalid when a field cannot be used.
+    A draft with the same address is replaced. Raises Conflict when an instance has the address or the organization holds sample data,
+    Invalid when a field cannot be used. `into_demo` is for the sample data itself.
     """
     name, address = _name(form.name), _address(form.url)
     secrets = _secrets(form)
@@ -128,6 +179,11 @@ async def add_instance(context: Context, principal: Principal, form: InstanceFor
     settings = _settings(form, InstanceSettings())
     try:
         async with transaction(context.engine, principal.organization_id) as connection:
+            if not into_demo and await repository.is_demo(connection, principal.organization_id):
+                raise Conflict(
+                    "demo_organization",
+                    "This organization holds sample data. Add your WHMCS to your own organization.",
+                )
             await _allow_check(connection, context, address)
             there = await repository.instance_at(connection, address)
             if there is not None and there.state != InstanceState.DRAFT:
@@ -268,8 +324,12 @@ async def remove(context: Context, principal: Principal, instance_id: UUID) -> N
         there = await _there(connection, instance_id)
         if there.state == InstanceState.DRAFT:
             await drop_draft(connection, instance_id)
-        elif there.state != InstanceState.DELETING:
+        elif there.state == InstanceState.DELETING:
+            # Its removal may have been lost on the way: whoever removes it again sends it again.
+            await publish(connection, context, there, again=True)
+        else:
             changed = await repository.change_instance(connection, instance_id, state=InstanceState.DELETING)
+            await repository.assume_cancelled(connection, instance_id, context.clock())
             await publish(connection, context, changed)
         await audit.record(connection, context, principal, "instance.removed", instance_id)
 
@@ -320,8 +380,22 @@ async def _turn(
         changed = await repository.change_instance(
             connection, instance_id, state=state, attention_code=None, attention_message=None
         )
+        if state is InstanceState.PAUSED:
+            await repository.assume_cancelled(connection, instance_id, context.clock())
         await publish(connection, context, changed)
         await audit.record(connection, context, principal, action, instance_id)
+
+
+async def end_unanswered_checks(context: Context) -> None:
+    """End the checks that nobody answered, as failed. The real answer, if it comes after all, replaces that."""
+    now = context.clock()
+    line = Check(name="answer", state="failed", code="run_timeout", message=_UNANSWERED_TEXT).model_dump()
+    async with transaction(context.engine, role=SYSTEM) as connection:
+        unanswered = await repository.unanswered_checks(connection, now - _ANSWER_LIFE, now + _ANSWER_LIFE)
+    for organization_id, instance_id, check_id in unanswered:
+        async with transaction(context.engine, organization_id) as connection:
+            await repository.lock_instance(connection, instance_id)
+            await repository.end_check(connection, check_id, line)
 
 
 async def _check_new_credential(
@@ -416,7 +490,8 @@ async def _editable(connection: AsyncConnection, instance_id: UUID) -> Row[Any]:
 
 
 async def _allow_check(connection: AsyncConnection, context: Context, address: str) -> None:
-    recent = await repository.checks_since(connection, context.clock() - _CHECKS_WINDOW)
+    now = context.clock()
+    recent = await repository.checks_between(connection, now - _CHECKS_WINDOW, now + _CHECKS_WINDOW)
     host = urlsplit(address).hostname
     if (
         len(recent) >= _CHECKS_OF_ORGANIZATION
@@ -504,7 +579,9 @@ def _instance(row: Row[Any], now: datetime) -> Instance:
     lacking += [one["action"] for one in skipped if one["code"] == _LACKING]
     notes = [line.message for line in warnings if line.code != _LACKING]
     notes += [text_of_skipped(one["code"], one["action"]) for one in skipped if one["code"] != _LACKING]
-    is_attention = row.state == InstanceState.NEEDS_ATTENTION
+    is_active, is_attention = (
+        row.state == state for state in (InstanceState.ACTIVE, InstanceState.NEEDS_ATTENTION)
+    )
     return Instance(
         id=row.instance_id,
         name=row.name,
@@ -519,6 +596,10 @@ def _instance(row: Row[Any], now: datetime) -> Instance:
         whmcs_version=row.whmcs_version,
         as_of=row.as_of,
         last_sync_at=row.last_sync_at,
+        last_sync=_last_sync(row),
+        sync_under_way=row.sync_under_way,
+        next_sync_at=next_run(Kind.INCREMENTAL, row.instance_id, now) if is_active else None,
+        next_check_at=next_run(Kind.CHECK, row.instance_id, now) if is_attention else None,
         attention=Attention(row.attention_code, row.attention_message) if is_attention else None,
         missing_actions=tuple(dict.fromkeys(lacking)),
         warnings=tuple(notes),
@@ -526,15 +607,33 @@ def _instance(row: Row[Any], now: datetime) -> Instance:
     )
 
 
-def _shown_state(row: Row[Any], now: datetime) -> str:
+def _last_sync(row: Row[Any]) -> LastSync | None:
+    if row.run_state is None:
+        return None
+    return LastSync(row.run_command_id, row.run_state, row.run_ended_at, row.run_code, row.run_message)
+
+
+def _shown_state(row: Row[Any], now: datetime) -> ShownState:
     match row.state:
         case InstanceState.ACTIVE:
-            is_fresh = now - (row.last_sync_at or row.created_at) <= _DEGRADED_AFTER
-            return "healthy" if is_fresh else "degraded"
+            return _state_of_active(row, now)
         case InstanceState.NEEDS_ATTENTION:
-            return "failing"
+            return ShownState.FAILING
         case state:
-            return str(state)
+            return ShownState(state)
+
+
+def _state_of_active(row: Row[Any], now: datetime) -> ShownState:
+    has_failed = row.run_state == "failed"
+    if row.last_sync_at is None:
+        if row.sync_under_way is not None:
+            return ShownState.FIRST_SYNC_RUNNING
+        return ShownState.SYNC_FAILED if has_failed else ShownState.WAITING_FOR_FIRST_SYNC
+    if now - row.last_sync_at > _DEGRADED_AFTER:
+        return ShownState.DEGRADED
+    if has_failed:
+        return ShownState.SYNC_FAILED
+    return ShownState.SYNCED_IN_PART if row.good_state == "partial" else ShownState.HEALTHY
 
 
 def _progress(

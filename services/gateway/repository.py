@@ -1,21 +1,41 @@
 """The statements on the gateway's own tables. They work in the caller's transaction, of one organization, and never commit."""
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, Literal
 from uuid import UUID
 
-from sqlalchemy import Row, delete, func, insert, select, text, update
+from sqlalchemy import Row, cast, delete, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.gateway.tables import checks, instances, runs, sync_events, syncs
+from libs.common.contracts.failures import text_of
+from services.gateway.silence import SILENT_AFTER
+from services.gateway.tables import checks, instances, organizations, runs, sync_events, syncs
 
-# A command that the connector has not answered for this long was not picked up, and may be sent again.
-UNANSWERED: Final = timedelta(minutes=2)
+RunEnd = Literal["failed", "cancelled"]
+_OPEN: Final = ("queued", "running")
 
-_INSTANCES: Final = """
-SELECT n.*, f.as_of, good.ended_at AS last_sync_at, latest.skipped AS run_skipped,
+# A sync that is on its way: its run is open and was heard of lately, or its command is too young to have an answer. A time that lies
+# further ahead than the limit comes from before the clock stepped back, and proves nothing.
+_ON_ITS_WAY: Final = """
+WITH on_its_way AS (
+    SELECT s.instance_id, s.command_id, s.requested_at, r.mode
+    FROM gateway.runs r JOIN gateway.syncs s USING (organization_id, instance_id, run_id)
+    WHERE r.state IN ('queued', 'running') AND coalesce(r.heard_at, r.started_at, s.requested_at) BETWEEN :since AND :until
+    UNION ALL
+    SELECT s.instance_id, s.command_id, s.requested_at, s.mode FROM gateway.syncs s
+    WHERE s.run_id IS NULL AND s.requested_at BETWEEN :since AND :until)"""
+
+_INSTANCES: Final = f"""{_ON_ITS_WAY}
+SELECT n.*, f.as_of, good.ended_at AS last_sync_at, good.state AS good_state, good.skipped AS run_skipped,
+    last.state AS run_state, last.ended_at AS run_ended_at, last.code AS run_code, last.message AS run_message,
+    (SELECT s.command_id FROM gateway.syncs s
+        WHERE (s.organization_id, s.instance_id, s.run_id) = (n.organization_id, n.instance_id, last.run_id)
+        ORDER BY s.requested_at LIMIT 1) AS run_command_id,
+    (SELECT w.command_id FROM on_its_way w WHERE w.instance_id = n.instance_id
+        ORDER BY w.requested_at DESC LIMIT 1) AS sync_under_way,
     c.check_id, c.is_complete AS check_complete, c.checks AS check_lines, c.seen_address, c.estimate,
     EXISTS (
         SELECT FROM connector.credentials k WHERE k.organization_id = n.organization_id AND k.instance_id = n.instance_id
@@ -23,39 +43,66 @@ SELECT n.*, f.as_of, good.ended_at AS last_sync_at, latest.skipped AS run_skippe
 FROM gateway.instances n
 LEFT JOIN metrics_read.freshness f USING (organization_id, instance_id)
 LEFT JOIN LATERAL (
-    SELECT r.ended_at FROM gateway.runs r
+    SELECT r.ended_at, r.state, r.skipped FROM gateway.runs r
     WHERE r.organization_id = n.organization_id AND r.instance_id = n.instance_id AND r.state IN ('succeeded', 'partial')
     ORDER BY r.ended_at DESC LIMIT 1) good ON true
 LEFT JOIN LATERAL (
-    SELECT r.skipped FROM gateway.runs r
-    WHERE r.organization_id = n.organization_id AND r.instance_id = n.instance_id AND r.state IN ('succeeded', 'partial')
-    ORDER BY r.started_at DESC LIMIT 1) latest ON true
+    SELECT r.* FROM gateway.runs r
+    WHERE r.organization_id = n.organization_id AND r.instance_id = n.instance_id AND r.ended_at IS NOT NULL
+    ORDER BY r.ended_at DESC LIMIT 1) last ON true
 LEFT JOIN LATERAL (
     SELECT c.* FROM gateway.checks c
     WHERE c.organization_id = n.organization_id AND c.instance_id = n.instance_id
     ORDER BY c.started_at DESC LIMIT 1) c ON true
 WHERE n.state <> 'deleted' AND (CAST(:instance_id AS uuid) IS NULL OR n.instance_id = :instance_id)
-ORDER BY n.created_at, n.instance_id"""
+    AND (CAST(:after_at AS timestamptz) IS NULL OR (n.created_at, n.instance_id) > (:after_at, CAST(:after_id AS uuid)))
+ORDER BY n.created_at, n.instance_id LIMIT :limit"""  # noqa: S608  fixed text
 
 _SYNCS: Final = """
 SELECT s.instance_id, s.command_id, s.requested_at, s.requested_by, s.run_id, n.name AS instance_name,
     coalesce(r.mode, s.mode) AS mode, coalesce(r.trigger, s.trigger) AS trigger, r.state, r.started_at, r.ended_at,
-    r.progress, r.counts, r.changes, r.skipped, r.code, r.message, f.as_of
+    r.progress, r.counts, r.changes, r.skipped, r.code, r.message, r.heard_at, f.as_of
 FROM gateway.syncs s
 JOIN gateway.instances n USING (organization_id, instance_id)
 LEFT JOIN gateway.runs r USING (organization_id, instance_id, run_id)
 LEFT JOIN metrics_read.freshness f USING (organization_id, instance_id)"""
 
-_UNDER_WAY: Final = """
-SELECT s.command_id FROM gateway.syncs s LEFT JOIN gateway.runs r USING (organization_id, instance_id, run_id)
-WHERE s.instance_id = :instance_id AND (:mode = 'incremental' OR coalesce(r.mode, s.mode) = 'full')
-    AND (r.state IN ('queued', 'running') OR (s.run_id IS NULL AND s.requested_at > :since))
-ORDER BY s.requested_at DESC LIMIT 1"""
+_UNDER_WAY: Final = f"""{_ON_ITS_WAY}
+SELECT w.command_id FROM on_its_way w
+WHERE w.instance_id = :instance_id AND (:mode = 'incremental' OR w.mode = 'full')
+ORDER BY w.requested_at DESC LIMIT 1"""  # noqa: S608  fixed text
+
+_OPEN_RUN: Final = """
+SELECT r.run_id, r.organization_id, r.instance_id, r.asked_at, coalesce(r.heard_at, r.started_at, s.requested_at) AS heard_at,
+    s.command_id, s.mode, s.trigger, n.state AS instance_state
+FROM gateway.runs r
+JOIN gateway.instances n USING (organization_id, instance_id)
+JOIN LATERAL (
+    SELECT s.* FROM gateway.syncs s
+    WHERE (s.organization_id, s.instance_id, s.run_id) = (r.organization_id, r.instance_id, r.run_id)
+    ORDER BY s.requested_at DESC LIMIT 1) s ON true
+WHERE r.run_id = :run_id AND r.state IN ('queued', 'running') FOR UPDATE OF r"""
 
 
-async def read_instances(connection: AsyncConnection, instance_id: UUID | None = None) -> Sequence[Row[Any]]:
-    """Instances that are not deleted, each with its newest check, its newest good run and the age of its figures."""
-    return (await connection.execute(text(_INSTANCES), {"instance_id": instance_id})).all()
+async def read_instances(
+    connection: AsyncConnection,
+    now: datetime,
+    instance_id: UUID | None = None,
+    *,
+    after: tuple[datetime, UUID] | None = None,
+    limit: int | None = None,
+) -> Sequence[Row[Any]]:
+    """Instances that are not deleted, each with its newest check, its newest runs and the age of its figures.
+
+    They come in the order in which they were added, those after (created_at, instance_id) alone.
+    """
+    after_at, after_id = after or (None, None)
+    values = {"instance_id": instance_id, "after_at": after_at, "after_id": after_id, "limit": limit}
+    return (await connection.execute(text(_INSTANCES), values | _near(now))).all()
+
+
+def _near(now: datetime) -> dict[str, datetime]:
+    return {"since": now - SILENT_AFTER, "until": now + SILENT_AFTER}
 
 
 async def lock_instance(connection: AsyncConnection, instance_id: UUID) -> Row[Any] | None:
@@ -138,16 +185,15 @@ async def has_credential(connection: AsyncConnection, instance_id: UUID, credent
     return bool(found.scalar_one())
 
 
-async def checks_since(connection: AsyncConnection, since: datetime) -> list[str]:
-    """The addresses of the organization's checks that were started after `since`."""
-    return list(
-        (await connection.execute(select(checks.c.address).where(checks.c.started_at > since))).scalars()
-    )
+async def checks_between(connection: AsyncConnection, since: datetime, until: datetime) -> list[str]:
+    """The addresses of the organization's checks that were started in this time."""
+    recent = select(checks.c.address).where(checks.c.started_at.between(since, until))
+    return list((await connection.execute(recent)).scalars())
 
 
 async def add_check(connection: AsyncConnection, **values: Any) -> None:
     """Write down that a check was asked for."""
-    await connection.execute(insert(checks).values(is_complete=False, checks=[], **values))
+    await connection.execute(insert(checks).values(is_complete=False, checks=[], is_assumed=False, **values))
 
 
 async def read_check(connection: AsyncConnection, check_id: UUID) -> Row[Any] | None:
@@ -168,6 +214,13 @@ async def change_check(connection: AsyncConnection, check_id: UUID, **values: An
     return row
 
 
+async def end_check(connection: AsyncConnection, check_id: UUID, line: Mapping[str, Any]) -> None:
+    """End a check without the connector's word: it failed, and `line` says what to do."""
+    open_check = update(checks).where(checks.c.check_id == check_id, ~checks.c.is_complete)
+    lines = checks.c.checks.op("||")(cast([line], JSONB))
+    await connection.execute(open_check.values(is_complete=True, is_assumed=True, checks=lines))
+
+
 async def add_sync(connection: AsyncConnection, **values: Any) -> None:
     """Write down a command; one that is known already is only told its run."""
     statement = upsert(syncs).values(**values)
@@ -183,10 +236,10 @@ async def add_sync(connection: AsyncConnection, **values: Any) -> None:
 async def sync_under_way(
     connection: AsyncConnection, instance_id: UUID, mode: str, now: datetime
 ) -> UUID | None:
-    """The command of a run on its way that reads all that `mode` asks for."""
-    values = {"instance_id": instance_id, "mode": mode, "since": now - UNANSWERED}
-    found: UUID | None = (await connection.execute(text(_UNDER_WAY), values)).scalar()
-    return found
+    """The command of a run on its way that reads all that `mode` asks for. A run that went silent is not on its way."""
+    values = {"instance_id": instance_id, "mode": mode}
+    command_id: UUID | None = (await connection.execute(text(_UNDER_WAY), values | _near(now))).scalar()
+    return command_id
 
 
 async def read_sync(connection: AsyncConnection, command_id: UUID) -> Row[Any] | None:
@@ -211,14 +264,55 @@ async def read_syncs(
 
 async def add_run(connection: AsyncConnection, **values: Any) -> None:
     """Write down a run; one that is known stays as it is."""
-    await connection.execute(upsert(runs).values(progress={}, skipped=[], **values).on_conflict_do_nothing())
+    new = upsert(runs).values(progress={}, skipped=[], is_assumed=False, **values)
+    await connection.execute(new.on_conflict_do_nothing())
 
 
 async def change_run(connection: AsyncConnection, run_id: UUID, **values: Any) -> Row[Any] | None:
     """Write what is known of a run; None when it is unknown or has ended."""
-    changed = update(runs).where(runs.c.run_id == run_id, runs.c.state.in_(("queued", "running")))
+    changed = update(runs).where(runs.c.run_id == run_id, runs.c.state.in_(_OPEN))
     row: Row[Any] | None = (await connection.execute(changed.values(**values).returning(runs))).first()
     return row
+
+
+async def end_run(connection: AsyncConnection, run_id: UUID, **values: Any) -> Row[Any] | None:
+    """Write the end that the connector tells, also in the place of one that was assumed; None when there is neither.
+
+    Code, message and counts of an assumed end go with it.
+    """
+    ended = {"code": None, "message": None, "counts": None, "changes": None, "is_assumed": False} | values
+    changed = update(runs).where(runs.c.run_id == run_id, runs.c.state.in_(_OPEN) | runs.c.is_assumed)
+    row: Row[Any] | None = (await connection.execute(changed.values(**ended).returning(runs))).first()
+    return row
+
+
+async def assume_ended(
+    connection: AsyncConnection, run_id: UUID, state: RunEnd, now: datetime, code: str | None = None
+) -> None:
+    """End an open run without the connector's word."""
+    message = None if code is None else text_of(code)
+    await change_run(
+        connection, run_id, state=state, ended_at=now, code=code, message=message, is_assumed=True
+    )
+
+
+async def assume_cancelled(connection: AsyncConnection, instance_id: UUID, now: datetime) -> None:
+    """End all open runs of an instance that is to have none any more."""
+    changed = update(runs).where(runs.c.instance_id == instance_id, runs.c.state.in_(_OPEN))
+    await connection.execute(changed.values(state="cancelled", ended_at=now, is_assumed=True))
+
+
+async def open_runs(connection: AsyncConnection) -> list[tuple[UUID, UUID]]:
+    """Organization and run of all open runs, of all organizations."""
+    rows = await connection.execute(
+        select(runs.c.organization_id, runs.c.run_id).where(runs.c.state.in_(_OPEN))
+    )
+    return [(row.organization_id, row.run_id) for row in rows]
+
+
+async def hold_open_run(connection: AsyncConnection, run_id: UUID) -> Row[Any] | None:
+    """An open run with its newest command and its instance's state, held until the transaction ends; None once it has ended."""
+    return (await connection.execute(text(_OPEN_RUN), {"run_id": run_id})).first()
 
 
 async def add_event(connection: AsyncConnection, **values: Any) -> bool:
@@ -233,6 +327,23 @@ async def events_after(
     """Events of these runs, checks or instances with a greater id, in order."""
     found = select(sync_events).where(sync_events.c.subject.in_(subjects), sync_events.c.id > after)
     return (await connection.execute(found.order_by(sync_events.c.id).limit(limit))).all()
+
+
+async def is_demo(connection: AsyncConnection, organization_id: UUID) -> bool:
+    """Whether an organization holds sample data."""
+    demo = select(organizations.c.is_demo).where(organizations.c.organization_id == organization_id)
+    return bool((await connection.execute(demo)).scalar())
+
+
+async def unanswered_checks(
+    connection: AsyncConnection, since: datetime, until: datetime
+) -> list[tuple[UUID, UUID, UUID]]:
+    """Organization, instance and check of the checks, of all organizations, without an end that were not started in this time."""
+    silent = select(checks.c.organization_id, checks.c.instance_id, checks.c.check_id).where(
+        ~checks.c.is_complete, ~checks.c.started_at.between(since, until)
+    )
+    rows = await connection.execute(silent)
+    return [(row.organization_id, row.instance_id, row.check_id) for row in rows]
 
 
 async def stale_drafts(connection: AsyncConnection, before: datetime) -> list[tuple[UUID, UUID]]:

@@ -17,12 +17,14 @@ from libs.common.database import transaction
 from libs.common.outbox import enqueue, outgoing
 from services.gateway import audit, repository
 from services.gateway.auth import Principal
-from services.gateway.context import Context
+from services.gateway.context import SYSTEM, Context
 from services.gateway.errors import Conflict, NotFound
+from services.gateway.silence import Step, is_silent, next_step
 from services.gateway.tables import outbox
 
 PAGE: Final = 50
 _ENDED: Final = ("succeeded", "partial")
+_SYNCED: Final = (InstanceState.ACTIVE, InstanceState.NEEDS_ATTENTION)
 _READ_IN_ORDER: Final = (
     Kind.CURRENCY,
     Kind.PRODUCT,
@@ -41,7 +43,8 @@ _READ_IN_ORDER: Final = (
 class Sync:
     """A command and the run that it joined. `id` is the command's, `run_id` None until the connector has answered.
 
-    `progress` is by kind, in the order in which they are read; `applied` tells whether the figures hold what was read.
+    `progress` is by kind, in the order in which they are read; `applied` tells whether the figures hold what was read. `heard_at` is when
+    the connector last said something of the run.
     """
 
     id: UUID
@@ -55,6 +58,7 @@ class Sync:
     requested_by: str | None
     started_at: datetime | None
     ended_at: datetime | None
+    heard_at: datetime | None
     progress: dict[str, KindProgress]
     counts: dict[str, int] | None
     changes: dict[str, int] | None
@@ -75,7 +79,7 @@ async def sync_now(
         there = await repository.lock_instance(connection, instance_id)
         if there is None:
             raise NotFound("instance_not_found", "There is no such instance here. Choose one from the list.")
-        if there.state not in (InstanceState.ACTIVE, InstanceState.NEEDS_ATTENTION):
+        if there.state not in _SYNCED:
             raise Conflict(
                 f"instance_{there.state}",
                 "A paused instance is not synced. Resume it first."
@@ -132,7 +136,7 @@ async def list_syncs(
 ) -> list[Sync]:
     """Commands of an instance, newest first; `before` is (requested_at, id) of the last one of the page before."""
     async with transaction(context.engine, principal.organization_id) as connection:
-        if not await repository.read_instances(connection, instance_id):
+        if not await repository.read_instances(connection, context.clock(), instance_id):
             raise NotFound("instance_not_found", "There is no such instance here. Choose one from the list.")
         rows = await repository.read_syncs(connection, instance_id, before, limit)
     now = context.clock()
@@ -140,7 +144,10 @@ async def list_syncs(
 
 
 async def cancel(context: Context, principal: Principal, command_id: UUID) -> None:
-    """Ask the connector to end the run at its next page; one that has ended stays as it is."""
+    """Ask the connector to end the run at its next page; one that has ended stays as it is.
+
+    A silent run ends at once, because its answer may never come.
+    """
     async with transaction(context.engine, principal.organization_id) as connection:
         row = await repository.read_sync(connection, command_id)
         if row is None:
@@ -156,7 +163,47 @@ async def cancel(context: Context, principal: Principal, command_id: UUID) -> No
             command,
             str(command.command_id),
         )
+        if is_silent(row.heard_at or row.started_at or row.requested_at, context.clock()):
+            await repository.assume_ended(connection, row.run_id, "cancelled", context.clock())
         await audit.record(connection, context, principal, "sync.cancelled", command_id)
+
+
+async def follow_silent_runs(context: Context, *, is_restart: bool = False) -> None:
+    """Ask the connector about each open run that went silent, and end those that nobody will answer for."""
+    async with transaction(context.engine, role=SYSTEM) as connection:
+        runs = await repository.open_runs(connection)
+    for organization_id, run_id in runs:
+        async with transaction(context.engine, organization_id) as connection:
+            run = await repository.hold_open_run(connection, run_id)
+            if run is not None:
+                await _follow_silent_run(connection, context, run, is_restart=is_restart)
+
+
+async def _follow_silent_run(
+    connection: AsyncConnection, context: Context, run: Row[Any], *, is_restart: bool
+) -> None:
+    now, is_wanted = context.clock(), run.instance_state in _SYNCED
+    match next_step(run.heard_at, run.asked_at, now, is_wanted=is_wanted, is_restart=is_restart):
+        case Step.CANCEL:
+            await repository.assume_ended(connection, run.run_id, "cancelled", now)
+        case Step.FAIL:
+            await repository.assume_ended(connection, run.run_id, "failed", now, "run_timeout")
+        case Step.ASK:
+            # The command that the run belongs to, sent again, is the question; a new message id lets it through.
+            command = RunSync(
+                command_id=run.command_id, instance_id=run.instance_id, mode=run.mode, trigger=run.trigger
+            )
+            await _send(
+                connection,
+                context,
+                run.organization_id,
+                run.instance_id,
+                command,
+                f"{run.command_id}.{uuid4()}",
+            )
+            # After a clock has stepped back, silence counts from now on.
+            ahead = {"heard_at": now} if run.heard_at > now else {}
+            await repository.change_run(connection, run.run_id, asked_at=now, **ahead)
 
 
 async def _send(
@@ -180,8 +227,7 @@ async def _send(
 
 
 def _sync(row: Row[Any], now: datetime) -> Sync:
-    waited_long = now - row.requested_at > repository.UNANSWERED
-    state = row.state or ("not_picked_up" if waited_long else "queued")
+    state = row.state or ("not_picked_up" if is_silent(row.requested_at, now) else "queued")
     return Sync(
         id=row.command_id,
         instance_id=row.instance_id,
@@ -194,6 +240,7 @@ def _sync(row: Row[Any], now: datetime) -> Sync:
         requested_by=row.requested_by,
         started_at=row.started_at,
         ended_at=row.ended_at,
+        heard_at=row.heard_at,
         progress=_progress(row.progress or {}),
         counts=row.counts,
         changes=row.changes,

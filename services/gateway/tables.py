@@ -68,6 +68,7 @@ tokens: Final = _owned(
     Column("expires_at", _Moment),
     Column("last_used_at", _Moment),
     Column("revoked_at", _Moment),
+    Column("prefix", Text),
 )
 setup_links: Final = Table(
     "setup_links",
@@ -113,6 +114,7 @@ checks: Final = _of_instance(
     Column("whmcs_version", Text),
     Column("seen_address", Text),
     Column("estimate", JSONB),
+    Column("is_assumed", Boolean, nullable=False),
 )
 # A command and the run that it joined; several commands may have joined the same.
 syncs: Final = _of_instance(
@@ -124,6 +126,8 @@ syncs: Final = _of_instance(
     Column("requested_by", Text),
     Column("run_id", Uuid),
 )
+# `heard_at` is when the connector last said something of it, `asked_at` when the gateway last asked; an end that is assumed is the
+# gateway's own guess, which an end that the connector tells replaces. The same holds for checks.
 runs: Final = _of_instance(
     "runs",
     Column("run_id", Uuid, primary_key=True),
@@ -138,6 +142,9 @@ runs: Final = _of_instance(
     Column("skipped", JSONB, nullable=False),
     Column("code", Text),
     Column("message", Text),
+    Column("heard_at", _Moment),
+    Column("asked_at", _Moment),
+    Column("is_assumed", Boolean, nullable=False),
 )
 # `subject` is the run, check or instance that the event speaks of; `id` is the id of the server-sent event.
 sync_events: Final = Table(

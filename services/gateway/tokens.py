@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select, tuple_, update
 
 from libs.common.database import transaction
 from services.gateway import audit
 from services.gateway.auth import ROLES, SCOPES, Principal, digest
 from services.gateway.context import Context
 from services.gateway.errors import Invalid, NotFound
-from services.gateway.tables import tokens
+from services.gateway.tables import tokens, users
 
 LONGEST_DAYS: Final = 365
 _ALPHABET: Final = string.digits + string.ascii_letters
@@ -23,23 +23,45 @@ _ALPHABET: Final = string.digits + string.ascii_letters
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token without its secret. `expires_at` None: it never ends."""
+    """A token without its secret. `prefix` is how it begins; `created_by` is the e-mail address of its maker.
+
+    `expires_at` None: it never ends. Tokens from before their beginnings were kept have no `prefix`.
+    """
 
     id: UUID
     name: str
+    prefix: str | None
+    created_by: str | None
     scopes: tuple[str, ...]
     created_at: datetime
     expires_at: datetime | None
     last_used_at: datetime | None
 
 
-async def list_tokens(context: Context, principal: Principal) -> list[Token]:
-    """Tokens of the organization that are not revoked, by name."""
-    found = select(tokens).where(tokens.c.revoked_at.is_(None)).order_by(tokens.c.name, tokens.c.token_id)
+async def list_tokens(
+    context: Context,
+    principal: Principal,
+    after: tuple[str, UUID] | None = None,
+    limit: int | None = None,
+) -> list[Token]:
+    """Tokens of the organization that are not revoked, by name; those after (name, id) alone."""
+    live = select(tokens, users.c.email).outerjoin(users, users.c.user_id == tokens.c.user_id)
+    live = live.where(tokens.c.revoked_at.is_(None)).order_by(tokens.c.name, tokens.c.token_id)
+    if after is not None:
+        live = live.where(tuple_(tokens.c.name, tokens.c.token_id) > tuple_(*after))
     async with transaction(context.engine, principal.organization_id) as connection:
-        rows = (await connection.execute(found)).all()
+        rows = (await connection.execute(live.limit(limit))).all()
     return [
-        Token(row.token_id, row.name, tuple(row.scopes), row.created_at, row.expires_at, row.last_used_at)
+        Token(
+            id=row.token_id,
+            name=row.name,
+            prefix=row.prefix,
+            created_by=row.email,
+            scopes=tuple(row.scopes),
+            created_at=row.created_at,
+            expires_at=row.expires_at,
+            last_used_at=row.last_used_at,
+        )
         for row in rows
     ]
 
@@ -57,7 +79,16 @@ async def create_token(
     if not 1 <= days <= LONGEST_DAYS:
         raise Invalid("days_invalid", f"A token ends after 1 to {LONGEST_DAYS} days.", "days")
     secret, now = _new_secret(), context.clock()
-    made = Token(uuid4(), name.strip(), tuple(dict.fromkeys(scopes)), now, now + timedelta(days=days), None)
+    made = Token(
+        id=uuid4(),
+        name=name.strip(),
+        prefix=prefix_of(secret),
+        created_by=principal.email,
+        scopes=tuple(dict.fromkeys(scopes)),
+        created_at=now,
+        expires_at=now + timedelta(days=days),
+        last_used_at=None,
+    )
     async with transaction(context.engine, principal.organization_id) as connection:
         await connection.execute(
             insert(tokens).values(
@@ -65,6 +96,7 @@ async def create_token(
                 token_id=made.id,
                 hash=digest(secret),
                 name=made.name,
+                prefix=made.prefix,
                 scopes=list(made.scopes),
                 user_id=principal.user_id,
                 created_at=now,
@@ -83,6 +115,11 @@ async def revoke_token(context: Context, principal: Principal, token_id: UUID) -
         if (await connection.execute(gone)).rowcount == 0:
             raise NotFound("token_not_found", "There is no such token here, or it is revoked already.")
         await audit.record(connection, context, principal, "token.revoked", token_id)
+
+
+def prefix_of(secret: str) -> str:
+    """Return the beginning of a token, by which people recognise it; 32 secret characters stay."""
+    return secret[: len("mrr_pat_") + 4]
 
 
 def _new_secret() -> str:

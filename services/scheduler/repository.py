@@ -9,8 +9,8 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.common.contracts.cadence import Kind, Tick
 from libs.common.contracts.instances import InstanceChanged, InstanceSettings
-from services.scheduler.schedule import Kind, Tick
 from services.scheduler.tables import instances, schedules
 
 Now = Callable[[AsyncConnection], Awaitable[datetime]]

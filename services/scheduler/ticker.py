@@ -7,13 +7,14 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.contracts import topics
+from libs.common.contracts.cadence import Kind, rhythm
 from libs.common.contracts.commands import CheckInstance, RunSync, SyncMode, SyncTrigger, tick_id
 from libs.common.database import transaction
 from libs.common.outbox import Outgoing, enqueue, outgoing
 from libs.common.telemetry import last_tick, scheduler_commands, tick_lag, tracer
 from services.scheduler import repository
 from services.scheduler.repository import Due, Now
-from services.scheduler.schedule import Kind, decide, rhythm
+from services.scheduler.schedule import decide
 from services.scheduler.tables import outbox
 
 _BATCH: Final = 200

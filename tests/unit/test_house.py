@@ -28,6 +28,7 @@ PURE = (
     "libs/common/addresses.py",
     "libs/common/calendar.py",
     "libs/common/errors.py",
+    "services/gateway/silence.py",
     "services/scheduler/schedule.py",
     "services/connector/changes.py",
     "services/connector/politeness.py",

@@ -35,7 +35,9 @@ async def once(
     async with transaction(context.engine, principal.organization_id) as connection:
         await connection.execute(
             delete(idempotency).where(
-                mine, idempotency.c.status.is_(None), idempotency.c.at < now - _GIVEN_UP
+                mine,
+                idempotency.c.status.is_(None),
+                ~idempotency.c.at.between(now - _GIVEN_UP, now + _GIVEN_UP),
             )
         )
         first = insert(idempotency).values(

@@ -92,7 +92,7 @@ async def test_a_passed_check_makes_the_draft_an_instance_that_all_hear_of(gatew
     assert answer.headers["location"] == f"/api/v1/instances/{body['id']}"
     assert (body["state"], body["shown_state"], body["address"]) == (
         "active",
-        "healthy",
+        "waiting_for_first_sync",
         "https://billing.example.com/whmcs",
     )
     assert (body["identifier_hint"], body["whmcs_version"], body["missing_actions"]) == (
@@ -212,7 +212,7 @@ async def test_without_an_answer_of_the_connector_save_says_where_to_look(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner = await gateway.owner()
-    monkeypatch.setattr(instances.wait_for_check, "__defaults__", (0.01,))
+    monkeypatch.setattr(instances, "SAVE_SECONDS", 0.01)
 
     answer = await owner.client.post(
         "/api/v1/instances", json=NEW, headers={"x-csrf-token": await owner.csrf()}
@@ -339,7 +339,7 @@ async def test_a_run_that_a_person_must_mend_stops_syncs_until_a_check_passes(ga
     mended = (await owner.client.get(f"/api/v1/instances/{instance_id}")).json()
 
     assert (failing["shown_state"], failing["attention"]["code"]) == ("failing", "credentials_rejected")
-    assert (mended["shown_state"], mended["attention"]) == ("healthy", None)
+    assert (mended["shown_state"], mended["attention"]) == ("sync_failed", None)
     assert [one["state"] for one in await gateway.sent("instances")] == [
         "active",
         "needs_attention",

@@ -25,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from libs.common.broker import Publisher
 from libs.common.contracts import topics
+from libs.common.contracts.cadence import Kind, rhythm
 from libs.common.contracts.commands import tick_id
 from libs.common.contracts.envelope import Record, headers
 from libs.common.contracts.instances import InstanceChanged, InstanceSettings
@@ -32,7 +33,6 @@ from libs.common.database import build_engine, transaction
 from libs.common.outbox import relay_once
 from libs.common.settings import KafkaSettings, PostgresSettings
 from services.scheduler.handlers import follow
-from services.scheduler.schedule import Kind, rhythm
 from services.scheduler.tables import metadata, outbox
 from services.scheduler.ticker import tick
 from tests.servers import REPOSITORY, Database

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.scheduler.schedule import GAP, Kind, Rhythm, Tick, decide, first_tick, kinds_of, rhythm
+from libs.common.contracts.cadence import Kind, Rhythm, Tick, rhythm
+from services.scheduler.schedule import GAP, decide, first_tick, kinds_of
 
 SPREAD = 300
 KINDS = st.sampled_from(Kind)
