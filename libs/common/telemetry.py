@@ -52,6 +52,7 @@ credential_failures: Final = _meter.create_counter(
 lease_lost: Final = _meter.create_counter(
     "mrrlytics.sync.lease.lost"
 )  # workers are frozen or the database is slow
+requests_rejected: Final = _meter.create_counter("mrrlytics.ratelimit.rejected")  # a caller asks too often
 auth_attempts: Final = _meter.create_counter("mrrlytics.auth.attempts")  # somebody guesses passwords
 
 

@@ -84,9 +84,10 @@ async def set_up(
 
     Raises NotFound for a link that is used or too old, Invalid with the field that cannot be used.
     """
+    await setup_state(context, token)
     name, mail = _organization_name(organization), _email(email)
-    passwords.judge(password, [name, *re.split(r"[@.]", mail)])
-    stored = await passwords.hashed(password)
+    words = [name, *re.split(r"[@.]", mail)]
+    stored = await context.password_workers.run(passwords.accept, password, words)
     async with transaction(context.engine, role=SYSTEM) as connection:
         # Whoever deletes the links first has the one use of them all.
         links = (await connection.execute(delete(setup_links).returning(setup_links))).all()
@@ -117,7 +118,8 @@ async def sign_in(context: Context, email: str, password: str, address: str) -> 
     if of_address is None or of_account is None:
         auth_attempts.add(1, {"method": "password", "outcome": "delayed"})
         raise TooMany("too_many_attempts", "Too many attempts. Wait a minute and try again.", retry_after=60)
-    is_right = await passwords.matches(password, user["password_hash"] if user else None)
+    stored = user["password_hash"] if user else None
+    is_right = await context.password_workers.run(passwords.matches, password, stored)
     if not is_right or user["organization_id"] is None:
         auth_attempts.add(1, {"method": "password", "outcome": "refused"})
         if user is not None and user["organization_id"] is not None:
@@ -132,7 +134,7 @@ async def sign_in(context: Context, email: str, password: str, address: str) -> 
             text("DELETE FROM gateway.attempts WHERE subject = :subject"), {"subject": account}
         )
     if passwords.is_outdated(user["password_hash"]):
-        again = await passwords.hashed(password)
+        again = await context.password_workers.run(passwords.hashed, password)
         async with transaction(context.engine, role=SYSTEM) as connection:
             await connection.execute(
                 update(users).where(users.c.user_id == user["user_id"]).values(password_hash=again)
@@ -175,8 +177,9 @@ async def ensure_init(context: Context) -> None:
         await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('gateway.init', 0))"))
         known = (await connection.execute(select(users.c.user_id).where(users.c.email == mail))).scalar()
         if known is None:
-            passwords.judge(password, [name, *re.split(r"[@.]", mail)])
-            known, _ = await _make_owner(connection, context, name, mail, await passwords.hashed(password))
+            words = [name, *re.split(r"[@.]", mail)]
+            stored = await context.password_workers.run(passwords.accept, password, words)
+            known, _ = await _make_owner(connection, context, name, mail, stored)
             log.info("owner created")
         if token is not None:
             await _make_token(connection, context, known, token)
@@ -305,6 +308,7 @@ async def _start_session(context: Context, user_id: UUID, organization_id: UUID)
                 expires_at=now + ABSOLUTE,
             )
         )
+    context.rate_limits.prove(digest(session))
     return session
 
 

@@ -60,13 +60,15 @@ def build_app(context: Context) -> Shell:
         openapi_url="/api/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
+        # A redirect to the path with or without the last slash would send body and token to the host of the request.
+        redirect_slashes=False,
     )
     app.state.context = context
     app.include_router(build_api())
     app.include_router(build_pages())
     app.mount("/static", _Assets(directory=_STATIC / "dist", check_dir=False))
     add_error_answers(app)
-    app.add_middleware(GZipMiddleware, minimum_size=1_000)
+    app.add_middleware(GZipMiddleware, minimum_size=1_000, compresslevel=6)
     return Shell(app, context)
 
 

@@ -88,7 +88,8 @@ class signed_in:
         try:
             principal = await _identify(request, context)
         except Unauthenticated:
-            await context.rate_limits.count_unknown(request.state.address)
+            if (shown := credential(request, context)) is not None:
+                context.rate_limits.disprove(shown)
             raise
         if request.method not in SAFE_METHODS and principal.session_id is not None:
             same_origin(request, context)
@@ -109,6 +110,15 @@ class signed_in:
 def digest(secret: str) -> bytes:
     """What is stored of a session, a token or a link: they are long and random, so a plain hash keeps them."""
     return hashlib.sha256(secret.encode()).digest()
+
+
+def credential(request: Request, context: Context) -> bytes | None:
+    """Return the digest of the token or session that the request shows, valid or not; None when it shows neither."""
+    authorization = request.headers.get("authorization")
+    if authorization is not None:
+        return digest(authorization.partition(" ")[2].strip())
+    session = request.cookies.get(_cookie(context))
+    return None if session is None else digest(session)
 
 
 def new_secret() -> str:
@@ -176,7 +186,7 @@ async def _by_session(request: Request, context: Context, session: str) -> Princ
         row = await database.fetchrow("SELECT * FROM gateway.session_by_hash($1)", digest(session))
     if row is None or row["expires_at"] <= now or row["seen_at"] + IDLE <= now:
         raise Unauthenticated("session_ended", "Your session has ended. Sign in again.")
-    await context.rate_limits.count_known(row["session_id"])
+    context.rate_limits.prove(digest(session))
     if row["seen_at"] + _SEEN_EVERY <= now:
         async with transaction(context.engine, row["organization_id"]) as connection:
             await connection.execute(
@@ -214,7 +224,7 @@ async def _by_token(request: Request, context: Context, authorization: str) -> P
         row = await database.fetchrow("SELECT * FROM gateway.token_by_hash($1)", digest(secret.strip()))
     if row is None or (row["expires_at"] is not None and row["expires_at"] <= now):
         raise invalid
-    await context.rate_limits.count_known(row["token_id"])
+    context.rate_limits.prove(digest(secret.strip()))
     if row["last_used_at"] is None or row["last_used_at"] + _SEEN_EVERY <= now:
         async with transaction(context.engine, row["organization_id"]) as connection:
             await connection.execute(

@@ -10,6 +10,7 @@ from libs.common.clock import Clock
 from libs.common.crypto import Keyring
 from services.gateway.rate_limits import RateLimits
 from services.gateway.settings import Settings
+from services.gateway.workers import Workers
 
 # The role that sees across organizations, for what the gateway does for itself.
 SYSTEM: Final = "gateway_system"
@@ -17,7 +18,10 @@ SYSTEM: Final = "gateway_system"
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """`session_key` signs the forms of sessions; `keyring` seals credentials."""
+    """`session_key` signs the forms of sessions; `keyring` seals credentials.
+
+    A password takes 20 MiB while it is hashed. `answer_workers` make large answers.
+    """
 
     settings: Settings
     engine: AsyncEngine
@@ -25,6 +29,8 @@ class Context:
     keyring: Keyring = field(repr=False)
     session_key: bytes = field(repr=False)
     rate_limits: RateLimits = field(default_factory=RateLimits)
+    password_workers: Workers = field(default_factory=lambda: Workers("passwords", threads=2, waiting=20))
+    answer_workers: Workers = field(default_factory=lambda: Workers("answers", threads=2, waiting=20))
 
 
 def _context(request: Request) -> Context:

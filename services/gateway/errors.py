@@ -2,11 +2,10 @@
 
 MRRlyticsError
 └── RequestError      `status` is the HTTP status, `field` the input that it speaks of
+    ├── Unreadable 400, 408, 413, 421, 431: the request as such, whoever asks
     ├── Unauthenticated 401 · Denied 403 · NotFound 404 · Conflict 409 · Invalid 422
     └── TooMany 429 · Unavailable 503: `retry_after` seconds
 """
-
-from typing import ClassVar
 
 from libs.common.errors import MRRlyticsError
 
@@ -14,7 +13,7 @@ from libs.common.errors import MRRlyticsError
 class RequestError(MRRlyticsError):
     """Base of what a caller can mend."""
 
-    status: ClassVar[int] = 400
+    status: int = 400
 
     def __init__(
         self, code: str, message: str, field: str | None = None, *, retry_after: int | None = None
@@ -22,6 +21,14 @@ class RequestError(MRRlyticsError):
         super().__init__(code, message)
         self.field = field
         self.retry_after = retry_after
+
+
+class Unreadable(RequestError):
+    """The request is too large, too slow, for another host, or no HTTP."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(code, message)
+        self.status = status
 
 
 class Unauthenticated(RequestError):

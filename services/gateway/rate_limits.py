@@ -1,38 +1,115 @@
-"""How often one caller may ask. Counted in memory, so per replica, and forgotten by a restart."""
+"""How often each caller may ask. Counted in memory, so per replica, and forgotten by a restart."""
 
+import ipaddress
 import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
-from limits import RateLimitItemPerMinute
-from limits.aio.storage import MemoryStorage
-from limits.aio.strategies import SlidingWindowCounterRateLimiter
-
-from libs.common.clock import utc_now
+from libs.common.telemetry import requests_rejected
 from services.gateway.errors import TooMany
 
-_KNOWN: Final = RateLimitItemPerMinute(600)
-_UNKNOWN: Final = RateLimitItemPerMinute(60)
+_MINUTE: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most `amount` requests in a minute; callers of different limits are counted apart."""
+
+    name: str
+    amount: int
+
+
+KNOWN: Final = Limit("known", 600)
+STRANGER: Final = Limit("stranger", 60)
+# A session or token that has not opened anything yet: guesses do not use up what people without one may ask.
+UNPROVEN: Final = Limit("unproven", 60)
+# A page has four assets, and they are cached for a year.
+ASSET: Final = Limit("asset", 600)
+
+
+@dataclass(slots=True)
+class _Count:
+    minute: int
+    before: int
+    now: int
 
 
 class RateLimits:
-    """600 requests a minute for each session or token, 60 for each address without one. Raises TooMany."""
+    """600 requests a minute for each session or token that has opened something, 60 for each address without one.
 
-    def __init__(self) -> None:
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+    The last minute counts by the part of it that is less than 60 seconds old. The callers counted longest ago are
+    forgotten beyond `most`, so that many addresses take a bounded amount of memory.
+    """
 
-    async def count_known(self, caller: object) -> None:
-        """One request of a session or token."""
-        await self._count(_KNOWN, f"caller {caller}")
+    def __init__(self, now: Callable[[], float] = time.monotonic, most: int = 20_000) -> None:
+        self._now, self._most = now, most
+        self._counts: OrderedDict[tuple[str, str | bytes], _Count] = OrderedDict()
+        self._proven: OrderedDict[bytes, None] = OrderedDict()
 
-    async def count_unknown(self, address: str) -> None:
-        """One request from an address that showed neither."""
-        await self._count(_UNKNOWN, f"address {address}")
+    def count(self, address: str, credential: bytes | None = None, *, asset: bool = False) -> None:
+        """Count one request; raise TooMany when it is beyond the limit. `credential` is a digest."""
+        if asset:
+            self._count(ASSET, network(address))
+        elif credential is None:
+            self._count(STRANGER, network(address))
+        elif credential in self._proven:
+            self._count(KNOWN, credential)
+        else:
+            self._count(UNPROVEN, network(address))
 
-    async def _count(self, limit: RateLimitItemPerMinute, who: str) -> None:
-        if not await self._limiter.hit(limit, who):
-            free_at = (await self._limiter.get_window_stats(limit, who)).reset_time
+    def is_proven(self, credential: bytes | None) -> bool:
+        """Tell whether this session or token has opened something."""
+        return credential in self._proven
+
+    def prove(self, credential: bytes) -> None:
+        """From now on count this session or token by itself."""
+        self._proven[credential] = None
+        self._proven.move_to_end(credential)
+        if len(self._proven) > self._most:
+            self._proven.popitem(last=False)
+
+    def disprove(self, credential: bytes) -> None:
+        """From now on count this session or token by its address."""
+        self._proven.pop(credential, None)
+
+    def _count(self, limit: Limit, caller: str | bytes) -> None:
+        minute, elapsed = divmod(self._now(), _MINUTE)
+        count = self._counts.setdefault((limit.name, caller), _Count(int(minute), 0, 0))
+        self._counts.move_to_end((limit.name, caller))
+        if len(self._counts) > self._most:
+            self._counts.popitem(last=False)
+        if count.minute != minute:
+            count.before = count.now if count.minute == minute - 1 else 0
+            count.minute, count.now = int(minute), 0
+        if count.now + 1 + count.before * (1 - elapsed / _MINUTE) > limit.amount:
+            requests_rejected.add(1, {"class": limit.name})
             raise TooMany(
                 "too_many_requests",
                 f"More than {limit.amount} requests in a minute. Wait a little, and ask less often.",
-                retry_after=max(1, math.ceil(free_at - utc_now().timestamp())),
+                retry_after=_wait(limit, count, elapsed),
             )
+        count.now += 1
+
+
+def network(address: str) -> str:
+    """Return what one caller holds of addresses: an IPv4 address, or 64 bits of an IPv6 address."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if parsed.version == 4:
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.IPv6Network((parsed, 64), strict=False))
+
+
+def _wait(limit: Limit, count: _Count, elapsed: float) -> int:
+    """Return the seconds after which one more request is within the limit."""
+    room = limit.amount - 1 - count.now
+    if room < 0:  # in the next minute, once enough of this one is older than 60 seconds
+        return math.ceil(_MINUTE - elapsed + _MINUTE * (1 - (limit.amount - 1) / count.now))
+    return max(1, math.ceil(_MINUTE * (1 - room / max(1, count.before)) - elapsed))

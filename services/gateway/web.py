@@ -1,5 +1,6 @@
 """Around every request: its id and address, limits, security headers; and errors as problem documents or pages."""
 
+import asyncio
 import ipaddress
 import logging
 from collections.abc import Mapping
@@ -14,18 +15,25 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs.common.contracts.failures import FAILURES
 from libs.common.errors import Transient
+from libs.common.tls import stays_on_machine
+from services.gateway import auth
 from services.gateway.context import Context
-from services.gateway.errors import Invalid, NotFound, RequestError, Unauthenticated, Unavailable
+from services.gateway.errors import Invalid, NotFound, RequestError, Unauthenticated, Unavailable, Unreadable
 from services.gateway.pages import error_page
 
 log = logging.getLogger(__name__)
 
 API: Final = "/api/"
+ASSETS: Final = "/static/"
 _MAX_BODY: Final = 1024 * 1024
+# For forms, whose fields are few and short, and for callers who have not opened anything yet.
+_MAX_FORM: Final = 64 * 1024
+_BODY_SECONDS: Final = 30.0
+_MOST_HEADERS: Final = 100
 _HEADERS: Final = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -35,31 +43,49 @@ _HEADERS: Final = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
+_UNREAD: Final = (408, 413, 431)
+_UNREADABLE: Final = {
+    408: Unreadable(408, "too_slow", "The request took too long to arrive. Send it again."),
+    431: Unreadable(
+        431, "headers_too_large", "The headers of the request are too large or too many. Send fewer."
+    ),
+}
+_NO_HTTP: Final = Unreadable(
+    400, "malformed", "The request is not valid HTTP. Check the program that sent it."
+)
 _AWAY: Final = Unavailable(
     "unavailable", "The database cannot be reached right now. Try again in a moment.", retry_after=5
 )
 
 
 class Shell:
-    """The outermost layer, for every answer, errors too. `app` is what it is around."""
+    """The outermost layer of every answer, errors too: what comes before any work, and the headers. `app` is inside."""
 
     def __init__(self, app: FastAPI, context: Context) -> None:
         self.app, self._context = app, context
+        self._public = urlsplit(context.settings.public_url)
         self._headers = dict(_HEADERS)
         if not context.settings.is_local:
             self._headers["strict-transport-security"] = "max-age=31536000; includeSubDomains"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
             return
-        request_id = uuid4().hex
-        scope.setdefault("state", {}).update(request_id=request_id, address=self._address(scope))
+        scope.setdefault("state", {}).update(request_id=uuid4().hex, address=self._address(scope))
+        request = Request(scope)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 given = {name.lower() for name, _ in message["headers"]}
-                extra = {**self._headers, "x-request-id": request_id, "cache-control": "no-store"}
+                extra = {
+                    **self._headers,
+                    "x-request-id": request.state.request_id,
+                    "cache-control": "no-store",
+                    # What is left of the request is not worth reading.
+                    **({"connection": "close"} if message["status"] in _UNREAD else {}),
+                }
                 message["headers"] = [
                     *message["headers"],
                     *(
@@ -70,20 +96,45 @@ class Shell:
                 ]
             await send(message)
 
-        elsewhere = self._elsewhere(scope)
-        if elsewhere is not None:
-            await elsewhere(scope, receive, send_with_headers)
-            return
-        await self.app(scope, _limited(receive), send_with_headers)
+        inside: ASGIApp = self.app
+        try:
+            largest = self._admit(request)
+        except RequestError as error:
+            inside = answer(request, error)
+        else:
+            receive = _limited(receive, largest)
+            if self._is_elsewhere(request):
+                inside = RedirectResponse(f"{self._context.settings.public_url}{_target(request)}")
+        await inside(scope, receive, send_with_headers)
 
-    def _elsewhere(self, scope: Scope) -> Response | None:
+    def _admit(self, request: Request) -> int:
+        """Raise what is wrong with the request before anything is done for it; return how large its body may be."""
+        credential = auth.credential(request, self._context)
+        limits = self._context.rate_limits
+        limits.count(request.state.address, credential, asset=request.scope["path"].startswith(ASSETS))
+        if (refused := request.scope["state"].get("refused")) is not None:
+            raise _UNREADABLE.get(refused, _NO_HTTP)
+        if len(request.scope["headers"]) > _MOST_HEADERS:
+            raise _UNREADABLE[431]
+        if not self._is_ours(_host(request)):
+            raise Unreadable(
+                421,
+                "wrong_host",
+                f"This address is not served here. Open {self._context.settings.public_url}.",
+            )
+        is_form = "form" in request.headers.get("content-type", "")
+        largest = _MAX_FORM if is_form or not limits.is_proven(credential) else _MAX_BODY
+        if int(request.headers.get("content-length", "0")) > largest:
+            raise _too_large(largest)
+        return largest
+
+    def _is_ours(self, host: str | None) -> bool:
+        is_loopback = self._context.settings.is_local and host is not None and stays_on_machine(host)
+        return host == self._public.hostname or is_loopback
+
+    def _is_elsewhere(self, request: Request) -> bool:
         """On one machine, `localhost` goes to the address that the cookie is for."""
-        host = dict(scope["headers"]).get(b"host", b"").decode("latin-1").partition(":")[0]
-        public = urlsplit(self._context.settings.public_url)
-        if not self._context.settings.is_local or host != "localhost" or public.hostname == "localhost":
-            return None
-        query = f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else ""
-        return RedirectResponse(f"{self._context.settings.public_url}{scope['path']}{query}")
+        return _host(request) == "localhost" != self._public.hostname
 
     def _address(self, scope: Scope) -> str:
         """The caller's address; the one that a trusted proxy tells, when it comes through one."""
@@ -104,18 +155,45 @@ class Shell:
         return any(known in network for network in self._context.settings.trusted_proxies)
 
 
-def _limited(receive: Receive) -> Receive:
-    size = 0
+def _host(request: Request) -> str | None:
+    """Return the host that the caller asked for, without its port; None when there is none or it is no host."""
+    try:
+        return urlsplit(f"//{request.headers.get('host', '')}").hostname
+    except ValueError:
+        return None
+
+
+def _target(request: Request) -> str:
+    path: str = request.scope["path"]
+    query = request.scope["query_string"].decode("latin-1")
+    return f"{path}?{query}" if query else path
+
+
+def _limited(receive: Receive, largest: int) -> Receive:
+    """Count the body while it comes, in bytes and in seconds."""
+    deadline = asyncio.get_running_loop().time() + _BODY_SECONDS
+    size, is_complete = 0, False
 
     async def counted() -> Message:
-        nonlocal size
-        message = await receive()
+        nonlocal size, is_complete
+        if is_complete:  # what comes now is the end of the connection, which may take as long as it likes
+            return await receive()
+        try:
+            async with asyncio.timeout_at(deadline):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408, _UNREADABLE[408].message) from None
         size += len(message.get("body", b""))
-        if size > _MAX_BODY:
-            raise HTTPException(413, f"A request may have at most {_MAX_BODY // 1024} KiB.")
+        is_complete = not message.get("more_body", False)
+        if size > largest:
+            raise HTTPException(413, _too_large(largest).message)
         return message
 
     return counted
+
+
+def _too_large(largest: int) -> Unreadable:
+    return Unreadable(413, "too_large", f"The body may have at most {largest // 1024} KiB here. Send less.")
 
 
 def add_error_answers(app: FastAPI) -> None:
@@ -138,7 +216,13 @@ def add_error_answers(app: FastAPI) -> None:
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101
-        codes = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "not_json"}
+        codes = {
+            404: "not_found",
+            405: "method_not_allowed",
+            408: "too_slow",
+            413: "too_large",
+            415: "not_json",
+        }
         code = codes.get(error.status_code, "refused")
         text = "There is nothing here." if error.status_code == 404 else str(error.detail)
         return _shown(request, error.status_code, code, text, error.headers or {})
@@ -173,9 +257,9 @@ def answer(request: Request, error: RequestError) -> Response:
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
-        if not request.url.path.startswith(API) and not _is_fragment(request):
+        if not request.scope["path"].startswith(API) and not _is_fragment(request):
             return RedirectResponse("/sign-in", 303)
-    if request.url.path.startswith(API):
+    if request.scope["path"].startswith(API):
         return problem(request, error.status, error.code, error.message, field=error.field, headers=headers)
     return _shown(request, error.status, error.code, error.message, headers)
 
@@ -205,7 +289,7 @@ def problem(
 
 
 def _shown(request: Request, status: int, code: str, detail: str, headers: Mapping[str, str]) -> Response:
-    if request.url.path.startswith(API):
+    if request.scope["path"].startswith(API):
         return problem(request, status, code, detail, headers=headers)
     page = error_page(request, status, detail, request.state.request_id)
     page.headers.update(headers)
@@ -217,4 +301,4 @@ def _is_fragment(request: Request) -> bool:
 
 
 def _ids(request: Request) -> dict[str, str]:
-    return {"request_id": request.state.request_id, "method": request.method, "path": request.url.path}
+    return {"request_id": request.state.request_id, "method": request.method, "path": request.scope["path"]}

@@ -5,19 +5,14 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from libs.common.errors import MRRlyticsError
 from services.gateway import accounts, auth, syncs
 from services.gateway import instances as instances_of
 from services.gateway.auth import Principal, signed_in
 from services.gateway.context import Here
-from services.gateway.errors import NotFound
-from services.gateway.pages.rendering import Fields, identifier, page, see
+from services.gateway.errors import Invalid, NotFound, RequestError
+from services.gateway.pages.rendering import Fields, identifier, page, posted, see
 
 router = APIRouter()
-
-
-def _field(error: MRRlyticsError) -> str | None:
-    return getattr(error, "field", None)
 
 
 @router.get("/setup/{token}")
@@ -28,11 +23,11 @@ async def setup(request: Request, context: Here, token: str) -> HTMLResponse:
 
 
 @router.post("/setup/{token}", response_model=None)
-async def set_up(
-    request: Request, context: Here, token: str, fields: Fields
-) -> HTMLResponse | RedirectResponse:
+async def set_up(request: Request, context: Here, token: str) -> HTMLResponse | RedirectResponse:
     """Makes the first organization and its owner, who is then signed in."""
     auth.same_origin(request, context)
+    await accounts.setup_state(context, token)
+    fields = await posted(request)
     try:
         session = await accounts.set_up(
             context,
@@ -42,11 +37,9 @@ async def set_up(
             fields.get("password", ""),
             request.state.address,
         )
-    except NotFound:
-        raise
-    except MRRlyticsError as error:
+    except Invalid as error:
         return page(
-            request, "setup.html", status=422, fields=fields, problem=error.message, field=_field(error)
+            request, "setup.html", status=422, fields=fields, problem=error.message, field=error.field
         )
     answer = see("/welcome")
     auth.remember(answer, context, session)
@@ -80,9 +73,11 @@ async def sign_in(request: Request, context: Here, fields: Fields) -> HTMLRespon
     email = fields.get("email", "")
     try:
         session = await accounts.sign_in(context, email, fields.get("password", ""), request.state.address)
-    except MRRlyticsError as error:
-        status = getattr(error, "status", 401)
-        return page(request, "sign_in.html", status=status, email=email, problem=error.message)
+    except RequestError as error:
+        refused = page(request, "sign_in.html", status=error.status, email=email, problem=error.message)
+        if error.retry_after is not None:
+            refused.headers["Retry-After"] = str(error.retry_after)
+        return refused
     answer = see("/")
     auth.remember(answer, context, session)
     return answer
@@ -101,7 +96,7 @@ async def sign_out(
 
 @router.post("/organization")
 async def switch_organization(
-    context: Here, fields: Fields, principal: Annotated[Principal, Depends(signed_in("session:own"))]
+    context: Here, principal: Annotated[Principal, Depends(signed_in("session:own"))], fields: Fields
 ) -> RedirectResponse:
     """Looks at another of the user's organizations; `next` is `connect` to go on to Add Instance."""
     chosen = identifier(fields.get("organization", ""))

@@ -105,7 +105,7 @@ def page(
     **values: object,
 ) -> HTMLResponse:
     """A whole page; `principal` fills the shell, and stays None before sign-in."""
-    html = fragment(template, principal=principal, path=request.url.path, **values)
+    html = fragment(template, principal=principal, path=request.scope["path"], **values)
     return HTMLResponse(html, status, headers={"Cache-Control": "no-store"})
 
 
@@ -120,11 +120,12 @@ def see(path: str) -> RedirectResponse:
     return RedirectResponse(path, status_code=303)
 
 
-async def _posted(request: Request) -> dict[str, str]:
+async def posted(request: Request) -> dict[str, str]:
+    """Return the fields of a form. A route without a session calls this once it knows that the caller may post."""
     return {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
 
 
-Fields = Annotated[dict[str, str], Depends(_posted)]
+Fields = Annotated[dict[str, str], Depends(posted)]
 
 
 def identifier(text: str) -> UUID | None:

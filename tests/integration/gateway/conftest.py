@@ -58,9 +58,9 @@ class Gateway:
     admin: AsyncEngine
     app: Any
 
-    def client(self, **headers: str) -> httpx.AsyncClient:
-        """A browser or program of its own."""
-        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+    def client(self, address: str = "127.0.0.1", **headers: str) -> httpx.AsyncClient:
+        """A browser or program of its own, at this network address."""
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False, client=(address, 1))
         return httpx.AsyncClient(transport=transport, base_url=ADDRESS, headers=headers)
 
     async def owner(self, email: str = "owner@example.com", organization: str = "Nimbus") -> "Person":

@@ -1,0 +1,290 @@
+"""What comes before any work: limits, sizes, hosts, and the right to it."""
+
+import asyncio
+import re
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from pydantic import SecretStr
+
+from services.gateway import accounts, passwords, web
+from services.gateway.app import build_app
+from services.gateway.auth import digest
+from services.gateway.context import Context
+from services.gateway.rate_limits import ASSET, STRANGER, UNPROVEN
+from services.gateway.settings import Settings
+from services.gateway.workers import Workers
+from tests.integration.gateway.conftest import ADDRESS, PASSWORD, Clock, Gateway
+from tests.integration.gateway.test_authorization import routes
+
+SLOW_PASSWORD = ("4@8({[<3691!|17|0$5+7%2" * 5)[:72]
+SETUP = {"organization": "Nimbus", "email": "owner@example.com", "password": SLOW_PASSWORD}
+
+
+@pytest.fixture
+def front(tmp_path: Path) -> Gateway:
+    """A gateway without a database: every look at it ends in a 500, and nothing is slow."""
+    settings = Settings(
+        database_url=SecretStr("postgresql+asyncpg://nowhere/nothing"),
+        kafka_bootstrap="127.0.0.1:1",
+        public_url=ADDRESS,
+        session_key_file=tmp_path,
+        credential_keys_file=tmp_path,
+    )
+    clock = Clock()
+    context = Context(settings, None, clock, None, b"k" * 32)  # type: ignore[arg-type]
+    return Gateway(context, clock, None, build_app(context))  # type: ignore[arg-type]
+
+
+@pytest.mark.rule("L1")
+async def test_setup_looks_at_the_link_before_the_password(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passwords, "zxcvbn", lambda *_, **__: pytest.fail("the password was judged"))
+
+    answer = await gateway.client(origin=ADDRESS).post("/setup/anything", data=SETUP)
+
+    assert answer.status_code == 404
+
+
+@pytest.mark.rule("L1")
+async def test_setup_judges_and_hashes_outside_the_event_loop(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = await accounts.setup_link(gateway.context)
+    assert link is not None
+    threads: list[int] = []
+
+    def judge(*_: object, **__: object) -> dict[str, Any]:
+        threads.append(threading.get_ident())
+        return {"score": 4, "feedback": {"warning": ""}}
+
+    hasher = passwords._hasher.hash
+
+    def hash_(password: str) -> str:
+        threads.append(threading.get_ident())
+        return hasher(password)
+
+    monkeypatch.setattr(passwords, "zxcvbn", judge)
+    monkeypatch.setattr(type(passwords._hasher), "hash", lambda _, password: hash_(password))
+
+    answer = await gateway.client(origin=ADDRESS).post(link, data=SETUP)
+
+    assert answer.status_code == 303
+    assert len(threads) == 2
+    assert threading.get_ident() not in threads
+
+
+@pytest.mark.rule("L1")
+async def test_full_password_workers_answer_503(gateway: Gateway) -> None:
+    workers, go_on = Workers("test", threads=1, waiting=0), threading.Event()
+    app = build_app(replace(gateway.context, password_workers=workers))
+    held = asyncio.ensure_future(workers.run(go_on.wait))
+    await asyncio.sleep(0)
+
+    client = replace(gateway, app=app).client(origin=ADDRESS)
+    answer = await client.post("/sign-in", data={"email": "owner@example.com", "password": PASSWORD})
+    go_on.set()
+    await held
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert "Try again in a few seconds" in answer.text
+
+
+@pytest.mark.rule("L1")
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("GET", "/", {}),
+        ("GET", "/sign-in", {}),
+        ("POST", "/sign-in", {}),
+        ("GET", "/setup/anything", {}),
+        ("POST", "/setup/anything", {}),
+        ("GET", "/nothing-here", {}),
+        ("GET", "/api/v1/openapi.json", {}),
+        ("GET", "/api/v1/nothing-here", {}),
+        ("GET", "/api/v1/me", {"authorization": f"Bearer mrr_pat_{'0' * 36}"}),
+        ("GET", "/", {"cookie": "mrr_session=guess"}),
+        ("GET", "/static/nothing-here", {}),
+        ("GET", "/", {"host": "evil.example"}),
+    ],
+)
+async def test_limits_come_before_any_work(
+    front: Gateway, method: str, path: str, headers: dict[str, str]
+) -> None:
+    for limit in (STRANGER, UNPROVEN, ASSET):
+        for _ in range(limit.amount):
+            front.context.rate_limits.count(
+                "127.0.0.1", b"guess" if limit is UNPROVEN else None, asset=limit is ASSET
+            )
+
+    answer = await front.client(**headers).request(method, path)
+
+    assert answer.status_code == 429
+    assert 1 <= int(answer.headers["retry-after"]) <= 61
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "Wait a little" in answer.text
+    assert ("problem+json" in answer.headers["content-type"]) == path.startswith("/api/")
+
+
+@pytest.mark.rule("A8")
+async def test_strangers_use_up_nothing_of_a_signed_in_neighbour(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    token = await owner.token("metrics:read")
+    program = gateway.client(authorization=f"Bearer {token}")
+    assert (await program.get("/api/v1/me")).status_code == 200
+    stranger, guesser = gateway.client(), gateway.client(cookie="mrr_session=guess")
+
+    refused = [(await client.get("/")).status_code for client in (stranger, guesser) for _ in range(61)]
+
+    assert refused.count(429) >= 2
+    assert (await owner.client.get("/api/v1/me")).status_code == 200
+    assert (await program.get("/api/v1/me")).status_code == 200
+
+
+async def test_a_page_with_its_assets_stays_within_the_limits(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+
+    for _ in range(30):
+        page = await owner.client.get("/settings/instances")
+        for asset in re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text):
+            assert (await owner.client.get(asset)).status_code in (200, 404)
+
+    assert (await owner.client.get("/settings/instances")).status_code == 200
+
+
+async def _unread() -> AsyncIterator[bytes]:
+    pytest.fail("the body was read")
+    yield b""
+
+
+@pytest.mark.rule("L9")
+@pytest.mark.parametrize(
+    ("path", "status", "headers", "words"),
+    [
+        ("/nothing", 413, {"content-length": "1048577"}, "may have at most"),
+        ("/nothing", 431, {f"x-{number}": "1" for number in range(101)}, "Send fewer"),
+        ("/nothing", 421, {"host": "evil.example"}, f"Open {ADDRESS}"),
+        ("/nothing", 421, {"host": "["}, f"Open {ADDRESS}"),
+        ("/nothing", 421, {"host": ""}, f"Open {ADDRESS}"),
+        ("/nothing", 421, {"host": "127.0.0.1.evil.example:8080"}, f"Open {ADDRESS}"),
+        ("/nothing", 421, {"host": "evil.example", "x-forwarded-host": "127.0.0.1:8080"}, f"Open {ADDRESS}"),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "/api/v1"])
+async def test_a_request_is_refused_before_it_is_read(
+    front: Gateway, prefix: str, path: str, status: int, headers: dict[str, str], words: str
+) -> None:
+    client = front.client(**headers)
+
+    answer = await client.post(prefix + path, content=_unread())
+
+    assert (answer.status_code, words in answer.text) == (status, True)
+    assert ("problem+json" in answer.headers["content-type"]) == bool(prefix)
+    assert "content-security-policy" in answer.headers
+    assert answer.headers.get("connection") == (None if status == 421 else "close")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8080", "127.0.0.1:443", "[::1]:8080"])
+async def test_loopback_names_are_served_on_one_machine(front: Gateway, host: str) -> None:
+    assert (await front.client(host=host).get("/sign-in")).status_code == 200
+
+
+async def test_only_the_public_name_is_served_to_others(front: Gateway) -> None:
+    settings = front.context.settings.model_copy(update={"public_url": "https://mrr.example.com"})
+    front = replace(front, app=build_app(replace(front.context, settings=settings)))
+
+    answers = {
+        host: (await front.client(host=host).get("/sign-in")).status_code
+        for host in (
+            "mrr.example.com",
+            "MRR.example.com:443",
+            "127.0.0.1:8080",
+            "localhost",
+            "mrr.example.org",
+        )
+    }
+
+    assert list(answers.values()) == [200, 200, 421, 421, 421]
+
+
+async def _endless() -> AsyncIterator[bytes]:
+    yield b"email="
+    await asyncio.Event().wait()
+
+
+@pytest.mark.rule("L9")
+@pytest.mark.parametrize("path", ["/sign-in", "/api/v1/instances"])
+async def test_a_body_that_does_not_arrive_ends_in_408(
+    front: Gateway, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(web, "_BODY_SECONDS", 0.05)
+    kind = "application/json" if path.startswith("/api/") else "application/x-www-form-urlencoded"
+    client = front.client(origin=ADDRESS, **{"content-type": kind})
+
+    answer = await asyncio.wait_for(client.post(path, content=_endless()), 10)
+
+    assert answer.status_code == 408
+    assert "Send it again" in answer.text
+    assert answer.headers["connection"] == "close"
+
+
+@pytest.mark.rule("L9")
+async def test_a_form_is_small_and_so_is_what_strangers_send(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    csrf = {"x-csrf-token": await owner.csrf()}
+    large = "x" * 70_000
+
+    form = await owner.client.post("/sign-out", data={"a": large}, headers=csrf)
+    stranger = await gateway.client().post("/api/v1/instances", json={"name": large})
+    known = await owner.client.post("/api/v1/instances", json={"name": large}, headers=csrf)
+
+    assert (form.status_code, stranger.status_code, known.status_code) == (413, 413, 422)
+    assert "64 KiB" in stranger.json()["detail"]
+
+
+async def test_a_wrong_last_slash_is_not_found(front: Gateway) -> None:
+    front.context.rate_limits.prove(digest("session"))
+    client = front.client(cookie="mrr_session=session")
+
+    for method, route in routes(front.app.app):
+        path = re.sub(r"\{[^}]+\}", str(uuid4()), route.path)
+        other = path.rstrip("/") if path.endswith("/") and path != "/" else f"{path}/"
+        answer = await client.request(method, other)
+        if path != "/":
+            assert (answer.status_code, answer.headers.get("location")) == (404, None), f"{method} {other}"
+    assert (await client.get("/static")).status_code == 404
+    assert (await client.get("/api/v1/openapi.json/")).status_code == 404
+
+
+async def test_every_redirect_is_by_path_alone(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    seen = 0
+
+    for number, (method, route) in enumerate(routes(gateway.app.app)):
+        path = re.sub(r"\{[^}]+\}", str(uuid4()), route.path)
+        for client in (owner.client, gateway.client(f"192.0.2.{number}", origin=ADDRESS)):
+            answer = await client.request(method, path, headers={"x-forwarded-host": "evil.example"})
+            if 300 <= answer.status_code < 400:
+                seen += 1
+                assert re.match(r"/(?![/\\])", answer.headers["location"]), f"{method} {path}"
+    assert seen > 10
+
+
+async def test_a_web_socket_is_refused(front: Gateway) -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    await front.app({"type": "websocket", "path": "/", "headers": []}, receive, send)
+
+    assert sent == [{"type": "websocket.close", "code": 1008}]

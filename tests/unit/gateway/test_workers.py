@@ -1,0 +1,49 @@
+"""Slow calls run in threads of their own, and the queue for them has an end."""
+
+import asyncio
+import threading
+
+import pytest
+
+from services.gateway.errors import Unavailable
+from services.gateway.workers import Workers
+
+
+async def test_a_call_runs_outside_the_event_loop() -> None:
+    workers = Workers("test", threads=1, waiting=0)
+
+    assert await workers.run(threading.get_ident) != threading.get_ident()
+
+
+async def test_a_full_queue_refuses_at_once_and_says_when_to_return() -> None:
+    workers = Workers("test", threads=1, waiting=1)
+    go_on = threading.Event()
+    held = [asyncio.ensure_future(workers.run(go_on.wait)) for _ in range(2)]
+    await asyncio.sleep(0)
+
+    with pytest.raises(Unavailable) as refused:
+        await workers.run(threading.get_ident)
+    go_on.set()
+    await asyncio.gather(*held)
+
+    assert refused.value.retry_after == 5
+    assert await workers.run(threading.get_ident)
+
+
+async def test_a_caller_that_leaves_keeps_its_place_until_done() -> None:
+    workers = Workers("test", threads=1, waiting=0)
+    started, go_on = threading.Event(), threading.Event()
+
+    def work() -> None:
+        started.set()
+        go_on.wait()
+
+    left = asyncio.ensure_future(workers.run(work))
+    await asyncio.to_thread(started.wait)
+    left.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await left
+
+    with pytest.raises(Unavailable):
+        await workers.run(threading.get_ident)
+    go_on.set()
