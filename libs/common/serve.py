@@ -2,19 +2,24 @@
 
 import asyncio
 import contextlib
+import functools
 import gc
 import logging
+import math
 import random
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from libs.common.connections import HEAD_BYTES, Connections, LimitedProtocol, Limits
 
 log = logging.getLogger(__name__)
 
@@ -56,13 +61,15 @@ async def serve(
     tasks: Mapping[str, Task],
     checks: Mapping[str, Check],
     health_host: str = "127.0.0.1",
-    app: Any = None,
+    app: ASGIApp | None = None,
     host: str = "127.0.0.1",
     port: int | None = None,
+    limits: Limits = Limits(),  # noqa: B008 - it is frozen
 ) -> None:
     """Serve until SIGTERM or SIGINT. A task that ends or raises before that is started again with backoff.
 
-    `checks` raise when the service is not ready. `app` is a public ASGI application on `port`, if there is one.
+    `checks` raise when the service is not ready. `app` is a public ASGI application on `port`, if there is one; it
+    answers requests with `refused` in their state by that status. `limits` are those of its connections.
     """
     gc.freeze()
     gc.set_threshold(_OBJECTS_PER_COLLECTION)
@@ -71,9 +78,10 @@ async def serve(
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     heartbeat = _Heartbeat()
-    servers = [_server(_health(stop, checks, heartbeat), health_host, health_port)]
+    # The health pages have connections of their own: they answer when the public ones are all taken.
+    servers = [build_server(_health(stop, checks, heartbeat), health_host, health_port, Limits(total=50))]
     if app is not None and port is not None:
-        servers.append(_server(app, host, port))
+        servers.append(build_server(app, host, port, limits))
     running = [asyncio.create_task(server.serve()) for server in servers]
     running += [asyncio.create_task(_supervised(name, task, stop)) for name, task in tasks.items()]
     running.append(asyncio.create_task(heartbeat.run(stop)))
@@ -93,12 +101,18 @@ async def serve(
         raise SystemExit(1)
 
 
-def _server(app: Any, host: str, port: int) -> _Server:
+def build_server(app: ASGIApp, host: str, port: int, limits: Limits) -> uvicorn.Server:
+    """Return a server whose connections keep to the limits."""
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # it warns of every request that is not HTTP
     return _Server(
         uvicorn.Config(
             app,
             host=host,
             port=port,
+            http=functools.partial(LimitedProtocol, connections=Connections(limits)),  # type: ignore[arg-type]
+            ws="none",
+            h11_max_incomplete_event_size=HEAD_BYTES,
+            timeout_keep_alive=math.ceil(limits.idle_seconds),
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -126,7 +140,7 @@ async def _supervised(name: str, task: Task, stop: asyncio.Event) -> None:
                 await asyncio.wait_for(stop.wait(), pause)
 
 
-def _health(stop: asyncio.Event, checks: Mapping[str, Check], heartbeat: _Heartbeat) -> Starlette:
+def _health(stop: asyncio.Event, checks: Mapping[str, Check], heartbeat: _Heartbeat) -> ASGIApp:
     cached: dict[str, tuple[float, str | None]] = {}
 
     async def failure(name: str) -> str | None:
@@ -154,7 +168,7 @@ def _health(stop: asyncio.Event, checks: Mapping[str, Check], heartbeat: _Heartb
     async def version(_: Request) -> JSONResponse:
         return JSONResponse({"version": VERSION})
 
-    return Starlette(
+    pages = Starlette(
         routes=[
             Route("/livez", livez),
             Route("/startupz", livez),
@@ -162,3 +176,9 @@ def _health(stop: asyncio.Event, checks: Mapping[str, Check], heartbeat: _Heartb
             Route("/version", version),
         ]
     )
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        refused = scope.get("state", {}).get("refused")
+        await (pages if refused is None else Response(status_code=refused))(scope, receive, send)
+
+    return answer

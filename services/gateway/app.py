@@ -17,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 from libs.common import telemetry
 from libs.common.broker import Publisher, build_broker, consume
 from libs.common.clock import Clock, utc_now
+from libs.common.connections import Limits
 from libs.common.contracts.instances import InstanceState
 from libs.common.crypto import Keyring
 from libs.common.database import build_engine, ping, transaction
@@ -103,6 +104,7 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
             app=build_app(context),
             host=settings.host,
             port=settings.port,
+            limits=Limits(is_shared=settings.is_trusted),
             checks={
                 "database": lambda: ping(context.engine),
                 "kafka": publisher.ping,

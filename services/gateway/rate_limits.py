@@ -1,6 +1,5 @@
 """How often each caller may ask. Counted in memory, so per replica, and forgotten by a restart."""
 
-import ipaddress
 import math
 import time
 from collections import OrderedDict
@@ -8,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from libs.common.connections import network
 from libs.common.telemetry import requests_rejected
 from services.gateway.errors import TooMany
 
@@ -92,19 +92,6 @@ class RateLimits:
                 retry_after=_wait(limit, count, elapsed),
             )
         count.now += 1
-
-
-def network(address: str) -> str:
-    """Return what one caller holds of addresses: an IPv4 address, or 64 bits of an IPv6 address."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if parsed.version == 4:
-        return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.IPv6Network((parsed, 64), strict=False))
 
 
 def _wait(limit: Limit, count: _Count, elapsed: float) -> int:

@@ -38,6 +38,14 @@ class Settings(PostgresSettings, KafkaSettings, ProcessSettings):
         """Whether people reach the gateway over loopback without TLS."""
         return self.public_url.startswith("http://")
 
+    def is_trusted(self, address: str) -> bool:
+        """Whether this is the address of a proxy whose headers are believed."""
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed in network for network in self.trusted_proxies)
+
     @field_validator("trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:

@@ -1,7 +1,6 @@
 """Around every request: its id and address, limits, security headers; and errors as problem documents or pages."""
 
 import asyncio
-import ipaddress
 import logging
 from collections.abc import Mapping
 from typing import Any, Final
@@ -33,7 +32,6 @@ _MAX_BODY: Final = 1024 * 1024
 # For forms, whose fields are few and short, and for callers who have not opened anything yet.
 _MAX_FORM: Final = 64 * 1024
 _BODY_SECONDS: Final = 30.0
-_MOST_HEADERS: Final = 100
 _HEADERS: Final = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -114,8 +112,6 @@ class Shell:
         limits.count(request.state.address, credential, asset=request.scope["path"].startswith(ASSETS))
         if (refused := request.scope["state"].get("refused")) is not None:
             raise _UNREADABLE.get(refused, _NO_HTTP)
-        if len(request.scope["headers"]) > _MOST_HEADERS:
-            raise _UNREADABLE[431]
         if not self._is_ours(_host(request)):
             raise Unreadable(
                 421,
@@ -142,17 +138,10 @@ class Shell:
         address = client[0] if client else "unknown"
         told = dict(scope["headers"]).get(b"x-forwarded-for", b"").decode("latin-1").split(",")
         for hop in reversed([one.strip() for one in told if one.strip()]):
-            if not self._is_trusted(address):
+            if not self._context.settings.is_trusted(address):
                 break
             address = hop
         return str(address)[:64]
-
-    def _is_trusted(self, address: str) -> bool:
-        try:
-            known = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        return any(known in network for network in self._context.settings.trusted_proxies)
 
 
 def _host(request: Request) -> str | None:

@@ -1,0 +1,233 @@
+"""Connections have numbers and times: what uvicorn lacks against callers that open many, send slowly or never read.
+
+Built on uvicorn's protocol for h11. h11 is slower than httptools, but it is pure Python, refuses ambiguous requests
+and bounds what it buffers; nothing here depends on a parser written in C.
+"""
+
+import asyncio
+import ipaddress
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+# The request line and all headers together.
+HEAD_BYTES: Final = 16 * 1024
+_HEAD_LINES: Final = 100
+_HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
+_FULL: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\nretry-after: 5\r\n"
+    b"connection: close\r\ncontent-length: 54\r\n\r\nToo many open connections. Try again in a few seconds.\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Numbers of open connections, and seconds for each part of a request.
+
+    `is_shared` tells addresses that carry many callers, such as a reverse proxy: they have no number of their own.
+    """
+
+    total: int = 500
+    per_address: int = 50
+    head_seconds: float = 10.0
+    # Longer than an application that reads the body gives it, so that the application's answer comes first.
+    body_seconds: float = 40.0
+    idle_seconds: float = 65.0
+    # Within this time a caller takes 64 KiB of an answer.
+    unread_seconds: float = 30.0
+    is_shared: Callable[[str], bool] = lambda address: False
+
+
+class Connections:
+    """The open connections of one server."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._open: dict[LimitedProtocol, str] = {}
+        self._of_network: Counter[str] = Counter()
+
+    def admit(self, protocol: "LimitedProtocol", address: str) -> bool:
+        """Count a new connection; False when its address has too many.
+
+        When all are taken, one that waits for its caller makes room, the oldest first. So callers that send nothing
+        keep out nobody who sends a request.
+        """
+        group = network(address)
+        if self._of_network[group] >= self.limits.per_address and not self.limits.is_shared(address):
+            return False
+        if len(self._open) >= self.limits.total:
+            waiting = next((other for other in self._open if other.waits_for_caller), None)
+            if waiting is None:
+                return False
+            self.forget(waiting)
+            waiting.transport.abort()
+        self._open[protocol] = group
+        self._of_network[group] += 1
+        return True
+
+    def forget(self, protocol: "LimitedProtocol") -> None:
+        """Count a connection no longer."""
+        group = self._open.pop(protocol, None)
+        if group is not None:
+            self._of_network[group] -= 1
+            if not self._of_network[group]:
+                del self._of_network[group]
+
+
+class LimitedProtocol(H11Protocol):
+    """One connection. What it refuses it hands to the application as a request with `refused`, the status, in its state.
+
+    So the application answers with its own words and headers.
+    """
+
+    def __init__(self, *arguments: Any, connections: Connections, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._connections, self._limits = connections, connections.limits
+        self._is_refused = False
+        self._first_line = b""
+        # The part of a request that is awaited: the request before it, and the state of the caller.
+        self._part: tuple[object, object] | None = None
+        self._slow: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
+
+    @property
+    def waits_for_caller(self) -> bool:
+        """Whether the rest of a request, or the next one, has to come before anything can be done."""
+        is_answered = self.cycle is None or self.cycle.response_complete
+        return is_answered or self.conn.their_state is h11.SEND_BODY
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if self._connections.admit(self, self.client[0] if self.client else ""):
+            self._watch()
+        else:
+            self._is_refused = True
+            transport.write(_FULL)
+            transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.forget(self)
+        for timer in (self._slow, self._unread):
+            if timer is not None:
+                timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            return
+        if self.conn.their_state is h11.IDLE and self._is_head_too_large(data):
+            self._refuse(431)
+            return
+        super().data_received(data)
+        # Requests sent ahead wait in the buffer of h11, which would parse a head of any size once its turn comes.
+        if self.conn.their_state is h11.DONE and len(self.conn.trailing_data[0]) > HEAD_BYTES:
+            self.transport.abort()
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread = self.loop.call_later(self._limits.unread_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread is not None:
+            self._unread.cancel()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what h11 cannot read; called where its error is being handled."""
+        self._refuse(getattr(sys.exception(), "error_status_hint", 400))
+
+    def _is_head_too_large(self, data: bytes) -> bool:
+        """Tell it before h11 parses the head: thousands of headers would take it long."""
+        start = (self.conn.trailing_data[0] + data)[: HEAD_BYTES + 1]
+        self._first_line = start.partition(b"\n")[0]
+        head = _HEAD_END.split(start, 1)[0]
+        return len(head) > HEAD_BYTES or head.count(b"\n") > _HEAD_LINES
+
+    def _watch(self) -> None:
+        """Start the clock of the part of the request that is awaited now, unless it runs already.
+
+        Between two requests uvicorn's own clock runs (`timeout_keep_alive`).
+        """
+        awaited = self.conn.their_state
+        is_between = awaited is h11.IDLE and self.cycle is not None and not self.conn.trailing_data[0]
+        part = (self.cycle, awaited) if awaited in (h11.IDLE, h11.SEND_BODY) and not is_between else None
+        if part == self._part:
+            return
+        self._part = part
+        if self._slow is not None:
+            self._slow.cancel()
+        if part is not None:
+            is_head = awaited is h11.IDLE
+            seconds = self._limits.head_seconds if is_head else self._limits.body_seconds
+            self._slow = self.loop.call_later(seconds, self._end_slow, is_head)
+
+    def _end_slow(self, is_head: bool) -> None:
+        if is_head and self.conn.trailing_data[0]:
+            self._refuse(408)
+        else:
+            self.transport.abort()
+
+    def _refuse(self, status: int) -> None:
+        """Let the application say what is wrong, then close; nothing more is read."""
+        self._is_refused = True
+        if self.cycle is not None and not self.cycle.response_complete:
+            # The body of a request that is being answered is broken: there is nobody to talk to any more.
+            self.transport.abort()
+            return
+        target = [*self._first_line.split(b" "), b"/"][1]
+        self.cycle = RequestResponseCycle(
+            scope={
+                "type": "http",
+                "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+                "http_version": "1.1",
+                "server": self.server,
+                "client": self.client,
+                "scheme": self.scheme or "http",
+                "method": "GET",
+                "root_path": "",
+                "path": target.partition(b"?")[0].decode("latin-1"),
+                "raw_path": target,
+                "query_string": b"",
+                "headers": [],
+                "state": {**self.app_state, "refused": status},
+            },
+            conn=self.conn,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            on_response=self.on_response_complete,
+        )
+        self.cycle.keep_alive = False
+        self.cycle.more_body = False
+        self.cycle.message_event.set()
+        task = self.loop.create_task(self.cycle.run_asgi(self.app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+
+def network(address: str) -> str:
+    """Return what one caller holds of network addresses: an IPv4 address, or 64 bits of an IPv6 address."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if parsed.version == 4:
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.IPv6Network((parsed, 64), strict=False))
