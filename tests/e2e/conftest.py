@@ -5,18 +5,23 @@ import json
 import re
 import sys
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import httpx
 import pytest
+import uvicorn
 from playwright.async_api import Browser, Page, async_playwright, expect
 
+from services.gateway.app import build_app
 from tests.e2e import chromium
+from tests.integration.gateway.conftest import Gateway, Person, gateway
 from tests.servers import wait_out_midnight
 from tools.local_stack.process import Program, free_port, running
+
+__all__ = ["gateway"]
 
 _START_SECONDS = 180.0
 EMAIL = "owner@example.com"
@@ -96,6 +101,34 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
     context = await browser.new_context()
     yield await context.new_page()
     await context.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """The gateway alone, served to browsers, and its owner's session in one of them."""
+
+    gateway: Gateway
+    owner: Person
+    address: str
+    page: Page
+
+
+@pytest.fixture
+async def pages(gateway: Gateway, page: Page) -> AsyncIterator[Pages]:
+    """A gateway whose figures, runs and clock the test writes itself, and a page of its owner."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    settings = gateway.context.settings.model_copy(update={"public_url": address})
+    app = build_app(replace(gateway.context, settings=settings))
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, lifespan="off"))
+    owner = await gateway.owner()
+    served = asyncio.create_task(server.serve())
+    cookies = [{"name": name, "value": value, "url": address} for name, value in owner.client.cookies.items()]
+    await page.context.add_cookies(cookies)
+    yield Pages(gateway, owner, address, page)
+    await page.goto("about:blank")
+    server.should_exit = True
+    await served
 
 
 def control(stack: RunningStack, method: str, path: str, body: object = None) -> Any:

@@ -1,89 +1,77 @@
-// <mrr-chart src="/api/v1/metrics/..." currency="EUR">: the line of one currency from the public API.
-// The table inside stays for those who read numbers, and is all there is when anything fails.
-import { LineChart } from "echarts/charts";
-import { AriaComponent, GridComponent, TooltipComponent } from "echarts/components";
-import { init, use } from "echarts/core";
-import { SVGRenderer } from "echarts/renderers";
-
-use([AriaComponent, GridComponent, LineChart, SVGRenderer, TooltipComponent]);
-
-const color = (element, name) => getComputedStyle(element).getPropertyValue(name).trim();
-const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
-const exact = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
-
+// <mrr-chart>: lets people point at a day of a line that the server has drawn, by pointer, touch or arrow keys.
+// What the tooltip says stands in the table inside, so nothing is fetched and nothing can fail to load.
 class MrrChart extends HTMLElement {
-  #chart = null;
-  #observer = null;
-  #theme = matchMedia("(prefers-color-scheme: dark)");
-  #series = [];
-  #redraw = () => this.#draw();
+  #days = [];
+  #index = 0;
 
-  async connectedCallback() {
-    let answer;
-    try {
-      const response = await fetch(this.getAttribute("src"), { headers: { Accept: "application/json" } });
-      if (!response.ok) return;
-      answer = await response.json();
-    } catch {
-      return;
+  connectedCallback() {
+    this.#days = [...this.querySelectorAll("tr[data-x]")].reverse();
+    this.#index = this.#days.length - 1;
+    const plot = this.querySelector(".plot");
+    // A slider says each value as the arrow keys reach it.
+    plot.tabIndex = 0;
+    plot.setAttribute("role", "slider");
+    plot.setAttribute("aria-valuemin", 0);
+    plot.setAttribute("aria-valuemax", this.#index);
+    this.#point(this.#index);
+    plot.addEventListener("pointermove", (event) => this.#show(this.#at(plot, event.clientX)));
+    plot.addEventListener("pointerdown", (event) => this.#show(this.#at(plot, event.clientX)));
+    plot.addEventListener("pointerleave", () => this.#hide());
+    plot.addEventListener("focus", () => this.#show(this.#index));
+    plot.addEventListener("blur", () => this.#hide());
+    plot.addEventListener("keydown", (event) => this.#move(event));
+  }
+
+  // A value holds from its day on: the day pointed at is the last one that has begun there.
+  #at(plot, clientX) {
+    const { left, width } = plot.getBoundingClientRect();
+    const x = (100 * (clientX - left)) / width;
+    return Math.max(0, this.#days.findLastIndex((row) => Number(row.dataset.x) <= x));
+  }
+
+  #move(event) {
+    const last = this.#days.length - 1;
+    const to = {
+      ArrowLeft: this.#index - 1, ArrowDown: this.#index - 1,
+      ArrowRight: this.#index + 1, ArrowUp: this.#index + 1,
+      PageDown: this.#index - 7, PageUp: this.#index + 7, Home: 0, End: last,
+    }[event.key];
+    if (event.key === "Escape") this.#hide();
+    if (to === undefined) return;
+    event.preventDefault();
+    this.#show(Math.min(last, Math.max(0, to)));
+  }
+
+  #point(index) {
+    this.#index = index;
+    const lines = [...this.#days[index].children].map((cell) => cell.textContent.trim()).filter(Boolean);
+    const plot = this.querySelector(".plot");
+    plot.setAttribute("aria-valuenow", index);
+    plot.setAttribute("aria-valuetext", lines.join(", "));
+    return lines;
+  }
+
+  #show(index) {
+    const { x, y } = this.#days[index].dataset;
+    const [line, circle] = this.querySelector(".pointer").children;
+    for (const [element, names] of [[line, ["x1", "x2"]], [circle, ["cx"]]]) {
+      for (const name of names) element.setAttribute(name, `${x}%`);
     }
-    const currency = this.getAttribute("currency");
-    this.#series = answer.series.filter(
-      ({ group, points }) => group.currency === currency && points.some(({ value }) => value !== null),
+    circle.setAttribute("cy", `${y}%`);
+    const tooltip = this.querySelector(".tooltip");
+    tooltip.replaceChildren(
+      ...this.#point(index).map((text) => Object.assign(document.createElement("div"), { textContent: text })),
     );
-    if (!this.isConnected || this.#series.length === 0) return;
-    const canvas = document.createElement("div");
-    canvas.className = "canvas";
-    this.prepend(canvas);
-    this.#chart = init(canvas, null, { renderer: "svg" });
-    this.#observer = new ResizeObserver(() => this.#chart.resize());
-    this.#observer.observe(canvas);
-    this.#theme.addEventListener("change", this.#redraw);
-    this.#draw();
-    this.classList.add("drawn");
+    tooltip.hidden = false;
+    tooltip.style.left = `${x}%`;
+    // Beside the pointer, on the side that has room.
+    tooltip.style.translate = Number(x) > 50 ? "calc(-100% - 12px)" : "12px";
+    this.classList.add("pointing");
   }
 
-  disconnectedCallback() {
-    this.#theme.removeEventListener("change", this.#redraw);
-    this.#observer?.disconnect();
-    this.#chart?.dispose();
-  }
-
-  #draw() {
-    const muted = color(this, "--muted");
-    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    this.#chart.setOption({
-      animation: !calm,
-      animationDuration: 300,
-      aria: { enabled: true, label: { description: this.getAttribute("label") } },
-      color: [color(this, "--accent")],
-      grid: { left: 8, right: 16, top: 16, bottom: 8, containLabel: true },
-      tooltip: {
-        trigger: "axis",
-        renderMode: "richText",
-        valueFormatter: (value) => (value === null ? "no value" : exact.format(value)),
-      },
-      xAxis: {
-        type: "time",
-        minInterval: 86_400_000,
-        axisLine: { lineStyle: { color: color(this, "--line") } },
-        axisLabel: { color: muted, hideOverlap: true, formatter: "{d} {MMM}" },
-      },
-      yAxis: {
-        type: "value",
-        scale: true,
-        axisLabel: { color: muted, formatter: (value) => whole.format(value) },
-        splitLine: { lineStyle: { color: color(this, "--line") } },
-      },
-      series: this.#series.map(({ group, points }) => ({
-        type: "line",
-        name: group.currency,
-        showSymbol: points.length < 15,
-        symbolSize: 7,
-        lineStyle: { width: 2 },
-        data: points.map(({ on, value }) => [`${on}T00:00:00`, value === null ? null : Number(value)]),
-      })),
-    });
+  #hide() {
+    this.querySelector(".tooltip").hidden = true;
+    this.classList.remove("pointing");
   }
 }
 

@@ -1,10 +1,10 @@
 """The overview: MRR and what it is made of, each currency for itself."""
 
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated
-from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
@@ -17,8 +17,10 @@ from services.gateway.auth import Principal, signed_in
 from services.gateway.context import Context, Here
 from services.gateway.coverage import Freshness
 from services.gateway.errors import Invalid, NotFound
-from services.gateway.figures import NATIVE, Figure, Question, Series, figures, freshness
+from services.gateway.figures import NATIVE, Figure, Point, Question, Series, figures, freshness
 from services.gateway.instances import Instance
+from services.gateway.pages.amounts import are_off_by_rounding
+from services.gateway.pages.chart import Chart, draw
 from services.gateway.pages.rendering import age_level, as_of, identifier, page
 from services.gateway.periods import Interval
 from services.gateway.syncs import Sync
@@ -28,6 +30,15 @@ router = APIRouter()
 _TOP = 8
 _CHART_POINTS = 400
 _KINDS = {"service": "Services", "addon": "Addons", "domain": "Domains"}
+# WHMCS names the cycles of services and counts the years of domains: both are read as a length.
+_LENGTHS = {
+    "monthly": "1 month",
+    "quarterly": "3 months",
+    "semiannually": "6 months",
+    "annually": "1 year",
+    "biennially": "2 years",
+    "triennially": "3 years",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +52,24 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Split:
+    """The parts of the MRR, largest first. `rest` sums those after the first ones; `is_rounded`: what is shown does not add up."""
+
+    rows: tuple[Row, ...]
+    rest: str | None
+    is_rounded: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Currency:
     """The figures of one currency on the newest day. Values are decimal strings, counts integers."""
 
     code: str
     values: dict[str, str | int | None]
-    kinds: tuple[Row, ...]
-    products: tuple[Row, ...]
-    cycles: tuple[Row, ...]
-    history: tuple[tuple[date, str | None, bool], ...]
-    chart: str
+    kinds: Split
+    products: Split
+    cycles: Split
+    chart: Chart | None
     notes: tuple[str, ...]
 
 
@@ -68,20 +87,6 @@ class _Selection:
             return Interval.DAY
         return Interval.WEEK if days <= 7 * _CHART_POINTS else Interval.MONTH
 
-    @property
-    def chart(self) -> str:
-        """The address of the line in the public API."""
-        query = {
-            "start": self.start,
-            "end": self.end,
-            "interval": self.interval.value,
-            "group_by": "currency",
-            "currency": NATIVE,
-            "lens": self.lens.value,
-        }
-        chosen = [("filter[instance]", str(one)) for one in self.instance_ids]
-        return f"/api/v1/metrics/mrr?{urlencode([*query.items(), *chosen])}"
-
 
 def _newest(answer: Figure, currency: str | None) -> str | int | None:
     values = [
@@ -92,27 +97,61 @@ def _newest(answer: Figure, currency: str | None) -> str | int | None:
     return values[0] if values else None
 
 
+def _split(answer: Figure, group: Group, currency: str) -> Split:
+    rows = _rows(answer, group, currency)
+    values = [row.value for row in rows if row.value is not None]
+    after = [row.value for row in rows[_TOP:] if row.value is not None]
+    rest = f"{sum(map(Decimal, after)):f}" if after else None
+    shown = [*values[: len(values) - len(after)], *([rest] if rest else [])]
+    return Split(rows, rest, are_off_by_rounding(shown, currency))
+
+
 def _rows(answer: Figure, group: Group, currency: str) -> tuple[Row, ...]:
-    found = [
-        (_name(series, group), series.points[-1].value, series.points[-1].reason)
-        for series in answer.series
-        if series.points and series.group.get("currency", currency) == currency
-    ]
-    sized = [(abs(Decimal(value or 0)), name, value, reason) for name, value, reason in found]
-    largest = max((size for size, *_ in sized), default=Decimal()) or Decimal(1)
-    return tuple(
-        Row(name, None if value is None else str(value), reason, round(100 * size / largest))
-        for size, name, value, reason in sorted(sized, key=lambda row: (-row[0], row[1]))
+    """Return the rows, those of one name as one: amounts are added exactly."""
+    points: dict[str, list[Point]] = defaultdict(list)
+    for series in answer.series:
+        if series.points and series.group.get("currency", currency) == currency:
+            points[_key(series, group)].append(series.points[-1])
+    names = {_key(series, group): _name(series, group) for series in answer.series}
+    sums = {key: _sum(of_key) for key, of_key in points.items()}
+    largest = max((abs(value) for value in sums.values() if value is not None), default=Decimal()) or Decimal(
+        1
     )
+    ordered = sorted(sums.items(), key=lambda item: (-abs(item[1] or Decimal()), names[item[0]]))
+    return tuple(
+        Row(
+            name=names[key],
+            value=None if value is None else f"{value:f}",
+            reason=points[key][0].reason,
+            share=round(100 * abs(value or Decimal()) / largest),
+        )
+        for key, value in ordered
+    )
+
+
+def _sum(points: list[Point]) -> Decimal | None:
+    values = [Decimal(point.value) for point in points if point.value is not None]
+    return sum(values, Decimal()) if values else None
+
+
+def _key(series: Series, group: Group) -> str:
+    return _name(series, group) if group is Group.CYCLE else series.group[group.value]
 
 
 def _name(series: Series, group: Group) -> str:
     key = series.group[group.value]
-    if group is Group.CYCLE and key.startswith("years_"):
-        number = key.removeprefix("years_")
-        return f"{number} year{'' if number == '1' else 's'}"
+    if group is Group.CYCLE:
+        return _length(key)
     text = key.rpartition(":")[2].replace("_", " ")
     return _KINDS.get(key) or series.names.get(group.value) or text[:1].upper() + text[1:]
+
+
+def _length(cycle: str) -> str:
+    """Return the length of a cycle in words: a year is a year, whoever bills it."""
+    if cycle.startswith("years_"):
+        number = cycle.removeprefix("years_")
+        return f"{number} year{'' if number == '1' else 's'}"
+    return _LENGTHS.get(cycle, cycle.replace("_", " ").capitalize())
 
 
 async def _currencies(
@@ -140,20 +179,15 @@ async def _currencies(
         Currency(
             code=code,
             values={answer.metric: _newest(answer, code) for answer in totals},
-            kinds=_rows(kinds, Group.KIND, code),
-            products=_rows(products, Group.PRODUCT, code),
-            cycles=_rows(cycles, Group.CYCLE, code),
-            history=tuple((point.on, _text(point.value), point.complete) for point in points[code]),
-            chart=chosen.chart,
+            kinds=_split(kinds, Group.KIND, code),
+            products=_split(products, Group.PRODUCT, code),
+            cycles=_split(cycles, Group.CYCLE, code),
+            chart=draw(points[code], code),
             notes=kinds.notes,
         )
         for code in sorted(points)
     ]
     return shown, customers if isinstance(customers, int) else None
-
-
-def _text(value: str | int | None) -> str | None:
-    return None if value is None else str(value)
 
 
 def _lens(text: str) -> Lens:
@@ -214,8 +248,10 @@ async def overview(
     days = [(one.first_on, one.last_on) for one in fresh if one.first_on and one.last_on]
     currencies: list[Currency] = []
     customers: int | None = None
+    interval = Interval.DAY
     if days:
         selection = _Selection(chosen_lens, chosen, min(day[0] for day in days), max(day[1] for day in days))
+        interval = selection.interval
         currencies, customers = await _currencies(context, principal, selection)
     return page(
         request,
@@ -229,6 +265,7 @@ async def overview(
         attention=[one for one in instances if one.attention],
         freshness=_oldest(fresh, instances, context.clock()),
         first_on=min((day[0] for day in days), default=None),
+        interval=interval,
         currencies=currencies,
         customers=customers,
         top=_TOP,

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Annotated
@@ -17,23 +16,18 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from libs.common.calendar import local_time
 from libs.common.contracts.failures import FAILURES
 from services.gateway.auth import Principal
+from services.gateway.pages import amounts
 
 _GATEWAY = Path(__file__).parents[1]
 _POLL_SECONDS = 0.5
 # A stream ends after this long and the browser connects again, so that a stop never waits for it.
 _STREAM_SECONDS = 25.0
-_MINUS = "\N{MINUS SIGN}"
 _TITLES = {
     403: "Not allowed",
     404: "Not found",
     500: "Something went wrong here",
     503: "Not available right now",
 }
-
-
-def money(amount: str) -> str:
-    """`1234.560000` as `1,234.56`: rounded for reading, with a true minus sign."""
-    return f"{Decimal(amount):,.2f}".replace("-", _MINUS)
 
 
 def count(number: int) -> str:
@@ -87,7 +81,14 @@ def _environment() -> Environment:
     )
     manifest: dict[str, str] = json.loads((_GATEWAY / "static" / "dist" / "manifest.json").read_text())
     environment.globals["asset"] = lambda name: f"/static/{manifest[name]}"
-    environment.filters |= {"money": money, "count": count, "utc": utc, "failure": failure}
+    environment.filters |= {
+        "money": amounts.money,
+        "number": amounts.number,
+        "change": amounts.change,
+        "count": count,
+        "utc": utc,
+        "failure": failure,
+    }
     return environment
 
 

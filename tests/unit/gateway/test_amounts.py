@@ -1,0 +1,40 @@
+"""Amounts as people read them."""
+
+from decimal import Decimal
+
+import pytest
+
+from services.gateway.pages.amounts import are_off_by_rounding, change, money, number
+
+NO_BREAK = "\N{NO-BREAK SPACE}"
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "text"),
+    [
+        ("1234.560000", "EUR", "1,234.56"),
+        ("1234.500000", "JPY", "1,234"),
+        ("1234.560000", "KWD", "1,234.560"),
+        ("0.125000", "USD", "0.12"),
+        ("-1234.560000", "EUR", "\N{MINUS SIGN}1,234.56"),
+        ("-0.001000", "EUR", "0.00"),
+        ("5.000000", "a currency of nobody", "5.00"),
+    ],
+)
+def test_currency_has_its_own_digits(amount: str, currency: str, text: str) -> None:
+    assert number(amount, currency) == text
+    assert money(amount, currency) == f"{text}{NO_BREAK}{currency}"
+
+
+def test_change_has_an_arrow_and_a_word() -> None:
+    assert change(Decimal("1.5"), "EUR") == f"▲ up 1.50{NO_BREAK}EUR"
+    assert change(Decimal(-2), "JPY") == f"▼ down 2{NO_BREAK}JPY"
+    assert change(Decimal(0), "EUR") == "no change"
+
+
+def test_rounded_parts_that_do_not_add_up_are_noticed() -> None:
+    thirds = ["0.333333", "0.333333", "0.333334"]
+
+    assert are_off_by_rounding(thirds, "EUR")
+    assert not are_off_by_rounding(["0.500000", "0.500000"], "EUR")
+    assert not are_off_by_rounding([], "EUR")
