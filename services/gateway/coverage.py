@@ -136,6 +136,8 @@ def notes_on(instances: Sequence[Freshness], start: date) -> tuple[str, ...]:
     """What a reader of figures from `start` on has to know, in plain words: what is left out, since when, and what to do."""
     notes = [f"{one.name} has not been synced yet and is left out." for one in instances if one.as_of is None]
     first = min((one.first_on for one in instances if one.first_on is not None), default=None)
+    if first is not None and start < first:
+        notes.append(f"Figures begin on {first}, the day of the first sync. Earlier days are not known.")
     for one in instances:
         if one.first_on is None:
             continue

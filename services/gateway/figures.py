@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import accumulate
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
+from libs.common.contracts.billing import SUBSCRIPTION_KINDS
 from libs.common.contracts.catalog import BY_SLUG, Group, Lens, Metric
 from libs.common.contracts.money import divide_half_even, format_micros
 from libs.common.database import raw, transaction
@@ -28,7 +29,9 @@ from services.gateway.coverage import (
 from services.gateway.errors import Invalid, NotFound
 from services.gateway.periods import Interval, points_of
 from services.gateway.queries import (
+    Row,
     Stretch,
+    count_groups,
     group_of,
     read_balances,
     read_customers,
@@ -37,6 +40,9 @@ from services.gateway.queries import (
 )
 
 NATIVE: Final = "native"
+MOST_VALUES: Final = 50_000
+# So many values take about 20 ms to compute: a thread would cost more than it saves.
+SMALL: Final = 2_000
 
 _Value = str | int | None
 _Key = tuple[str, ...]
@@ -115,17 +121,32 @@ _FORMULAS: Final[Mapping[str, _Formula]] = {
     "arpa": _arpa,
 }
 _UNDEFINED: Final = "no_customers"
+_BEFORE: Final = "before_first_sync"
+_KINDS: Final = frozenset(SUBSCRIPTION_KINDS)
 _NEED_CUSTOMERS: Final = frozenset({"customers", "arpa"})
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A question made exact: its days, and the groups that its answer is in."""
+    """A question made exact: its days, and the groups that its answer is in. `is_split`: somebody asked for groups.
+
+    `opens_on` is the first day of the whole range; a split answer leaves out what no group knows at its start.
+    """
 
     metric: Metric
     interval: Interval
+    opens_on: date
     points: tuple[date, ...]
     groups: tuple[Group, ...]
+    is_split: bool
+
+
+class _Rows(NamedTuple):
+    """What is read for a question: changes of money and subscriptions, and of customers. `values` is how large its answer gets."""
+
+    balances: Sequence[Row]
+    customers: Sequence[Row]
+    values: int
 
 
 async def figure(
@@ -163,10 +184,12 @@ async def figures(
     Currency `native` keeps each subscription's own: money is always grouped by it, counts when it is asked for.
     A point is the state on the last day of its interval. Days before an instance's first sync are unpublished: without any other
     instance the value is None, `before_first_sync`. After its last applied run the last figure is carried, `carried`, up to today.
-    What WHMCS does not let us read is None, `not_permitted`, where nothing else is in the group, and is said in `notes` where the
-    total goes without it. Such a series has no currency.
+    An answer that is split leaves out the points before the first sync at the start of each group. What WHMCS does not let us read is
+    None, `not_permitted`, where nothing else is in the group, and is said in `notes` where the total goes without it. Such a series has
+    no currency.
 
-    Raises NotFound for an unknown metric or instance, Invalid for a currency other than native or a range that is not allowed.
+    Raises NotFound for an unknown metric or instance, Invalid for a currency other than native, a range that is not allowed, or an
+    answer of more than MOST_VALUES values.
     """
     if currency != NATIVE:
         raise Invalid(
@@ -176,24 +199,29 @@ async def figures(
         database = await raw(connection)
         instances = _chosen(await read_freshness(database), instance_ids)
         newest = newest_day(instances, context.clock())
-        asked = [_exact(question, newest) for question in questions]
         sources = sources_of(instances)
-        balances = await _balances(database, asked, sources, lens)
+        asked = [_exact(question, newest, sources) for question in questions]
+        rows = await _rows(database, asked, sources, lens)
         names = await _names(database, asked, instances, lens)
-    return [
-        Figure(
-            metric=one.metric.slug,
-            unit=one.metric.unit,
-            interval=one.interval,
-            currency=currency,
-            lens=lens,
-            as_of=oldest(instances),
-            additive=one.metric.additive,
-            series=_series(one, balance, sources, names),
-            notes=notes_on(instances, one.points[0]) if one.points else (),
-        )
-        for one, balance in zip(asked, balances, strict=True)
-    ]
+
+    def answers() -> list[Figure]:
+        return [
+            Figure(
+                metric=question.metric.slug,
+                unit=question.metric.unit,
+                interval=question.interval,
+                currency=currency,
+                lens=lens,
+                as_of=oldest(instances),
+                additive=question.metric.additive,
+                series=_series(question, _summed(question, read), sources, names),
+                notes=notes_on(instances, question.opens_on) if question.points else (),
+            )
+            for question, read in zip(asked, rows, strict=True)
+        ]
+
+    is_small = sum(read.values for read in rows) <= SMALL
+    return answers() if is_small else await context.answer_workers.run(answers)
 
 
 async def freshness(context: Context, principal: Principal, instance_ids: Sequence[UUID]) -> list[Freshness]:
@@ -203,8 +231,8 @@ async def freshness(context: Context, principal: Principal, instance_ids: Sequen
 
 
 def _chosen(rows: Iterable[Any], instance_ids: Sequence[UUID]) -> list[Freshness]:
-    found = {row["instance_id"]: row for row in rows}
-    if not found.keys() >= set(instance_ids):
+    found, chosen = {row["instance_id"]: row for row in rows}, set(instance_ids)
+    if not found.keys() >= chosen:
         raise NotFound(
             "instance_not_found",
             "There is no such instance here. Choose one from the list.",
@@ -213,7 +241,7 @@ def _chosen(rows: Iterable[Any], instance_ids: Sequence[UUID]) -> list[Freshness
     return [
         _freshness(row)
         for row in found.values()
-        if (row["instance_id"] in instance_ids if instance_ids else row["state"] != "draft")
+        if (row["instance_id"] in chosen if chosen else row["state"] != "draft")
     ]
 
 
@@ -240,38 +268,79 @@ def _moment(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
-def _exact(question: Question, newest: date) -> _Asked:
+def _exact(question: Question, newest: date, sources: Sequence[Source]) -> _Asked:
     metric = BY_SLUG.get(question.slug)
     if metric is None:
         raise NotFound(
             "metric_unknown", f"There is no metric {question.slug:.40}. Choose one of {', '.join(BY_SLUG)}."
         )
     groups = dict.fromkeys(question.group_by)
+    is_split = bool(groups)
     if metric.unit == "money":
         groups[Group.CURRENCY] = None
     points = points_of(question.start, question.end, newest, question.interval)
-    return _Asked(metric, question.interval, points, tuple(groups))
+    first_on = min((source.days.first_on for source in sources if source.days), default=None)
+    written = points
+    if is_split and first_on is not None:
+        written = points[bisect_left(points, first_on) :]
+    return _Asked(
+        metric, question.interval, min(points, default=question.start), written, tuple(groups), is_split
+    )
 
 
-async def _balances(
-    database: Any, asked: Sequence[_Asked], sources: Sequence[Source], lens: Lens
-) -> list[dict[_Key, list[_Balance]]]:
-    """Per question, the balances of each group on each point. Questions about the same days share a statement."""
-    sums: dict[tuple[date, ...], dict[Group, None]] = defaultdict(dict)
-    counts: dict[tuple[tuple[date, ...], tuple[Group, ...]], list[Any]] = {}
-    for one in asked:
-        sums[one.points].update(dict.fromkeys(one.groups))
-        if one.metric.slug in _NEED_CUSTOMERS:
-            counts[one.points, one.groups] = []
-    read = {
-        points: await read_balances(database, _stretches(sources, points), lens, points, groups)
-        for points, groups in sums.items()
+async def _rows(database: Any, asked: Sequence[_Asked], sources: Sequence[Source], lens: Lens) -> list[_Rows]:
+    """Per question, what is read for it: never more than an answer may hold. Questions about the same days share a statement."""
+    groups_of: dict[tuple[date, ...], dict[Group, None]] = defaultdict(dict)
+    customers: dict[tuple[tuple[date, ...], tuple[Group, ...]], list[Any]] = {}
+    sizes = []
+    for question in asked:
+        sizes.append(await _size(database, question, sources, lens))
+        groups_of[question.points].update(dict.fromkeys(question.groups))
+        if question.metric.slug in _NEED_CUSTOMERS:
+            customers[question.points, question.groups] = []
+    most = MOST_VALUES + 1
+    balances = {
+        points: await read_balances(database, _stretches(sources, points), lens, points, groups, most)
+        for points, groups in groups_of.items()
     }
-    for points, groups in counts:
-        counts[points, groups] = await read_customers(
-            database, _stretches(sources, points), lens, points, groups
+    for points, groups in customers:
+        customers[points, groups] = await read_customers(
+            database, _stretches(sources, points), lens, points, groups, most
         )
-    return [_summed(one, read[one.points], counts.get((one.points, one.groups), [])) for one in asked]
+    return [
+        _Rows(
+            balances[question.points],
+            customers.get((question.points, question.groups), []),
+            max(size, len(balances[question.points])),
+        )
+        for question, size in zip(asked, sizes, strict=True)
+    ]
+
+
+async def _size(database: Any, question: _Asked, sources: Sequence[Source], lens: Lens) -> int:
+    """Return how many values an answer gets, before anything of it is read; Invalid when they are too many.
+
+    On a single day there are as many as groups, which are cheaper to read than to count first.
+    """
+    if not question.groups or len(question.points) <= 1:
+        return len(question.points)
+    groups = await count_groups(
+        database, _stretches(sources, question.points), lens, question.groups, MOST_VALUES + 1
+    )
+    _refuse_too_large(len(question.points), groups)
+    return len(question.points) * groups
+
+
+def _refuse_too_large(points: int, groups: int) -> None:
+    """Raise Invalid, with the numbers and what to do, when so many points of so many groups are too many values."""
+    if points * groups > MOST_VALUES:
+        number = f"{groups:,}" if groups <= MOST_VALUES else f"more than {MOST_VALUES:,}"
+        raise Invalid(
+            "answer_too_large",
+            f"An answer has at most {MOST_VALUES:,} values. This would be {points:,} point{'s' if points > 1 else ''} x {number} groups. "
+            "Choose a longer interval, a shorter range, fewer groups, or one instance.",
+            "group_by",
+        )
 
 
 def _stretches(sources: Iterable[Source], points: Sequence[date]) -> list[Stretch]:
@@ -287,16 +356,23 @@ def _stretches(sources: Iterable[Source], points: Sequence[date]) -> list[Stretc
     return stretches
 
 
-def _summed(one: _Asked, balances: Iterable[Any], customers: Iterable[Any]) -> dict[_Key, list[_Balance]]:
+def _summed(question: _Asked, rows: _Rows) -> dict[_Key, list[_Balance]]:
+    """Return the balances of each group on each point."""
     changes: dict[_Key, dict[str, list[int]]] = defaultdict(
-        lambda: {name: [0] * len(one.points) for name in ("mrr_micros", "subscriptions", "customers")}
+        lambda: {name: [0] * len(question.points) for name in ("mrr_micros", "subscriptions", "customers")}
     )
-    for rows, measures in ((balances, ("mrr_micros", "subscriptions")), (customers, ("customers",))):
-        for row in rows:
-            of_group = changes[tuple(group_of(row, group) for group in one.groups)]
+    for part, measures in (
+        (rows.balances, ("mrr_micros", "subscriptions")),
+        (rows.customers, ("customers",)),
+    ):
+        if len(part) > MOST_VALUES:
+            _refuse_too_large(len(question.points), len(part))
+        for row in part:
+            of_group = changes[tuple(group_of(row, group) for group in question.groups)]
+            _refuse_too_large(len(question.points), len(changes))
             for name in measures:
                 of_group[name][row["point"]] += int(row[name])
-    if not one.groups:
+    if not question.groups:
         changes[()]
     return {
         key: [
@@ -324,12 +400,16 @@ def _series(
 ) -> tuple[Series, ...]:
     if not one.points:
         return ()
-    known: dict[tuple[Source, ...], list[Knowledge]] = {}
+    known: dict[tuple[str | None, ...], list[Knowledge]] = {}
+
+    def knowledge_of(group: Mapping[Group, str]) -> list[Knowledge]:
+        part = _part(group)
+        if part not in known:
+            behind = [source for source in sources if _is_behind(source, *part)]
+            known[part] = [knowledge(behind, on) for on in one.points]
+        return known[part]
 
     def series(group: dict[Group, str], values: Sequence[_Balance]) -> Series:
-        behind = tuple(source for source in sources if _is_behind(source, group))
-        if behind not in known:
-            known[behind] = [knowledge(behind, on) for on in one.points]
         return Series(
             group={name.value: value for name, value in group.items()},
             names={
@@ -337,7 +417,7 @@ def _series(
                 for name, value in group.items()
                 if value in names.get(name, {})
             },
-            points=_points(one.points, values, known[behind], _FORMULAS[one.metric.slug]),
+            points=_points(one, values, knowledge_of(group)),
         )
 
     nothing = [_Balance(0, 0, 0)] * len(one.points)
@@ -345,15 +425,22 @@ def _series(
     return (*read, *(series(group, nothing) for group in _unread(one, sources)))
 
 
-def _is_behind(source: Source, group: Mapping[Group, str]) -> bool:
-    """Whether the figures of a group are summed over this source."""
+def _part(group: Mapping[Group, str]) -> tuple[str | None, str | None, str | None]:
+    """Return kind, instance and the beginning of the product of a group: many groups share what is known of them."""
     product = group.get(Group.PRODUCT)
+    if product is not None:
+        # `domain:com` is of all instances, `<instance>:service:1` of one.
+        first, _, rest = product.partition(":")
+        product = first if first in _KINDS else f"{first}:{rest.partition(':')[0]}"
+    return group.get(Group.KIND), group.get(Group.INSTANCE), product
+
+
+def _is_behind(source: Source, kind: str | None, instance_id: str | None, product: str | None) -> bool:
+    """Whether the figures of a part are summed over this source."""
     return (
-        group.get(Group.KIND, source.kind) == source.kind
-        and group.get(Group.INSTANCE, str(source.instance_id)) == str(source.instance_id)
-        and (
-            product is None or product.startswith((f"{source.kind}:", f"{source.instance_id}:{source.kind}:"))
-        )
+        kind in (None, source.kind)
+        and instance_id in (None, str(source.instance_id))
+        and product in (None, source.kind, f"{source.instance_id}:{source.kind}")
     )
 
 
@@ -374,11 +461,12 @@ def _unread(one: _Asked, sources: Iterable[Source]) -> list[dict[Group, str]]:
     ]
 
 
-def _points(
-    days: Sequence[date], balances: Sequence[_Balance], known: Sequence[Knowledge], formula: _Formula
-) -> tuple[Point, ...]:
-    points = []
-    for on, balance, there in zip(days, balances, known, strict=True):
+def _points(one: _Asked, balances: Sequence[_Balance], known: Sequence[Knowledge]) -> tuple[Point, ...]:
+    formula = _FORMULAS[one.metric.slug]
+    points: list[Point] = []
+    for on, balance, there in zip(one.points, balances, known, strict=True):
+        if one.is_split and not points and there.reason == _BEFORE:
+            continue
         value = formula(balance) if there.is_known else None
         undefined = _UNDEFINED if there.is_known and value is None else None
         points.append(Point(on, value, undefined or there.reason, there.complete))

@@ -26,6 +26,12 @@ _COLUMNS: Final = {
     Group.INSTANCE: ("instance_id",),
 }
 
+# The same as one value each, to count by.
+_IDENTITIES: Final = {
+    Group.PRODUCT: "CASE WHEN s.kind = 'domain' THEN s.product ELSE s.instance_id || s.product END",
+    Group.INSTANCE: "s.instance_id",
+}
+
 _STRETCHES: Final = """
 WITH stretch AS (
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::date[], $4::date[], $5::int[])
@@ -42,7 +48,7 @@ _CHANGES: Final = """
     WHERE s.lens = $6 AND s."on" > t.opens_on AND s."on" <= t.last_on"""
 _BALANCES: Final = """
 SELECT {columns}s.point, sum(s.mrr_micros) AS mrr_micros, sum(s.subscriptions) AS subscriptions
-FROM present s GROUP BY {columns}s.point"""
+FROM present s GROUP BY {columns}s.point LIMIT {most}"""
 _CUSTOMERS: Final = """, changed AS (
     SELECT {columns}s.home, s.customer_id, s.point, sum(s.subscriptions) AS change
     FROM present s GROUP BY {columns}s.home, s.customer_id, s.point
@@ -52,7 +58,15 @@ _CUSTOMERS: Final = """, changed AS (
     FROM changed s
 )
 SELECT {columns}s.point, sum((s.live > 0)::int - (s.live > s.change)::int) AS customers
-FROM running s GROUP BY {columns}s.point"""
+FROM running s GROUP BY {columns}s.point LIMIT {most}"""
+
+_GROUPS: Final = """
+SELECT count(*) FROM (
+    SELECT DISTINCT {columns} FROM metrics_read.segments s
+    JOIN unnest($1::uuid[], $2::text[], $3::date[], $4::date[]) AS t (instance_id, kind, opens_on, last_on)
+        ON t.instance_id = s.instance_id AND t.kind = s.kind
+    WHERE s.lens = $5 AND s.from_on <= t.last_on AND (s.to_on IS NULL OR s.to_on > t.opens_on)
+    LIMIT $6) g"""
 
 _NAMES: Final = """
 SELECT DISTINCT ON (instance_id, product) instance_id, product, product_name
@@ -99,18 +113,48 @@ async def read_names(connection: Any, lens: Lens) -> dict[str, str]:
     return {product_key(row["instance_id"], row["product"]): row["product_name"] for row in rows}
 
 
+async def count_groups(
+    connection: Any, stretches: Sequence[Stretch], lens: Lens, groups: Iterable[Group], most: int
+) -> int:
+    """Return how many groups have a live subscription on any day; stop counting at `most`."""
+    names = dict.fromkeys(_IDENTITIES.get(group, f"s.{group}") for group in groups)
+    columns = [
+        [getattr(stretch, name) for stretch in stretches]
+        for name in ("instance_id", "kind", "opens_on", "last_on")
+    ]
+    statement = _GROUPS.format(columns=", ".join(names))
+    number: int = await connection.fetchval(statement, *columns, lens, most)
+    return number
+
+
 async def read_balances(
-    connection: Any, stretches: Sequence[Stretch], lens: Lens, points: Sequence[date], groups: Iterable[Group]
+    connection: Any,
+    stretches: Sequence[Stretch],
+    lens: Lens,
+    points: Sequence[date],
+    groups: Iterable[Group],
+    most: int,
 ) -> list[Row]:
-    """By group and point, by how much `mrr_micros` and the number of `subscriptions` differ from those of the point before."""
-    return await _read(connection, _BALANCES, stretches, lens, points, groups)
+    """By group and point, by how much `mrr_micros` and the number of `subscriptions` differ from those of the point before.
+
+    Points without a difference have no row. At most `most` rows are read.
+    """
+    return await _read(connection, _BALANCES, stretches, lens, points, groups, most)
 
 
 async def read_customers(
-    connection: Any, stretches: Sequence[Stretch], lens: Lens, points: Sequence[date], groups: Iterable[Group]
+    connection: Any,
+    stretches: Sequence[Stretch],
+    lens: Lens,
+    points: Sequence[date],
+    groups: Iterable[Group],
+    most: int,
 ) -> list[Row]:
-    """By group and point, by how much the number of `customers` with a live subscription differs from that of the point before."""
-    return await _read(connection, _CUSTOMERS, stretches, lens, points, groups)
+    """By group and point, by how much the number of `customers` with a live subscription differs from that of the point before.
+
+    At most `most` rows are read.
+    """
+    return await _read(connection, _CUSTOMERS, stretches, lens, points, groups, most)
 
 
 async def _read(
@@ -120,6 +164,7 @@ async def _read(
     lens: Lens,
     points: Sequence[date],
     groups: Iterable[Group],
+    most: int,
 ) -> list[Row]:
     names = dict.fromkeys(name for group in groups for name in _COLUMNS[group])
     has_changes = any(stretch.last_on > stretch.opens_on for stretch in stretches)
@@ -130,6 +175,6 @@ async def _read(
     ]
     values = [*columns, lens, *([points] if has_changes else [])]
     rows: list[Row] = await connection.fetch(
-        statement.format(columns="".join(f"s.{name}, " for name in names)), *values
+        statement.format(columns="".join(f"s.{name}, " for name in names), most=most), *values
     )
     return rows

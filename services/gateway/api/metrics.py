@@ -1,12 +1,15 @@
 """Metrics: the catalogue, and every figure in one shape."""
 
+import asyncio
 import hashlib
+from collections.abc import AsyncIterator
 from datetime import date
 from typing import Annotated, Final, Literal
 from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from libs.common.contracts.catalog import CATALOG, Group, Lens
@@ -19,6 +22,10 @@ from services.gateway.figures import NATIVE, Figure
 from services.gateway.periods import Interval
 
 router = APIRouter(prefix="/metrics", tags=["metrics"])
+
+_MOST_GROUPS: Final = 20
+_MOST_INSTANCES: Final = 200
+_PIECE: Final = 64 * 1024
 
 Reader = Annotated[Principal, Depends(caller("metrics:read"))]
 
@@ -80,14 +87,22 @@ async def get_metric(
         Interval, Query(description="Points are the last days of its intervals.")
     ] = Interval.DAY,
     group_by: Annotated[
-        list[str] | None, Query(description=f"Of {', '.join(Group)}; repeated, or separated by commas.")
+        list[str] | None,
+        Query(
+            max_length=_MOST_GROUPS, description=f"Of {', '.join(Group)}; repeated, or separated by commas."
+        ),
     ] = None,
     currency: Annotated[
         str, Query(description="`native`: each subscription's own; money is grouped by it.")
     ] = NATIVE,
     lens: Annotated[Lens, Query(description="What counts as live.")] = Lens.CONTRACT,
     instance_ids: Annotated[
-        list[UUID] | None, Query(alias="filter[instance]", description="Only these instances; repeated.")
+        list[UUID] | None,
+        Query(
+            alias="filter[instance]",
+            max_length=_MOST_INSTANCES,
+            description="Only these instances; repeated.",
+        ),
     ] = None,
     if_none_match: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Response:
@@ -109,13 +124,13 @@ async def get_metric(
         lens=lens,
         instance_ids=chosen,
     )
-    body = orjson.dumps(answer, option=orjson.OPT_UTC_Z)
-    if not _is_closed(answer):
-        return Response(body, media_type="application/json")
-    headers = {**_CLOSED, "ETag": f'"{hashlib.sha256(body).hexdigest()[:32]}"'}
-    if headers["ETag"] in [tag.strip() for tag in (if_none_match or "").split(",")]:
+    is_small = sum(len(series.points) for series in answer.series) <= figures.SMALL
+    body, etag = _rendered(answer) if is_small else await context.answer_workers.run(_rendered, answer)
+    headers = {} if etag is None else {**_CLOSED, "ETag": etag}
+    if etag is not None and etag in [tag.strip() for tag in (if_none_match or "").split(",")]:
         return Response(status_code=304, headers=headers)
-    return Response(body, media_type="application/json", headers=headers)
+    headers["Content-Length"] = str(len(body))
+    return StreamingResponse(_pieces(body), media_type="application/json", headers=headers)
 
 
 async def _newest(context: Context, principal: Principal, instance_ids: list[UUID]) -> date:
@@ -131,6 +146,17 @@ def _groups(given: list[str]) -> list[Group]:
         raise Invalid("group_unknown", f"Group by any of {', '.join(Group)}.", "group_by") from error
 
 
-def _is_closed(answer: Figure) -> bool:
-    points = [point for series in answer.series for point in series.points]
-    return bool(points) and all(point.complete for point in points)
+def _rendered(answer: Figure) -> tuple[bytes, str | None]:
+    """Return the answer as JSON, and its ETag when it has points and all are complete."""
+    body = orjson.dumps(answer, option=orjson.OPT_UTC_Z)
+    is_open = not all(point.complete for series in answer.series for point in series.points)
+    if is_open or not any(series.points for series in answer.series):
+        return body, None
+    return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+
+async def _pieces(body: bytes) -> AsyncIterator[bytes]:
+    """Hand the body on in pieces, so that others have their turn while it is compressed and sent."""
+    for start in range(0, len(body), _PIECE):
+        yield body[start : start + _PIECE]
+        await asyncio.sleep(0)

@@ -1,10 +1,12 @@
 """Figures and their API on real segments: equal to counting them one by one, honest about what is not known."""
 
 import random
+import threading
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from itertools import dropwhile
 from itertools import product as every
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,8 +17,10 @@ from pydantic import TypeAdapter
 
 from libs.common.contracts.catalog import BY_SLUG, CATALOG, Group, Lens
 from libs.common.contracts.money import divide_half_even, format_micros
+from services.gateway import figures as figures_module
+from services.gateway.api import metrics
 from services.gateway.auth import Principal
-from services.gateway.errors import NotFound
+from services.gateway.errors import Invalid, NotFound
 from services.gateway.figures import Figure, Point, Question, figure, figures, freshness
 from services.gateway.periods import Interval
 from tests.integration.gateway.conftest import Gateway
@@ -366,7 +370,7 @@ def compare(
         }
         assert {key for on in wanted for key in live[on]} <= shown.keys()
         for key, series in shown.items():
-            assert [point.on for point in series.points] == wanted
+            assert [point.on for point in series.points] == written(question, series.group, sites, wanted)
             for point in series.points:
                 known, reason, complete = knowledge_of(series.group, sites, point.on)
                 assert point.complete == complete
@@ -375,6 +379,17 @@ def compare(
                     assert point.value == value(question.slug, *live[point.on].get(key, (0, 0, 0)))
                 else:
                     assert (point.value, point.reason) == (None, reason)
+
+
+def written(
+    question: Question, group: dict[str, str], sites: dict[UUID, Site], wanted: Sequence[date]
+) -> list[date]:
+    """The days that a series has: all, but in a split answer none before its first sync."""
+    if not question.group_by:
+        return list(wanted)
+    first_on = min(days[0] for site in sites.values() for kind in KINDS if (days := site.days_of(kind)))
+    begun = [on for on in wanted if on >= first_on]
+    return list(dropwhile(lambda on: knowledge_of(group, sites, on)[1] == "before_first_sync", begun))
 
 
 def is_end(on: date, interval: Interval) -> bool:
@@ -545,7 +560,146 @@ async def test_days_before_the_first_sync_are_unpublished(gateway: Gateway) -> N
         Point(FIRST - DAY, None, "before_first_sync", complete=False),
         Point(FIRST, "10.000000", None, complete=True),
     )
-    assert answer.notes == ()
+    assert answer.notes == (
+        "Figures begin on 2026-01-10, the day of the first sync. Earlier days are not known.",
+    )
+
+
+async def test_a_split_answer_leaves_out_days_before_the_first_sync(gateway: Gateway) -> None:
+    ours = await gateway.organization("Ours")
+    old = await add_site(gateway, ours, "Old")
+    new = await add_site(gateway, ours, "New", first_on=FIRST + DAY)
+    await add_segments(gateway, ours, [Segment(old.id), Segment(new.id, from_on=FIRST + DAY)])
+
+    answer = await ask(
+        gateway, ours, "subscriptions", Group.INSTANCE, start=FIRST - 30 * DAY, end=FIRST + DAY
+    )
+
+    assert [point.on for point in points_of(answer, instance=str(old.id))] == [FIRST, FIRST + DAY]
+    assert [point.on for point in points_of(answer, instance=str(new.id))] == [FIRST + DAY]
+    assert answer.notes == (
+        "Figures begin on 2026-01-10, the day of the first sync. Earlier days are not known.",
+        "New is known from 2026-01-11 on: earlier days are without it.",
+    )
+
+
+@pytest.mark.rule("L2")
+async def test_an_answer_is_bounded_as_a_whole(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = await gateway.owner()
+    site = await add_site(gateway, owner.organization_id)
+    segments = [Segment(site.id, id=number, product=f"service:{number}") for number in range(20)]
+    await add_segments(gateway, owner.organization_id, segments)
+    monkeypatch.setattr(figures_module, "MOST_VALUES", 199)
+    path = "/api/v1/metrics/arpa?group_by=product&end=2026-02-28"
+
+    too_large = await owner.client.get(f"{path}&start=2026-02-19")
+    shorter = await owner.client.get(f"{path}&start=2026-02-20")
+    mostly_before = await owner.client.get(f"{path.replace('2026-02-28', '2026-01-18')}&start=2016-04-01")
+
+    assert (too_large.status_code, too_large.json()["code"], too_large.json()["field"]) == (
+        422,
+        "answer_too_large",
+        "group_by",
+    )
+    assert too_large.json()["detail"] == (
+        "An answer has at most 199 values. This would be 10 points x 20 groups. "
+        "Choose a longer interval, a shorter range, fewer groups, or one instance."
+    )
+    assert sum(len(series["points"]) for series in shorter.json()["series"]) == 180
+    assert {len(series["points"]) for series in mostly_before.json()["series"]} == {9}
+
+
+@pytest.mark.rule("L2")
+async def test_groups_of_one_day_are_bounded(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = await gateway.organization("Ours")
+    site = await add_site(gateway, ours)
+    await add_segments(
+        gateway, ours, [Segment(site.id, id=number, product=f"service:{number}") for number in range(20)]
+    )
+    monkeypatch.setattr(figures_module, "MOST_VALUES", 19)
+
+    with pytest.raises(Invalid, match="1 point x more than 19 groups"):
+        await ask(gateway, ours, "customers", Group.PRODUCT)
+
+
+@pytest.mark.rule("L2")
+async def test_a_too_large_answer_is_refused_before_it_is_read(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = await gateway.organization("Ours")
+    site = await add_site(gateway, ours)
+    await add_segments(
+        gateway, ours, [Segment(site.id, id=number, product=f"service:{number}") for number in range(20)]
+    )
+    monkeypatch.setattr(figures_module, "MOST_VALUES", 399)
+    read: list[str] = []
+    monkeypatch.setattr(figures_module, "read_balances", lambda *_: read.append("balances"))
+
+    with pytest.raises(Invalid, match="20 points x 20 groups"):
+        await ask(gateway, ours, "mrr", Group.PRODUCT, start=TODAY - 19 * DAY)
+
+    assert read == []
+
+
+async def test_domains_of_several_instances_count_as_one_group(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = await gateway.organization("Ours")
+    sites = [await add_site(gateway, ours, str(number)) for number in range(3)]
+    com = {"kind": "domain", "product": "domain:com", "product_name": ".com"}
+    await add_segments(gateway, ours, [Segment(site.id, **com) for site in sites])
+    monkeypatch.setattr(figures_module, "MOST_VALUES", 10)
+
+    answer = await ask(gateway, ours, "subscriptions", Group.PRODUCT, start=TODAY - 9 * DAY)
+
+    assert [point.value for point in points_of(answer, product="domain:com")] == [3] * 10
+
+
+def noting_its_thread(function: Callable[..., Any], threads: list[str]) -> Callable[..., Any]:
+    """The function, which also notes the name of the thread that calls it."""
+
+    def noting(*arguments: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return function(*arguments)
+
+    return noting
+
+
+@pytest.mark.rule("L1")
+async def test_a_large_answer_is_made_by_a_worker(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = await gateway.owner()
+    site = await add_site(gateway, owner.organization_id)
+    await add_segments(
+        gateway,
+        owner.organization_id,
+        [Segment(site.id, id=number, product=f"service:{number}") for number in range(20)],
+    )
+    path = "/api/v1/metrics/customers?group_by=product&start=2026-02-01&end=2026-02-28"
+    small = await owner.client.get(path)
+    threads: list[str] = []
+    for module, name in ((figures_module, "_series"), (metrics, "_rendered")):
+        monkeypatch.setattr(module, name, noting_its_thread(getattr(module, name), threads))
+    monkeypatch.setattr(figures_module, "SMALL", 500)
+
+    large = await owner.client.get(path)
+
+    assert large.content == small.content
+    assert [name.partition("_")[0] for name in threads] == ["answers", "answers"]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("&".join(f"filter[instance]={UUID(int=number)}" for number in range(201)), "filter[instance]"),
+        ("&".join("group_by=kind" for _ in range(21)), "group_by"),
+    ],
+)
+async def test_lists_in_a_question_are_bounded(gateway: Gateway, query: str, field: str) -> None:
+    owner = await gateway.owner()
+
+    answer = await owner.client.get(f"/api/v1/metrics/mrr?{query}")
+
+    assert (answer.status_code, answer.json()["field"]) == (422, field)
 
 
 async def test_an_instance_that_joins_later_leaves_the_days_before_it_open_and_is_named(
@@ -630,7 +784,6 @@ async def test_a_kind_that_could_be_read_later_is_unknown_before_and_the_total_s
         Point(FIRST + 2 * DAY, "20.000000", None, complete=True),
     )
     assert points_of(by_kind, kind="addon", currency="EUR") == (
-        Point(FIRST + DAY, None, "before_first_sync", complete=False),
         Point(FIRST + 2 * DAY, "10.000000", None, complete=True),
     )
     assert (
