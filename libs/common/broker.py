@@ -1,13 +1,13 @@
 """Kafka: the one way to publish, and the one way to consume. At least once, from the earliest offset, group = service."""
 
 import asyncio
+import hashlib
 import logging
 import random
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
-from uuid import UUID
 
 from aiokafka import (
     AIOKafkaConsumer,
@@ -26,10 +26,19 @@ from faststream.kafka.subscriber.usecase import LogicSubscriber
 from faststream.middlewares import AckPolicy, BaseMiddleware
 from faststream.security import BaseSecurity, SASLScram512
 from opentelemetry import trace
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
+from libs.common.clock import Clock, utc_now
 from libs.common.contracts import topics
-from libs.common.contracts.envelope import Received, Record, partition_of, read_headers
+from libs.common.contracts.envelope import (
+    MAX_RECORD_BYTES,
+    Headers,
+    MessageReader,
+    Received,
+    Record,
+    partition_of,
+    size_of,
+)
 from libs.common.contracts.topics import DEAD_LETTER, Topic
 from libs.common.database import is_data_error
 from libs.common.errors import Permanent, Transient
@@ -44,9 +53,13 @@ Apply = Callable[[Records], Awaitable[None]]
 Assigned = Callable[[AIOKafkaConsumer, set[TopicPartition]], Awaitable[None]]
 Handle = Callable[[Received], Awaitable[None]]
 
-# A record above this is refused before it is sent: a refusal by the broker kills an idempotent producer.
-MAX_RECORD_BYTES: Final = 900 * 1024
 _MAX_BATCH_BYTES: Final = 512 * 1024
+# What a dead letter keeps of a key and of all headers; its value is cut to what is left of a record.
+_MAX_PARKED_KEY_BYTES: Final = 16 * 1024
+_MAX_PARKED_HEADER_BYTES: Final = 64 * 1024
+_MAX_PARKED_VALUE_BYTES: Final = (
+    MAX_RECORD_BYTES - _MAX_PARKED_KEY_BYTES - _MAX_PARKED_HEADER_BYTES - 8 * 1024
+)
 
 
 def _tls(settings: KafkaSettings) -> ssl.SSLContext | None:
@@ -108,7 +121,7 @@ class Publisher:
         may have arrived, so publish them again.
         """
         for record in records:
-            if len(record.value or b"") + len(record.key) > MAX_RECORD_BYTES:
+            if size_of(record) > MAX_RECORD_BYTES:
                 raise Permanent(
                     "record_too_large", f"the record {record.key!r} is larger than {MAX_RECORD_BYTES} bytes"
                 )
@@ -169,7 +182,10 @@ class Publisher:
 async def dead_letter(
     publisher: Publisher, record: ConsumerRecord, *, group: str, code: str, reason: str
 ) -> None:
-    """Park one record on `dead-letter` with the reason and where it came from; its own key, bytes and headers are kept."""
+    """Park one record on `dead-letter` with the reason and where it came from; its key, bytes and headers are kept.
+
+    Every record that came in can be parked: what is too large is cut, and headers tell the size and hash of the whole value.
+    """
     origin = {
         "dl_topic": record.topic,
         "dl_partition": str(record.partition),
@@ -178,11 +194,36 @@ async def dead_letter(
         "dl_code": code,
         "dl_reason": reason[:500],
     }
-    headers = [(name, value or b"") for name, value in record.headers]
-    headers += [(name, value.encode("utf-8", "replace")) for name, value in origin.items()]
     dead_letters.add(1, {"topic": record.topic, "code": code})
     log.error("record parked on dead-letter", extra=origin)
-    await publisher.publish([Record(DEAD_LETTER.name, record.key or b"", record.value, headers)])
+    key, value = record.key or b"", record.value
+    headers = _kept_headers(record.headers)
+    is_cut = len(key) > _MAX_PARKED_KEY_BYTES or len(headers) < len(record.headers)
+    if value is not None and len(value) > _MAX_PARKED_VALUE_BYTES:
+        is_cut, value = True, value[:_MAX_PARKED_VALUE_BYTES]
+    if is_cut:
+        whole = record.value or b""
+        origin |= {
+            "dl_truncated": "true",
+            "dl_size": str(len(whole)),
+            "dl_sha256": hashlib.sha256(whole).hexdigest(),
+        }
+    headers += [(name, text.encode("utf-8", "replace")) for name, text in origin.items()]
+    await publisher.publish([Record(DEAD_LETTER.name, key[:_MAX_PARKED_KEY_BYTES], value, headers)])
+
+
+def _kept_headers(original: Sequence[tuple[str, bytes | None]]) -> Headers:
+    """The first headers, as many as a dead letter has room for; those of an earlier dead letter are replaced by its own."""
+    kept: Headers = []
+    room = _MAX_PARKED_HEADER_BYTES
+    for name, value in original:
+        # A header takes some bytes more than its text.
+        room -= len(name.encode("utf-8", "replace")) + len(value or b"") + 16
+        if room < 0:
+            break
+        if not name.startswith("dl_"):
+            kept.append((name, value or b""))
+    return kept
 
 
 class _NeverSkip(BaseMiddleware):
@@ -371,37 +412,27 @@ def subscribe_messages(
     replica: str | None,
     publisher: Publisher,
     handle: Handle,
+    clock: Clock = utc_now,
 ) -> None:
     """Hand each decoded message of `topic` to `handle`, in order within a key; `handle` is idempotent and owns its transaction.
 
     Messages of an unknown `ce_type` are passed over. What cannot be decoded, raises Permanent, or is refused by the database
     for its data is parked on `dead-letter`: it would be refused again, and hold up the messages behind it.
     """
-    adapters: dict[str, TypeAdapter[Any]] = {
-        name: TypeAdapter(shape) for name, shape in topic.messages.items()
-    }
+    reader = MessageReader(topic)
 
     async def apply(records: Records) -> None:
         for record in records:
-            values = read_headers(record.headers)
-            adapter = adapters.get(values.get("ce_type", ""))
-            if adapter is None:
+            try:
+                message = reader.read(record.key, record.value, record.headers, clock())
+            except ValueError as error:
+                await dead_letter(publisher, record, group=group, code="unreadable", reason=reason_of(error))
+                continue
+            if message is None:
                 log.info("message of an unknown type passed over", extra={"topic": topic.name})
                 continue
-            try:
-                message = Received(
-                    body=adapter.validate_json(record.value or b""),
-                    type=values["ce_type"],
-                    id=values["ce_id"],
-                    organization_id=UUID(values["ce_organization"]),
-                    instance_id=UUID(values["ce_instance"]),
-                    headers=values,
-                )
-            except (ValidationError, ValueError, KeyError) as error:
-                await dead_letter(publisher, record, group=group, code="unreadable", reason=_reason(error))
-                continue
             with tracer.start_as_current_span(
-                f"handle {message.type}", context=continued(values), kind=trace.SpanKind.CONSUMER
+                f"handle {message.type}", context=continued(message.headers), kind=trace.SpanKind.CONSUMER
             ):
                 try:
                     await handle(message)
@@ -410,17 +441,19 @@ def subscribe_messages(
                 except Exception as error:
                     if not is_data_error(error):
                         raise
-                    reason = str(error).splitlines()[0]
-                    await dead_letter(publisher, record, group=group, code="unreadable", reason=reason)
+                    await dead_letter(
+                        publisher, record, group=group, code="unreadable", reason=reason_of(error)
+                    )
 
     subscribe(broker, [topic], group=group, replica=replica, apply=apply, max_records=100)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Return one line that says why a record was refused, without its content."""
     if isinstance(error, ValidationError):
         first = error.errors(include_input=False, include_url=False)[0]
         return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
-    return repr(error)
+    return (str(error).splitlines() or [repr(error)])[0]
 
 
 def _rewind(consumer: AIOKafkaConsumer, records: Records) -> None:

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from libs.common.contracts.billing import SUBSCRIPTION_KINDS, Kind
+from libs.common.contracts.billing import SUBSCRIPTION_KINDS, Kind, read_body
+from libs.common.contracts.envelope import MAX_RECORD_BYTES
 
 
 class Fact(NamedTuple):
@@ -23,9 +24,12 @@ class Fact(NamedTuple):
 
 
 def fact(kind: Kind, content: Mapping[str, Any], seq: int, observed_at: datetime) -> Fact:
-    """The fact that a translated row states."""
+    """Return the fact that a translated row states; raise ValueError for one that no consumer would take."""
     # A copy: what orjson returns keeps the room that it was written in, 8 KiB for each.
     body = bytes(memoryview(orjson.dumps(content)))
+    if len(body) > MAX_RECORD_BYTES - 1024:
+        raise ValueError("the row is too large to be published")
+    read_body(kind, body)
     customer_id = None
     if kind is Kind.INVOICE or (kind in SUBSCRIPTION_KINDS and content["recurring_micros"] > 0):
         customer_id = content["customer_id"]

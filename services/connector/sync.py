@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from libs.common.broker import MAX_RECORD_BYTES, Publisher
+from libs.common.broker import Publisher
 from libs.common.clock import Clock
 from libs.common.contracts import topics
 from libs.common.contracts.billing import Kind
@@ -339,8 +339,6 @@ class Sync:
                 await asyncio.sleep(0)
             try:
                 one = fact(kind, read(row), answer.seq, answer.observed_at)
-                if len(one.body) > MAX_RECORD_BYTES - 1024:
-                    raise ValueError("the row is too large to be published")
             except (ValueError, KeyError, TypeError, ArithmeticError, AttributeError) as error:
                 records_skipped.add(1, {"kind": kind})
                 # The row itself may hold what must not be logged: its id and the kind of error are enough.

@@ -45,8 +45,7 @@ def build_handlers(broker: KafkaBroker, context: Context, publisher: Publisher, 
 
 async def follow(context: Context, message: Received) -> None:
     """Write down what an event says, once; a repeat changes nothing."""
-    at = datetime.fromisoformat(message.headers["ce_time"])
-    now = context.clock()
+    at, now = message.at, context.clock()
     async with transaction(context.engine, message.organization_id) as connection:
         is_new = await repository.add_event(
             connection,

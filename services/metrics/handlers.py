@@ -1,7 +1,5 @@
 """Messages in: facts to intake, instances and ended runs to their tables."""
 
-from datetime import datetime
-
 import orjson
 from faststream.kafka import KafkaBroker
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -81,7 +79,7 @@ async def _remember(engine: AsyncEngine, message: Received, run: SyncSucceeded) 
                 message.instance_id,
                 run.run_id,
                 run.started_at,
-                datetime.fromisoformat(message.headers["ce_time"]),
+                message.at,
                 orjson.dumps(run.positions, option=orjson.OPT_NON_STR_KEYS).decode(),
                 orjson.dumps(read | skipped).decode(),
             ),

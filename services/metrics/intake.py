@@ -3,17 +3,17 @@
 import logging
 from collections.abc import Sequence
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from libs.common.broker import Publisher, Records, dead_letter
-from libs.common.contracts.billing import ADAPTERS, Kind, parse_fact_key
-from libs.common.contracts.envelope import read_headers
+from libs.common.broker import Publisher, Records, dead_letter, reason_of
+from libs.common.clock import Clock, utc_now
+from libs.common.contracts.billing import Kind
+from libs.common.contracts.envelope import read_fact, read_headers
+from libs.common.contracts.topics import BY_NAME
 from libs.common.database import is_data_error, raw, transaction
 from libs.common.telemetry import events_applied
 from services.metrics import repository
@@ -21,7 +21,6 @@ from services.metrics import repository
 log = logging.getLogger(__name__)
 
 GROUP: Final = "metrics"
-_VALIDATORS: Final = {kind: adapter.validator.validate_json for kind, adapter in ADAPTERS.items()}
 
 
 class Fact(NamedTuple):
@@ -43,9 +42,10 @@ class Fact(NamedTuple):
 class Intake:
     """Stores batches of billing facts. `publisher` carries what cannot be stored to `dead-letter`."""
 
-    def __init__(self, engine: AsyncEngine, publisher: Publisher) -> None:
+    def __init__(self, engine: AsyncEngine, publisher: Publisher, clock: Clock = utc_now) -> None:
         self._engine = engine
         self._publisher = publisher
+        self._clock = clock
 
     async def apply(self, records: Records) -> None:
         """Store a batch and its positions in one transaction.
@@ -53,7 +53,7 @@ class Intake:
         A record whose data is wrong is parked alone and the rest is stored; any other error is raised, nothing of the batch is stored, and
         it may be applied again.
         """
-        facts, refused = decode(records)
+        facts, refused = decode(records, self._clock())
         await self._store(facts, refused, positions_after(records))
 
     async def _store(
@@ -90,7 +90,7 @@ class Intake:
     async def _isolate(self, facts: Sequence[Fact], error: Exception) -> list[tuple[ConsumerRecord, str]]:
         """The facts that the database refuses for their data, found by halving; nothing stays stored."""
         if len(facts) == 1:
-            return [(facts[0].record, _printable(str(error).splitlines()[0]))]
+            return [(facts[0].record, _printable(reason_of(error)))]
         culprits: list[tuple[ConsumerRecord, str]] = []
         half = len(facts) // 2
         for part in (facts[:half], facts[half:]):
@@ -142,18 +142,17 @@ async def _write(connection: Any, facts: Sequence[Fact]) -> int:
     )
 
 
-def decode(records: Records) -> tuple[list[Fact], list[tuple[ConsumerRecord, str]]]:
-    """Facts, and the records that are none with the reason why."""
+def decode(records: Records, now: datetime) -> tuple[list[Fact], list[tuple[ConsumerRecord, str]]]:
+    """Facts, and the records that are none with the reason why; those of an unknown type are passed over."""
     facts: list[Fact] = []
     refused: list[tuple[ConsumerRecord, str]] = []
     for record in records:
         try:
-            facts.append(_fact(record))
-        except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            refused.append((record, _printable(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")))
-        except (ValueError, KeyError) as error:
-            refused.append((record, _printable(repr(error))))
+            fact = _fact(record, now)
+        except ValueError as error:
+            refused.append((record, _printable(reason_of(error))))
+        else:
+            facts += [] if fact is None else [fact]
     return facts, refused
 
 
@@ -163,44 +162,24 @@ def positions_after(records: Records) -> list[tuple[str, int, int]]:
     return [(topic, partition, offset) for (topic, partition), offset in sorted(after.items())]
 
 
-def _fact(record: ConsumerRecord) -> Fact:
-    headers = {name: (value or b"").decode() for name, value in record.headers}
-    instance, kind, entity_id = parse_fact_key((record.key or b"").decode())
-    if not 0 <= entity_id < 2**63:
-        raise ValueError("the id is out of range")
-    if record.value is None:
-        body: Any = {}
-        text = None
-    else:
-        body = _VALIDATORS[kind](record.value)
-        text = record.value.decode()
-        if body["id"] != entity_id:
-            raise ValueError("the id of the body is not the id of the key")
+def _fact(record: ConsumerRecord, now: datetime) -> Fact | None:
+    read = read_fact(BY_NAME[record.topic], record.key, record.value, record.headers, now)
+    if read is None:
+        return None
+    body = read.body or {}
     return Fact(
-        _uuid(headers["ce_organization"]),
-        _uuid(instance),
-        kind,
-        entity_id,
-        int(headers["ce_epoch"]),
-        int(headers["ce_seq"]),
-        _moment(headers["ce_observedat"]),
-        text,
+        read.organization_id,
+        read.instance_id,
+        read.kind,
+        read.id,
+        read.epoch,
+        read.seq,
+        read.observed_at.isoformat(),
+        None if record.value is None else record.value.decode(),
         body.get("customer_id"),
         body.get("currency"),
         record,
     )
-
-
-@lru_cache(4096)
-def _uuid(text: str) -> UUID:
-    return UUID(text)
-
-
-@lru_cache(4096)
-def _moment(text: str) -> str:
-    if datetime.fromisoformat(text).tzinfo is None:
-        raise ValueError("the time of observation has no offset")
-    return text
 
 
 def _unreadable(refused: tuple[ConsumerRecord, str]) -> tuple[Any, ...] | None:

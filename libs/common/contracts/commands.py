@@ -6,6 +6,7 @@ from typing import Final
 from uuid import UUID, uuid5
 
 from libs.common.contracts.instances import InstanceSettings, Message
+from libs.common.contracts.values import Count, Moment, Text
 
 _COMMANDS: Final = UUID("6d3f9a54-6a0e-4a53-9c53-6a1f0a1f7b11")
 
@@ -40,7 +41,7 @@ class RunSync(Message):
     instance_id: UUID
     mode: SyncMode
     trigger: SyncTrigger
-    scheduled_for: datetime | None = None
+    scheduled_for: Moment | None = None
 
 
 class CancelSync(Message):
@@ -56,8 +57,8 @@ class Republish(Message):
 
     command_id: UUID
     instance_id: UUID
-    kind: str
-    blocks: tuple[int, ...]
+    kind: Text
+    blocks: tuple[Count, ...]
 
 
 def tick_id(instance_id: UUID, kind: str, scheduled_for: datetime) -> UUID:

@@ -1,16 +1,27 @@
 """What every message carries beside its body: CloudEvents 1.0 attributes as Kafka headers (binary mode)."""
 
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from libs.common.contracts.billing import SHAPES, Kind, fact_key
-from libs.common.contracts.topics import TOPIC_OF
+from pydantic import TypeAdapter
+
+from libs.common.contracts.billing import SHAPES, Kind, fact_key, parse_fact_key, read_body
+from libs.common.contracts.instances import InstanceChanged
+from libs.common.contracts.topics import INSTANCE_KEY, TOPIC_OF, Topic
+from libs.common.contracts.values import check_count, check_moment, check_text
 
 Headers = list[tuple[str, bytes]]
+ReadHeaders = Sequence[tuple[str, bytes | None]]
+
+# No record is larger, key and headers included. A refusal by the broker kills an idempotent producer, so the publisher refuses first.
+MAX_RECORD_BYTES: Final = 900 * 1024
+# Clocks differ. What lies further ahead would stay the newest of its kind for years.
+_CLOCK_TOLERANCE: Final = timedelta(days=1)
 _CONTENT_TYPE: Final = ("content-type", b"application/json")
 
 
@@ -111,14 +122,20 @@ class FactEnvelope:
         return Record(self._topic, key, body, shared + own)
 
 
-def read_headers(pairs: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
+def size_of(record: Record) -> int:
+    """Return how many bytes the parts of a record have."""
+    headers = sum(len(name) + len(value) for name, value in record.headers)
+    return len(record.key) + len(record.value or b"") + headers
+
+
+def read_headers(pairs: ReadHeaders) -> dict[str, str]:
     """Headers by name; bytes that are not UTF-8 are replaced, never an error."""
     return {name: (value or b"").decode("utf-8", "replace") for name, value in pairs}
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message as its consumer sees it: the decoded body, and who it is about."""
+    """A message as its consumer sees it: the decoded body, who it is about, and when it was sent."""
 
     body: Any
     type: str
@@ -126,3 +143,168 @@ class Received:
     organization_id: UUID
     instance_id: UUID
     headers: Mapping[str, str]
+    at: datetime
+
+
+class ReceivedFact(NamedTuple):
+    """A billing fact as its consumer sees it; `body` None is a tombstone."""
+
+    organization_id: UUID
+    instance_id: UUID
+    kind: Kind
+    id: int
+    epoch: int
+    seq: int
+    observed_at: datetime
+    body: Any
+
+
+class MessageReader:
+    """Reads the records of one topic of messages. What it refuses, no service handles."""
+
+    def __init__(self, topic: Topic) -> None:
+        self._topic = topic
+        self._adapters = {name: TypeAdapter[Any](shape) for name, shape in topic.messages.items()}
+
+    def read(
+        self, key: bytes | None, value: bytes | None, pairs: ReadHeaders, now: datetime
+    ) -> Received | None:
+        """Return the message, or None for a type that the topic does not list; raise ValueError for a record that is none."""
+        envelope = _envelope(_ce_headers(pairs), now)
+        adapter = self._adapters.get(envelope.type)
+        if adapter is None:
+            return None
+        _check_size(value)
+        body = adapter.validate_json(value or b"")
+        if self._topic.key == INSTANCE_KEY and key != str(envelope.instance_id).encode():
+            raise ValueError("the key is not the instance of the headers")
+        _check_subject(body, envelope)
+        _check_not_ahead(getattr(body, "started_at", None), envelope.at)
+        _check_epoch(getattr(body, "epoch", None) or 0, now)
+        return Received(
+            body,
+            envelope.type,
+            envelope.id,
+            envelope.organization_id,
+            envelope.instance_id,
+            read_headers(pairs),
+            envelope.at,
+        )
+
+
+def read_fact(
+    topic: Topic, key: bytes | None, value: bytes | None, pairs: ReadHeaders, now: datetime
+) -> ReceivedFact | None:
+    """Return the fact of a record, or None for a type that the topic does not list; raise ValueError for a record that is none."""
+    values = _ce_headers(pairs)
+    envelope = _envelope(values, now)
+    if envelope.type not in topic.messages:
+        return None
+    _require(values, "ce_epoch", "ce_seq", "ce_observedat")
+    instance_id, kind, entity_id = parse_fact_key((key or b"").decode())
+    if TOPIC_OF[kind] is not topic:
+        raise ValueError("the kind of the key belongs to another topic")
+    if instance_id != envelope.instance_id:
+        raise ValueError("the instance of the key is not that of the headers")
+    epoch, observed_at = _number(values["ce_epoch"]), _moment(values["ce_observedat"])
+    _check_not_ahead(observed_at, now)
+    _check_epoch(epoch, now)
+    _check_size(value)
+    body = None if value is None else read_body(kind, value)
+    if body is not None and body["id"] != entity_id:
+        raise ValueError("the id of the body is not the id of the key")
+    return ReceivedFact(
+        envelope.organization_id,
+        instance_id,
+        kind,
+        entity_id,
+        epoch,
+        _number(values["ce_seq"]),
+        observed_at,
+        body,
+    )
+
+
+class _Envelope(NamedTuple):
+    """What is needed of the headers that every message carries."""
+
+    id: str
+    type: str
+    at: datetime
+    organization_id: UUID
+    instance_id: UUID
+
+
+def _ce_headers(pairs: ReadHeaders) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for name, value in pairs:
+        if name.startswith("ce_"):
+            if name in values:
+                raise ValueError(f"the header {name:.40} comes twice")
+            values[name] = (value or b"").decode()
+    return values
+
+
+def _envelope(values: Mapping[str, str], now: datetime) -> _Envelope:
+    _require(values, "ce_id", "ce_type", "ce_time", "ce_organization", "ce_instance")
+    at = _moment(values["ce_time"])
+    _check_not_ahead(at, now)
+    return _Envelope(
+        check_text(values["ce_id"]),
+        values["ce_type"],
+        at,
+        _uuid(values["ce_organization"]),
+        _uuid(values["ce_instance"]),
+    )
+
+
+def _require(values: Mapping[str, str], *names: str) -> None:
+    for name in names:
+        if not values.get(name):
+            raise ValueError(f"the header {name} is missing")
+
+
+def _check_subject(body: Any, envelope: _Envelope) -> None:
+    """A body that names its instance and organization names those of the headers, which are used."""
+    instance_id = body.id if isinstance(body, InstanceChanged) else getattr(body, "instance_id", None)
+    organization_id = getattr(body, "organization_id", None)
+    if instance_id not in (None, envelope.instance_id) or organization_id not in (
+        None,
+        envelope.organization_id,
+    ):
+        raise ValueError("the body is about another instance than the headers")
+
+
+def _check_not_ahead(moment: datetime | None, now: datetime) -> None:
+    if moment is not None and moment > now + _CLOCK_TOLERANCE:
+        raise ValueError("the moment is more than a day ahead")
+
+
+def _check_epoch(epoch: int, now: datetime) -> None:
+    # Epochs are seconds of the database's clock: nothing that came later would ever be newer than such a one.
+    if epoch > (now + _CLOCK_TOLERANCE).timestamp():
+        raise ValueError("the epoch is more than a day ahead")
+
+
+def _check_size(value: bytes | None) -> None:
+    if value is not None and len(value) > MAX_RECORD_BYTES:
+        raise ValueError(f"the body is larger than {MAX_RECORD_BYTES} bytes")
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"{text:.40} is no number")
+    return check_count(int(text))
+
+
+@lru_cache(4096)
+def _uuid(text: str) -> UUID:
+    found = UUID(text)
+    if str(found) != text:
+        raise ValueError(f"{text:.80} is not written as ids are")
+    return found
+
+
+@lru_cache(4096)
+def _moment(text: str) -> datetime:
+    return check_moment(datetime.fromisoformat(text))

@@ -1,10 +1,13 @@
 """InstanceChanged: what every service may know of an instance. No secrets, no address."""
 
 from enum import StrEnum
-from typing import Literal
+from math import isfinite
+from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from libs.common.contracts.values import Count, Text
 
 
 class Message(BaseModel):
@@ -24,11 +27,17 @@ class InstanceState(StrEnum):
     DELETED = "deleted"
 
 
+def _check_rate(rate: float) -> float:
+    if not isfinite(rate):
+        raise ValueError("the rate is no finite number")
+    return rate
+
+
 class InstanceSettings(Message):
     """How to read and interpret one WHMCS. `requests_per_second` is a ceiling; None lets politeness alone decide."""
 
-    time_zone: str = "UTC"
-    requests_per_second: float | None = Field(default=None, gt=0)
+    time_zone: Text = "UTC"
+    requests_per_second: Annotated[float, Field(gt=0), AfterValidator(_check_rate)] | None = None
     prices_include_tax: bool = False
     store_names: bool = True
 
@@ -38,8 +47,8 @@ class InstanceChanged(Message):
 
     id: UUID
     organization_id: UUID
-    name: str
+    name: Text
     credential_id: UUID
     state: Literal["active", "needs_attention", "paused", "deleting", "deleted"]
     settings: InstanceSettings
-    version: int
+    version: Count

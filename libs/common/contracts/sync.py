@@ -1,6 +1,5 @@
 """What the connector says of checks and runs. Keyed by instance, so in order for each instance."""
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 from uuid import UUID
@@ -9,23 +8,24 @@ from pydantic import Field
 
 from libs.common.contracts.commands import SyncMode, SyncTrigger
 from libs.common.contracts.instances import Message
+from libs.common.contracts.values import Count, LongText, Moment, Partition, Text
 
 
 class Check(Message):
     """One line of the checklist. `code` is of the error table (docs/whmcs.md); `action` is the WHMCS action it speaks of."""
 
-    name: str
+    name: Text
     state: Literal["ok", "warning", "failed"]
-    code: str | None = None
-    message: str
-    action: str | None = None
+    code: Text | None = None
+    message: LongText
+    action: Text | None = None
 
 
 class Estimate(Message):
     """How much a first sync will read, by the counts that WHMCS gave."""
 
-    rows: int
-    minutes: int
+    rows: Count
+    minutes: Count
 
 
 class InstanceChecked(Message):
@@ -33,26 +33,26 @@ class InstanceChecked(Message):
 
     check_id: UUID
     complete: bool
-    base_url: str | None = None
+    base_url: LongText | None = None
     checks: tuple[Check, ...]
-    whmcs_version: str | None = None
-    seen_address: str | None = None
+    whmcs_version: Text | None = None
+    seen_address: Text | None = None
     estimate: Estimate | None = None
 
 
 class KindProgress(Message):
     """Rows read so far of one kind; `expected` is None until WHMCS has said it."""
 
-    rows: int
-    expected: int | None = None
+    rows: Count
+    expected: Count | None = None
 
 
 class SkippedKind(Message):
     """A kind that this run could not read, and why; `required` when figures need it."""
 
-    kind: str
-    action: str
-    code: str
+    kind: Text
+    action: Text
+    code: Text
     required: bool
 
 
@@ -70,14 +70,14 @@ class SyncStarted(Message):
 
     run_id: UUID
     mode: SyncMode
-    started_at: datetime
+    started_at: Moment
 
 
 class SyncProgressed(Message):
     """Rows per kind so far; the keys are billing kinds."""
 
     run_id: UUID
-    kinds: dict[str, KindProgress]
+    kinds: dict[Text, KindProgress]
 
 
 class Outcome(StrEnum):
@@ -99,23 +99,23 @@ class SyncSucceeded(Message):
 
     run_id: UUID
     mode: SyncMode
-    started_at: datetime
+    started_at: Moment
     outcome: Outcome
-    counts: dict[str, int]
-    changes: dict[str, int]
-    bad_rows: dict[str, int] = Field(default_factory=dict)
+    counts: dict[Text, Count]
+    changes: dict[Text, Count]
+    bad_rows: dict[Text, Count] = Field(default_factory=dict)
     skipped: tuple[SkippedKind, ...] = ()
-    positions: dict[str, dict[int, int]]
+    positions: dict[Text, dict[Partition, Count]]
     epoch: int | None = Field(default=None, ge=0, lt=2**63)
-    digests: dict[str, dict[int, tuple[int, str]]] = Field(default_factory=dict)
+    digests: dict[Text, dict[Count, tuple[Count, Text]]] = Field(default_factory=dict)
 
 
 class SyncFailed(Message):
     """A run ended without result. `code` is of the error table, `message` says in plain words what to do."""
 
     run_id: UUID
-    code: str
-    message: str
+    code: Text
+    message: LongText
 
 
 class SyncCancelled(Message):

@@ -7,6 +7,7 @@ from typing import Final
 from libs.common.contracts import alerts, billing, commands, instances, movements, sync
 from libs.common.contracts.billing import Kind
 
+INSTANCE_KEY: Final = "instance id"
 _DAY_MS: Final = 86_400_000
 
 
@@ -53,7 +54,7 @@ def _billing(subject: str, *kinds: Kind) -> Topic:
 
 INSTANCES: Final = Topic(
     name="instances",
-    key="instance id",
+    key=INSTANCE_KEY,
     messages=_named(instances.InstanceChanged),
     publishers=("gateway",),
     consumers=("scheduler", "connector", "metrics"),
@@ -61,7 +62,7 @@ INSTANCES: Final = Topic(
 )
 SYNC_COMMANDS: Final = Topic(
     name="sync.commands",
-    key="instance id",
+    key=INSTANCE_KEY,
     messages=_named(commands.CheckInstance, commands.RunSync, commands.CancelSync, commands.Republish),
     publishers=("gateway", "scheduler", "metrics"),
     consumers=("connector",),
@@ -69,7 +70,7 @@ SYNC_COMMANDS: Final = Topic(
 )
 SYNC_EVENTS: Final = Topic(
     name="sync.events",
-    key="instance id",
+    key=INSTANCE_KEY,
     messages=_named(
         sync.InstanceChecked,
         sync.SyncQueued,

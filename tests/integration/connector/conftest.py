@@ -120,7 +120,7 @@ class World:
 
     async def command(self, body: Any) -> None:
         received = Received(
-            body, type(body).__name__, str(uuid4()), OWNER.organization_id, OWNER.instance_id, {}
+            body, type(body).__name__, str(uuid4()), OWNER.organization_id, OWNER.instance_id, {}, utc_now()
         )
         await record(self.engine, received, utc_now)
 

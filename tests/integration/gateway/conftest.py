@@ -125,12 +125,10 @@ class Gateway:
         self, organization_id: UUID, instance_id: UUID, event: Message, message_id: str | None = None
     ) -> None:
         """An event of the connector arrives."""
-        headers = {"ce_time": self.clock.now.isoformat()}
+        name, message_id = type(event).__name__, message_id or uuid4().hex
         await handlers.follow(
             self.context,
-            Received(
-                event, type(event).__name__, message_id or uuid4().hex, organization_id, instance_id, headers
-            ),
+            Received(event, name, message_id, organization_id, instance_id, {}, self.clock.now),
         )
 
     async def sent(self, topic: str) -> list[dict[str, Any]]:
