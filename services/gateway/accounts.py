@@ -1,6 +1,5 @@
-"""Accounts: the one-time setup, signing in and out, and the first organization of a headless start."""
+"""Accounts: the one-time setup, signing out, and the first organization of a headless start."""
 
-import hashlib
 import json
 import logging
 import re
@@ -12,11 +11,9 @@ from uuid import UUID, uuid4
 from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from libs.common.database import raw, transaction
-from libs.common.telemetry import auth_attempts
-from services.gateway import audit, instances, passwords
+from libs.common.database import transaction
+from services.gateway import audit, instances, passwords, sign_in
 from services.gateway.auth import (
-    ABSOLUTE,
     ROLES,
     SCOPES,
     TOKEN_FORM,
@@ -26,7 +23,7 @@ from services.gateway.auth import (
     new_secret,
 )
 from services.gateway.context import SYSTEM, Context
-from services.gateway.errors import Invalid, NotFound, TooMany, Unauthenticated
+from services.gateway.errors import Invalid, NotFound
 from services.gateway.instances import InstanceForm
 from services.gateway.tables import memberships, organizations, sessions, setup_links, tokens, users
 from services.gateway.tokens import prefix_of
@@ -35,25 +32,6 @@ log = logging.getLogger(__name__)
 
 SETUP_LIFE: Final = timedelta(minutes=30)
 _EMAIL: Final = re.compile(r"[^\s@\x00-\x1f]{1,64}@[^\s@\x00-\x1f]{1,189}")
-# At most this many sign-ins a minute from one address, and no delay for an account before this many failures.
-_OF_ADDRESS: Final = 20
-_FREE_FAILURES: Final = 5
-_LONGEST_DELAY: Final = 60
-
-# Each attempt is counted before the password is looked at, so that many at once gain nothing.
-_COUNT_ACCOUNT: Final = """
-INSERT INTO gateway.attempts AS a (subject, failures, last_at) VALUES ($1, 1, $2)
-ON CONFLICT (subject) DO UPDATE
-    SET failures = CASE WHEN a.last_at < $2 - interval '1 day' THEN 1 ELSE a.failures + 1 END, last_at = $2
-    WHERE a.failures < $3 OR a.last_at + make_interval(secs => least($4, 2 ^ least(a.failures - $3, 10))) <= $2
-RETURNING failures"""
-_COUNT_ADDRESS: Final = """
-INSERT INTO gateway.attempts AS a (subject, failures, last_at) VALUES ($1, 1, $2)
-ON CONFLICT (subject) DO UPDATE
-    SET failures = CASE WHEN a.last_at < $2 - interval '1 minute' THEN 1 ELSE a.failures + 1 END,
-        last_at = CASE WHEN a.last_at < $2 - interval '1 minute' THEN $2 ELSE a.last_at END
-    WHERE a.failures < $3 OR a.last_at < $2 - interval '1 minute'
-RETURNING failures"""
 
 
 async def setup_link(context: Context) -> str | None:
@@ -96,51 +74,13 @@ async def set_up(
             raise _link_used()
         user_id, own = await _make_owner(connection, context, name, mail, stored)
     demo = await _ensure_demo(context, user_id, mail)
-    await _record(context, user_id, mail, own, "account.created", address)
+    await sign_in.record(context, own, mail, "account.created", address)
     if demo is None:
-        return await _start_session(context, user_id, own)
+        return await sign_in.start_session(context, user_id, own, mail, address)
     for instance in await instances.list_instances(context, demo):
         if instance.check is not None:  # once it has passed, the first sync is on its way
             await instances.wait_for_check(context, demo, instance.check.check_id)
-    return await _start_session(context, user_id, demo.organization_id)
-
-
-async def sign_in(context: Context, email: str, password: str, address: str) -> str:
-    """The new session; Unauthenticated with the same words for a wrong password and an unknown address, TooMany after many of them."""
-    mail = email.replace("\0", "").strip().lower()
-    account, place = _subject("account", mail), _subject("address", address)
-    now = context.clock()
-    async with transaction(context.engine) as connection:
-        database = await raw(connection)
-        of_address = await database.fetchval(_COUNT_ADDRESS, place, now, _OF_ADDRESS)
-        of_account = await database.fetchval(_COUNT_ACCOUNT, account, now, _FREE_FAILURES, _LONGEST_DELAY)
-        user = await database.fetchrow("SELECT * FROM gateway.user_by_email($1)", mail)
-    if of_address is None or of_account is None:
-        auth_attempts.add(1, {"method": "password", "outcome": "delayed"})
-        raise TooMany("too_many_attempts", "Too many attempts. Wait a minute and try again.", retry_after=60)
-    stored = user["password_hash"] if user else None
-    is_right = await context.password_workers.run(passwords.matches, password, stored)
-    if not is_right or user["organization_id"] is None:
-        auth_attempts.add(1, {"method": "password", "outcome": "refused"})
-        if user is not None and user["organization_id"] is not None:
-            organization_id = user["organization_id"]
-            await _record(
-                context, user["user_id"], mail, organization_id, "account.signed_in", address, "refused"
-            )
-        raise Unauthenticated("sign_in_refused", "The e-mail address or the password is wrong.")
-    auth_attempts.add(1, {"method": "password", "outcome": "ok"})
-    async with transaction(context.engine, role=SYSTEM) as connection:
-        await connection.execute(
-            text("DELETE FROM gateway.attempts WHERE subject = :subject"), {"subject": account}
-        )
-    if passwords.is_outdated(user["password_hash"]):
-        again = await context.password_workers.run(passwords.hashed, password)
-        async with transaction(context.engine, role=SYSTEM) as connection:
-            await connection.execute(
-                update(users).where(users.c.user_id == user["user_id"]).values(password_hash=again)
-            )
-    await _record(context, user["user_id"], mail, user["organization_id"], "account.signed_in", address)
-    return await _start_session(context, user["user_id"], user["organization_id"])
+    return await sign_in.start_session(context, user_id, demo.organization_id, mail, address)
 
 
 async def sign_out(context: Context, principal: Principal) -> None:
@@ -294,41 +234,7 @@ async def _make_organization(
     )
 
 
-async def _start_session(context: Context, user_id: UUID, organization_id: UUID) -> str:
-    session, now = new_secret(), context.clock()
-    async with transaction(context.engine, organization_id) as connection:
-        await connection.execute(
-            insert(sessions).values(
-                organization_id=organization_id,
-                session_id=uuid4(),
-                hash=digest(session),
-                user_id=user_id,
-                created_at=now,
-                seen_at=now,
-                expires_at=now + ABSOLUTE,
-            )
-        )
-    context.rate_limits.prove(digest(session))
-    return session
-
-
-async def _record(
-    context: Context,
-    user_id: UUID,
-    email: str,
-    organization_id: UUID,
-    action: str,
-    address: str,
-    result: str = "ok",
-) -> None:
-    principal = _as_owner(user_id, email, organization_id, "", address)
-    async with transaction(context.engine, organization_id) as connection:
-        await audit.record(connection, context, principal, action, result=result)
-
-
-def _as_owner(
-    user_id: UUID, email: str, organization_id: UUID, name: str, address: str = "this server"
-) -> Principal:
+def _as_owner(user_id: UUID, email: str, organization_id: UUID, name: str) -> Principal:
     """The owner, when the gateway acts in that name outside a request."""
     return Principal(
         user_id=user_id,
@@ -341,7 +247,7 @@ def _as_owner(
         organizations=(Organization(organization_id, name, is_demo=False),),
         session_id=None,
         csrf_token="",
-        address=address,
+        address="this server",
         request_id="",
     )
 
@@ -367,7 +273,3 @@ def _email(text: str) -> str:
     if not _EMAIL.fullmatch(mail):
         raise Invalid("email_invalid", "Enter an e-mail address such as you@example.com.", "email")
     return mail
-
-
-def _subject(kind: str, value: str) -> bytes:
-    return hashlib.sha256(f"{kind}:{value}".encode()).digest()

@@ -50,6 +50,7 @@ _KEPT: Final = {
     "gateway.sessions WHERE expires_at": "0 days",
     "gateway.idempotency WHERE at": "1 day",
     "gateway.attempts WHERE last_at": "2 days",
+    "gateway.known_places WHERE last_at": "30 days",
 }
 
 

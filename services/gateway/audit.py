@@ -1,5 +1,7 @@
 """The audit log: who did what, when, from where. Written in the transaction of what it speaks of, never changed."""
 
+from uuid import UUID
+
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,7 +18,7 @@ async def record(
     target: object = None,
     result: str = "ok",
 ) -> None:
-    """One line, in the caller's transaction of the principal's organization."""
+    """Write one line, in the caller's transaction of the principal's organization."""
     await connection.execute(
         insert(audit).values(
             organization_id=principal.organization_id,
@@ -27,5 +29,28 @@ async def record(
             result=result,
             address=principal.address,
             request_id=principal.request_id,
+        )
+    )
+
+
+async def record_door(
+    connection: AsyncConnection,
+    context: Context,
+    organization_id: UUID,
+    email: str,
+    action: str,
+    address: str,
+    result: str = "ok",
+) -> None:
+    """Write one line about somebody who is not signed in yet, in the caller's transaction of the organization."""
+    await connection.execute(
+        insert(audit).values(
+            organization_id=organization_id,
+            at=context.clock(),
+            actor=email,
+            action=action,
+            result=result,
+            address=address,
+            request_id="",
         )
     )

@@ -76,7 +76,7 @@ setup_links: Final = Table(
     Column("hash", LargeBinary, primary_key=True),
     Column("expires_at", _Moment, nullable=False),
 )
-# Failed sign-ins, by the hash of an e-mail address or of a network address.
+# Failed sign-ins, by the hash of an account, a network address, a known device or a known place.
 attempts: Final = Table(
     "attempts",
     metadata,

@@ -20,6 +20,7 @@ SHARED = {
     "gateway.users",
     "gateway.setup_links",
     "gateway.attempts",
+    "gateway.known_places",
     "metrics.positions",
     *(f"{service}.{table}" for service in SERVICES for table in ("alembic_version", "backfills")),
 }

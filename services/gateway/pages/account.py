@@ -2,13 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, BackgroundTasks, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from services.gateway import accounts, auth, syncs
+from services.gateway import accounts, auth, sign_in, syncs
 from services.gateway import instances as instances_of
 from services.gateway.auth import Principal, signed_in
 from services.gateway.context import Here
+from services.gateway.devices import known_device, remember_device
 from services.gateway.errors import Invalid, NotFound, RequestError
 from services.gateway.pages.rendering import Fields, identifier, page, posted, see
 
@@ -43,6 +44,7 @@ async def set_up(request: Request, context: Here, token: str) -> HTMLResponse | 
         )
     answer = see("/welcome")
     auth.remember(answer, context, session)
+    remember_device(answer, context, fields.get("email", ""))
     return answer
 
 
@@ -67,12 +69,21 @@ async def sign_in_form(request: Request) -> HTMLResponse:
 
 
 @router.post("/sign-in", response_model=None)
-async def sign_in(request: Request, context: Here, fields: Fields) -> HTMLResponse | RedirectResponse:
+async def signed_in_by_password(
+    request: Request, context: Here, fields: Fields, later: BackgroundTasks
+) -> HTMLResponse | RedirectResponse:
     """Signs in, or says the same for a wrong password and an unknown address."""
     auth.same_origin(request, context)
     email = fields.get("email", "")
     try:
-        session = await accounts.sign_in(context, email, fields.get("password", ""), request.state.address)
+        session = await sign_in.sign_in(
+            context,
+            email,
+            fields.get("password", ""),
+            request.state.address,
+            known_device(request, context, email),
+            later,
+        )
     except RequestError as error:
         refused = page(request, "sign_in.html", status=error.status, email=email, problem=error.message)
         if error.retry_after is not None:
@@ -80,6 +91,7 @@ async def sign_in(request: Request, context: Here, fields: Fields) -> HTMLRespon
         return refused
     answer = see("/")
     auth.remember(answer, context, session)
+    remember_device(answer, context, email)
     return answer
 
 

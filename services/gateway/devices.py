@@ -1,0 +1,47 @@
+"""Browsers in which an account signed in before: a signed cookie that stays when the session ends."""
+
+import base64
+import hashlib
+import hmac
+import secrets
+from datetime import timedelta
+from typing import Final
+
+from fastapi import Request
+from starlette.responses import Response
+
+from services.gateway.context import Context
+
+_LIFE: Final = timedelta(days=180)
+
+
+def remember_device(answer: Response, context: Context, email: str) -> None:
+    """Hand the browser proof that this account signed in with it."""
+    device = f"{secrets.token_urlsafe(16)}.{int(context.clock().timestamp())}"
+    answer.set_cookie(
+        _cookie(context),
+        f"{device}.{_signature(context, device, email)}",
+        max_age=int(_LIFE.total_seconds()),
+        httponly=True,
+        secure=not context.settings.is_local,
+        samesite="lax",
+    )
+
+
+def known_device(request: Request, context: Context, email: str) -> str | None:
+    """Return the name of the browser when this account signed in with it; None for every other account."""
+    device, _, signature = request.cookies.get(_cookie(context), "").rpartition(".")
+    if not hmac.compare_digest(signature.encode(), _signature(context, device, email).encode()):
+        return None
+    age = context.clock().timestamp() - int(device.rpartition(".")[2])
+    return device if age < _LIFE.total_seconds() else None
+
+
+def _signature(context: Context, device: str, email: str) -> str:
+    signed = f"device:{device}:{email.strip().lower()}".encode()
+    mac = hmac.new(context.session_key, signed, hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(mac).decode().rstrip("=")
+
+
+def _cookie(context: Context) -> str:
+    return "mrr_device" if context.settings.is_local else "__Host-mrr_device"

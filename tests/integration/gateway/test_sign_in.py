@@ -1,0 +1,163 @@
+"""Signing in while a stranger keeps trying, and what a stranger can learn from it."""
+
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import event
+
+from tests.integration.gateway.conftest import ADDRESS, PASSWORD, Gateway
+
+OWNER = "owner@example.com"
+STRANGER_AT, OWNER_AT, NEW_AT = "203.0.113.9", "198.51.100.7", "192.0.2.55"
+
+
+async def attempt(client: httpx.AsyncClient, password: str = PASSWORD, email: str = OWNER) -> int:
+    return (await client.post("/sign-in", data={"email": email, "password": password})).status_code
+
+
+async def besieged(gateway: Gateway) -> httpx.AsyncClient:
+    """The browser of the owner, whose account a stranger has just made too many attempts at."""
+    await gateway.owner(OWNER)
+    browser = gateway.client(OWNER_AT, origin=ADDRESS)
+    assert await attempt(browser) == 303
+    stranger = gateway.client(STRANGER_AT, origin=ADDRESS)
+    assert [await attempt(stranger, "a wrong password") for _ in range(8)] == [401] * 5 + [429] * 3
+    return browser
+
+
+@pytest.mark.rule("A2")
+async def test_a_known_device_signs_in_during_an_attack(gateway: Gateway) -> None:
+    browser = await besieged(gateway)
+    moved = gateway.client(NEW_AT, origin=ADDRESS)
+    moved.cookies.update({"mrr_device": browser.cookies["mrr_device"]})
+
+    assert await attempt(moved) == 303
+
+
+@pytest.mark.rule("A2")
+async def test_a_known_address_signs_in_during_an_attack(gateway: Gateway) -> None:
+    await besieged(gateway)
+
+    assert await attempt(gateway.client(OWNER_AT, origin=ADDRESS)) == 303
+    gateway.clock.advance(days=31)
+    stranger = gateway.client(STRANGER_AT, origin=ADDRESS)
+    assert [await attempt(stranger, "a wrong password") for _ in range(6)][-1] == 429
+    assert await attempt(gateway.client(OWNER_AT, origin=ADDRESS)) == 429
+
+
+@pytest.mark.rule("A2")
+async def test_a_new_device_elsewhere_waits_with_strangers(gateway: Gateway) -> None:
+    await besieged(gateway)
+
+    assert await attempt(gateway.client(NEW_AT, origin=ADDRESS)) == 429
+
+
+@pytest.mark.rule("A2")
+async def test_a_known_device_is_not_kept_out_by_its_address(gateway: Gateway) -> None:
+    browser = await besieged(gateway)
+    neighbour = gateway.client(OWNER_AT, origin=ADDRESS)
+    guesses = [await attempt(neighbour, "wrong", f"{number}@example.com") for number in range(21)]
+
+    assert guesses[-1] == 429
+    assert await attempt(browser) == 303
+
+
+@pytest.mark.rule("A2")
+async def test_a_sign_in_elsewhere_frees_no_stranger(gateway: Gateway) -> None:
+    browser = await besieged(gateway)
+
+    assert await attempt(browser) == 303
+    assert await attempt(gateway.client(STRANGER_AT, origin=ADDRESS), "a wrong password") == 429
+
+
+@pytest.mark.rule("A2")
+@pytest.mark.parametrize("change", ["other account", "other signature", "other time", "nonsense", "old"])
+async def test_a_device_cookie_is_bound_to_its_account(gateway: Gateway, change: str) -> None:
+    browser = await besieged(gateway)
+    device, issued, signature = browser.cookies["mrr_device"].split(".")
+    if change == "other account":
+        person = await gateway.member("other@example.com", await gateway.organization("Other"), "viewer")
+        device, issued, signature = person.client.cookies["mrr_device"].split(".")
+    cookie = {
+        "other account": f"{device}.{issued}.{signature}",
+        "other signature": f"{device}.{issued}.{signature[:-1]}",
+        "other time": f"{device}.{int(issued) + 1}.{signature}",
+        "nonsense": "..",
+        "old": f"{device}.{issued}.{signature}",
+    }[change]
+    if change == "old":
+        gateway.clock.advance(days=181)
+        stranger = gateway.client(STRANGER_AT, origin=ADDRESS)
+        assert [await attempt(stranger, "a wrong password") for _ in range(6)][-1] == 429
+    thief = gateway.client(NEW_AT, origin=ADDRESS, cookie=f"mrr_device={cookie}")
+
+    assert await attempt(thief) == 429
+
+
+@pytest.mark.rule("A2")
+async def test_a_known_device_is_slowed_down_by_its_own_failures(gateway: Gateway) -> None:
+    browser = await besieged(gateway)
+
+    guesses = [await attempt(browser, "a wrong password") for _ in range(7)]
+    gateway.clock.advance(minutes=2)
+
+    assert guesses == [401] * 5 + [429] * 2
+    assert await attempt(browser) == 303
+
+
+async def test_the_device_cookie_is_out_of_reach_of_scripts(gateway: Gateway) -> None:
+    await gateway.owner(OWNER)
+    client = gateway.client(origin=ADDRESS)
+
+    answer = await client.post("/sign-in", data={"email": OWNER, "password": PASSWORD})
+
+    [cookie] = [value for value in answer.headers.get_list("set-cookie") if value.startswith("mrr_device")]
+    assert "httponly" in cookie.lower()
+    assert "samesite=lax" in cookie.lower()
+
+
+async def test_a_clock_that_steps_back_delays_nobody(gateway: Gateway) -> None:
+    await besieged(gateway)
+    neighbour = gateway.client(STRANGER_AT, origin=ADDRESS)
+    for number in range(20):
+        await attempt(neighbour, "wrong", f"{number}@example.com")
+
+    gateway.clock.advance(hours=-1)
+
+    assert await attempt(gateway.client(STRANGER_AT, origin=ADDRESS)) == 303
+
+
+@pytest.mark.rule("A1")
+async def test_known_and_unknown_accounts_take_the_same_work(gateway: Gateway) -> None:
+    await gateway.owner(OWNER)
+    statements: list[str] = []
+    answered: list[list[str]] = []
+
+    @event.listens_for(gateway.context.engine.sync_engine, "connect")
+    def watch(connection: Any, _: object) -> None:
+        connection.driver_connection.add_query_logger(lambda record: statements.append(record.query))
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async def noting(message: Any) -> None:
+            if message["type"] == "http.response.body":
+                answered.append(list(statements))
+            await send(message)
+
+        await gateway.app(scope, receive, noting)
+
+    await gateway.context.engine.dispose()
+    transport = httpx.ASGITransport(app, client=(STRANGER_AT, 1))
+    async with httpx.AsyncClient(
+        transport=transport, base_url=ADDRESS, headers={"origin": ADDRESS}
+    ) as client:
+        await attempt(client, "a wrong password", "warm@example.com")
+        for email in (OWNER, "nobody@example.com"):
+            statements.clear()
+            assert await attempt(client, "a wrong password", email) == 401
+
+    assert len(answered[1]) >= 5
+    assert answered[1] == answered[2]
+    assert await gateway.execute("SELECT actor, result FROM gateway.audit WHERE result <> 'ok'") == [
+        (OWNER, "refused")
+    ]
