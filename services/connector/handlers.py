@@ -1,6 +1,6 @@
 """Messages in: commands and instances are recorded and answered; no call to a WHMCS is made here."""
 
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
 from faststream.kafka import KafkaBroker
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -11,11 +11,20 @@ from libs.common.contracts import topics
 from libs.common.contracts.commands import CancelSync, CheckInstance, Republish, RunSync
 from libs.common.contracts.envelope import Received
 from libs.common.contracts.instances import InstanceChanged, InstanceState, Message
-from libs.common.contracts.sync import SyncCancelled, SyncQueued
+from libs.common.contracts.sync import (
+    InstancePurged,
+    SyncCancelled,
+    SyncFailed,
+    SyncProgressed,
+    SyncQueued,
+    SyncStarted,
+    SyncSucceeded,
+)
 from libs.common.database import raw, transaction
-from libs.common.outbox import enqueue, outgoing
+from libs.common.outbox import Outgoing, enqueue, outgoing
 from services.connector import repository
-from services.connector.repository import Owner
+from services.connector.repository import JoinedRun, Owner
+from services.connector.sync import progress_of
 from services.connector.tables import outbox
 
 _STOPPED = (InstanceState.PAUSED, InstanceState.DELETING, InstanceState.DELETED)
@@ -40,16 +49,23 @@ def build_handlers(
 
 
 async def follow(engine: AsyncEngine, instance: InstanceChanged, clock: Clock) -> None:
-    """Keep the newest version of an instance; one that is stopped has no runs any more."""
+    """Keep the newest version of an instance; one that is stopped has no runs any more.
+
+    Whoever still says that a purged instance is being deleted has not heard of its end, and is told again.
+    """
+    owner = Owner(instance.organization_id, instance.id)
     async with transaction(engine) as connection:
         database = await raw(connection)
         is_new = await repository.save_instance(database, instance)
         if is_new and instance.state in _STOPPED:
-            await _cancel(connection, Owner(instance.organization_id, instance.id), clock)
+            await _cancel(connection, owner, clock)
+        elif instance.state == "deleting" and await repository.is_purged(database, owner):
+            purged = InstancePurged(instance_id=instance.id)
+            await send(connection, owner, purged, f"{instance.id}.purged.{uuid4()}", clock)
 
 
 async def record(engine: AsyncEngine, message: Received, clock: Clock) -> None:
-    """Write a command down and answer it; a repeat changes nothing."""
+    """Write a command down and answer it. A command that is sent again asks how its run stands, and changes nothing."""
     owner = Owner(message.organization_id, message.instance_id)
     async with transaction(engine) as connection:
         database = await raw(connection)
@@ -59,38 +75,90 @@ async def record(engine: AsyncEngine, message: Received, clock: Clock) -> None:
                     database, owner, check.check_id, check.credential_id, check.settings
                 )
             case RunSync() as wanted:
-                run_id, mode, trigger = await repository.queue_run(
+                run = await repository.queue_run(
                     database, owner, wanted.command_id, uuid4(), wanted.mode, wanted.trigger
                 )
-                queued = SyncQueued(command_id=wanted.command_id, run_id=run_id, mode=mode, trigger=trigger)
-                await send(connection, owner, queued, f"{wanted.command_id}.queued", clock)
+                await _answer(connection, owner, wanted.command_id, run, message.id, clock)
             case CancelSync() as unwanted:
-                await _cancel(connection, owner, clock, unwanted.run_id)
+                if not await _cancel(connection, owner, clock, unwanted.run_id):
+                    await _send_end_again(connection, owner, unwanted.run_id, clock)
             case Republish() as again:
                 await repository.forget_blocks(database, owner, again.kind, again.blocks)
 
 
+async def _answer(
+    connection: AsyncConnection, owner: Owner, command_id: UUID, run: JoinedRun, asked_by: str, clock: Clock
+) -> None:
+    """Say which run a command has joined, and how that run stands.
+
+    Receivers drop a message id that they know. So the ids of what may change meanwhile follow from the message that asks, while the end
+    of a run keeps its id: whoever has it needs nothing, and whoever lost it takes it for new.
+    """
+    # A digest, because the id of the message comes from outside and may be of any length.
+    question = uuid5(command_id, asked_by)
+    queued = SyncQueued(command_id=command_id, run_id=run.run_id, mode=run.mode, trigger=run.trigger)
+    await send(connection, owner, queued, f"{command_id}.queued.{question}", clock)
+    if run.state == "running" and run.started_at is not None:
+        points = await repository.load_checkpoints(await raw(connection), owner, run.run_id)
+        started = SyncStarted(run_id=run.run_id, mode=run.mode, started_at=run.started_at)
+        progressed = SyncProgressed(run_id=run.run_id, kinds=progress_of(points))
+        await send(connection, owner, started, f"{run.run_id}.started.{question}", clock)
+        await send(connection, owner, progressed, f"{run.run_id}.progress.{question}", clock)
+    elif run.state != "queued":
+        await _send_end_again(connection, owner, run.run_id, clock)
+
+
 async def _cancel(
     connection: AsyncConnection, owner: Owner, clock: Clock, run_id: UUID | None = None
-) -> None:
-    for ended in await repository.cancel(await raw(connection), owner, run_id):
-        await send(connection, owner, SyncCancelled(run_id=ended), f"{ended}.cancelled", clock)
+) -> bool:
+    """End the open runs of an instance, or one of them; return whether there were any."""
+    ended = await repository.cancel(await raw(connection), owner, run_id)
+    for each in ended:
+        await send_end(connection, owner, SyncCancelled(run_id=each), _cancelled_id(each), clock)
+    return bool(ended)
+
+
+def _cancelled_id(run_id: UUID) -> str:
+    return f"{run_id}.cancelled"
 
 
 async def send(
     connection: AsyncConnection, owner: Owner, event: Message, message_id: str, clock: Clock
 ) -> None:
     """Say something of an instance on sync.events, in the caller's transaction."""
-    await enqueue(
-        connection,
-        outbox,
-        outgoing(
-            topics.SYNC_EVENTS,
-            event,
-            message_id=message_id,
-            source="connector",
-            organization_id=owner.organization_id,
-            instance_id=owner.instance_id,
-            at=clock(),
-        ),
+    await enqueue(connection, outbox, _event(owner, event, message_id, clock))
+
+
+async def send_end(
+    connection: AsyncConnection,
+    owner: Owner,
+    event: SyncSucceeded | SyncFailed | SyncCancelled,
+    message_id: str,
+    clock: Clock,
+) -> None:
+    """Say how a run ended and keep that with the run, in the caller's transaction."""
+    final = _event(owner, event, message_id, clock)
+    await repository.keep_final_event(await raw(connection), owner, event.run_id, final)
+    await enqueue(connection, outbox, final)
+
+
+async def _send_end_again(connection: AsyncConnection, owner: Owner, run_id: UUID, clock: Clock) -> None:
+    """Say again how a run ended. One that nobody here knows, or whose end was not kept, is as good as cancelled."""
+    final = await repository.final_event(await raw(connection), owner, run_id)
+    if final is None:
+        final = _event(owner, SyncCancelled(run_id=run_id), _cancelled_id(run_id), clock)
+    # The outbox drops what it holds already, so the row of the first time goes; the new one stands behind what was said before it.
+    await connection.execute(outbox.delete().where(outbox.c.message_id == final.message_id))
+    await enqueue(connection, outbox, final)
+
+
+def _event(owner: Owner, event: Message, message_id: str, clock: Clock) -> Outgoing:
+    return outgoing(
+        topics.SYNC_EVENTS,
+        event,
+        message_id=message_id,
+        source="connector",
+        organization_id=owner.organization_id,
+        instance_id=owner.instance_id,
+        at=clock(),
     )

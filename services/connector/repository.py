@@ -1,14 +1,17 @@
 """SQL of the connector. Functions take the asyncpg connection of the caller's transaction."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from libs.common.contracts import topics
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.commands import SyncMode, SyncTrigger
 from libs.common.contracts.instances import InstanceChanged, InstanceSettings
+from libs.common.outbox import Outgoing
 from services.connector.changes import Fact
 
 
@@ -46,6 +49,17 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class JoinedRun:
+    """The run that a command has joined, as it stands."""
+
+    run_id: UUID
+    mode: SyncMode
+    trigger: SyncTrigger
+    state: str
+    started_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """How far one kind has come in a run; `code` says why it could not be read."""
 
@@ -66,6 +80,18 @@ class StoredCredential:
     address: str
     cipher: str
     base_url: str
+
+
+def _is_over(lease_until: str, seconds: str) -> str:
+    """Return the SQL condition that nobody holds a lease of so many seconds.
+
+    Only the database's clock counts. A lease that ends later than one taken now would was taken before that clock stepped back, so it is
+    over, too: it would last for as long as the step was.
+    """
+    return (
+        f"({lease_until} IS NULL OR {lease_until} < clock_timestamp() "
+        f"OR {lease_until} > clock_timestamp() + make_interval(secs => {seconds}))"
+    )
 
 
 async def save_instance(connection: Any, instance: InstanceChanged) -> bool:
@@ -115,7 +141,7 @@ async def cancel(connection: Any, owner: Owner, run_id: UUID | None = None) -> l
 
 async def queue_run(
     connection: Any, owner: Owner, command_id: UUID, run_id: UUID, mode: SyncMode, trigger: SyncTrigger
-) -> tuple[UUID, SyncMode, SyncTrigger]:
+) -> JoinedRun:
     """The run that a command joins: the one it joined before, the queued one, a running one that covers it, or the new `run_id`."""
     await connection.execute(
         "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"runs.{owner.instance_id}"
@@ -142,13 +168,14 @@ async def queue_run(
             trigger,
             command_id,
         )
-        return run_id, mode, trigger
+        return JoinedRun(run_id, mode, trigger, "queued", None)
     joined = await connection.fetchrow(
         """UPDATE connector.runs SET
                commands = CASE WHEN $4 = ANY(commands) THEN commands ELSE commands || $4::uuid END,
                mode = CASE WHEN state = 'queued' AND $5 = 'full' THEN 'full' ELSE mode END,
                trigger = CASE WHEN state = 'queued' AND $6 = 'manual' THEN 'manual' ELSE trigger END
-           WHERE organization_id = $1 AND instance_id = $2 AND run_id = $3 RETURNING run_id, mode, trigger""",
+           WHERE organization_id = $1 AND instance_id = $2 AND run_id = $3
+           RETURNING run_id, mode, trigger, state, started_at""",
         owner.organization_id,
         owner.instance_id,
         row["run_id"],
@@ -156,7 +183,48 @@ async def queue_run(
         mode,
         trigger,
     )
-    return joined["run_id"], SyncMode(joined["mode"]), SyncTrigger(joined["trigger"])
+    return JoinedRun(
+        joined["run_id"],
+        SyncMode(joined["mode"]),
+        SyncTrigger(joined["trigger"]),
+        joined["state"],
+        joined["started_at"],
+    )
+
+
+async def keep_final_event(connection: Any, owner: Owner, run_id: UUID, event: Outgoing) -> None:
+    """Store how the end of a run was told."""
+    await connection.execute(
+        """UPDATE connector.runs SET final_id = $4, final_headers = $5, final_body = $6
+           WHERE organization_id = $1 AND instance_id = $2 AND run_id = $3""",
+        owner.organization_id,
+        owner.instance_id,
+        run_id,
+        event.message_id,
+        json.dumps(event.headers),
+        event.body,
+    )
+
+
+async def final_event(connection: Any, owner: Owner, run_id: UUID) -> Outgoing | None:
+    """Return the event that told the end of a run; None when the run is unknown or ended before events were kept."""
+    row = await connection.fetchrow(
+        """SELECT final_id, final_headers, final_body FROM connector.runs
+           WHERE organization_id = $1 AND instance_id = $2 AND run_id = $3 AND final_id IS NOT NULL""",
+        owner.organization_id,
+        owner.instance_id,
+        run_id,
+    )
+    if row is None:
+        return None
+    return Outgoing(
+        owner.organization_id,
+        topics.SYNC_EVENTS.name,
+        row["final_id"],
+        str(owner.instance_id),
+        row["final_headers"],
+        row["final_body"],
+    )
 
 
 async def forget(connection: Any, owner: Owner, kind: str, ids: Sequence[int]) -> None:
@@ -201,17 +269,29 @@ async def queue_check(
 async def claim_check(connection: Any) -> tuple[Owner, UUID, UUID, int] | None:
     """The oldest check that nobody holds: owner, check, credential, attempts; held for 30 s."""
     row = await connection.fetchrow(
-        """WITH due AS (SELECT organization_id, instance_id, check_id FROM connector.checks
-               WHERE ended_at IS NULL AND (lease_until IS NULL OR lease_until < now())
+        f"""WITH due AS (SELECT organization_id, instance_id, check_id FROM connector.checks
+               WHERE ended_at IS NULL AND {_is_over("lease_until", "30")}
                ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-           UPDATE connector.checks c SET lease_until = now() + interval '30 s', attempts = attempts + 1 FROM due
+           UPDATE connector.checks c SET lease_until = clock_timestamp() + interval '30 s', attempts = attempts + 1 FROM due
            WHERE (c.organization_id, c.instance_id, c.check_id)
-               = (due.organization_id, due.instance_id, due.check_id) RETURNING c.*"""
+               = (due.organization_id, due.instance_id, due.check_id) RETURNING c.*""",  # noqa: S608  fixed names
     )
     if row is None:
         return None
     owner = Owner(row["organization_id"], row["instance_id"])
     return owner, row["check_id"], row["credential_id"], row["attempts"]
+
+
+async def is_purged(connection: Any, owner: Owner) -> bool:
+    """Return whether everything of an instance has been removed."""
+    return bool(
+        await connection.fetchval(
+            """SELECT 1 FROM connector.instances
+               WHERE organization_id = $1 AND instance_id = $2 AND state = 'deleted'""",
+            owner.organization_id,
+            owner.instance_id,
+        )
+    )
 
 
 async def end_check(connection: Any, owner: Owner, check_id: UUID) -> None:
@@ -260,17 +340,18 @@ async def claim_run(
     A run that has not begun begins `at`. Leases are timed by the database, which all workers share.
     """
     row = await connection.fetchrow(
-        """SELECT r.organization_id, r.instance_id, r.run_id
+        f"""SELECT r.organization_id, r.instance_id, r.run_id
            FROM connector.runs r JOIN connector.instances i USING (organization_id, instance_id)
            WHERE r.state IN ('queued', 'running') AND i.state IN ('active', 'needs_attention')
-             AND (i.lease_until IS NULL OR i.lease_until < clock_timestamp())
+             AND {_is_over("i.lease_until", "$2")}
              AND ($1 OR r.mode = 'incremental')
              AND (r.state = 'running' OR NOT EXISTS (SELECT 1 FROM connector.runs other
                  WHERE other.organization_id = r.organization_id AND other.instance_id = r.instance_id
                    AND other.state = 'running'))
            ORDER BY r.state = 'running' DESC, r.trigger = 'manual' DESC, r.created_at LIMIT 1
-           FOR UPDATE SKIP LOCKED""",
+           FOR UPDATE SKIP LOCKED""",  # noqa: S608  fixed names
         full_runs_too,
+        lease_seconds,
     )
     if row is None:
         return None
@@ -307,12 +388,12 @@ async def claim_run(
 async def claim_purge(connection: Any, worker: str, lease_seconds: float) -> Lease | None:
     """An instance that is to be deleted and that nobody holds."""
     row = await connection.fetchrow(
-        """WITH due AS (SELECT organization_id, instance_id FROM connector.instances
-                WHERE state = 'deleting' AND (lease_until IS NULL OR lease_until < clock_timestamp())
+        f"""WITH due AS (SELECT organization_id, instance_id FROM connector.instances
+                WHERE state = 'deleting' AND {_is_over("lease_until", "$2")}
                 LIMIT 1 FOR UPDATE SKIP LOCKED)
             UPDATE connector.instances i SET worker = $1, epoch = greatest(epoch + 1, extract(epoch FROM now())::bigint),
                 lease_until = clock_timestamp() + make_interval(secs => $2) FROM due
-            WHERE (i.organization_id, i.instance_id) = (due.organization_id, due.instance_id) RETURNING i.*""",
+            WHERE (i.organization_id, i.instance_id) = (due.organization_id, due.instance_id) RETURNING i.*""",  # noqa: S608  fixed names
         worker,
         lease_seconds,
     )
@@ -384,14 +465,14 @@ async def end_run(connection: Any, run: Run, state: str, code: str | None = None
     )
 
 
-async def load_checkpoints(connection: Any, run: Run) -> dict[Kind, Checkpoint]:
+async def load_checkpoints(connection: Any, owner: Owner, run_id: UUID) -> dict[Kind, Checkpoint]:
     """How far the run had come."""
     rows = await connection.fetch(
         """SELECT kind, position, expected, rows, changed, bad, done, code FROM connector.checkpoints
            WHERE organization_id = $1 AND instance_id = $2 AND run_id = $3""",
-        run.lease.owner.organization_id,
-        run.lease.owner.instance_id,
-        run.run_id,
+        owner.organization_id,
+        owner.instance_id,
+        run_id,
     )
     points = [Checkpoint(**{**row, "kind": Kind(row["kind"])}) for row in rows]
     return {point.kind: point for point in points}

@@ -5,7 +5,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -397,16 +397,12 @@ class Sync:
     async def _tell(self, connection: Any) -> None:
         self._told_at, self._told = time.monotonic(), self._told + 1
         owner = self._run.lease.owner
-        kinds = {entity.kind.value: KindProgress(rows=0) for entity in ENTITIES}
-        for kind, point in self._points.items():
-            expected = point.rows if point.done else point.expected
-            kinds[kind.value] = KindProgress(rows=point.rows, expected=expected)
         await enqueue(
             connection,
             outbox,
             outgoing(
                 topics.SYNC_EVENTS,
-                SyncProgressed(run_id=self._run.run_id, kinds=kinds),
+                SyncProgressed(run_id=self._run.run_id, kinds=progress_of(self._points)),
                 message_id=f"{self._run.run_id}.progress.{self._run.lease.epoch}.{self._told}",
                 source="connector",
                 organization_id=owner.organization_id,
@@ -414,6 +410,15 @@ class Sync:
                 at=self._clock(),
             ),
         )
+
+
+def progress_of(points: Mapping[Kind, Checkpoint]) -> dict[str, KindProgress]:
+    """Return how far every kind has come, for people who watch."""
+    kinds = {entity.kind.value: KindProgress(rows=0) for entity in ENTITIES}
+    for kind, point in points.items():
+        expected = point.rows if point.done else point.expected
+        kinds[kind.value] = KindProgress(rows=point.rows, expected=expected)
+    return kinds
 
 
 def _judge(entity: Entity, rows: int, bad: int) -> None:

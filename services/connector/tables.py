@@ -69,6 +69,7 @@ checks: Final = _owned(
     Column("ended_at", _Moment),
     Index("checks_open", "created_at", postgresql_where=text("ended_at IS NULL")),
 )
+# `final_…` is the event that told the end of a run, as it was sent; null for a run that ended before events were kept.
 runs: Final = _owned(
     "runs",
     Column("run_id", Uuid, primary_key=True),
@@ -81,6 +82,9 @@ runs: Final = _owned(
     Column("created_at", _Moment, nullable=False, server_default=func.now()),
     Column("started_at", _Moment),
     Column("ended_at", _Moment),
+    Column("final_id", Text),
+    Column("final_headers", JSONB),
+    Column("final_body", LargeBinary),
     Index(
         "runs_one_queued",
         "organization_id",

@@ -26,9 +26,9 @@ from libs.common.errors import NeedsOperator
 from libs.common.telemetry import lease_lost, sync_runs
 from services.connector import repository
 from services.connector.caller import Caller, Pace
-from services.connector.checks import CHECK_SECONDS, check_instance
+from services.connector.checks import CHECK_SECONDS, check_instance, unfinished
 from services.connector.credentials import Credentials, unseal
-from services.connector.handlers import send
+from services.connector.handlers import send, send_end
 from services.connector.repository import FencedError, Lease, Owner, Run
 from services.connector.settings import Settings
 from services.connector.sync import Sync
@@ -180,7 +180,7 @@ class Worker:
             credentials = await self._credentials(owner, run.credential_id)
             url = credentials.base_url
             async with transaction(self._engine) as connection:
-                points = await repository.load_checkpoints(await raw(connection), run)
+                points = await repository.load_checkpoints(await raw(connection), owner, run.run_id)
             async with Client(self._settings, credentials) as client:
                 caller = Caller(client, self._pace(url), self._clock, run.settings.requests_per_second)
                 sync = Sync(self._engine, self._publisher, caller, self._clock, run, points)
@@ -212,7 +212,7 @@ class Worker:
             state = "partial" if result.outcome == "partial" else "succeeded"
             async with transaction(self._engine) as connection:
                 await repository.end_run(await raw(connection), run, state)
-                await send(connection, owner, succeeded, f"{run.run_id}.succeeded", self._clock)
+                await send_end(connection, owner, succeeded, f"{run.run_id}.succeeded", self._clock)
             sync_runs.add(1, {"outcome": result.outcome, "code": ""})
             log.info("run ended", extra={"run_id": str(run.run_id), "outcome": result.outcome})
 
@@ -222,7 +222,7 @@ class Worker:
         async with transaction(self._engine) as connection:
             await repository.end_run(await raw(connection), run, "failed", code)
             failed = SyncFailed(run_id=run.run_id, code=code, message=message)
-            await send(connection, run.lease.owner, failed, f"{run.run_id}.failed", self._clock)
+            await send_end(connection, run.lease.owner, failed, f"{run.run_id}.failed", self._clock)
         sync_runs.add(1, {"outcome": "failed", "code": code})
         log.warning("run failed", extra={"run_id": str(run.run_id), "code": code, "action": action})
 
@@ -259,6 +259,9 @@ class Worker:
                 await send(connection, owner, result, message_id, self._clock)
 
         try:
+            if attempts > _ATTEMPTS:
+                await tell(unfinished(check_id))
+                return
             await check_instance(
                 self._settings, lambda: self._credentials(owner, credential_id), check_id, self._clock, tell
             )

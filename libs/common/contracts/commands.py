@@ -35,7 +35,11 @@ class CheckInstance(Message):
 
 
 class RunSync(Message):
-    """Run a sync; answered by SyncQueued, also when the command joined a run that was there."""
+    """Run a sync; answered by SyncQueued, also when the command joined a run that was there.
+
+    Sent again with the same `command_id` it asks how that run stands: the answer is SyncQueued and then, of a running run, SyncStarted and
+    SyncProgressed, or of an ended one its last event again, word for word.
+    """
 
     command_id: UUID
     instance_id: UUID
@@ -45,7 +49,7 @@ class RunSync(Message):
 
 
 class CancelSync(Message):
-    """End a queued or running run at its next page."""
+    """End a queued or running run at its next page. Always answered: by SyncCancelled, or by the last event of a run that has ended."""
 
     command_id: UUID
     instance_id: UUID

@@ -119,7 +119,7 @@ class SyncFailed(Message):
 
 
 class SyncCancelled(Message):
-    """A run was ended on request."""
+    """A run was ended on request, or the connector does not know it."""
 
     run_id: UUID
 

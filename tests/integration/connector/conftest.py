@@ -104,6 +104,10 @@ class World:
 
     async def set_state(self, state: Any) -> None:
         self.version += 1
+        await self.publish_state(state)
+
+    async def publish_state(self, state: Any) -> None:
+        """Let the connector hear of the instance, once more if its version is the old one."""
         await follow(
             self.engine,
             InstanceChanged(
@@ -118,9 +122,15 @@ class World:
             utc_now,
         )
 
-    async def command(self, body: Any) -> None:
+    async def command(self, body: Any, message_id: str | None = None) -> None:
         received = Received(
-            body, type(body).__name__, str(uuid4()), OWNER.organization_id, OWNER.instance_id, {}, utc_now()
+            body,
+            type(body).__name__,
+            message_id or str(uuid4()),
+            OWNER.organization_id,
+            OWNER.instance_id,
+            {},
+            utc_now(),
         )
         await record(self.engine, received, utc_now)
 
@@ -153,6 +163,10 @@ class World:
                 "SELECT headers ->> 'ce_type' AS type, body FROM connector.outbox ORDER BY id"
             )
         return [{"type": r["type"], **orjson.loads(r["body"])} for r in rows if r["type"] in types]
+
+    async def execute(self, statement: str, *values: Any) -> None:
+        async with transaction(self.engine) as connection:
+            await (await raw(connection)).execute(statement, *values)
 
     async def unsent(self) -> int:
         """How many messages are still to be relayed."""

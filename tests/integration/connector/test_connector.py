@@ -243,7 +243,8 @@ async def test_commands_join_the_queued_run_and_a_repeat_gets_the_same_answer(wo
         await world.command(command)
 
     queued = await world.events("SyncQueued")
-    assert [one["command_id"] for one in queued] == [str(first.command_id), str(second.command_id)]
+    asked = [first.command_id, second.command_id, first.command_id]
+    assert [UUID(one["command_id"]) for one in queued] == asked
     assert len({one["run_id"] for one in queued}) == 1
     assert (queued[1]["mode"], queued[1]["trigger"]) == ("full", "manual")
 
