@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import delete, insert, select, text, update
+from sqlalchemy import delete, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.database import transaction
@@ -21,10 +21,12 @@ from services.gateway.auth import (
     Principal,
     digest,
     new_secret,
+    use,
 )
 from services.gateway.context import SYSTEM, Context
 from services.gateway.errors import Invalid, NotFound
 from services.gateway.instances import InstanceForm
+from services.gateway.slugs import DEMO, free_slug
 from services.gateway.tables import memberships, organizations, sessions, setup_links, tokens, users
 from services.gateway.tokens import prefix_of
 
@@ -80,26 +82,16 @@ async def set_up(
     for instance in await instances.list_instances(context, demo):
         if instance.check is not None:  # once it has passed, the first sync is on its way
             await instances.wait_for_check(context, demo, instance.check.check_id)
+    await use(context, demo)
     return await sign_in.start_session(context, user_id, demo.organization_id, mail, address)
 
 
 async def sign_out(context: Context, principal: Principal) -> None:
-    """End this session."""
-    async with transaction(context.engine, principal.organization_id) as connection:
-        await connection.execute(delete(sessions).where(sessions.c.session_id == principal.session_id))
-        await audit.record(connection, context, principal, "account.signed_out")
-
-
-async def switch_organization(context: Context, principal: Principal, organization_id: UUID) -> None:
-    """Look at another of the user's organizations from now on; NotFound when it is none of them."""
-    if organization_id not in {one.id for one in principal.organizations}:
-        raise NotFound("organization_not_found", "You are in no such organization. Choose one from the list.")
+    """End this session, in whichever organization it began."""
     async with transaction(context.engine, role=SYSTEM) as connection:
-        await connection.execute(
-            update(sessions)
-            .where(sessions.c.session_id == principal.session_id)
-            .values(organization_id=organization_id)
-        )
+        await connection.execute(delete(sessions).where(sessions.c.session_id == principal.session_id))
+    async with transaction(context.engine, principal.organization_id) as connection:
+        await audit.record(connection, context, principal, "account.signed_out")
 
 
 async def ensure_init(context: Context) -> None:
@@ -227,24 +219,31 @@ async def _make_owner(
 async def _make_organization(
     connection: AsyncConnection, context: Context, organization_id: UUID, name: str, *, is_demo: bool
 ) -> None:
+    # Two that are made at once get two slugs.
+    await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('gateway.slugs', 0))"))
+    taken = set((await connection.execute(select(organizations.c.slug))).scalars())
     await connection.execute(
         insert(organizations).values(
-            organization_id=organization_id, name=name, is_demo=is_demo, created_at=context.clock()
+            organization_id=organization_id,
+            name=name,
+            slug=DEMO if is_demo else free_slug(name, taken),
+            is_demo=is_demo,
+            created_at=context.clock(),
         )
     )
 
 
 def _as_owner(user_id: UUID, email: str, organization_id: UUID, name: str) -> Principal:
     """The owner, when the gateway acts in that name outside a request."""
+    organization = Organization(organization_id, "", name, is_demo=False)
     return Principal(
         user_id=user_id,
         email=email,
         actor=email,
-        organization_id=organization_id,
-        organization_name=name,
+        organization=organization,
         role="owner",
         permissions=ROLES["owner"],
-        organizations=(Organization(organization_id, name, is_demo=False),),
+        organizations=(organization,),
         session_id=None,
         csrf_token="",
         address="this server",

@@ -16,8 +16,8 @@ from starlette.responses import Response
 
 from libs.common.database import raw, transaction
 from services.gateway.context import Context
-from services.gateway.errors import Denied, Unauthenticated
-from services.gateway.tables import sessions, tokens
+from services.gateway.errors import Denied, NotFound, Unauthenticated
+from services.gateway.tables import memberships, sessions, tokens
 
 # What every caller may: ask who it is.
 _ANYONE: Final = frozenset({"self:read"})
@@ -48,22 +48,25 @@ _SEEN_EVERY: Final = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Organization:
-    """One that the user is a member of."""
+    """One that the user is a member of; `slug` names it in addresses."""
 
     id: UUID
+    slug: str
     name: str
     is_demo: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The caller, looking at one organization. `session_id` is None for a token; `actor` is what the audit log calls it."""
+    """The caller in one organization, with the role that it has there.
+
+    `organizations` begins with the one used last. `session_id` is None for a token; `actor` is what the audit log calls it.
+    """
 
     user_id: UUID
     email: str
     actor: str
-    organization_id: UUID
-    organization_name: str
+    organization: Organization
     role: str
     permissions: frozenset[str]
     organizations: tuple[Organization, ...]
@@ -72,21 +75,54 @@ class Principal:
     address: str
     request_id: str
 
+    @property
+    def organization_id(self) -> UUID:
+        """The id that row-level security knows the organization by."""
+        return self.organization.id
+
+    @property
+    def organization_name(self) -> str:
+        """The name as its owner wrote it."""
+        return self.organization.name
+
+    @property
+    def home(self) -> str:
+        """Where the addresses of the organization's pages begin."""
+        return f"/o/{self.organization.slug}"
+
+    @property
+    def own(self) -> Organization | None:
+        """The organization to connect a WHMCS in: this one, or in the demo the first that is none."""
+        return next((one for one in (self.organization, *self.organizations) if not one.is_demo), None)
+
     def may(self, permission: str) -> bool:
         """Whether this permission is among those of the role, and of the token's scopes."""
         return permission in self.permissions
 
 
 class signed_in:
-    """A dependency that answers the Principal, and raises when there is none or it lacks the permission."""
+    """A dependency that returns the Principal, and raises when there is none or it lacks the permission.
+
+    The organization is the one in the path of a page; an address without one means the organization used last.
+    """
 
     def __init__(self, permission: str) -> None:
         self.permission = permission
 
     async def __call__(self, request: Request) -> Principal:
         context: Context = request.app.state.context
+        slug: str | None = request.path_params.get("organization")
+        principal = await self.admit(request, slug)
+        is_page = request.method == "GET" and not is_stream(request)
+        if slug is not None and is_page and principal.organization != principal.organizations[0]:
+            await use(context, principal)
+        return principal
+
+    async def admit(self, request: Request, slug: str | None) -> Principal:
+        """Return the caller in the organization with this slug; None means the one used last."""
+        context: Context = request.app.state.context
         try:
-            principal = await _identify(request, context)
+            principal = await _identify(request, context, slug)
         except Unauthenticated:
             if (shown := credential(request, context)) is not None:
                 context.rate_limits.disprove(shown)
@@ -119,6 +155,11 @@ def credential(request: Request, context: Context) -> bytes | None:
         return digest(authorization.partition(" ")[2].strip())
     session = request.cookies.get(_cookie(context))
     return None if session is None else digest(session)
+
+
+def is_stream(request: Request) -> bool:
+    """Whether a script asks for server-sent events, not a person for a page."""
+    return request.headers.get("accept", "").startswith("text/event-stream")
 
 
 def new_secret() -> str:
@@ -164,7 +205,7 @@ def _cookie(context: Context) -> str:
     return "mrr_session" if context.settings.is_local else "__Host-mrr_session"
 
 
-async def _identify(request: Request, context: Context) -> Principal:
+async def _identify(request: Request, context: Context, slug: str | None) -> Principal:
     if any(TOKEN_FORM.search(value) for value in request.query_params.values()):
         raise Unauthenticated(
             "token_invalid",
@@ -172,14 +213,14 @@ async def _identify(request: Request, context: Context) -> Principal:
         )
     authorization = request.headers.get("authorization")
     if authorization is not None:
-        return await _by_token(request, context, authorization)
+        return await _by_token(request, context, authorization, slug)
     session = request.cookies.get(_cookie(context))
     if session is None:
         raise Unauthenticated("not_signed_in", "Sign in, or send a token: Authorization: Bearer mrr_pat_…")
-    return await _by_session(request, context, session)
+    return await _by_session(request, context, session, slug)
 
 
-async def _by_session(request: Request, context: Context, session: str) -> Principal:
+async def _by_session(request: Request, context: Context, session: str, slug: str | None) -> Principal:
     now = context.clock()
     async with transaction(context.engine) as connection:
         database = await raw(connection)
@@ -192,26 +233,29 @@ async def _by_session(request: Request, context: Context, session: str) -> Princ
             await connection.execute(
                 update(sessions).where(sessions.c.session_id == row["session_id"]).values(seen_at=now)
             )
-    organizations = tuple(
-        Organization(UUID(one["id"]), one["name"], one["is_demo"]) for one in row["organizations"]
-    )
-    current = next(one for one in organizations if one.id == row["organization_id"])
+    members = [
+        (Organization(UUID(one["id"]), one["slug"], one["name"], one["is_demo"]), one["role"])
+        for one in row["organizations"]
+    ]
+    chosen = [member for member in members if slug in (None, member[0].slug)]
+    if not chosen:
+        raise _not_a_member()
+    organization, role = chosen[0]
     return Principal(
         user_id=row["user_id"],
         email=row["email"],
         actor=row["email"],
-        organization_id=current.id,
-        organization_name=current.name,
-        role=row["role"],
-        permissions=ROLES[row["role"]],
-        organizations=organizations,
+        organization=organization,
+        role=role,
+        permissions=ROLES[role],
+        organizations=tuple(one for one, _ in members),
         session_id=row["session_id"],
         csrf_token=_csrf_token(context, session),
         **_from(request),
     )
 
 
-async def _by_token(request: Request, context: Context, authorization: str) -> Principal:
+async def _by_token(request: Request, context: Context, authorization: str, slug: str | None) -> Principal:
     kind, _, secret = authorization.partition(" ")
     invalid = Unauthenticated(
         "token_invalid", "This token is unknown, expired or revoked. Create one under Settings > API tokens."
@@ -230,18 +274,39 @@ async def _by_token(request: Request, context: Context, authorization: str) -> P
             await connection.execute(
                 update(tokens).where(tokens.c.token_id == row["token_id"]).values(last_used_at=now)
             )
+    organization = Organization(
+        row["organization_id"], row["organization_slug"], row["organization_name"], row["is_demo"]
+    )
+    if slug not in (None, organization.slug):
+        raise _not_a_member()
     return Principal(
         user_id=row["user_id"],
         email=row["email"],
         actor=f"token {row['name']}",
-        organization_id=row["organization_id"],
-        organization_name=row["organization_name"],
+        organization=organization,
         role=row["role"],
         permissions=ROLES[row["role"]] & (_ANYONE | frozenset(row["scopes"])),
-        organizations=(Organization(row["organization_id"], row["organization_name"], row["is_demo"]),),
+        organizations=(organization,),
         session_id=None,
         csrf_token="",
         **_from(request),
+    )
+
+
+async def use(context: Context, principal: Principal) -> None:
+    """Remember the organization as the one used last, for this session and for later ones."""
+    async with transaction(context.engine, principal.organization_id) as connection:
+        await connection.execute(
+            update(memberships)
+            .where(memberships.c.user_id == principal.user_id)
+            .values(used_at=context.clock())
+        )
+
+
+def _not_a_member() -> NotFound:
+    return NotFound(
+        "organization_not_found",
+        "There is no such organization, or you are not a member of it. Ask its owner to add you.",
     )
 
 

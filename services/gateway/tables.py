@@ -34,6 +34,7 @@ def _of_instance(name: str, *more: Any) -> Table:
 organizations: Final = _owned(
     "organizations",
     Column("name", Text, nullable=False),
+    Column("slug", Text, nullable=False, unique=True),
     Column("is_demo", Boolean, nullable=False),
     Column("created_at", _Moment, nullable=False),
 )
@@ -45,8 +46,12 @@ users: Final = Table(
     Column("password_hash", Text, nullable=False),
     Column("created_at", _Moment, nullable=False),
 )
+# `used_at`: when the user last opened a page of this organization, after another one.
 memberships: Final = _owned(
-    "memberships", Column("user_id", Uuid, primary_key=True), Column("role", Text, nullable=False)
+    "memberships",
+    Column("user_id", Uuid, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("used_at", _Moment),
 )
 sessions: Final = _owned(
     "sessions",

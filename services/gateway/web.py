@@ -22,7 +22,7 @@ from libs.common.tls import stays_on_machine
 from services.gateway import auth
 from services.gateway.context import Context
 from services.gateway.errors import Invalid, NotFound, RequestError, Unauthenticated, Unavailable, Unreadable
-from services.gateway.pages import error_page
+from services.gateway.pages import error_page, sign_in_for, target
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class Shell:
         else:
             receive = _limited(receive, largest)
             if self._is_elsewhere(request):
-                inside = RedirectResponse(f"{self._context.settings.public_url}{_target(request)}")
+                inside = RedirectResponse(f"{self._context.settings.public_url}{target(request)}")
         await inside(scope, receive, send_with_headers)
 
     def _admit(self, request: Request) -> int:
@@ -150,12 +150,6 @@ def _host(request: Request) -> str | None:
         return urlsplit(f"//{request.headers.get('host', '')}").hostname
     except ValueError:
         return None
-
-
-def _target(request: Request) -> str:
-    path: str = request.scope["path"]
-    query = request.scope["query_string"].decode("latin-1")
-    return f"{path}?{query}" if query else path
 
 
 def _limited(receive: Receive, largest: int) -> Receive:
@@ -246,8 +240,8 @@ def answer(request: Request, error: RequestError) -> Response:
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
-        if not request.scope["path"].startswith(API) and not _is_fragment(request):
-            return RedirectResponse("/sign-in", 303)
+        if not request.scope["path"].startswith(API) and not auth.is_stream(request):
+            return RedirectResponse(sign_in_for(request), 303)
     if request.scope["path"].startswith(API):
         return problem(request, error.status, error.code, error.message, field=error.field, headers=headers)
     return _shown(request, error.status, error.code, error.message, headers)
@@ -283,10 +277,6 @@ def _shown(request: Request, status: int, code: str, detail: str, headers: Mappi
     page = error_page(request, status, detail, request.state.request_id)
     page.headers.update(headers)
     return page
-
-
-def _is_fragment(request: Request) -> bool:
-    return request.headers.get("accept", "").startswith("text/event-stream")
 
 
 def _ids(request: Request) -> dict[str, str]:

@@ -16,6 +16,7 @@ import uvicorn
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from services.gateway.app import build_app
+from services.gateway.slugs import slug_of
 from tests.e2e import chromium
 from tests.integration.gateway.conftest import Gateway, Person, gateway
 from tests.servers import wait_out_midnight
@@ -146,7 +147,7 @@ async def signed_in_state(stack: RunningStack, browser: Browser) -> AsyncIterato
     await page.get_by_label("E-mail").fill(EMAIL)
     await page.get_by_label("Password").fill(PASSWORD)
     await page.get_by_role("button", name="Create account").click()
-    await expect(page).to_have_url(re.compile("/syncs/"))
+    await expect(page).to_have_url(re.compile("/o/demo/syncs/"))
     await expect(page.get_by_role("link", name="See the overview")).to_be_visible(timeout=SYNC_MILLISECONDS)
     await hold_schedules(stack)
     yield await context.storage_state()
@@ -155,10 +156,9 @@ async def signed_in_state(stack: RunningStack, browser: Browser) -> AsyncIterato
 
 @pytest.fixture
 async def owner(stack: RunningStack, browser: Browser, signed_in_state: Any) -> AsyncIterator[Page]:
-    """A page of the owner, in the demo organization."""
+    """A page of the owner, who is signed in."""
     context = await browser.new_context(storage_state=signed_in_state, base_url=stack.address)
     page = await context.new_page()
-    await look_at(page, "Demo")
     yield page
     await context.close()
 
@@ -175,11 +175,6 @@ async def hold_schedules(stack: RunningStack) -> None:
         await database.close()
 
 
-async def look_at(page: Page, organization: str) -> None:
-    """Switch to an organization."""
-    await page.goto("/")
-    chosen = page.get_by_label("Organization")
-    if await chosen.locator("option:checked").inner_text() != organization:
-        async with page.expect_navigation():
-            await chosen.select_option(label=organization)
-        await expect(chosen.locator("option:checked")).to_have_text(organization)
+def home(organization: str) -> str:
+    """Where the pages of an organization are."""
+    return f"/o/{slug_of(organization)}"

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.e2e.conftest import ORGANIZATION, SYNC_MILLISECONDS, RunningStack, control, hold_schedules, look_at
+from tests.e2e.conftest import ORGANIZATION, SYNC_MILLISECONDS, RunningStack, control, hold_schedules, home
 
 LENSES = ("contract", "active", "status")
 # Read access to clients, products and services, invoices, domains and cancellation requests, and nothing else.
@@ -35,8 +35,7 @@ FIVE_AREAS = (
 @pytest.fixture
 async def program(stack: RunningStack, owner: Page) -> AsyncIterator[httpx.AsyncClient]:
     """A program with a token that the owner made for it."""
-    await look_at(owner, ORGANIZATION)
-    await owner.goto("/settings/tokens")
+    await owner.goto(f"{home(ORGANIZATION)}/settings/tokens")
     await owner.get_by_label("Name").fill("End to end")
     for scope in ("Read figures", "Read instances", "Add, change", "Start and cancel"):
         await owner.get_by_label(scope).check()
@@ -181,8 +180,7 @@ async def test_one_changed_price_is_one_fact_and_the_new_mrr(
         assert sum(unchanged["changes"].values()) == 0
         assert {kind: number for kind, number in changed["changes"].items() if number} == {"service": 1}
         assert await figures(program, "contract") == known(stack, "contract")
-        await look_at(owner, ORGANIZATION)
-        await owner.goto("/")
+        await owner.goto(f"{home(ORGANIZATION)}/")
         for currency, one in known(stack, "contract").items():
             tile = owner.locator(f'[data-currency="{currency}"] [data-metric="mrr"]')
             expected = Decimal(sum(one["kinds"].values())).scaleb(-6)
@@ -204,8 +202,7 @@ async def test_without_addons_their_kind_is_null_with_its_reason_and_the_page_sa
     assert [(one["points"][-1]["value"], one["points"][-1]["reason"]) for one in addons] == [
         (None, "not_permitted")
     ]
-    await look_at(owner, ORGANIZATION)
-    await owner.goto("/")
+    await owner.goto(f"{home(ORGANIZATION)}/")
     await expect(owner.get_by_text("GetClientsAddons").first).to_be_visible()
 
 

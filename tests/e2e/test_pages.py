@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Locator, Page, expect
 
-from tests.e2e.conftest import ORGANIZATION, SYNC_MILLISECONDS, RunningStack, control, look_at
+from tests.e2e.conftest import ORGANIZATION, SYNC_MILLISECONDS, RunningStack, control, home
 
 _CHECK_MILLISECONDS = 30_000
 
 
 async def _add(page: Page, name: str, url: str, identifier: str, secret: str) -> Locator:
     """Fills Add Instance and saves it; answers the checklist."""
-    await page.goto("/settings/instances/new")
+    await page.goto(f"{home(ORGANIZATION)}/settings/instances/new")
     await page.get_by_label("Name").fill(name)
     await page.get_by_label("WHMCS URL").fill(url)
     await page.get_by_label("API identifier").fill(identifier)
@@ -33,7 +33,7 @@ async def test_the_overview_shows_what_the_company_knows_of_itself(
 ) -> None:
     truth = control(stack, "GET", f"/truth?lens={lens}")["currencies"]
 
-    await owner.goto(f"/?lens={lens}")
+    await owner.goto(f"{home('Demo')}/?lens={lens}")
 
     for currency, known in truth.items():
         assert Decimal(await _figure(owner, currency, "mrr") or "nan") == Decimal(known["mrr_micros"]).scaleb(
@@ -48,7 +48,7 @@ async def test_overview_keeps_its_content_policy(owner: Page) -> None:
     complaints: list[str] = []
     owner.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
 
-    await owner.goto("/")
+    await owner.goto(f"{home('Demo')}/")
     await expect(owner.get_by_text("One value is recorded per day").first).to_be_visible()
 
     assert complaints == []
@@ -64,7 +64,6 @@ async def test_a_link_used_once_opens_no_second_account(
 
 
 async def test_a_wrong_secret_is_named_and_never_shown(stack: RunningStack, owner: Page) -> None:
-    await look_at(owner, ORGANIZATION)
     secret = "a-secret-that-is-wrong"
 
     checklist = await _add(owner, "Wrong", stack.demo["url"], stack.demo["identifier"], secret)
@@ -79,7 +78,6 @@ async def test_a_wrong_secret_is_named_and_never_shown(stack: RunningStack, owne
 
 
 async def test_a_forbidden_action_is_named(stack: RunningStack, owner: Page) -> None:
-    await look_at(owner, ORGANIZATION)
     credential = control(stack, "POST", "/credentials", {"actions": ["GetClients"]})
 
     checklist = await _add(owner, "Narrow", stack.demo["url"], credential["identifier"], credential["secret"])
@@ -92,7 +90,6 @@ async def test_a_forbidden_action_is_named(stack: RunningStack, owner: Page) -> 
 async def test_an_added_instance_syncs_before_the_eyes_and_stays_out_of_the_other_organization(
     stack: RunningStack, owner: Page
 ) -> None:
-    await look_at(owner, ORGANIZATION)
     demo = stack.demo
     checklist = await _add(owner, "Ours", demo["url"], demo["identifier"], demo["secret"])
     await expect(checklist).to_contain_text("Connected.", timeout=_CHECK_MILLISECONDS)
@@ -103,10 +100,9 @@ async def test_an_added_instance_syncs_before_the_eyes_and_stays_out_of_the_othe
 
     await expect(owner.locator("#progress progress")).to_be_visible(timeout=SYNC_MILLISECONDS)
     await expect(owner.get_by_role("link", name="See the overview")).to_be_visible(timeout=SYNC_MILLISECONDS)
-    await look_at(owner, "Demo")
-    await owner.goto("/settings/instances")
+    await owner.goto(f"{home('Demo')}/settings/instances")
     await expect(owner.get_by_role("link", name="Ours")).to_have_count(0)
-    foreign = await owner.goto(ours)
+    foreign = await owner.goto(ours.replace(home(ORGANIZATION), home("Demo")))
     assert foreign is not None
     assert foreign.status == 404
 
@@ -114,14 +110,14 @@ async def test_an_added_instance_syncs_before_the_eyes_and_stays_out_of_the_othe
 async def test_the_overview_reads_the_same_without_scripts(
     stack: RunningStack, browser: Browser, owner: Page, signed_in_state: Any
 ) -> None:
-    await owner.goto("/?lens=active")
+    await owner.goto(f"{home('Demo')}/?lens=active")
     shown = await owner.locator("[data-metric=mrr]").all_inner_texts()
     context = await browser.new_context(
         storage_state=signed_in_state, base_url=stack.address, java_script_enabled=False
     )
     plain = await context.new_page()
 
-    await plain.goto("/")
+    await plain.goto(f"{home('Demo')}/")
     await plain.get_by_label("Lens").select_option("active")
     await plain.get_by_role("button", name="Apply").click()
     await plain.wait_for_url("**lens=active**")

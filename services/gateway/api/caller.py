@@ -1,6 +1,8 @@
 """Who calls the API, and that the call asks for nothing that the API does not know."""
 
-from fastapi import Request
+from typing import Annotated
+
+from fastapi import Query, Request
 
 from services.gateway.auth import Principal, signed_in
 from services.gateway.errors import Invalid
@@ -9,12 +11,23 @@ from services.gateway.errors import Invalid
 class caller(signed_in):
     """`signed_in`, for programs: a misspelt filter is refused by name, because its answer would be about everything."""
 
-    async def __call__(self, request: Request) -> Principal:
-        principal = await super().__call__(request)
-        known = [parameter.alias for parameter in request.scope["route"].dependant.query_params]
+    async def __call__(
+        self,
+        request: Request,
+        organization: Annotated[
+            str | None,
+            Query(
+                description="The organization as its pages' addresses name it, `nimbus` in `/o/nimbus/`. Without it, a session asks "
+                "about the organization used last; a token always asks about its own."
+            ),
+        ] = None,
+    ) -> Principal:
+        principal = await self.admit(request, organization)
+        route = request.scope["route"].dependant
+        known = [*(parameter.alias for parameter in route.query_params), "organization"]
         for name in request.query_params:
             if name not in known:
-                choice = f"Choose of {', '.join(known)}." if known else "It takes none."
+                choice = f"Choose of {', '.join(known)}."
                 raise Invalid(
                     "parameter_unknown", f"There is no parameter {name[:60]!r} here. {choice}", name
                 )

@@ -2,15 +2,17 @@
 
 from fastapi import APIRouter
 
-from services.gateway.pages import account, instances, overview, syncs, tokens
-from services.gateway.pages.rendering import error_page
+from services.gateway.pages import account, instances, moved, overview, syncs, tokens
+from services.gateway.pages.rendering import error_page, sign_in_for, target
 
-__all__ = ["build_router", "error_page"]
+__all__ = ["build_router", "error_page", "sign_in_for", "target"]
 
 
 def build_router() -> APIRouter:
-    """Every page, for mounting at /. Each needs `app.state.context`."""
+    """Every page, for mounting at /; all but the doors name their organization. Each needs `app.state.context`."""
     router = APIRouter(include_in_schema=False)
-    for page in (account, overview, instances, syncs, tokens):
-        router.include_router(page.router)
+    router.include_router(account.router)
+    for page in (overview, instances, syncs, tokens):
+        router.include_router(page.router, prefix="/o/{organization}")
+    router.include_router(moved.router)
     return router

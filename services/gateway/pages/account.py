@@ -1,8 +1,8 @@
-"""The doors: one-time setup, sign-in and out, and which organization is looked at."""
+"""The doors: one-time setup, sign-in and out."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, BackgroundTasks, Depends, Request
+from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from services.gateway import accounts, auth, sign_in, syncs
@@ -10,8 +10,8 @@ from services.gateway import instances as instances_of
 from services.gateway.auth import Principal, signed_in
 from services.gateway.context import Here
 from services.gateway.devices import known_device, remember_device
-from services.gateway.errors import Invalid, NotFound, RequestError
-from services.gateway.pages.rendering import Fields, identifier, page, posted, see
+from services.gateway.errors import Invalid, RequestError
+from services.gateway.pages.rendering import Fields, page, page_asked_for, posted, see
 
 router = APIRouter()
 
@@ -55,17 +55,17 @@ async def welcome(
     """The first page after setup: the run or the checks that are on their way, else the overview."""
     for instance in await instances_of.list_instances(context, principal):
         if instance.state == "draft":
-            return see(f"/settings/instances/{instance.id}")
+            return see(f"{principal.home}/settings/instances/{instance.id}")
         for sync in await syncs.list_syncs(context, principal, instance.id):
             if sync.state in ("queued", "running"):
-                return see(f"/syncs/{sync.id}")
-    return see("/")
+                return see(f"{principal.home}/syncs/{sync.id}")
+    return see(f"{principal.home}/")
 
 
 @router.get("/sign-in")
-async def sign_in_form(request: Request) -> HTMLResponse:
-    """The form."""
-    return page(request, "sign_in.html", email="", problem=None)
+async def sign_in_form(request: Request, asked: Annotated[str, Query(alias="next")] = "") -> HTMLResponse:
+    """The form; `next` is the page that it leads back to."""
+    return page(request, "sign_in.html", email="", problem=None, asked=page_asked_for(asked))
 
 
 @router.post("/sign-in", response_model=None)
@@ -74,7 +74,7 @@ async def signed_in_by_password(
 ) -> HTMLResponse | RedirectResponse:
     """Signs in, or says the same for a wrong password and an unknown address."""
     auth.same_origin(request, context)
-    email = fields.get("email", "")
+    email, asked = fields.get("email", ""), page_asked_for(fields.get("next", ""))
     try:
         session = await sign_in.sign_in(
             context,
@@ -85,11 +85,13 @@ async def signed_in_by_password(
             later,
         )
     except RequestError as error:
-        refused = page(request, "sign_in.html", status=error.status, email=email, problem=error.message)
+        refused = page(
+            request, "sign_in.html", status=error.status, email=email, problem=error.message, asked=asked
+        )
         if error.retry_after is not None:
             refused.headers["Retry-After"] = str(error.retry_after)
         return refused
-    answer = see("/")
+    answer = see(asked or "/")
     auth.remember(answer, context, session)
     remember_device(answer, context, email)
     return answer
@@ -104,15 +106,3 @@ async def sign_out(
     answer = see("/sign-in")
     auth.forget(answer, context)
     return answer
-
-
-@router.post("/organization")
-async def switch_organization(
-    context: Here, principal: Annotated[Principal, Depends(signed_in("session:own"))], fields: Fields
-) -> RedirectResponse:
-    """Looks at another of the user's organizations; `next` is `connect` to go on to Add Instance."""
-    chosen = identifier(fields.get("organization", ""))
-    if chosen is None:
-        raise NotFound("organization_not_found", "You are in no such organization. Choose one from the list.")
-    await accounts.switch_organization(context, principal, chosen)
-    return see("/settings/instances/new" if fields.get("next") == "connect" else "/")

@@ -58,9 +58,11 @@ async def listed(request: Request, context: Here, principal: Reader) -> HTMLResp
     return page(request, "instances.html", principal=principal, instances=found, synced=synced)
 
 
-@router.get("/new")
-async def new(request: Request, principal: Writer) -> HTMLResponse:
-    """The empty form."""
+@router.get("/new", response_model=None)
+async def new(request: Request, principal: Writer) -> HTMLResponse | RedirectResponse:
+    """Show the empty form, in the demo that of the user's own organization."""
+    if principal.organization.is_demo and principal.own is not None:
+        return see(f"/o/{principal.own.slug}/settings/instances/new")
     return page(
         request, "instance_form.html", principal=principal, fields={}, problem=None, field=None, edited=None
     )
@@ -68,7 +70,7 @@ async def new(request: Request, principal: Writer) -> HTMLResponse:
 
 @router.post("", response_model=None)
 async def add(
-    request: Request, context: Here, fields: Fields, principal: Writer
+    request: Request, context: Here, principal: Writer, fields: Fields
 ) -> HTMLResponse | RedirectResponse:
     """Saves a draft and goes to its checklist, which fills as the results come."""
     try:
@@ -77,7 +79,7 @@ async def add(
         raise
     except MRRlyticsError as error:
         return _again(request, principal, fields, error, None)
-    return see(f"/settings/instances/{instance_id}")
+    return see(f"{principal.home}/settings/instances/{instance_id}")
 
 
 @router.get("/{instance_id}")
@@ -129,7 +131,7 @@ async def edit_form(request: Request, context: Here, instance_id: UUID, principa
 
 @router.post("/{instance_id}/edit", response_model=None)
 async def edit(
-    request: Request, context: Here, instance_id: UUID, fields: Fields, principal: Writer
+    request: Request, context: Here, instance_id: UUID, principal: Writer, fields: Fields
 ) -> HTMLResponse | RedirectResponse:
     """Saves; new credentials are checked before they take the place of the working ones."""
     try:
@@ -138,28 +140,28 @@ async def edit(
         raise
     except MRRlyticsError as error:
         return _again(request, principal, fields, error, instance_id)
-    return see(f"/settings/instances/{instance_id}")
+    return see(f"{principal.home}/settings/instances/{instance_id}")
 
 
 @router.post("/{instance_id}/checks")
 async def check_again(context: Here, instance_id: UUID, principal: Writer) -> RedirectResponse:
     """Test: all checks again with the stored credentials."""
     await instances.check_again(context, principal, instance_id)
-    return see(f"/settings/instances/{instance_id}")
+    return see(f"{principal.home}/settings/instances/{instance_id}")
 
 
 @router.post("/{instance_id}/pause")
 async def pause(context: Here, instance_id: UUID, principal: Writer) -> RedirectResponse:
     """No scheduled sync until it is resumed."""
     await instances.pause(context, principal, instance_id)
-    return see(f"/settings/instances/{instance_id}")
+    return see(f"{principal.home}/settings/instances/{instance_id}")
 
 
 @router.post("/{instance_id}/resume")
 async def resume(context: Here, instance_id: UUID, principal: Writer) -> RedirectResponse:
     """Scheduled syncs go on."""
     await instances.resume(context, principal, instance_id)
-    return see(f"/settings/instances/{instance_id}")
+    return see(f"{principal.home}/settings/instances/{instance_id}")
 
 
 @router.get("/{instance_id}/remove")
@@ -173,11 +175,11 @@ async def remove_form(request: Request, context: Here, instance_id: UUID, princi
 async def remove(context: Here, instance_id: UUID, principal: Writer) -> RedirectResponse:
     """Removes the instance and all that was read from it."""
     await instances.remove(context, principal, instance_id)
-    return see("/settings/instances")
+    return see(f"{principal.home}/settings/instances")
 
 
 @router.post("/{instance_id}/syncs")
 async def sync_now(context: Here, instance_id: UUID, principal: Runner) -> RedirectResponse:
     """Starts a run, or joins the one that is on its way, and shows it."""
     command_id = await syncs.sync_now(context, principal, instance_id)
-    return see(f"/syncs/{command_id}")
+    return see(f"{principal.home}/syncs/{command_id}")

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import Depends, Request
@@ -22,6 +24,8 @@ _GATEWAY = Path(__file__).parents[1]
 _POLL_SECONDS = 0.5
 # A stream ends after this long and the browser connects again, so that a stop never waits for it.
 _STREAM_SECONDS = 25.0
+# Printable ASCII without a backslash, which browsers read as a slash.
+_PAGE = re.compile(r"/o/[a-z0-9-]+/[!-\[\]-~]*", re.ASCII)
 _TITLES = {
     403: "Not allowed",
     404: "Not found",
@@ -114,6 +118,24 @@ def error_page(request: Request, status: int, message: str, request_id: str) -> 
     """What went wrong, what to do next, and the id that finds it in the log."""
     title = _TITLES.get(status, "This did not work")
     return page(request, "error.html", status=status, title=title, message=message, request_id=request_id)
+
+
+def target(request: Request) -> str:
+    """Return the path and the query that were asked for; the host is never taken from the request."""
+    path: str = request.scope["path"]
+    query = request.scope["query_string"].decode("latin-1")
+    return f"{path}?{query}" if query else path
+
+
+def page_asked_for(text: str) -> str | None:
+    """Return the path of one of our pages that an address carries, None when it could lead anywhere else."""
+    return text if _PAGE.fullmatch(text) else None
+
+
+def sign_in_for(request: Request) -> str:
+    """Return the address of sign-in that leads back to this page."""
+    asked = page_asked_for(target(request))
+    return "/sign-in" if asked is None else f"/sign-in?{urlencode({'next': asked})}"
 
 
 def see(path: str) -> RedirectResponse:

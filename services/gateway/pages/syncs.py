@@ -73,4 +73,4 @@ async def cancel(
 ) -> RedirectResponse:
     """Asks the run to stop; what it has read is kept."""
     await syncs.cancel(context, principal, command_id)
-    return see(f"/syncs/{command_id}")
+    return see(f"{principal.home}/syncs/{command_id}")

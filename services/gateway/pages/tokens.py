@@ -78,4 +78,4 @@ async def create(request: Request, context: Here, principal: Administrator) -> H
 async def revoke(context: Here, token_id: UUID, principal: Administrator) -> RedirectResponse:
     """The token works no more from now on."""
     await tokens.revoke_token(context, principal, token_id)
-    return see("/settings/tokens")
+    return see(f"{principal.home}/settings/tokens")

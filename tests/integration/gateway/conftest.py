@@ -24,6 +24,7 @@ from services.gateway import accounts, handlers, instances
 from services.gateway.app import build_app
 from services.gateway.context import Context
 from services.gateway.settings import Settings
+from services.gateway.slugs import slug_of
 from tests.servers import Database
 
 ADDRESS = "http://127.0.0.1:8080"
@@ -71,7 +72,7 @@ class Gateway:
         form = {"organization": organization, "email": email, "password": PASSWORD}
         answer = await client.post(link, data=form)
         assert answer.status_code == 303, answer.text
-        return Person(client, await self.organization_of(email), email)
+        return await self.person(client, email)
 
     async def member(self, email: str, organization_id: UUID, role: str) -> "Person":
         """One more user with a role there, signed in."""
@@ -85,7 +86,9 @@ class Gateway:
                 user,
             )
             await connection.execute(
-                text("INSERT INTO gateway.memberships VALUES (:organization, :id, :role)"),
+                text(
+                    "INSERT INTO gateway.memberships (organization_id, user_id, role) VALUES (:organization, :id, :role)"
+                ),
                 {"organization": organization_id, "id": user["id"], "role": role},
             )
         return await self.signed_in(email)
@@ -94,26 +97,38 @@ class Gateway:
         client = self.client(origin=ADDRESS)
         answer = await client.post("/sign-in", data={"email": email, "password": PASSWORD})
         assert answer.status_code == 303, answer.text
-        return Person(client, await self.organization_of(email), email)
+        return await self.person(client, email)
+
+    async def person(self, client: httpx.AsyncClient, email: str) -> "Person":
+        """The user whom this browser has signed in, in the first organization that has it as a member."""
+        [(organization_id, slug)] = await self.execute(
+            """SELECT o.organization_id, o.slug FROM gateway.memberships m JOIN gateway.users u USING (user_id)
+            JOIN gateway.organizations o USING (organization_id)
+            WHERE u.email = :email ORDER BY o.is_demo, o.created_at LIMIT 1""",
+            email=email,
+        )
+        return Person(client, organization_id, email, f"/o/{slug}")
+
+    async def join(self, email: str, organization_id: UUID, role: str) -> None:
+        """Make a user a member of one more organization."""
+        await self.execute(
+            """INSERT INTO gateway.memberships (organization_id, user_id, role)
+            SELECT :organization, user_id, :role FROM gateway.users WHERE email = :email""",
+            organization=organization_id,
+            email=email,
+            role=role,
+        )
 
     async def organization(self, name: str) -> UUID:
         """One more organization, without members."""
         made = uuid4()
         await self.execute(
-            "INSERT INTO gateway.organizations (organization_id, name) VALUES (:id, :name)",
+            "INSERT INTO gateway.organizations (organization_id, name, slug) VALUES (:id, :name, :slug)",
             id=made,
             name=name,
+            slug=slug_of(name),
         )
         return made
-
-    async def organization_of(self, email: str) -> UUID:
-        [row] = await self.execute(
-            """SELECT m.organization_id FROM gateway.memberships m JOIN gateway.users u USING (user_id)
-            WHERE u.email = :email""",
-            email=email,
-        )
-        found: UUID = row[0]
-        return found
 
     async def execute(self, statement: str, **values: Any) -> list[Any]:
         """One statement as the superuser; its rows, if it has any."""
@@ -141,22 +156,25 @@ class Gateway:
 
 @dataclass
 class Person:
-    """Somebody with a browser, signed in."""
+    """Somebody with a browser, signed in; `home` is where the pages of the organization are."""
 
     client: httpx.AsyncClient
     organization_id: UUID
     email: str
+    home: str = "/o/nimbus"
+
+    async def open(self, path: str) -> httpx.Response:
+        """Ask for a page of the organization."""
+        return await self.client.get(f"{self.home}{path}")
 
     async def csrf(self) -> str:
         """The token that forms of this session carry."""
-        page = await self.client.get("/settings/instances/new")
-        if 'name="csrf_token" value="' not in page.text:
-            page = await self.client.get("/settings/instances")
+        page = await self.open("/settings/instances")
         return page.text.split('name="csrf_token" value="')[1].split('"')[0]
 
     async def post(self, path: str, **fields: str) -> httpx.Response:
-        """Send a form of ours."""
-        return await self.client.post(path, data={"csrf_token": await self.csrf(), **fields})
+        """Send a form of the organization."""
+        return await self.client.post(f"{self.home}{path}", data={"csrf_token": await self.csrf(), **fields})
 
     async def token(self, *scopes: str) -> str:
         """The secret of a new API token."""

@@ -155,7 +155,7 @@ async def test_signing_out_ends_the_session(gateway: Gateway) -> None:
     owner = await gateway.owner()
     kept = dict(owner.client.cookies)
 
-    answer = await owner.post("/sign-out")
+    answer = await owner.client.post("/sign-out", data={"csrf_token": await owner.csrf()})
 
     assert answer.headers["location"] == "/sign-in"
     thief = gateway.client()

@@ -54,14 +54,14 @@ async def test_each_role_may_what_its_permissions_say_and_foreign_ids_look_missi
         csrf = await person.csrf()
         for method, route in routes(gateway.app.app):
             declared = permissions(route.dependant)
-            if not declared or route.path in ("/sign-out", "/api/v1/me"):
+            if not declared or route.path in ("/sign-out", "/api/v1/me") or "{rest:path}" in route.path:
                 continue
-            path = re.sub(r"\{[^}]+\}", str(uuid4()), route.path)
+            path = re.sub(r"\{[^}]+\}", str(uuid4()), route.path.replace("/o/{organization}", person.home))
             answer = await person.client.request(method, path, headers={"x-csrf-token": csrf}, json={})
             place = f"{role} {method} {route.path}: {answer.status_code}"
             assert (answer.status_code == 403) == (declared[0] not in ROLES[role]), place
             assert answer.status_code < 500, place
-            if "{" in route.path and declared[0] in ROLES[role]:
+            if "{" in route.path.replace("{organization}", "") and declared[0] in ROLES[role]:
                 assert answer.status_code in (404, 422), place
 
 
@@ -77,7 +77,10 @@ async def test_nobody_comes_in_without_a_session_or_token(gateway: Gateway) -> N
         if path.startswith("/api/"):
             assert (answer.status_code, answer.json()["code"]) == (401, "not_signed_in"), path
         else:
-            assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in"), path
+            assert (answer.status_code, answer.headers["location"].partition("?")[0]) == (
+                303,
+                "/sign-in",
+            ), path
 
 
 @pytest.mark.rule("A4")

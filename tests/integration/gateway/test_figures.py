@@ -19,7 +19,7 @@ from libs.common.contracts.catalog import BY_SLUG, CATALOG, Group, Lens
 from libs.common.contracts.money import divide_half_even, format_micros
 from services.gateway import figures as figures_module
 from services.gateway.api import metrics
-from services.gateway.auth import Principal
+from services.gateway.auth import Organization, Principal
 from services.gateway.errors import Invalid, NotFound
 from services.gateway.figures import Figure, Point, Question, figure, figures, freshness
 from services.gateway.periods import Interval
@@ -85,8 +85,7 @@ def reader(organization_id: UUID) -> Principal:
         user_id=uuid4(),
         email="viewer@example.com",
         actor="viewer@example.com",
-        organization_id=organization_id,
-        organization_name="Nimbus",
+        organization=Organization(organization_id, "nimbus", "Nimbus", is_demo=False),
         role="viewer",
         permissions=frozenset({"metrics:read"}),
         organizations=(),

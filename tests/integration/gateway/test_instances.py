@@ -113,8 +113,7 @@ async def test_secrets_are_sealed_at_once_and_in_no_answer_event_or_command(gate
     answer = await saved(gateway, owner, OK, access_key="the-access-key")
 
     pages = [
-        (await owner.client.get(f"/settings/instances/{answer.json()['id']}{more}")).text
-        for more in ("", "/edit")
+        (await owner.open(f"/settings/instances/{answer.json()['id']}{more}")).text for more in ("", "/edit")
     ]
     dump = str(
         [
@@ -479,7 +478,7 @@ async def test_another_organization_sees_nothing_of_an_instance(gateway: Gateway
         await stranger.client.get(path)
         for path in (
             f"/api/v1/instances/{instance_id}",
-            f"/settings/instances/{instance_id}",
+            f"{stranger.home}/settings/instances/{instance_id}",
             f"/api/v1/instances/{instance_id}/syncs",
         )
     ]
@@ -518,7 +517,7 @@ async def test_the_demo_is_made_once_and_its_first_sync_starts_by_itself(
         ["check_id", "credential_id", "instance_id", "settings"],
         ["command_id", "instance_id", "mode", "scheduled_for", "trigger"],
     ]
-    assert welcome.headers["location"] == f"/syncs/{commands[1]['command_id']}"
+    assert welcome.headers["location"] == f"/o/demo/syncs/{commands[1]['command_id']}"
     await accounts.follow_demo(gateway.context)
     assert len(await gateway.sent("sync.commands")) == 2
     file.write_text(

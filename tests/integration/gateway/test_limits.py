@@ -151,11 +151,11 @@ async def test_a_page_with_its_assets_stays_within_the_limits(gateway: Gateway) 
     owner = await gateway.owner()
 
     for _ in range(30):
-        page = await owner.client.get("/settings/instances")
+        page = await owner.open("/settings/instances")
         for asset in re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text):
             assert (await owner.client.get(asset)).status_code in (200, 404)
 
-    assert (await owner.client.get("/settings/instances")).status_code == 200
+    assert (await owner.open("/settings/instances")).status_code == 200
 
 
 async def _unread() -> AsyncIterator[bytes]:
@@ -255,7 +255,8 @@ async def test_a_wrong_last_slash_is_not_found(front: Gateway) -> None:
         path = re.sub(r"\{[^}]+\}", str(uuid4()), route.path)
         other = path.rstrip("/") if path.endswith("/") and path != "/" else f"{path}/"
         answer = await client.request(method, other)
-        if path != "/":
+        # An address without an organization leads on, whatever its last character is.
+        if route.path.rstrip("/") not in ("", "/o/{organization}") and "{rest:path}" not in route.path:
             assert (answer.status_code, answer.headers.get("location")) == (404, None), f"{method} {other}"
     assert (await client.get("/static")).status_code == 404
     assert (await client.get("/api/v1/openapi.json/")).status_code == 404

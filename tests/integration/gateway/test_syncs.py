@@ -177,7 +177,7 @@ async def test_a_partial_run_names_the_action_that_the_role_lacks(running: Runni
     assert (found["state"], found["code"]) == ("partial", "permission_missing")
     assert "GetClientsAddons" in found["message"]
     assert "GetPromotions" not in found["message"]
-    page = await running.owner.client.get(f"/settings/instances/{running.instance_id}")
+    page = await running.owner.open(f"/settings/instances/{running.instance_id}")
     assert "GetClientsAddons, GetPromotions" in page.text
 
 
@@ -255,7 +255,7 @@ async def test_the_page_of_a_run_streams_until_it_is_over(running: Running) -> N
     await running.queued(sync_id)
     await running.hear(SyncCancelled(run_id=running.run_id))
 
-    stream = await running.owner.client.get(f"/syncs/{sync_id}/live")
+    stream = await running.owner.open(f"/syncs/{sync_id}/live")
 
     assert stream.text.startswith("data: ")
     assert "Cancelled." in stream.text

@@ -55,7 +55,7 @@ async def test_an_id_that_is_none_is_simply_not_there(gateway: Gateway) -> None:
     owner = await gateway.owner()
 
     assert (await owner.client.get("/api/v1/instances/42")).status_code == 404
-    assert (await owner.client.get("/settings/instances/42")).status_code == 404
+    assert (await owner.open("/settings/instances/42")).status_code == 404
 
 
 async def test_localhost_goes_to_the_address_that_the_cookie_is_for(gateway: Gateway) -> None:
@@ -71,7 +71,7 @@ async def test_without_its_database_it_says_so_and_when_to_try_again(gateway: Ga
         await gateway.context.engine.dispose()
 
         api = await owner.client.get("/api/v1/instances")
-        page = await owner.client.get("/settings/instances")
+        page = await owner.open("/settings/instances")
     finally:
         await gateway.execute("ALTER ROLE gateway LOGIN")
 

@@ -1,0 +1,230 @@
+"""The organization is in the address of every page, and a form changes the organization that its address names."""
+
+import re
+from urllib.parse import parse_qs, urlsplit
+from uuid import uuid4
+
+import pytest
+from fastapi.routing import APIRoute, iter_route_contexts
+from sqlalchemy import text
+
+from libs.common.database import build_engine
+from libs.common.migrations import prepare, upgrade_service
+from libs.common.settings import PostgresSettings
+from services.gateway import accounts
+from tests.integration.gateway.conftest import ADDRESS, NEW, PASSWORD, Gateway, Person
+from tests.servers import Postgres
+
+
+@pytest.fixture
+async def owner(gateway: Gateway) -> Person:
+    """The owner of Nimbus, who is also a viewer of Stratus; Cumulus is foreign."""
+    owner = await gateway.owner()
+    await gateway.join(owner.email, await gateway.organization("Stratus"), "viewer")
+    await gateway.organization("Cumulus")
+    return owner
+
+
+def pages(gateway: Gateway) -> list[str]:
+    """Addresses of every page with a GET, with an id that does not exist where one is needed."""
+    return [
+        re.sub(r"\{(?!organization)[^}]+\}", str(uuid4()), route.path)
+        for route in iter_route_contexts(gateway.app.app.routes)
+        if isinstance(route.original_route, APIRoute)
+        and "GET" in (route.methods or ())
+        and route.path.startswith("/o/{organization}/")
+    ]
+
+
+async def test_foreign_and_unknown_organizations_look_alike(gateway: Gateway, owner: Person) -> None:
+    for path in pages(gateway):
+        foreign = await owner.client.get(path.replace("{organization}", "cumulus"))
+        unknown = await owner.client.get(path.replace("{organization}", "nobody"))
+
+        assert foreign.status_code == unknown.status_code == 404
+        assert strip_ids(foreign.text) == strip_ids(unknown.text)
+    assert len(pages(gateway)) > 8
+
+
+def strip_ids(html: str) -> str:
+    return re.sub(r"[0-9a-f]{32}", "", html)
+
+
+async def test_form_is_saved_where_it_was_opened(gateway: Gateway, owner: Person) -> None:
+    await gateway.execute("UPDATE gateway.memberships SET role = 'owner'")
+    page = await owner.open("/settings/instances/new")
+    [action] = re.findall(r'<form class="fields" method="post" action="([^"]+)"', page.text)
+    csrf = await owner.csrf()
+    await owner.client.get("/o/stratus/")
+
+    saved = await owner.client.post(action, data={**NEW, "csrf_token": csrf})
+
+    assert saved.headers["location"].startswith("/o/nimbus/settings/instances/")
+    assert await gateway.execute("SELECT DISTINCT organization_id FROM gateway.instances") == [
+        (owner.organization_id,)
+    ]
+
+
+async def test_role_is_that_of_the_address(owner: Person) -> None:
+    assert (await owner.client.get("/o/nimbus/settings/instances/new")).status_code == 200
+    assert (await owner.client.get("/o/stratus/settings/instances/new")).status_code == 403
+    roles = [
+        (await owner.client.get("/api/v1/me", params={"organization": slug})).json()["role"]
+        for slug in ("nimbus", "stratus")
+    ]
+    assert roles == ["owner", "viewer"]
+
+
+async def test_page_links_stay_in_its_organization(gateway: Gateway, owner: Person) -> None:
+    for path in ("/", "/settings/instances", "/settings/instances/new", "/settings/tokens"):
+        html = (await owner.open(path)).text
+        inside = re.sub(r"<details class=\"organization\">.*?</details>", "", html, flags=re.DOTALL)
+        places = set(re.findall(r'(?:href|action|src|hx-sse:connect)="(/[^"]*)"', inside))
+        allowed = ("/o/nimbus/", "/static/", "/sign-out")
+        assert {place for place in places if not place.startswith(allowed)} == set()
+        assert 'href="/o/stratus/"' in html
+
+
+async def test_root_leads_to_the_organization_used_last(gateway: Gateway, owner: Person) -> None:
+    async def root(person: Person) -> str:
+        return str((await person.client.get("/?lens=active")).headers["location"])
+
+    first = await root(owner)
+    await owner.client.get("/o/stratus/settings/instances")
+    second = await root(owner)
+    await owner.client.get("/o/nimbus/", headers={"accept": "text/event-stream"})
+    await owner.client.get("/api/v1/metrics", params={"organization": "nimbus"})
+    later = await gateway.signed_in(owner.email)
+
+    assert [first, second, await root(later)] == [
+        "/o/nimbus/?lens=active",
+        "/o/stratus/?lens=active",
+        "/o/stratus/?lens=active",
+    ]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/settings/instances",
+        "/settings/instances/1/edit?a=b%26c",
+        "/settings/tokens",
+        "/syncs/1?x=1",
+    ],
+)
+async def test_address_of_before_leads_to_the_same_page(owner: Person, path: str) -> None:
+    answer = await owner.client.get(path)
+
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/o/nimbus{path}")
+
+
+async def test_home_without_slash_leads_to_the_overview(owner: Person) -> None:
+    answer = await owner.client.get("/o/nimbus?lens=active")
+
+    assert (answer.status_code, answer.headers["location"]) == (303, "/o/nimbus/?lens=active")
+
+
+async def test_sign_in_leads_back_to_the_page_asked_for(gateway: Gateway, owner: Person) -> None:
+    client = gateway.client(origin=ADDRESS)
+    asked = "/o/stratus/settings/instances?x=1&y=2"
+
+    sent_away = await client.get(asked)
+    form = await client.get(sent_away.headers["location"])
+    [(hidden)] = re.findall(r'name="next" value="([^"]+)"', form.text)
+    credentials = {"email": owner.email, "password": "wrong", "next": asked}
+    refused = await client.post("/sign-in", data=credentials)
+    signed_in = await client.post("/sign-in", data=credentials | {"password": PASSWORD})
+
+    assert parse_qs(urlsplit(sent_away.headers["location"]).query) == {"next": [asked]}
+    assert hidden.replace("&amp;", "&") == asked
+    assert hidden in refused.text
+    assert signed_in.headers["location"] == asked
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "//evil.example/o/nimbus/",
+        "/o//evil.example",
+        "/\\evil.example",
+        "/o/nimbus/\\evil",
+        "https://evil.example/o/nimbus/",
+        "/o/nimbus/\nSet-Cookie: a=b",
+        "/api/v1/me",
+        "javascript:alert(1)",
+        "",
+    ],
+)
+async def test_sign_in_leads_nowhere_else(gateway: Gateway, owner: Person, asked: str) -> None:
+    client = gateway.client(origin=ADDRESS)
+
+    form = await client.get("/sign-in", params={"next": asked})
+    answer = await client.post("/sign-in", data={"email": owner.email, "password": PASSWORD, "next": asked})
+
+    assert 'name="next"' not in form.text
+    assert answer.headers["location"] == "/"
+
+
+async def test_program_asks_about_its_own_organization_alone(gateway: Gateway, owner: Person) -> None:
+    secret = await owner.token("metrics:read")
+    program = gateway.client(authorization=f"Bearer {secret}")
+
+    own = await program.get("/api/v1/me", params={"organization": "nimbus"})
+    other = await program.get("/api/v1/me", params={"organization": "stratus"})
+
+    assert (own.status_code, own.json()["organization"]["slug"]) == (200, "nimbus")
+    assert (other.status_code, other.json()["code"]) == (404, "organization_not_found")
+
+
+async def test_session_asks_about_the_organization_it_names(owner: Person) -> None:
+    async def of(**query: str) -> tuple[int, str | None]:
+        answer = await owner.client.get("/api/v1/me", params=query)
+        return answer.status_code, answer.json().get("organization", {}).get("name")
+
+    assert await of() == (200, "Nimbus")
+    assert await of(organization="stratus") == (200, "Stratus")
+    assert await of(organization="cumulus") == (404, None)
+    assert (await owner.client.get("/api/v1/openapi.json")).text.count('"name":"organization"') > 10
+
+
+async def test_organizations_of_before_get_slugs(postgres: Postgres) -> None:
+    with postgres.empty_database() as database:
+        engine = build_engine(PostgresSettings(database_url=database.admin_url), service="test")
+        async with engine.connect() as connection:
+            await connection.run_sync(prepare)
+            await connection.commit()
+            await connection.run_sync(upgrade_service, "gateway", "0003")
+            for number, name in enumerate(("Demo", "Demo", "Nimbus", "nimbus!")):
+                await connection.execute(
+                    text(
+                        """INSERT INTO gateway.organizations (organization_id, name, is_demo, created_at)
+                        VALUES (gen_random_uuid(), :name, :is_demo, now() + :number * interval '1 day')"""
+                    ),
+                    {"name": name, "is_demo": number == 1, "number": number},
+                )
+            await connection.commit()
+
+            await connection.run_sync(upgrade_service, "gateway")
+
+            query = text("SELECT slug FROM gateway.organizations ORDER BY created_at")
+            slugs = (await connection.execute(query)).scalars().all()
+        await engine.dispose()
+
+    assert slugs == ["demo-2", "demo", "nimbus", "nimbus-2"]
+
+
+async def test_same_names_get_slugs_of_their_own(gateway: Gateway) -> None:
+    names = ["Ölmühle & Söhne", "olmuhle sohne", "租云", "Demo", "  "]
+    async with gateway.context.engine.begin() as connection:
+        await connection.execute(text(f"SET LOCAL ROLE {accounts.SYSTEM}"))
+        for name in names:
+            await accounts._make_organization(connection, gateway.context, uuid4(), name, is_demo=False)
+
+    slugs = await gateway.execute("SELECT slug FROM gateway.organizations ORDER BY slug")
+    assert [slug for (slug,) in slugs] == [
+        "demo-2",
+        "olmuhle-sohne",
+        "olmuhle-sohne-2",
+        "organization",
+        "organization-2",
+    ]
