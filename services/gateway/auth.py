@@ -140,6 +140,7 @@ class signed_in:
                     else f"the role {principal.role} does not have. Ask an admin of {principal.organization_name}."
                 ),
             )
+        request.state.principal = principal
         return principal
 
 

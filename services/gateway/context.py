@@ -1,5 +1,6 @@
 """What every use case of the gateway works with, built once in app.py."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Annotated, Final
 
@@ -29,6 +30,7 @@ class Context:
     keyring: Keyring = field(repr=False)
     session_key: bytes = field(repr=False)
     rate_limits: RateLimits = field(default_factory=RateLimits)
+    open_streams: Counter[object] = field(default_factory=Counter)
     password_workers: Workers = field(default_factory=lambda: Workers("passwords", threads=2, waiting=20))
     answer_workers: Workers = field(default_factory=lambda: Workers("answers", threads=2, waiting=20))
 

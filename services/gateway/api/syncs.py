@@ -21,6 +21,7 @@ from services.gateway.api.paging import Page
 from services.gateway.auth import Principal
 from services.gateway.context import Context, Here
 from services.gateway.errors import Invalid
+from services.gateway.streams import EventStream
 from services.gateway.syncs import Sync
 
 router = APIRouter(tags=["syncs"])
@@ -104,10 +105,7 @@ async def events(
 ) -> StreamingResponse:
     """Server-sent events of the run: each is a message of `sync.events`, its type as `event`. Goes on after Last-Event-ID."""
     await syncs.get_sync(context, principal, sync_id)
-    headers = {"X-Accel-Buffering": "no"}
-    return StreamingResponse(
-        _watch(context, principal, sync_id, last), media_type="text/event-stream", headers=headers
-    )
+    return EventStream(_watch(context, principal, sync_id, last))
 
 
 async def _watch(context: Context, principal: Principal, sync_id: UUID, last: int) -> AsyncIterator[str]:

@@ -19,6 +19,7 @@ from libs.common.calendar import local_time
 from libs.common.contracts.failures import FAILURES
 from services.gateway.auth import Principal
 from services.gateway.pages import amounts
+from services.gateway.streams import EventStream
 
 _GATEWAY = Path(__file__).parents[1]
 _POLL_SECONDS = 0.5
@@ -181,5 +182,4 @@ async def live(look: Callable[[], Awaitable[tuple[str, bool]]]) -> StreamingResp
     is the whole truth, so a connection that breaks loses nothing.
     """
     html, done = await look()
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_watch(html, done, look), media_type="text/event-stream", headers=headers)
+    return EventStream(_watch(html, done, look))
