@@ -29,6 +29,7 @@ from libs.common.database import transaction
 from services.gateway import instances, repository, syncs
 from services.gateway.context import Context
 
+_ENDS: Final = (SyncSucceeded, SyncFailed, SyncCancelled)
 _RUNNING: Final = (InstanceState.ACTIVE, InstanceState.NEEDS_ATTENTION)
 
 
@@ -44,7 +45,10 @@ def build_handlers(broker: KafkaBroker, context: Context, publisher: Publisher, 
 
 
 async def follow(context: Context, message: Received) -> None:
-    """Write down what an event says, once; a repeat changes nothing."""
+    """Write down what an event says, once; a repeat changes nothing.
+
+    Only the end of a run is looked at again: it may have come before the run was heard of, and changes nothing of an ended run.
+    """
     at, now = message.at, context.clock()
     async with transaction(context.engine, message.organization_id) as connection:
         is_new = await repository.add_event(
@@ -57,7 +61,7 @@ async def follow(context: Context, message: Received) -> None:
             body=message.body.model_dump(mode="json"),
             at=at,
         )
-        if not is_new:
+        if not is_new and not isinstance(message.body, _ENDS):
             return
         there = await repository.lock_instance(connection, message.instance_id)
         match message.body:
@@ -157,7 +161,7 @@ async def _on_succeeded(
 ) -> None:
     skipped = [one.model_dump(mode="json") for one in succeeded.skipped]
     code, message = _outcome(succeeded)
-    await repository.end_run(
+    changed = await repository.end_run(
         connection,
         succeeded.run_id,
         state="partial" if succeeded.outcome == "partial" else "succeeded",
@@ -171,7 +175,8 @@ async def _on_succeeded(
         code=code,
         message=message,
     )
-    await _recover(connection, context, there)
+    if changed is not None:
+        await _recover(connection, context, there)
 
 
 def _outcome(succeeded: SyncSucceeded) -> tuple[str | None, str | None]:

@@ -1,5 +1,6 @@
 """Messages that never come: no run, check or removal waits for one for ever, and no clock that steps back locks anything."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -10,8 +11,10 @@ from libs.common.contracts.sync import (
     InstancePurged,
     KindProgress,
     SyncCancelled,
+    SyncFailed,
     SyncProgressed,
     SyncQueued,
+    SyncSucceeded,
 )
 from services.gateway import app, syncs
 from tests.integration.gateway.conftest import NEW, Gateway
@@ -156,6 +159,42 @@ async def test_a_real_end_replaces_an_assumed_one(running: Running) -> None:
 
     assert (succeeded["state"], succeeded["code"], succeeded["message"]) == ("succeeded", None, None)
     assert (await running.get(sync_id))["state"] == "succeeded"
+
+
+def ends(run_id: UUID, at: datetime) -> dict[str, SyncSucceeded | SyncFailed | SyncCancelled]:
+    """Return the ways a run can end, by the state that it leaves."""
+    succeeded = SyncSucceeded(
+        run_id=run_id, mode="full", started_at=at, outcome="complete", counts={}, changes={}, positions={}
+    )
+    failed = SyncFailed(run_id=run_id, code="server_error", message="WHMCS is failing.")
+    return {"succeeded": succeeded, "failed": failed, "cancelled": SyncCancelled(run_id=run_id)}
+
+
+@pytest.mark.parametrize("state", ["succeeded", "failed", "cancelled"])
+async def test_an_end_heard_before_its_run_ends_it_again(running: Running, state: str) -> None:
+    sync_id = (await running.post()).json()["id"]
+    end = ends(running.run_id, running.gateway.clock.now)[state]
+    await running.hear(end, "the end")
+    await running.queued(sync_id)
+
+    await running.hear(end, "the end")
+
+    assert (await running.get(sync_id))["state"] == state
+
+
+async def test_a_repeated_success_hides_no_later_failure(running: Running) -> None:
+    await begun(running)
+    success = ends(running.run_id, running.gateway.clock.now)["succeeded"]
+    await running.hear(success, "the success")
+    running.run_id = uuid4()
+    await begun(running)
+    await running.hear(SyncFailed(run_id=running.run_id, code="credentials_rejected", message="No."))
+
+    for message_id in ("the success", "its repeat after the events were forgotten"):
+        await running.hear(success, message_id)
+
+    rows = await running.gateway.execute("SELECT state FROM gateway.instances")
+    assert [row[0] for row in rows] == ["needs_attention"]
 
 
 async def test_late_progress_opens_no_ended_run(running: Running) -> None:

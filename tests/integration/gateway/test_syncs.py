@@ -38,8 +38,8 @@ class Running:
         found: dict[str, Any] = answer.json()
         return found
 
-    async def hear(self, event: Message) -> None:
-        await self.gateway.hear(self.owner.organization_id, self.instance_id, event)
+    async def hear(self, event: Message, message_id: str | None = None) -> None:
+        await self.gateway.hear(self.owner.organization_id, self.instance_id, event, message_id)
 
     async def queued(self, sync_id: str) -> None:
         await self.hear(
