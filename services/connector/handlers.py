@@ -15,7 +15,6 @@ from libs.common.contracts.sync import (
     InstancePurged,
     SyncCancelled,
     SyncFailed,
-    SyncProgressed,
     SyncQueued,
     SyncStarted,
     SyncSucceeded,
@@ -101,7 +100,7 @@ async def _answer(
     if run.state == "running" and run.started_at is not None:
         points = await repository.load_checkpoints(await raw(connection), owner, run.run_id)
         started = SyncStarted(run_id=run.run_id, mode=run.mode, started_at=run.started_at)
-        progressed = SyncProgressed(run_id=run.run_id, kinds=progress_of(points))
+        progressed = progress_of(run.run_id, points)
         await send(connection, owner, started, f"{run.run_id}.started.{question}", clock)
         await send(connection, owner, progressed, f"{run.run_id}.progress.{question}", clock)
     elif run.state != "queued":

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -157,13 +158,7 @@ class Sync:
         return self._result()
 
     def _result(self) -> Result:
-        actions = {entity.kind: (entity.action, entity.is_needed) for entity in ENTITIES}
-        actions[Kind.CUSTOMER_DETAIL] = (DETAILS_ACTION, True)
-        skipped = tuple(
-            SkippedKind(kind=kind, action=actions[kind][0], code=point.code, required=actions[kind][1])
-            for kind, point in self._points.items()
-            if point.code is not None
-        )
+        skipped = _skipped(self._points)
         needed = [entity.kind for entity in ENTITIES if entity.is_needed]
         failed = {one.kind: one for one in skipped if one.required}
         if all(kind in failed for kind in needed):
@@ -402,7 +397,7 @@ class Sync:
             outbox,
             outgoing(
                 topics.SYNC_EVENTS,
-                SyncProgressed(run_id=self._run.run_id, kinds=progress_of(self._points)),
+                progress_of(self._run.run_id, self._points),
                 message_id=f"{self._run.run_id}.progress.{self._run.lease.epoch}.{self._told}",
                 source="connector",
                 organization_id=owner.organization_id,
@@ -412,13 +407,24 @@ class Sync:
         )
 
 
-def progress_of(points: Mapping[Kind, Checkpoint]) -> dict[str, KindProgress]:
+def progress_of(run_id: UUID, points: Mapping[Kind, Checkpoint]) -> SyncProgressed:
     """Return how far every kind has come, for people who watch."""
     kinds = {entity.kind.value: KindProgress(rows=0) for entity in ENTITIES}
     for kind, point in points.items():
         expected = point.rows if point.done else point.expected
         kinds[kind.value] = KindProgress(rows=point.rows, expected=expected)
-    return kinds
+    return SyncProgressed(run_id=run_id, kinds=kinds, skipped=_skipped(points))
+
+
+def _skipped(points: Mapping[Kind, Checkpoint]) -> tuple[SkippedKind, ...]:
+    """Return the kinds that could not be read until now."""
+    actions = {entity.kind: (entity.action, entity.is_needed) for entity in ENTITIES}
+    actions[Kind.CUSTOMER_DETAIL] = (DETAILS_ACTION, True)
+    return tuple(
+        SkippedKind(kind=kind, action=actions[kind][0], code=point.code, required=actions[kind][1])
+        for kind, point in points.items()
+        if point.code is not None
+    )
 
 
 def _judge(entity: Entity, rows: int, bad: int) -> None:

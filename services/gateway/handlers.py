@@ -28,6 +28,7 @@ from libs.common.contracts.sync import (
 from libs.common.database import transaction
 from services.gateway import instances, repository, syncs
 from services.gateway.context import Context
+from services.gateway.progress import per_cent
 
 _ENDS: Final = (SyncSucceeded, SyncFailed, SyncCancelled)
 _RUNNING: Final = (InstanceState.ACTIVE, InstanceState.NEEDS_ATTENTION)
@@ -75,9 +76,17 @@ async def follow(context: Context, message: Received) -> None:
                 )
             case SyncProgressed() as progressed:
                 kinds = {kind: one.model_dump() for kind, one in progressed.kinds.items()}
-                await repository.change_run(
-                    connection, progressed.run_id, state="running", progress=kinds, heard_at=now
+                run = await repository.change_run(
+                    connection,
+                    progressed.run_id,
+                    state="running",
+                    progress=kinds,
+                    skipped=[one.model_dump(mode="json") for one in progressed.skipped],
+                    heard_at=now,
                 )
+                if run is not None:
+                    reached = per_cent(run.per_cent, progressed.kinds, run.expected_rows)
+                    await repository.change_run(connection, progressed.run_id, per_cent=reached)
             case SyncSucceeded() as succeeded:
                 await _on_succeeded(connection, context, there, succeeded, at, now)
             case SyncFailed() as failed:
@@ -138,6 +147,7 @@ async def _on_queued(
         mode=queued.mode,
         trigger=queued.trigger,
         state="queued",
+        expected_rows=await repository.expected_rows(connection, message.instance_id),
     )
     await repository.change_run(connection, queued.run_id, heard_at=now)
     await repository.add_sync(

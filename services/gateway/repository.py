@@ -61,7 +61,7 @@ ORDER BY n.created_at, n.instance_id LIMIT :limit"""  # noqa: S608  fixed text
 _SYNCS: Final = """
 SELECT s.instance_id, s.command_id, s.requested_at, s.requested_by, s.run_id, n.name AS instance_name,
     coalesce(r.mode, s.mode) AS mode, coalesce(r.trigger, s.trigger) AS trigger, r.state, r.started_at, r.ended_at,
-    r.progress, r.counts, r.changes, r.skipped, r.code, r.message, r.heard_at, f.as_of
+    r.progress, r.counts, r.changes, r.skipped, r.code, r.message, r.heard_at, r.expected_rows, r.per_cent, f.as_of
 FROM gateway.syncs s
 JOIN gateway.instances n USING (organization_id, instance_id)
 LEFT JOIN gateway.runs r USING (organization_id, instance_id, run_id)
@@ -71,6 +71,16 @@ _UNDER_WAY: Final = f"""{_ON_ITS_WAY}
 SELECT w.command_id FROM on_its_way w
 WHERE w.instance_id = :instance_id AND (:mode = 'incremental' OR w.mode = 'full')
 ORDER BY w.requested_at DESC LIMIT 1"""  # noqa: S608  fixed text
+
+# Of the newest good run or of the newest check that counted, whichever is newer.
+_EXPECTED_ROWS: Final = """
+SELECT expected.rows FROM (
+    SELECT r.ended_at AS at, (SELECT sum(value::bigint) FROM jsonb_each_text(r.counts)) AS rows FROM gateway.runs r
+    WHERE r.instance_id = :instance_id AND r.state IN ('succeeded', 'partial') AND r.counts IS NOT NULL
+    UNION ALL
+    SELECT c.started_at, (c.estimate ->> 'rows')::bigint FROM gateway.checks c
+    WHERE c.instance_id = :instance_id AND c.estimate IS NOT NULL) expected
+ORDER BY expected.at DESC LIMIT 1"""
 
 _OPEN_RUN: Final = """
 SELECT r.run_id, r.organization_id, r.instance_id, r.asked_at, coalesce(r.heard_at, r.started_at, s.requested_at) AS heard_at,
@@ -262,9 +272,15 @@ async def read_syncs(
     return (await connection.execute(text(statement), values)).all()
 
 
+async def expected_rows(connection: AsyncConnection, instance_id: UUID) -> int | None:
+    """How many records a run of this instance will read, by the newest count; None when nobody has counted."""
+    rows = (await connection.execute(text(_EXPECTED_ROWS), {"instance_id": instance_id})).scalar()
+    return None if rows is None else int(rows)
+
+
 async def add_run(connection: AsyncConnection, **values: Any) -> None:
     """Write down a run; one that is known stays as it is."""
-    new = upsert(runs).values(progress={}, skipped=[], is_assumed=False, **values)
+    new = upsert(runs).values(progress={}, skipped=[], is_assumed=False, per_cent=0, **values)
     await connection.execute(new.on_conflict_do_nothing())
 
 

@@ -44,7 +44,7 @@ class Sync:
     """A command and the run that it joined. `id` is the command's, `run_id` None until the connector has answered.
 
     `progress` is by kind, in the order in which they are read; `applied` tells whether the figures hold what was read. `heard_at` is when
-    the connector last said something of the run.
+    the connector last said something of the run. `per_cent` of about `expected_rows` records are read; a run in progress never shows all.
     """
 
     id: UUID
@@ -60,6 +60,8 @@ class Sync:
     ended_at: datetime | None
     heard_at: datetime | None
     progress: dict[str, KindProgress]
+    per_cent: int
+    expected_rows: int | None
     counts: dict[str, int] | None
     changes: dict[str, int] | None
     skipped: tuple[SkippedKind, ...]
@@ -242,6 +244,8 @@ def _sync(row: Row[Any], now: datetime) -> Sync:
         ended_at=row.ended_at,
         heard_at=row.heard_at,
         progress=_progress(row.progress or {}),
+        per_cent=100 if state in _ENDED else row.per_cent or 0,
+        expected_rows=row.expected_rows,
         counts=row.counts,
         changes=row.changes,
         skipped=tuple(SkippedKind.model_validate(one) for one in row.skipped or ()),

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     Table,
     Text,
     Uuid,
@@ -150,6 +151,8 @@ runs: Final = _of_instance(
     Column("heard_at", _Moment),
     Column("asked_at", _Moment),
     Column("is_assumed", Boolean, nullable=False),
+    Column("expected_rows", BigInteger),
+    Column("per_cent", SmallInteger, nullable=False),
 )
 # `subject` is the run, check or instance that the event speaks of; `id` is the id of the server-sent event.
 sync_events: Final = Table(

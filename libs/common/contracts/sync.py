@@ -74,10 +74,11 @@ class SyncStarted(Message):
 
 
 class SyncProgressed(Message):
-    """Rows per kind so far; the keys are billing kinds."""
+    """Rows per kind so far; the keys are billing kinds. `skipped` are the kinds that could not be read until now."""
 
     run_id: UUID
     kinds: dict[Text, KindProgress]
+    skipped: tuple[SkippedKind, ...] = ()
 
 
 class Outcome(StrEnum):
