@@ -160,7 +160,7 @@ def credential(request: Request, context: Context) -> bytes | None:
 
 def is_stream(request: Request) -> bool:
     """Whether a script asks for server-sent events, not a person for a page."""
-    return request.headers.get("accept", "").startswith("text/event-stream")
+    return "text/event-stream" in request.headers.get("accept", "")
 
 
 def new_secret() -> str:

@@ -22,7 +22,7 @@ from libs.common.tls import stays_on_machine
 from services.gateway import auth
 from services.gateway.context import Context
 from services.gateway.errors import Invalid, NotFound, RequestError, Unauthenticated, Unavailable, Unreadable
-from services.gateway.pages import error_page, sign_in_for, target
+from services.gateway.pages import error_page, sign_in_for, signed_out_stream, target
 
 log = logging.getLogger(__name__)
 
@@ -240,7 +240,9 @@ def answer(request: Request, error: RequestError) -> Response:
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
-        if not request.scope["path"].startswith(API) and not auth.is_stream(request):
+        if not request.scope["path"].startswith(API):
+            if auth.is_stream(request):
+                return signed_out_stream()
             return RedirectResponse(sign_in_for(request), 303)
     if request.scope["path"].startswith(API):
         return problem(request, error.status, error.code, error.message, field=error.field, headers=headers)

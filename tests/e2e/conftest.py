@@ -104,32 +104,57 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
     await context.close()
 
 
+class Server:
+    """A gateway's application, served to browsers on one port; it can stop and start again."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._port = free_port()
+        self.address = f"http://127.0.0.1:{self._port}"
+        settings = gateway.context.settings.model_copy(update={"public_url": self.address})
+        self._app = build_app(replace(gateway.context, settings=settings))
+
+    async def start(self) -> None:
+        """Serve, and return once the port answers."""
+        config = uvicorn.Config(
+            self._app, port=self._port, log_config=None, lifespan="off", timeout_graceful_shutdown=1
+        )
+        self._server = uvicorn.Server(config)
+        self._served = asyncio.create_task(self._server.serve())
+        while not self._server.started:  # noqa: ASYNC110 - the server has no event for it
+            await asyncio.sleep(0.01)
+
+    async def stop(self) -> None:
+        """End all connections and free the port."""
+        self._server.should_exit = True
+        await self._served
+
+
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """The gateway alone, served to browsers, and its owner's session in one of them."""
+    """A gateway alone, without the other services, and its owner in a browser. `home` is the overview."""
 
     gateway: Gateway
     owner: Person
-    address: str
+    server: Server
     page: Page
+    home: str
 
 
 @pytest.fixture
 async def pages(gateway: Gateway, page: Page) -> AsyncIterator[Pages]:
-    """A gateway whose figures, runs and clock the test writes itself, and a page of its owner."""
-    port = free_port()
-    address = f"http://127.0.0.1:{port}"
-    settings = gateway.context.settings.model_copy(update={"public_url": address})
-    app = build_app(replace(gateway.context, settings=settings))
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, lifespan="off"))
+    """A gateway whose figures, syncs and clock the test writes itself."""
+    server = Server(gateway)
     owner = await gateway.owner()
-    served = asyncio.create_task(server.serve())
-    cookies = [{"name": name, "value": value, "url": address} for name, value in owner.client.cookies.items()]
-    await page.context.add_cookies(cookies)
-    yield Pages(gateway, owner, address, page)
+    await page.context.add_cookies(
+        [
+            {"name": name, "value": value, "url": server.address}
+            for name, value in owner.client.cookies.items()
+        ]
+    )
+    await server.start()
+    yield Pages(gateway, owner, server, page, f"{server.address}/o/nimbus")
     await page.goto("about:blank")
-    server.should_exit = True
-    await served
+    await server.stop()
 
 
 def control(stack: RunningStack, method: str, path: str, body: object = None) -> Any:

@@ -27,7 +27,7 @@ async def test_line_follows_its_panel(pages: Pages) -> None:
     await rising(pages)
     page = pages.page
     await page.set_viewport_size({"width": 1280, "height": 800})
-    await page.goto(pages.address)
+    await page.goto(f"{pages.home}/")
     line = page.locator("mrr-chart .line")
     wide = await line.bounding_box()
 
@@ -47,7 +47,7 @@ async def test_line_follows_its_panel(pages: Pages) -> None:
 async def test_line_is_printed_whole(pages: Pages) -> None:
     await rising(pages)
     page = pages.page
-    await page.goto(pages.address)
+    await page.goto(f"{pages.home}/")
 
     await page.emulate_media(media="print")
     await page.set_viewport_size({"width": 600, "height": 800})
@@ -70,7 +70,7 @@ async def test_line_needs_neither_scripts_nor_requests(pages: Pages, browser: Br
     asked: list[str] = []
     plain.on("request", lambda request: asked.append(request.url))
 
-    await plain.goto(pages.address)
+    await plain.goto(f"{pages.home}/")
 
     await expect(plain.locator("mrr-chart .line")).to_be_visible()
     await plain.get_by_text("Show as a table").click()
@@ -83,7 +83,7 @@ async def test_first_day_is_a_sentence(pages: Pages) -> None:
     site = await add_site(pages.gateway, pages.owner.organization_id, first_on=TODAY)
     await add_segments(pages.gateway, pages.owner.organization_id, [Segment(site.id, from_on=TODAY)])
 
-    await pages.page.goto(pages.address)
+    await pages.page.goto(f"{pages.home}/")
 
     await expect(pages.page.get_by_text("One value is recorded per day")).to_be_visible()
     await expect(pages.page.locator("mrr-chart")).to_have_count(0)
@@ -92,7 +92,7 @@ async def test_first_day_is_a_sentence(pages: Pages) -> None:
 async def test_summary_says_from_what_to_what(pages: Pages) -> None:
     await rising(pages)
 
-    await pages.page.goto(pages.address)
+    await pages.page.goto(f"{pages.home}/")
 
     await expect(pages.page.locator(".summary")).to_have_text(
         "MRR in EUR rose from 1,234.57\N{NO-BREAK SPACE}EUR on 10 January to 6,172.84\N{NO-BREAK SPACE}EUR on 1 March 2026."
@@ -105,7 +105,7 @@ async def test_tooltip_says_weekday_amount_and_change(pages: Pages) -> None:
     await rising(pages)
     page = pages.page
     await page.emulate_media(color_scheme="dark")
-    await page.goto(pages.address)
+    await page.goto(f"{pages.home}/")
     plot = page.get_by_role("slider", name="MRR in EUR by day")
     box = await plot.bounding_box()
     assert box is not None
@@ -132,7 +132,7 @@ async def test_cut_scale_is_marked(pages: Pages) -> None:
     later = Segment(site.id, id=2, from_on=TODAY, mrr_micros=1_000_000)
     await add_segments(pages.gateway, organization_id, [Segment(site.id, mrr_micros=1_000_000_000), later])
 
-    await pages.page.goto(pages.address)
+    await pages.page.goto(f"{pages.home}/")
 
     await expect(pages.page.locator(".plot .axis-break")).to_be_visible()
     await expect(pages.page.get_by_text("The scale is cut: it starts at 800.00")).to_be_visible()
@@ -141,7 +141,7 @@ async def test_cut_scale_is_marked(pages: Pages) -> None:
 async def test_carried_days_are_hatched_and_named(pages: Pages) -> None:
     await rising(pages, missing=("domain",), read_at=datetime(2026, 2, 20, 6, tzinfo=UTC))
 
-    await pages.page.goto(pages.address)
+    await pages.page.goto(f"{pages.home}/")
 
     assert await pages.page.locator(".plot rect").count() == 9
     await expect(pages.page.get_by_text("Hatched days are carried")).to_be_visible()
@@ -151,7 +151,7 @@ async def test_carried_days_are_hatched_and_named(pages: Pages) -> None:
 
 async def test_scripts_stay_within_their_budget(pages: Pages) -> None:
     await rising(pages)
-    await pages.page.goto(pages.address)
+    await pages.page.goto(f"{pages.home}/")
 
     scripts = await pages.page.evaluate("[...document.scripts].map(script => script.src)")
 

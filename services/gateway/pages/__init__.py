@@ -3,9 +3,9 @@
 from fastapi import APIRouter
 
 from services.gateway.pages import account, instances, moved, overview, syncs, tokens
-from services.gateway.pages.rendering import error_page, sign_in_for, target
+from services.gateway.pages.rendering import error_page, sign_in_for, signed_out_stream, target
 
-__all__ = ["build_router", "error_page", "sign_in_for", "target"]
+__all__ = ["build_router", "error_page", "sign_in_for", "signed_out_stream", "target"]
 
 
 def build_router() -> APIRouter:

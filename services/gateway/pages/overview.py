@@ -22,6 +22,7 @@ from services.gateway.instances import Instance
 from services.gateway.pages.amounts import are_off_by_rounding
 from services.gateway.pages.chart import Chart, draw
 from services.gateway.pages.rendering import age_level, as_of, identifier, page
+from services.gateway.pages.watching import values
 from services.gateway.periods import Interval
 from services.gateway.syncs import Sync
 
@@ -212,8 +213,8 @@ def _is_on_its_way(sync: Sync) -> bool:
     )
 
 
-async def _first_runs(context: Context, principal: Principal, instances: list[Instance]) -> list[Sync]:
-    """The runs on their way of instances that have no finished one yet."""
+async def _first_syncs(context: Context, principal: Principal, instances: list[Instance]) -> list[Sync]:
+    """The syncs on their way of instances that have no finished one yet."""
     found: list[Sync] = []
     for instance in instances:
         if instance.as_of is None:
@@ -261,7 +262,10 @@ async def overview(
         instance_id=instance,
         lens=chosen_lens,
         lenses=list(Lens),
-        runs=await _first_runs(context, principal, instances),
+        first_syncs=[
+            values(sync, principal, context.clock())
+            for sync in await _first_syncs(context, principal, instances)
+        ],
         attention=[one for one in instances if one.attention],
         freshness=_oldest(fresh, instances, context.clock()),
         first_on=min((day[0] for day in days), default=None),

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import Depends, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
+from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from libs.common.calendar import local_time
@@ -27,6 +27,7 @@ _POLL_SECONDS = 0.5
 _STREAM_SECONDS = 25.0
 # Printable ASCII without a backslash, which browsers read as a slash.
 _PAGE = re.compile(r"/o/[a-z0-9-]+/[!-\[\]-~]*", re.ASCII)
+_DONE = "event: done\ndata: done\n\n"
 _TITLES = {
     403: "Not allowed",
     404: "Not found",
@@ -160,6 +161,15 @@ def identifier(text: str) -> UUID | None:
         return None
 
 
+def _event(html: str) -> str:
+    return "".join(f"data: {line}\n" for line in html.splitlines()) + "\n"
+
+
+def signed_out_stream() -> Response:
+    """Return a stream that says once that the session has ended, so that the browser does not ask again and again."""
+    return Response(_event(fragment("_signed_out.html")) + _DONE, media_type="text/event-stream")
+
+
 async def _watch(
     html: str, done: bool, look: Callable[[], Awaitable[tuple[str, bool]]]
 ) -> AsyncIterator[str]:
@@ -167,9 +177,9 @@ async def _watch(
     for _ in range(int(_STREAM_SECONDS / _POLL_SECONDS)):
         if html != shown:
             shown = html
-            yield "".join(f"data: {line}\n" for line in html.splitlines()) + "\n"
+            yield _event(html)
         if done:
-            yield "event: done\ndata: done\n\n"
+            yield _DONE
             return
         await asyncio.sleep(_POLL_SECONDS)
         html, done = await look()

@@ -1,6 +1,6 @@
-"""One sync run, live: rows per kind, where it waits, and how it ended."""
+"""One sync, live: how far it is, where it waits, and how it ended."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
@@ -10,36 +10,9 @@ from services.gateway import syncs
 from services.gateway.auth import Principal, signed_in
 from services.gateway.context import Here
 from services.gateway.pages.rendering import fragment, live, page, see
-from services.gateway.syncs import Sync
+from services.gateway.pages.watching import is_over, values
 
 router = APIRouter(prefix="/syncs")
-
-_GOOD = ("succeeded", "partial")
-
-
-def is_over(sync: Sync) -> bool:
-    """Whether nothing more will come: a good run is over once its figures are on the overview."""
-    return sync.applied or sync.state in ("failed", "cancelled", "not_picked_up")
-
-
-def _overall(sync: Sync) -> int | None:
-    """Rows read of all expected in per cent; None until every kind has said how many it has."""
-    expected = [progress.expected for progress in sync.progress.values()]
-    known = [number for number in expected if number is not None]
-    if not known or len(known) < len(expected) or sum(known) == 0:
-        return None
-    return min(100, 100 * sum(progress.rows for progress in sync.progress.values()) // sum(known))
-
-
-def _values(sync: Sync, principal: Principal) -> dict[str, Any]:
-    return {
-        "sync": sync,
-        "over": is_over(sync),
-        "read": sync.state in _GOOD,
-        "overall": 100 if sync.state in _GOOD else _overall(sync),
-        "rows": sum(progress.rows for progress in sync.progress.values()),
-        "principal": principal,
-    }
 
 
 @router.get("/{command_id}")
@@ -51,7 +24,7 @@ async def shown(
 ) -> HTMLResponse:
     """The run as it is now; with scripts it goes on by itself, without them by reloading."""
     sync = await syncs.get_sync(context, principal, command_id)
-    return page(request, "sync.html", **_values(sync, principal))
+    return page(request, "sync.html", **values(sync, principal, context.clock()))
 
 
 @router.get("/{command_id}/live")
@@ -62,7 +35,7 @@ async def shown_live(
 
     async def look() -> tuple[str, bool]:
         sync = await syncs.get_sync(context, principal, command_id)
-        return fragment("_progress.html", **_values(sync, principal)), is_over(sync)
+        return fragment("_progress.html", **values(sync, principal, context.clock())), is_over(sync)
 
     return await live(look)
 

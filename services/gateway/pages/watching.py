@@ -1,0 +1,148 @@
+"""What the page of a sync says: how far it is, since when there is no news, and what could not be read."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from libs.common.contracts.billing import Kind
+from libs.common.contracts.failures import text_of_skipped
+from libs.common.contracts.sync import KindProgress, SkippedKind
+from services.gateway.auth import Principal
+from services.gateway.progress import Size, seconds_left, size
+from services.gateway.silence import SILENT_AFTER
+from services.gateway.syncs import Sync
+
+_GOOD: Final = ("succeeded", "partial")
+_OPEN: Final = ("queued", "running")
+_QUIET_AFTER: Final = timedelta(seconds=10)
+KIND_NAMES: Final[dict[str, str]] = {
+    Kind.CUSTOMER: "Customers",
+    Kind.CUSTOMER_DETAIL: "Details of customers",
+    Kind.SERVICE: "Services",
+    Kind.ADDON: "Addons",
+    Kind.DOMAIN: "Domains",
+    Kind.PRODUCT: "Products",
+    Kind.INVOICE: "Invoices",
+    Kind.INVOICE_LINES: "Lines of invoices",
+    Kind.TRANSACTION: "Payments",
+    Kind.CANCELLATION_REQUEST: "Cancellation requests",
+    Kind.CURRENCY: "Currencies",
+    Kind.PROMOTION: "Promotions",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One list of WHMCS in a sync. `advice` says why it was skipped and what to do."""
+
+    name: str
+    state: str
+    level: str
+    rows: int
+    expected: int | None
+    advice: str | None
+
+
+def is_over(sync: Sync) -> bool:
+    """Return whether nothing more will come: a good sync is over once its figures are on the overview."""
+    return sync.applied or sync.state in ("failed", "cancelled", "not_picked_up")
+
+
+def values(sync: Sync, principal: Principal, now: datetime) -> dict[str, Any]:
+    """Return what the template of the progress shows."""
+    so_far = size(sync.progress, sync.expected_rows)
+    is_read = sync.state in _GOOD
+    return {
+        "sync": sync,
+        "principal": principal,
+        "over": is_over(sync),
+        "is_read": is_read,
+        "has_bar": is_read or (sync.state == "running" and so_far.total is not None),
+        "how_far": _how_far(sync, so_far, now),
+        "no_news": _no_news(sync, now),
+        "lines": tuple(_lines(sync)),
+    }
+
+
+def _how_far(sync: Sync, so_far: Size, now: datetime) -> str:
+    if sync.state != "running":
+        return f"{so_far.rows:,} records read"
+    if so_far.total is None:
+        return f"{so_far.rows:,} records read. WHMCS has not said yet how many there are."
+    about = "" if so_far.is_exact else "about "
+    text = f"{so_far.rows:,} of {about}{so_far.total:,} records"
+    left = _time_left(sync, so_far)
+    return text if left is None or _quiet_for(sync, now) > _QUIET_AFTER else f"{text}, {left}"
+
+
+def _time_left(sync: Sync, so_far: Size) -> str | None:
+    if sync.started_at is None or sync.heard_at is None:
+        return None
+    seconds = seconds_left(so_far, (sync.heard_at - sync.started_at).total_seconds())
+    if seconds is None:
+        return None
+    return "a few seconds left" if seconds < 8 else f"about {_duration(seconds)} left"
+
+
+def _duration(seconds: float) -> str:
+    """Return a length in words, in steps of ten seconds, minutes or hours."""
+    if seconds < 90:
+        return f"{max(10, 10 * round(seconds / 10))} seconds"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} minutes"
+    return f"{round(minutes / 60)} hours"
+
+
+def _quiet_for(sync: Sync, now: datetime) -> timedelta:
+    return now - (sync.heard_at or sync.started_at or sync.requested_at)
+
+
+def _no_news(sync: Sync, now: datetime) -> str | None:
+    """Return since when nothing was heard and what happens next, None while there is news."""
+    quiet = _quiet_for(sync, now)
+    if is_over(sync) or quiet <= _QUIET_AFTER:
+        return None
+    since = _since(quiet)
+    if sync.state in _GOOD:
+        return f"No news for {since}. All records are read, and the figures appear here as soon as they are computed."
+    if quiet > SILENT_AFTER:
+        return (
+            f"No news for {since}. MRRlytics asks by itself what became of this sync. "
+            "You need not wait: Sync Now on the page of the instance starts another."
+        )
+    next_step = "starts" if sync.state == "queued" else "goes on"
+    return f"No news for {since}. The sync {next_step} by itself; this page updates as soon as there is news."
+
+
+def _since(quiet: timedelta) -> str:
+    seconds = int(quiet.total_seconds())
+    if seconds < 60:
+        return f"{seconds} seconds"
+    minutes = seconds // 60
+    return f"{minutes} minute{'' if minutes == 1 else 's'}"
+
+
+def _lines(sync: Sync) -> Iterator[Line]:
+    skipped = {one.kind: one for one in sync.skipped}
+    for kind, one in sync.progress.items():
+        yield _line(sync, kind, one, skipped.get(kind))
+    for kind, reason in skipped.items():
+        if kind not in sync.progress:
+            yield _line(sync, kind, KindProgress(rows=0), reason)
+
+
+def _line(sync: Sync, kind: str, so_far: KindProgress, skipped: SkippedKind | None) -> Line:
+    name = KIND_NAMES.get(kind, kind.replace("_", " ").capitalize())
+    if skipped is not None:
+        advice = text_of_skipped(skipped.code, skipped.action)
+        return Line(name, "Skipped", "warn", so_far.rows, None, advice)
+    state, level = "Waiting", ""
+    if sync.state in _GOOD or (so_far.expected is not None and so_far.rows >= so_far.expected):
+        state, level = "Read", "good"
+    elif sync.state not in _OPEN:
+        state = "Stopped"
+    elif sync.state == "running" and so_far.rows:
+        state, level = "Reading", "running"
+    return Line(name, state, level, so_far.rows, so_far.expected, None)
