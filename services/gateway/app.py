@@ -29,6 +29,7 @@ from services.gateway.api import build_router as build_api
 from services.gateway.context import SYSTEM, Context
 from services.gateway.errors import Invalid
 from services.gateway.handlers import build_handlers
+from services.gateway.head import AnswersHead
 from services.gateway.pages import build_router as build_pages
 from services.gateway.settings import Settings
 from services.gateway.tables import instances as instances_table
@@ -71,6 +72,7 @@ def build_app(context: Context) -> Shell:
     app.mount("/static", _Assets(directory=_STATIC / "dist", check_dir=False))
     add_error_answers(app)
     app.add_middleware(GZipMiddleware, minimum_size=1_000, compresslevel=6)
+    app.add_middleware(AnswersHead)
     return Shell(app, context)
 
 

@@ -121,6 +121,7 @@ class Instance:
     id: UUID
     name: str
     address: str
+    created_at: datetime
     state: str
     shown_state: ShownState
     has_credentials: bool
@@ -586,6 +587,7 @@ def _instance(row: Row[Any], now: datetime) -> Instance:
         id=row.instance_id,
         name=row.name,
         address=row.address,
+        created_at=row.created_at,
         state=row.state,
         shown_state=_shown_state(row, now),
         has_credentials=row.has_credentials,

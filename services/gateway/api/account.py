@@ -2,19 +2,22 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends
+from pydantic import Field, TypeAdapter
 from sqlalchemy import select
 
 from libs.common.database import transaction
 from services.gateway.api.caller import caller
-from services.gateway.api.paging import Page
+from services.gateway.api.paging import Cursor, Limit, Page, key_of, page_of
 from services.gateway.auth import Organization, Principal
 from services.gateway.context import Here
 from services.gateway.tables import audit
 
 router = APIRouter(tags=["account"])
+
+_KEY: Final = TypeAdapter(tuple[Annotated[int, Field(ge=1, lt=2**63)]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +55,17 @@ async def me(principal: Annotated[Principal, Depends(caller("self:read"))]) -> M
 async def read_audit(
     context: Here,
     principal: Annotated[Principal, Depends(caller("audit:read"))],
-    cursor: Annotated[int | None, Query(ge=1, lt=2**63, description="`next` of the page before.")] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Cursor = None,
+    limit: Limit = 50,
 ) -> Page[AuditEntry]:
     """Who did what, when, from where; newest first. For owners."""
-    found = select(audit).order_by(audit.c.id.desc()).limit(limit)
-    if cursor is not None:
-        found = found.where(audit.c.id < cursor)
+    newest = select(audit).order_by(audit.c.id.desc()).limit(limit + 1)
+    before = key_of(cursor, _KEY)
+    if before is not None:
+        newest = newest.where(audit.c.id < before[0])
     async with transaction(context.engine, principal.organization_id) as connection:
-        rows = (await connection.execute(found)).all()
+        rows = (await connection.execute(newest)).all()
     entries = [
         AuditEntry(r.id, r.at, r.actor, r.action, r.target, r.result, r.address, r.request_id) for r in rows
     ]
-    return Page(entries, str(entries[-1].id) if len(entries) == limit else None)
+    return page_of(entries, limit, lambda entry: (entry.id,))

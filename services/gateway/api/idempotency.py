@@ -1,4 +1,4 @@
-"""Idempotency-Key: a POST that is sent again gets the first answer again, for a day."""
+"""Idempotency-Key: a POST that is sent again is done once, for a day."""
 
 import hashlib
 from collections.abc import Awaitable, Callable
@@ -26,8 +26,12 @@ async def once(
     key: str | None,
     body: bytes,
     work: Callable[[], Awaitable[Response]],
+    look: Callable[[str], Awaitable[Response]] | None = None,
 ) -> Response:
-    """The answer of `work`, which runs once per key; Conflict for a key that came with another body, or whose first try goes on."""
+    """Return the answer of `work`, which runs once per key; Conflict for a key that came with another body, or whose first try goes on.
+
+    With `look` nothing but the Location of the first answer is stored: a repeat is answered by what is there by now.
+    """
     if key is None:
         return await work()
     wanted, now = hashlib.sha256(body).digest(), context.clock()
@@ -52,6 +56,8 @@ async def once(
             )
         if known.status is None:
             raise Conflict("idempotency_in_progress", "The first request with this key has not ended yet.")
+        if look is not None:
+            return await look(known.headers["location"])
         return Response(known.body, known.status, known.headers)
     try:
         answer = await work()
@@ -64,6 +70,8 @@ async def once(
         await connection.execute(
             update(idempotency)
             .where(mine)
-            .values(status=answer.status_code, headers=kept, body=bytes(answer.body))
+            .values(
+                status=answer.status_code, headers=kept, body=None if look is not None else bytes(answer.body)
+            )
         )
     return answer

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter
 from services.gateway import instances
 from services.gateway.api.caller import caller
 from services.gateway.api.idempotency import once
-from services.gateway.api.paging import Page
+from services.gateway.api.paging import Cursor, Limit, Moment, Page, key_of, page_of
 from services.gateway.auth import Principal
 from services.gateway.context import Context, Here
 from services.gateway.errors import Invalid
@@ -23,6 +23,7 @@ Reader = Annotated[Principal, Depends(caller("instances:read"))]
 Writer = Annotated[Principal, Depends(caller("instances:write"))]
 Key = Annotated[str | None, Header(alias="Idempotency-Key", max_length=200)]
 
+_KEY = TypeAdapter(tuple[Moment, UUID])
 _INSTANCE = TypeAdapter(Instance)
 _CHECK = TypeAdapter(CheckProgress)
 _Responses = dict[int | str, dict[str, Any]]
@@ -64,9 +65,12 @@ class ChangedInstance(_Input):
 
 
 @router.get("")
-async def list_instances(context: Here, principal: Reader) -> Page[Instance]:
-    """Every instance of the organization, in the order in which they were added."""
-    return Page(await instances.list_instances(context, principal), None)
+async def list_instances(
+    context: Here, principal: Reader, cursor: Cursor = None, limit: Limit = 50
+) -> Page[Instance]:
+    """Instances of the organization, in the order in which they were added."""
+    added = await instances.list_instances(context, principal, key_of(cursor, _KEY), limit + 1)
+    return page_of(added, limit, lambda instance: (instance.created_at, instance.id))
 
 
 @router.post("", status_code=201, response_model=Instance, responses={**_GOES_ON, **_FAILED})

@@ -1,9 +1,29 @@
 """The form of every list: a page of items and the cursor of the next one."""
 
+import base64
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from datetime import UTC, datetime
+from typing import Annotated, Final, Generic, TypeVar
+
+import orjson
+from fastapi import Query
+from pydantic import AwareDatetime, Field, TypeAdapter
+
+from services.gateway.errors import Invalid
 
 Item = TypeVar("Item")
+Key = TypeVar("Key", bound=tuple[object, ...])
+
+LONGEST: Final = 200
+Limit = Annotated[int, Query(ge=1, le=LONGEST, description="How many items a page has at most.")]
+Cursor = Annotated[
+    str | None, Query(max_length=1_000, description="`next` of the page before; the first page has none.")
+]
+# A moment that PostgreSQL takes, too, in UTC.
+Moment = Annotated[
+    AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9999, 1, 1, tzinfo=UTC))
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,3 +32,26 @@ class Page(Generic[Item]):
 
     items: list[Item]
     next: str | None
+
+
+def page_of(found: Sequence[Item], limit: int, key: Callable[[Item], tuple[object, ...]]) -> Page[Item]:
+    """Return the first `limit` items; `found` has one more when there is a next page. `key` is where an item stands in its order."""
+    items = list(found[:limit])
+    return Page(items, _cursor(key(items[-1])) if len(found) > limit else None)
+
+
+def key_of(cursor: str | None, form: TypeAdapter[Key]) -> Key | None:
+    """Return where the page before ended, None for the first page; Invalid for a cursor that no page gave."""
+    if cursor is None:
+        return None
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        return form.validate_json(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except ValueError as error:
+        raise Invalid(
+            "cursor_invalid", "Take the cursor from `next` of the page before.", "cursor"
+        ) from error
+
+
+def _cursor(key: tuple[object, ...]) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps(key, default=str)).decode().rstrip("=")

@@ -3,11 +3,10 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, Header, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
@@ -17,10 +16,9 @@ from services.gateway import repository, syncs
 from services.gateway.api.caller import caller
 from services.gateway.api.idempotency import once
 from services.gateway.api.instances import Key
-from services.gateway.api.paging import Page
+from services.gateway.api.paging import Cursor, Limit, Moment, Page, key_of, page_of
 from services.gateway.auth import Principal
 from services.gateway.context import Context, Here
-from services.gateway.errors import Invalid
 from services.gateway.streams import EventStream
 from services.gateway.syncs import Sync
 
@@ -29,6 +27,7 @@ router = APIRouter(tags=["syncs"])
 Reader = Annotated[Principal, Depends(caller("instances:read"))]
 Runner = Annotated[Principal, Depends(caller("sync:trigger"))]
 
+_KEY = TypeAdapter(tuple[Moment, UUID])
 _SYNC = TypeAdapter(Sync)
 _POLL_SECONDS = 0.5
 # A stream ends after this long and the client connects again with Last-Event-ID, so that a stop never waits for it.
@@ -59,14 +58,16 @@ async def sync_now(
 ) -> Response:
     """Ask for a run. While one that reads as much is on its way, it is that one."""
 
-    async def work() -> Response:
+    async def ask() -> Response:
         mode = (wanted or Wanted()).mode
-        command_id = await syncs.sync_now(context, principal, instance_id, mode)
-        found = await syncs.get_sync(context, principal, command_id)
-        headers = {"Location": f"/api/v1/syncs/{command_id}"}
-        return JSONResponse(_SYNC.dump_python(found, mode="json"), 202, headers)
+        return await look(f"/api/v1/syncs/{await syncs.sync_now(context, principal, instance_id, mode)}")
 
-    return await once(context, principal, key, request.url.path.encode() + await request.body(), work)
+    async def look(location: str) -> Response:
+        sync = await syncs.get_sync(context, principal, UUID(location.rpartition("/")[2]))
+        return JSONResponse(_SYNC.dump_python(sync, mode="json"), 202, {"Location": location})
+
+    path = request.scope["path"].encode()
+    return await once(context, principal, key, path + await request.body(), ask, look)
 
 
 @router.get("/instances/{instance_id}/syncs")
@@ -74,13 +75,12 @@ async def list_syncs(
     context: Here,
     principal: Reader,
     instance_id: UUID,
-    cursor: Annotated[str | None, Query(description="`next` of the page before.")] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = syncs.PAGE,
+    cursor: Cursor = None,
+    limit: Limit = syncs.PAGE,
 ) -> Page[Sync]:
     """Syncs of an instance, newest first."""
-    found = await syncs.list_syncs(context, principal, instance_id, _before(cursor), limit)
-    last = found[-1] if len(found) == limit else None
-    return Page(found, None if last is None else f"{last.requested_at.isoformat()}_{last.id}")
+    newest = await syncs.list_syncs(context, principal, instance_id, key_of(cursor, _KEY), limit + 1)
+    return page_of(newest, limit, lambda sync: (sync.requested_at, sync.id))
 
 
 @router.get("/syncs/{sync_id}")
@@ -123,15 +123,3 @@ async def _watch(context: Context, principal: Principal, sync_id: UUID, last: in
         if not rows:
             yield ": waiting\n\n"
         await asyncio.sleep(_POLL_SECONDS)
-
-
-def _before(cursor: str | None) -> tuple[datetime, UUID] | None:
-    if cursor is None:
-        return None
-    at, _, command_id = cursor.partition("_")
-    try:
-        return datetime.fromisoformat(at).astimezone(UTC), UUID(command_id)
-    except (ValueError, OverflowError) as error:
-        raise Invalid(
-            "cursor_invalid", "Take the cursor from `next` of the page before.", "cursor"
-        ) from error

@@ -1,19 +1,21 @@
 """API tokens. They are made by people: no scope lets a token make another."""
 
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from services.gateway import tokens
 from services.gateway.api.caller import caller
-from services.gateway.api.paging import Page
+from services.gateway.api.paging import Cursor, Limit, Page, key_of, page_of
 from services.gateway.auth import Principal
 from services.gateway.context import Here
 from services.gateway.tokens import LONGEST_DAYS, Token
 
 router = APIRouter(prefix="/tokens", tags=["tokens"])
+
+_KEY: Final = TypeAdapter(tuple[Annotated[str, Field(pattern=r"^[^\x00]*$")], UUID])
 
 Administrator = Annotated[Principal, Depends(caller("tokens:write"))]
 
@@ -36,9 +38,12 @@ class MadeToken(BaseModel):
 
 
 @router.get("")
-async def list_tokens(context: Here, principal: Administrator) -> Page[Token]:
-    """Tokens that are not revoked, without their secrets."""
-    return Page(await tokens.list_tokens(context, principal), None)
+async def list_tokens(
+    context: Here, principal: Administrator, cursor: Cursor = None, limit: Limit = 50
+) -> Page[Token]:
+    """Tokens that are not revoked, by name and without their secrets."""
+    live = await tokens.list_tokens(context, principal, key_of(cursor, _KEY), limit + 1)
+    return page_of(live, limit, lambda token: (token.name, token.id))
 
 
 @router.post("", status_code=201)

@@ -263,16 +263,20 @@ async def test_the_page_of_a_run_streams_until_it_is_over(running: Running) -> N
 
 
 @pytest.mark.rule("A9")
-async def test_the_same_key_gets_the_same_answer_and_another_body_a_conflict(running: Running) -> None:
+async def test_the_same_key_tells_the_present_state_of_its_sync(running: Running) -> None:
     path = f"/api/v1/instances/{running.instance_id}/syncs"
     headers = {"x-csrf-token": await running.owner.csrf(), "idempotency-key": "one"}
 
     first = await running.owner.client.post(path, json={"mode": "full"}, headers=headers)
+    await running.queued(first.json()["id"])
+    await running.started()
+    await running.succeeded()
     running.gateway.clock.advance(hours=1)
     again = await running.owner.client.post(path, json={"mode": "full"}, headers=headers)
     other = await running.owner.client.post(path, json={"mode": "incremental"}, headers=headers)
 
-    assert (again.status_code, again.json()) == (202, first.json())
+    assert (first.json()["state"], again.json()["state"]) == ("queued", "succeeded")
+    assert (again.status_code, again.json()["id"]) == (202, first.json()["id"])
     assert again.headers["location"] == first.headers["location"]
     assert (other.status_code, other.json()["code"]) == (409, "idempotency_key_reused")
 
