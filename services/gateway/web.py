@@ -10,16 +10,19 @@ from uuid import uuid4
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs.common.contracts.failures import FAILURES
 from libs.common.errors import Transient
 from libs.common.tls import stays_on_machine
 from services.gateway import auth
+from services.gateway.complaints import complaint, json_complaint
 from services.gateway.context import Context
 from services.gateway.errors import Invalid, NotFound, RequestError, Unauthenticated, Unavailable, Unreadable
 from services.gateway.pages import error_page, sign_in_for, signed_out_stream, target
@@ -54,6 +57,17 @@ _NO_HTTP: Final = Unreadable(
 _AWAY: Final = Unavailable(
     "unavailable", "The database cannot be reached right now. Try again in a moment.", retry_after=5
 )
+
+
+# Code and text of what the libraries refuse; without a text it is refused by us, in our own words.
+_REFUSALS: Final = {
+    400: ("unreadable", "The body cannot be read. Send it as UTF-8, in the form that its type says."),
+    404: ("not_found", "There is nothing here."),
+    405: ("method_not_allowed", ""),
+    408: ("too_slow", ""),
+    413: ("too_large", ""),
+    415: ("not_json", ""),
+}
 
 
 class Shell:
@@ -179,6 +193,19 @@ def _too_large(largest: int) -> Unreadable:
     return Unreadable(413, "too_large", f"The body may have at most {largest // 1024} KiB here. Send less.")
 
 
+def _methods_at(request: Request) -> list[str]:
+    """Return the methods that some route takes at the address of the request."""
+    path = request.scope["path"]
+    routes = iter_route_contexts(request.app.routes)
+    methods = {
+        method
+        for route in routes
+        if route.path is not None and compile_path(route.path)[0].match(path)
+        for method in route.methods or ()
+    }
+    return sorted({*methods, "HEAD"} if "GET" in methods else methods)
+
+
 def add_error_answers(app: FastAPI) -> None:
     """Every error becomes a problem document under /api/, else a page; who is not signed in goes to sign in."""
 
@@ -188,27 +215,24 @@ def add_error_answers(app: FastAPI) -> None:
 
     async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101
-        first = error.errors()[0]
-        place = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
+        first, *_ = error.errors()
         if first["type"] == "json_invalid":
-            return problem(request, 400, "json_invalid", "The body is not valid JSON.")
+            return problem(request, 400, "json_invalid", json_complaint(error.body, first["loc"][1]))
         if first["loc"][:1] == ("path",):
             return answer(request, NotFound("not_found", "There is nothing here."))
-        text = f"{'.'.join(place)}: {first['msg']}" if place else str(first["msg"])
-        return answer(request, Invalid("input_invalid", text, ".".join(place) or None))
+        takes = request.scope["route"].dependant
+        [body] = [field.field_info.annotation for field in takes.body_params] or [None]
+        text, field = complaint(first, [*takes.query_params, *takes.header_params], body)
+        return answer(request, Invalid("input_invalid", text, field))
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101
-        codes = {
-            404: "not_found",
-            405: "method_not_allowed",
-            408: "too_slow",
-            413: "too_large",
-            415: "not_json",
-        }
-        code = codes.get(error.status_code, "refused")
-        text = "There is nothing here." if error.status_code == 404 else str(error.detail)
-        return _shown(request, error.status_code, code, text, error.headers or {})
+        code, text = _REFUSALS.get(error.status_code, ("refused", "This request cannot be answered."))
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            allowed = _methods_at(request)
+            text, headers["Allow"] = f"This address takes {', '.join(allowed)}.", ", ".join(allowed)
+        return _shown(request, error.status_code, code, text or str(error.detail), headers)
 
     async def on_away(request: Request, error: Exception) -> Response:
         log.warning("a dependency is away", extra={"error": repr(error)[:200], **_ids(request)})

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 
 from services.gateway.api import account, instances, metrics, syncs, tokens
 
+_LARGEST_BODY: Final = 64 * 1024
 _TEXT: Final = {"type": "string"}
 _PROBLEM: Final = {
     "description": "A problem document (RFC 9457): `code` is stable, `field` names the input that it speaks of.",
@@ -29,6 +30,9 @@ async def _takes_json(request: Request) -> None:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if has_body and kind != "application/json":
         raise HTTPException(415, "Send JSON, with Content-Type: application/json.")
+    # Judging takes far longer than reading: each of many wrong fields has an error of its own.
+    if len(await request.body()) > _LARGEST_BODY:
+        raise HTTPException(413, f"The body may have at most {_LARGEST_BODY // 1024} KiB here. Send less.")
 
 
 def build_router() -> APIRouter:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from services.gateway import tokens
 from services.gateway.api.caller import caller
 from services.gateway.api.paging import Cursor, Limit, Page, key_of, page_of
-from services.gateway.auth import Principal
+from services.gateway.auth import SCOPES, Principal
 from services.gateway.context import Here
 from services.gateway.tokens import LONGEST_DAYS, Token
 
@@ -26,7 +26,7 @@ class NewToken(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str
-    scopes: list[str]
+    scopes: list[str] = Field(max_length=len(SCOPES))
     days: int = Field(90, ge=1, le=LONGEST_DAYS)
 
 
