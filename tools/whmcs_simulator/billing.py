@@ -21,6 +21,8 @@ DAYS_TO_SUSPENSION: Final = 7
 DAYS_TO_TERMINATION: Final = 40
 LATE_FEE: Final = {"EUR": 500, "USD": 500, "GBP": 400, "JPY": 80_000}
 
+# Types of lines: WHMCS developer docs, GetInvoice, for Hosting; client code, moloni-on/plugin-whmcs and perlancar/perl-App-WHMCSUtils,
+# for all others. inferred: what `relid` points to for LateFee, GroupDiscount and Item, and when WHMCS writes which line.
 _FIRST_LINE: Final = {"service": "Hosting", "addon": "Addon", "domain": "DomainRegister"}
 _RENEWAL_LINE: Final = {"service": "Hosting", "addon": "Addon", "domain": "Domain"}
 _KIND_OF_LINE: Final = {

@@ -17,7 +17,7 @@ MONTHS: Final = {
     "triennially": 36,
 }
 
-# The spelling of WHMCS: in rows of services and addons, and in orders.
+# The spelling of WHMCS in rows of services and addons (client code, fleio/whmcs2fleio), and in orders.
 WHMCS_NAMES: Final = {
     FREE: "Free Account",
     ONE_TIME: "One Time",

@@ -13,7 +13,7 @@ from tools.whmcs_simulator.rounding import round_half_even
 
 # The chance that a subscription ends instead of being renewed, in per mille, by months of its period.
 _ENDS_PER_MILLE: Final = {1: 17, 3: 35, 6: 55, 12: 90, 24: 120, 36: 150}
-# From which day after its expiry an unpaid domain is in the next status.
+# From which day after its expiry an unpaid domain is in the next status. Statuses: client code, fleio/whmcs2fleio. inferred: the days.
 _AFTER_EXPIRY: Final = {"Active": (1, "Grace"), "Grace": (31, "Redemption"), "Redemption": (61, "Expired")}
 _GROWTH: Final = 1.35
 _REASONS: Final = (

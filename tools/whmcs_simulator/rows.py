@@ -1,4 +1,8 @@
-"""One row of each WHMCS answer. Ids are integers and amounts text here; `drift.py` makes them vary as WHMCS does."""
+"""One row of each WHMCS answer. Ids are integers and amounts text here; `drift.py` makes them vary as WHMCS does.
+
+Names of fields and spellings of values: WHMCS developer docs, the sample of the action (copies: tests/contract/whmcs). A comment
+beside what no sample shows names its source, as in answers.py.
+"""
 
 import html
 from collections.abc import Callable
@@ -24,6 +28,7 @@ from tools.whmcs_simulator.cycles import FREE, MONTHS, ONE_TIME, WHMCS_NAMES, is
 
 Row = dict[str, Any]
 
+# WHMCS developer docs: how a time that there is not is written. inferred: dates likewise, also the due date of what is free or paid once.
 NO_MOMENT: Final = "0000-00-00 00:00:00"
 _SERVERS: Final = ("Saturn", "Pluto", "Neptune")
 
@@ -43,6 +48,7 @@ def moment(seconds: int) -> str:
 
 def stored(text: str) -> str:
     """Text as WHMCS keeps it: with HTML entities."""
+    # client code, sensson/whmcs-moneybird, for what clients typed. inferred: for all other names, too.
     return html.escape(text).replace("&#x27;", "&#039;")
 
 
@@ -123,6 +129,7 @@ def client_details(company: Company, customer: Customer) -> Row:
         "isOptedInToMarketingEmails": customer.id % 2 == 0,
         "lastlogin": "Date: 03/10/2025 10:26<br>IP Address: 198.51.100.7<br>Host: host.example",
         "currency_code": currency.code,
+        # client code, fcs7/whmcs-mcp: these four come, although no page has them.
         "password": secret("client_password", customer.id),
         "securityqans": secret("security_answer", customer.id),
         "cclastfour": "",
@@ -219,6 +226,7 @@ def service(company: Company, service: Subscription) -> Row:
         options = [{"id": "1", "option": "Operating System", "type": "dropdown", "value": value}]
     row: Row = {
         "id": service.id,
+        # inferred: `recurringamount` contains the quantity.
         "qty": service.quantity,
         "clientid": service.customer_id,
         "orderid": service.order_id,
@@ -288,10 +296,11 @@ def addon(company: Company, addon: Subscription) -> Row:
         "orderid": addon.order_id,
         "serviceid": addon.parent_id,
         "addonid": addon.product_id,
-        # WHMCS leaves the name of some predefined addons empty.
+        # inferred: WHMCS leaves the name of some predefined addons empty.
         "name": "" if by_catalogue else stored(addon.name),
         "setupfee": amount(addon.setup),
         "recurring": amount(addon.recurring),
+        # inferred: "Free" for addons. The other spellings: see cycles.py.
         "billingcycle": "Free" if addon.cycle == FREE else WHMCS_NAMES.get(addon.cycle, addon.cycle),
         "tax": "on",
         "status": addon.status,
@@ -326,6 +335,7 @@ def domain(company: Company, domain: Subscription) -> Row:
         "dnsmanagement": domain.id % 2,
         "emailforwarding": 0,
         "idprotection": int(domain.id % 5 == 0),
+        # WHMCS developer docs: "1". inferred: "on" and "".
         "donotrenew": "" if domain.renews else ("1" if domain.id % 2 else "on"),
         "notes": secret("domain_notes", domain.id) if domain.id % 4 == 0 else "",
     }
@@ -362,6 +372,7 @@ def product(company: Company, product: Product) -> Row:
 
 
 def cancelled_package(company: Company, request: Request) -> Row:
+    # inferred: old rows have no `created_at`, and processed requests stay in the list.
     made = moment(request.made_at)
     return {
         "id": request.id,
@@ -390,6 +401,7 @@ def invoice(company: Company, invoice: Invoice) -> Row:
         "last_capture_attempt": moment(invoice.captured_at),
         "date_refunded": moment(invoice.refunded_at),
         "date_cancelled": moment(invoice.cancelled_at),
+        # client code, Nerdscave/SevDesk-V2-WHMCS-Module: subtotal + taxes = total + credit.
         **_sums(invoice),
         "status": invoice.status,
         "paymentmethod": invoice.gateway,
@@ -422,6 +434,7 @@ def invoice_details(company: Company, invoice: Invoice) -> Row:
         "notes": _invoice_notes(invoice),
         "ccgateway": invoice.gateway == "mollie",
         "items": {"item": [_item(company, invoice, line) for line in invoice.lines]},
+        # WHMCS developer docs: "" without payments. client code, yashodhank/whmcs-mcp-server: the fields of one.
         "transactions": {
             "transaction": [
                 {
@@ -444,7 +457,7 @@ def transaction(company: Company, transaction: Transaction) -> Row:
     return {
         "id": transaction.id,
         "userid": transaction.customer_id,
-        # An id only where no client says the currency.
+        # WHMCS developer docs, AddTransaction: an id only where no client says the currency.
         "currency": 0 if transaction.customer_id else 1,
         "gateway": transaction.gateway,
         "date": moment(transaction.at),
@@ -593,7 +606,7 @@ def _price_list(currency: Currency, prices: dict[str, int], setup: int) -> Row:
     for cycle in MONTHS:
         list_[f"{cycle[0]}setupfee"] = amount(setup if cycle == "monthly" else 0)
     for cycle in MONTHS:
-        # A one-time price is kept under monthly; what is not offered costs minus one.
+        # WHMCS developer docs: what is not offered costs minus one. inferred: a one-time price stands under monthly.
         once = prices.get(ONE_TIME, -100 if len(prices) else 0) if cycle == "monthly" else -100
         list_[cycle] = amount(prices.get(cycle, 0 if "free" in prices else once))
     return list_
