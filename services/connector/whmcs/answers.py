@@ -76,9 +76,9 @@ def read(status: int, headers: Mapping[str, str], content: bytes, action: str) -
     if body is not None:
         if _result(body) == "success":
             return body
-        raise _refusal(body, action)
+        raise _refusal(status, body, action)
     if message := _name_value_message(content):
-        raise _refusal({"message": message}, action)
+        raise _refusal(status, {"message": message}, action)
     raise _not_json(status, headers, content, action)
 
 
@@ -101,7 +101,7 @@ def _result(body: Row) -> str:
     return result if result in ("success", "error") else ""
 
 
-def _refusal(body: Row, action: str) -> WhmcsError:
+def _refusal(status: int, body: Row, action: str) -> WhmcsError:
     message = _TAGS.sub("", str(body.get("message") or "an error without a message"))
     lowered = message.lower()
     for start, code in _MESSAGES:
@@ -109,8 +109,10 @@ def _refusal(body: Row, action: str) -> WhmcsError:
             seen = _ADDRESS.search(message)
             detail = seen.group(1) if seen and code == "ip_not_allowed" else message
             return WhmcsError(code, action, detail, is_granted=code == "not_found" and bool(_result(body)))
-    # WHMCS judges address, credentials and role before it runs the action, so a text of the action itself comes after them.
-    return WhmcsError("bad_response", action, message, is_granted=bool(_result(body)))
+    # WHMCS judges address, credentials and role before it runs the action, so a text of the action itself comes after them. Their own
+    # refusals come with 403; one of those in words that nobody has listed must not pass for the action's.
+    is_granted = bool(_result(body)) and status not in (401, 403)
+    return WhmcsError("bad_response", action, message, is_granted=is_granted)
 
 
 def _name_value_message(content: bytes) -> str | None:

@@ -142,7 +142,7 @@ def domain(row: Row) -> SubscriptionChanged:
         row,
         Kind.DOMAIN,
         customer_id=row["userid"],
-        label=str(row["domainname"]).lower(),
+        label=str(row["domainname"] or "").lower(),
         recurring=row["recurringamount"],
         first_payment=row.get("firstpaymentamount"),
         cycle=f"years_{int(years)}" if known else "unknown",

@@ -360,6 +360,20 @@ def test_refused_rights_and_foreign_answers_prove_nothing(content: bytes) -> Non
     assert not caught.value.is_granted
 
 
+def test_refusal_by_status_proves_nothing_in_new_words() -> None:
+    with pytest.raises(WhmcsError) as caught:
+        answers.read(403, {}, b'{"result": "error", "message": "The API is closed to you"}', "GetInvoice")
+
+    assert not caught.value.is_granted
+
+
+@pytest.mark.parametrize("nothing", ["", None])
+def test_domain_without_a_name_has_no_label(nothing: Any) -> None:
+    _, row = first_row(Kind.DOMAIN)
+
+    assert translate.domain(row | {"domainname": nothing})["label"] is None
+
+
 def first_row(kind: Kind) -> tuple[Entity, dict[str, Any]]:
     entity = next(entity for entity in ENTITIES if entity.kind is kind)
     return entity, answers.rows(sample(entity), entity.plural, entity.singular)[0]
