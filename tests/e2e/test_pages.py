@@ -93,7 +93,7 @@ async def test_an_added_instance_syncs_before_the_eyes_and_stays_out_of_the_othe
     demo = stack.demo
     checklist = await _add(owner, "Ours", demo["url"], demo["identifier"], demo["secret"])
     await expect(checklist).to_contain_text("Connected.", timeout=_CHECK_MILLISECONDS)
-    await expect(owner.get_by_text("Draft")).to_have_count(0)
+    await expect(owner.locator(".pill", has_text="Not connected")).to_have_count(0)
     ours = owner.url
 
     await owner.get_by_role("button", name="Sync Now").click()

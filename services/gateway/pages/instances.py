@@ -12,7 +12,8 @@ from services.gateway.auth import Principal, signed_in
 from services.gateway.context import Here
 from services.gateway.errors import Denied, NotFound
 from services.gateway.instances import InstanceForm
-from services.gateway.pages.rendering import Fields, ago, fragment, live, page, see
+from services.gateway.pages.rendering import Fields, fragment, live, page, see
+from services.gateway.pages.states import state_of
 
 router = APIRouter(prefix="/settings/instances")
 
@@ -54,8 +55,8 @@ async def listed(request: Request, context: Here, principal: Reader) -> HTMLResp
     """Every instance with its state and its last sync."""
     found = await instances.list_instances(context, principal)
     now = context.clock()
-    synced = {one.id: ago(one.last_sync_at, now) if one.last_sync_at else None for one in found}
-    return page(request, "instances.html", principal=principal, instances=found, synced=synced)
+    states = {instance.id: state_of(instance, now) for instance in found}
+    return page(request, "instances.html", principal=principal, instances=found, states=states)
 
 
 @router.get("/new", response_model=None)
@@ -91,6 +92,7 @@ async def shown(request: Request, context: Here, instance_id: UUID, principal: R
         "instance.html",
         principal=principal,
         instance=found,
+        state=state_of(found, context.clock()),
         check=found.check,
         passed=found.check is not None and found.check.passed,
         runs=await syncs.list_syncs(context, principal, instance_id),

@@ -18,10 +18,11 @@ from services.gateway.context import Context, Here
 from services.gateway.coverage import Freshness
 from services.gateway.errors import Invalid, NotFound
 from services.gateway.figures import NATIVE, Figure, Point, Question, Series, figures, freshness
-from services.gateway.instances import Instance
+from services.gateway.instances import Instance, ShownState
 from services.gateway.pages.amounts import are_off_by_rounding
 from services.gateway.pages.chart import Chart, draw
-from services.gateway.pages.rendering import age_level, as_of, identifier, page
+from services.gateway.pages.rendering import identifier, page
+from services.gateway.pages.states import State, freshness_of, state_of
 from services.gateway.pages.watching import values
 from services.gateway.periods import Interval
 from services.gateway.syncs import Sync
@@ -31,6 +32,13 @@ router = APIRouter()
 _TOP = 8
 _CHART_POINTS = 400
 _KINDS = {"service": "Services", "addon": "Addons", "domain": "Domains"}
+# What is late is told beside the figures, what is missing in part by their notes, and a first sync has a panel of its own.
+_TROUBLED = (
+    ShownState.FAILING,
+    ShownState.SYNC_FAILED,
+    ShownState.PAUSED,
+    ShownState.WAITING_FOR_FIRST_SYNC,
+)
 # WHMCS names the cycles of services and counts the years of domains: both are read as a length.
 _LENGTHS = {
     "monthly": "1 month",
@@ -223,14 +231,11 @@ async def _first_syncs(context: Context, principal: Principal, instances: list[I
     return found
 
 
-def _oldest(fresh: list[Freshness], instances: list[Instance], now: datetime) -> tuple[str, str] | None:
-    """The text and level of the least fresh instance: the figures are no newer than that."""
-    zones = {instance.id: instance.time_zone for instance in instances}
-    known = [(one.as_of, zones.get(one.instance_id)) for one in fresh if one.as_of is not None]
-    if not known:
-        return None
-    moment, zone = min(known, key=lambda pair: pair[0])
-    return as_of(moment, zone, now), age_level(moment, now)
+def _oldest(fresh: list[Freshness], instances: list[Instance], now: datetime) -> State | None:
+    """Return the freshness of the least fresh instance: the figures are no newer than that."""
+    shown = {one.instance_id for one in fresh}
+    synced = [(one.as_of, one) for one in instances if one.id in shown and one.as_of is not None]
+    return freshness_of(min(synced, key=lambda pair: pair[0])[1], now) if synced else None
 
 
 @router.get("/")
@@ -242,7 +247,7 @@ async def overview(
     instance: str = "",
 ) -> HTMLResponse:
     """Everything of the newest day; the address carries the lens and the instance."""
-    chosen_lens = _lens(lens)
+    chosen_lens, now = _lens(lens), context.clock()
     instances = [one for one in await instances_of.list_instances(context, principal) if one.state != "draft"]
     chosen = _chosen(instance, instances)
     fresh = await freshness(context, principal, chosen)
@@ -263,11 +268,10 @@ async def overview(
         lens=chosen_lens,
         lenses=list(Lens),
         first_syncs=[
-            values(sync, principal, context.clock())
-            for sync in await _first_syncs(context, principal, instances)
+            values(sync, principal, now) for sync in await _first_syncs(context, principal, instances)
         ],
-        attention=[one for one in instances if one.attention],
-        freshness=_oldest(fresh, instances, context.clock()),
+        troubled=[(one, state_of(one, now)) for one in instances if one.shown_state in _TROUBLED],
+        freshness=_oldest(fresh, instances, now),
         first_on=min((day[0] for day in days), default=None),
         interval=interval,
         currencies=currencies,

@@ -15,7 +15,6 @@ from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from libs.common.calendar import local_time
 from libs.common.contracts.failures import FAILURES
 from services.gateway.auth import Principal
 from services.gateway.pages import amounts
@@ -49,14 +48,6 @@ def ago(moment: datetime, now: datetime) -> str:
             number = seconds // size
             return f"{number} {name}{'' if number == 1 else 's'} ago"
     return "less than a minute ago"
-
-
-def as_of(moment: datetime, time_zone: str | None, now: datetime) -> str:
-    """`as of 06:15, Europe/Lisbon, synced 4 minutes ago`; an earlier day is named."""
-    zone = time_zone or "UTC"
-    local = local_time(moment, zone)
-    day = "" if local.date() == local_time(now, zone).date() else f"{local:%-d %B %Y}, "
-    return f"as of {day}{local:%H:%M}, {zone}, synced {ago(moment, now)}"
 
 
 def age_level(moment: datetime, now: datetime) -> str:

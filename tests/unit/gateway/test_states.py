@@ -1,0 +1,125 @@
+"""What an instance's state says."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from services.gateway.instances import Attention, Instance, LastSync, ShownState
+from services.gateway.pages.states import State, freshness_of, state_of
+
+NOW = datetime(2026, 11, 29, 11, 32, tzinfo=UTC)
+NEXT = datetime(2026, 11, 29, 11, 45, tzinfo=UTC)
+TWO_MINUTES_AGO = NOW - timedelta(minutes=2)
+
+
+def instance(state: ShownState, **values: Any) -> Instance:
+    return Instance(
+        **{
+            "id": UUID(int=1),
+            "name": "Main",
+            "address": "https://billing.example.com",
+            "created_at": NOW,
+            "state": "active",
+            "shown_state": state,
+            "has_credentials": True,
+            "identifier_hint": None,
+            "credentials_updated_at": None,
+            "time_zone": "Europe/Lisbon",
+            "requests_per_second": None,
+            "whmcs_version": None,
+            "as_of": None,
+            "last_sync_at": None,
+            "last_sync": None,
+            "sync_under_way": None,
+            "next_sync_at": NEXT,
+            "next_check_at": None,
+            "attention": None,
+            "missing_actions": (),
+            "warnings": (),
+            "check": None,
+        }
+        | values
+    )
+
+
+def ended(state: str, message: str) -> LastSync:
+    return LastSync(UUID(int=2), state, TWO_MINUTES_AGO, "read_timeout", message)
+
+
+@pytest.mark.parametrize(
+    ("shown", "state"),
+    [
+        (
+            instance(ShownState.HEALTHY, last_sync_at=TWO_MINUTES_AGO),
+            State("Synced 2 minutes ago, next at 11:45."),
+        ),
+        (
+            instance(ShownState.WAITING_FOR_FIRST_SYNC),
+            State(
+                "The first sync starts by itself at 11:45. Sync Now starts it at once.",
+                "Waiting for its first sync",
+                "warn",
+            ),
+        ),
+        (
+            instance(ShownState.FIRST_SYNC_RUNNING),
+            State("Its figures appear when the sync ends.", "First sync running", "running"),
+        ),
+        (
+            instance(ShownState.SYNC_FAILED, last_sync=ended("failed", "WHMCS took longer than 60 s.")),
+            State("WHMCS took longer than 60 s. Next try at 11:45.", "Last sync failed", "bad"),
+        ),
+        (
+            instance(
+                ShownState.SYNCED_IN_PART,
+                last_sync_at=TWO_MINUTES_AGO,
+                last_sync=ended("partial", "The API role lacks GetClientsAddons."),
+            ),
+            State(
+                "Synced 2 minutes ago, next at 11:45. The API role lacks GetClientsAddons.",
+                "Synced in part",
+                "warn",
+            ),
+        ),
+        (
+            instance(
+                ShownState.FAILING,
+                next_sync_at=None,
+                next_check_at=NEXT,
+                attention=Attention("credentials_rejected", "WHMCS refused the secret."),
+            ),
+            State(
+                "WHMCS refused the secret. It is checked again at 11:45; a passed check brings its syncs back.",
+                "Does not sync",
+                "bad",
+            ),
+        ),
+        (
+            instance(ShownState.PAUSED, next_sync_at=None, last_sync_at=TWO_MINUTES_AGO),
+            State("It is not synced until it is resumed. Last synced 2 minutes ago.", "Paused"),
+        ),
+    ],
+)
+def test_state_is_a_sentence(shown: Instance, state: State) -> None:
+    assert state_of(shown, NOW) == state
+
+
+@pytest.mark.parametrize("state", ShownState)
+def test_every_state_ends_as_a_sentence(state: ShownState) -> None:
+    assert state_of(instance(state), NOW).sentence.endswith(".")
+
+
+def test_freshness_names_its_zone_and_its_day() -> None:
+    fresh = instance(ShownState.HEALTHY, as_of=TWO_MINUTES_AGO, last_sync_at=TWO_MINUTES_AGO)
+    old = instance(ShownState.DEGRADED, as_of=NOW - timedelta(days=2))
+
+    assert freshness_of(fresh, NOW) == State(
+        "Synced 2 minutes ago, figures as of 11:30 Europe/Lisbon, next at 11:45", None, "good"
+    )
+    assert freshness_of(old, NOW) == State(
+        "Synced 2 days ago, figures as of 11:32 on 27 November 2026 Europe/Lisbon, next at 11:45",
+        "Stale",
+        "bad",
+    )
