@@ -26,6 +26,7 @@ from libs.common.serve import VERSION, Task, serve
 from libs.common.settings import refuse
 from services.gateway import accounts, instances, repository, syncs
 from services.gateway.api import build_router as build_api
+from services.gateway.api import describe
 from services.gateway.context import SYSTEM, Context
 from services.gateway.errors import Invalid
 from services.gateway.handlers import build_handlers
@@ -68,6 +69,7 @@ def build_app(context: Context) -> Shell:
     )
     app.state.context = context
     app.include_router(build_api())
+    describe(app)
     app.include_router(build_pages())
     app.mount("/static", _Assets(directory=_STATIC / "dist", check_dir=False))
     add_error_answers(app)

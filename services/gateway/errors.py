@@ -7,6 +7,7 @@ MRRlyticsError
     └── TooMany 429 · Unavailable 503: `retry_after` seconds
 """
 
+from libs.common.contracts.failures import FAILURES
 from libs.common.errors import MRRlyticsError
 
 
@@ -71,3 +72,8 @@ class Unavailable(RequestError):
     """Something that we depend on is away for now."""
 
     status = 503
+
+
+def title_of(code: str) -> str:
+    """Return the kind of a problem, for people."""
+    return FAILURES[code].category if code in FAILURES else code.replace("_", " ").capitalize()

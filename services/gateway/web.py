@@ -18,13 +18,20 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from libs.common.contracts.failures import FAILURES
 from libs.common.errors import Transient
 from libs.common.tls import stays_on_machine
 from services.gateway import auth
 from services.gateway.complaints import complaint, json_complaint
 from services.gateway.context import Context
-from services.gateway.errors import Invalid, NotFound, RequestError, Unauthenticated, Unavailable, Unreadable
+from services.gateway.errors import (
+    Invalid,
+    NotFound,
+    RequestError,
+    Unauthenticated,
+    Unavailable,
+    Unreadable,
+    title_of,
+)
 from services.gateway.pages import error_page, sign_in_for, signed_out_stream, target
 
 log = logging.getLogger(__name__)
@@ -286,7 +293,7 @@ def problem(
     """A problem document (RFC 9457); `code` is stable, `field` names the input that it speaks of."""
     body = {
         "type": f"urn:mrrlytics:problem:{code}",
-        "title": FAILURES[code].category if code in FAILURES else code.replace("_", " ").capitalize(),
+        "title": title_of(code),
         "status": status,
         "code": code,
         "detail": detail,

@@ -5,23 +5,14 @@ from typing import Final
 from fastapi import APIRouter, Depends, HTTPException, Request
 
 from services.gateway.api import account, instances, metrics, syncs, tokens
+from services.gateway.api.openapi import PREFIX, describe
+
+__all__ = ["build_router", "describe"]
 
 _LARGEST_BODY: Final = 64 * 1024
-_TEXT: Final = {"type": "string"}
 _PROBLEM: Final = {
-    "description": "A problem document (RFC 9457): `code` is stable, `field` names the input that it speaks of.",
-    "content": {
-        "application/problem+json": {
-            "schema": {
-                "type": "object",
-                "required": ["type", "title", "status", "code", "detail", "request_id"],
-                "properties": {
-                    **dict.fromkeys(("type", "title", "code", "detail", "field", "request_id"), _TEXT),
-                    "status": {"type": "integer"},
-                },
-            }
-        }
-    },
+    "description": "A problem document: `code` is stable, `field` names the input that it speaks of.",
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
 
 
@@ -36,9 +27,9 @@ async def _takes_json(request: Request) -> None:
 
 
 def build_router() -> APIRouter:
-    """Every resource of the API. Each needs `app.state.context`."""
+    """Return every resource of the API. Each needs `app.state.context`; `describe` completes the description."""
     router = APIRouter(
-        prefix="/api/v1",
+        prefix=PREFIX,
         dependencies=[Depends(_takes_json)],
         responses={"4XX": _PROBLEM, "5XX": _PROBLEM},
     )

@@ -27,10 +27,9 @@ _KEY = TypeAdapter(tuple[Moment, UUID])
 _INSTANCE = TypeAdapter(Instance)
 _CHECK = TypeAdapter(CheckProgress)
 _Responses = dict[int | str, dict[str, Any]]
-_FAILED: _Responses = {
-    422: {"description": "A field cannot be used, or a check failed: `checks` has the checklist."}
+_GOES_ON: _Responses = {
+    202: {"model": Instance, "description": "The checks go on; Location has their address."}
 }
-_GOES_ON: _Responses = {202: {"description": "The checks go on; Location has their address."}}
 
 
 class _Input(BaseModel):
@@ -73,7 +72,7 @@ async def list_instances(
     return page_of(added, limit, lambda instance: (instance.created_at, instance.id))
 
 
-@router.post("", status_code=201, response_model=Instance, responses={**_GOES_ON, **_FAILED})
+@router.post("", status_code=201, response_model=Instance, responses=_GOES_ON)
 async def add_instance(
     request: Request, context: Here, principal: Writer, new: NewInstance, key: Key = None
 ) -> Response:
@@ -92,7 +91,7 @@ async def get_instance(context: Here, principal: Reader, instance_id: UUID) -> I
     return await instances.get_instance(context, principal, instance_id)
 
 
-@router.patch("/{instance_id}", response_model=Instance, responses={**_GOES_ON, **_FAILED})
+@router.patch("/{instance_id}", response_model=Instance, responses=_GOES_ON)
 async def change_instance(
     request: Request, context: Here, principal: Writer, instance_id: UUID, changed: ChangedInstance
 ) -> Response:
@@ -120,7 +119,7 @@ async def remove_instance(context: Here, principal: Writer, instance_id: UUID) -
     return Response(status_code=202)
 
 
-@router.post("/{instance_id}/checks", response_model=Instance, responses={**_GOES_ON, **_FAILED})
+@router.post("/{instance_id}/checks", response_model=Instance, responses=_GOES_ON)
 async def check_again(request: Request, context: Here, principal: Writer, instance_id: UUID) -> Response:
     """Run all checks again with the stored credentials."""
     check_id = await instances.check_again(context, principal, instance_id)

@@ -16,7 +16,8 @@ SPANS = st.timedeltas(-timedelta(days=3), timedelta(days=3))
 
 def steps_of_a_day() -> list[tuple[timedelta, Step]]:
     """What is done about a run in 25 hours of silence, looked at each minute; waiting left out."""
-    asked_at, steps = None, []
+    asked_at: datetime | None = None
+    steps = []
     for number in range(25 * 60):
         now = HEARD_AT + number * MINUTE
         step = next_step(HEARD_AT, asked_at, now, is_wanted=True)

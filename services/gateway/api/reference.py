@@ -1,0 +1,537 @@
+"""What the description of the API says beside its types: of every field, parameter and operation, with examples."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+_ORGANIZATION: Final = "0d7f9a52-9d2c-4c2e-8a35-3f0f5f0c9a11"
+_INSTANCE: Final = "7c0a3b1e-52f1-4a4b-9d3f-2d1c8a1f6b22"
+_CHECK: Final = "e3b5a1c4-0f6d-4b7e-8c9a-5a4d3c2b1a33"
+_SYNC: Final = "5f1d2c3b-4a59-4687-9786-a5b4c3d2e144"
+_RUN: Final = "9a8b7c6d-5e4f-4031-8213-24354657a855"
+_KEY_ID: Final = "2b3c4d5e-6f70-4182-93a4-b5c6d7e8f966"
+# A cursor is not to be read; this one has the form of all.
+_CURSOR: Final = "WyIyMDI2LTExLTIzVDA2OjE1OjAwKzAwOjAwIl0"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Examples of an operation: an answer (None where it has no body), a request, and the codes with which it is refused."""
+
+    answer: Any = None
+    request: Any = None
+    refusals: tuple[str, ...] = ()
+
+
+# By code: status and sentence, as a caller reads them.
+REFUSALS: Final[Mapping[str, tuple[int, str]]] = {
+    "json_invalid": (400, "The body is not valid JSON. Look at line 1, column 9."),
+    "not_signed_in": (401, "Sign in, or send a token: Authorization: Bearer mrr_pat_…"),
+    "token_invalid": (
+        401,
+        "This token is unknown, expired or revoked. Create one under Settings > API tokens.",
+    ),
+    "scope_missing": (403, "This needs the permission sync:trigger, which this token does not have."),
+    "organization_not_found": (404, "You are in no such organization. Choose one from the list."),
+    "instance_not_found": (404, "There is no such instance here. Choose one from the list."),
+    "check_not_found": (404, "There is no such check here."),
+    "sync_not_found": (404, "There is no such sync here."),
+    "token_not_found": (404, "There is no such token here, or it is revoked already."),
+    "metric_unknown": (
+        404,
+        "There is no metric mmr. Choose one of mrr, arr, customers, subscriptions, arpa.",
+    ),
+    "address_taken": (
+        409,
+        "https://billing.example.com is connected already. Edit that instance instead.",
+    ),
+    "demo_organization": (
+        409,
+        "This organization holds sample data. Add your WHMCS to your own organization.",
+    ),
+    "instance_paused": (409, "A paused instance is not synced. Resume it first."),
+    "instance_deleting": (409, "This instance is being removed."),
+    "not_connected": (409, "This instance is a draft: its checks have not passed yet."),
+    "idempotency_key_reused": (409, "This Idempotency-Key came with another body. Take a new one."),
+    "too_large": (413, "The body may have at most 64 KiB here. Send less."),
+    "not_json": (415, "Send JSON, with Content-Type: application/json."),
+    "parameter_unknown": (
+        422,
+        "There is no parameter 'page' here. Choose of cursor, limit, organization.",
+    ),
+    "input_invalid": (422, "name is missing."),
+    "cursor_invalid": (422, "Take the cursor from `next` of the page before."),
+    "url_scheme": (422, "The address must begin with https://."),
+    "credentials_required": (422, "Enter the API identifier and the API secret."),
+    "credentials_rejected": (
+        422,
+        "WHMCS refused the identifier or secret. Create new API credentials and enter both.",
+    ),
+    "group_unknown": (422, "Group by any of kind, product, cycle, currency, instance."),
+    "range_invalid": (422, "The range starts after its end, 2026-11-01. Choose an earlier start."),
+    "answer_too_large": (
+        422,
+        "An answer has at most 50,000 values. This would be 3,650 points x 1,200 groups. "
+        "Choose a longer interval, a shorter range, fewer groups, or one instance.",
+    ),
+    "scopes_invalid": (422, "Your role does not have instances:write itself."),
+    "too_many_requests": (429, "More than 600 requests in a minute. Wait a little, and ask less often."),
+    "too_many_checks": (429, "Too many connection tests. Try again in a minute."),
+    "too_many_streams": (
+        429,
+        "6 live connections are open already. Close one, or ask for the state instead.",
+    ),
+    "unavailable": (503, "The database cannot be reached right now. Try again in a moment."),
+}
+# Every operation may answer these, and those with a body those of _BODY, too.
+COMMON: Final = ("not_signed_in", "token_invalid", "scope_missing", "organization_not_found")
+LIMITED: Final = ("parameter_unknown", "too_many_requests", "unavailable")
+BODY: Final = ("json_invalid", "too_large", "not_json", "input_invalid")
+
+_CHECKLIST: Final = {
+    "check_id": _CHECK,
+    "complete": True,
+    "checks": [
+        {
+            "name": "credentials",
+            "state": "ok",
+            "code": None,
+            "message": "WHMCS accepts the identifier and secret.",
+            "action": None,
+        },
+        {
+            "name": "permission",
+            "state": "warning",
+            "code": "permission_missing",
+            "message": "The API role lacks GetPromotions. Tick it in Manage API Credentials → Roles.",
+            "action": "GetPromotions",
+        },
+    ],
+    "seen_address": "203.0.113.7",
+    "estimate": {"rows": 4600, "minutes": 1},
+}
+_INSTANCE_ANSWER: Final = {
+    "id": _INSTANCE,
+    "name": "Main",
+    "address": "https://billing.example.com",
+    "created_at": "2026-11-01T09:00:00Z",
+    "state": "active",
+    "shown_state": "healthy",
+    "has_credentials": True,
+    "identifier_hint": "9f3c",
+    "credentials_updated_at": "2026-11-01T09:00:00Z",
+    "time_zone": "Europe/Lisbon",
+    "requests_per_second": None,
+    "whmcs_version": "8.13.1",
+    "as_of": "2026-11-23T06:15:00Z",
+    "last_sync_at": "2026-11-23T06:16:10Z",
+    "last_sync": {
+        "id": _SYNC,
+        "state": "succeeded",
+        "ended_at": "2026-11-23T06:16:10Z",
+        "code": None,
+        "message": None,
+    },
+    "sync_under_way": None,
+    "next_sync_at": "2026-11-23T06:30:00Z",
+    "next_check_at": None,
+    "attention": None,
+    "missing_actions": ["GetPromotions"],
+    "warnings": [],
+    "check": _CHECKLIST,
+}
+_SYNC_ANSWER: Final[Mapping[str, Any]] = {
+    "id": _SYNC,
+    "instance_id": _INSTANCE,
+    "instance_name": "Main",
+    "run_id": _RUN,
+    "state": "running",
+    "mode": "full",
+    "trigger": "manual",
+    "requested_at": "2026-11-23T06:15:00Z",
+    "requested_by": "owner@example.com",
+    "started_at": "2026-11-23T06:15:02Z",
+    "ended_at": None,
+    "heard_at": "2026-11-23T06:15:20Z",
+    "progress": {
+        "customer": {"rows": 500, "expected": 500},
+        "service": {"rows": 518, "expected": 2100},
+    },
+    "per_cent": 39,
+    "expected_rows": 2600,
+    "counts": None,
+    "changes": None,
+    "skipped": [],
+    "code": None,
+    "message": None,
+    "applied": False,
+}
+_TOKEN_ANSWER: Final = {
+    "id": _KEY_ID,
+    "name": "Reporting",
+    "prefix": "mrr_pat_4fZk",
+    "created_by": "owner@example.com",
+    "scopes": ["metrics:read"],
+    "created_at": "2026-11-01T09:00:00Z",
+    "expires_at": "2027-01-30T09:00:00Z",
+    "last_used_at": "2026-11-23T06:15:00Z",
+}
+
+OPERATIONS: Final[Mapping[str, Operation]] = {
+    "GET /me": Operation(
+        {
+            "email": "owner@example.com",
+            "organization": {"id": _ORGANIZATION, "slug": "nimbus", "name": "Nimbus", "is_demo": False},
+            "role": "owner",
+            "permissions": ["instances:read", "metrics:read", "self:read"],
+        }
+    ),
+    "GET /audit": Operation(
+        {
+            "items": [
+                {
+                    "id": 42,
+                    "at": "2026-11-23T06:15:00Z",
+                    "actor": "owner@example.com",
+                    "action": "sync.asked",
+                    "target": _INSTANCE,
+                    "result": "ok",
+                    "address": "203.0.113.20",
+                    "request_id": "0f2d6d0b1c5e4d6fa8f0c3b2a1908070",
+                }
+            ],
+            "next": _CURSOR,
+        },
+        refusals=("cursor_invalid",),
+    ),
+    "GET /instances": Operation({"items": [_INSTANCE_ANSWER], "next": None}, refusals=("cursor_invalid",)),
+    "POST /instances": Operation(
+        _INSTANCE_ANSWER,
+        {
+            "name": "Main",
+            "url": "https://billing.example.com",
+            "identifier": "the API identifier",
+            "secret": "the API secret",
+            "time_zone": "Europe/Lisbon",
+        },
+        (
+            "address_taken",
+            "demo_organization",
+            "idempotency_key_reused",
+            "url_scheme",
+            "credentials_required",
+            "credentials_rejected",
+            "too_many_checks",
+        ),
+    ),
+    "GET /instances/{instance_id}": Operation(_INSTANCE_ANSWER, refusals=("instance_not_found",)),
+    "PATCH /instances/{instance_id}": Operation(
+        _INSTANCE_ANSWER,
+        {"name": "Main billing", "requests_per_second": 2},
+        (
+            "instance_not_found",
+            "address_taken",
+            "instance_deleting",
+            "not_connected",
+            "credentials_required",
+            "credentials_rejected",
+            "too_many_checks",
+        ),
+    ),
+    "DELETE /instances/{instance_id}": Operation(refusals=("instance_not_found",)),
+    "POST /instances/{instance_id}/checks": Operation(
+        _INSTANCE_ANSWER,
+        refusals=(
+            "instance_not_found",
+            "instance_deleting",
+            "credentials_required",
+            "credentials_rejected",
+            "too_many_checks",
+        ),
+    ),
+    "GET /instances/{instance_id}/checks/{check_id}": Operation(_CHECKLIST, refusals=("check_not_found",)),
+    "POST /instances/{instance_id}/syncs": Operation(
+        {
+            **_SYNC_ANSWER,
+            "state": "queued",
+            "started_at": None,
+            "progress": {},
+            "per_cent": 0,
+            "expected_rows": None,
+        },
+        {"mode": "full"},
+        (
+            "instance_not_found",
+            "instance_paused",
+            "instance_deleting",
+            "idempotency_key_reused",
+        ),
+    ),
+    "GET /instances/{instance_id}/syncs": Operation(
+        {"items": [_SYNC_ANSWER], "next": _CURSOR}, refusals=("instance_not_found", "cursor_invalid")
+    ),
+    "GET /syncs/{sync_id}": Operation(_SYNC_ANSWER, refusals=("sync_not_found",)),
+    "POST /syncs/{sync_id}/cancel": Operation(refusals=("sync_not_found",)),
+    "GET /syncs/{sync_id}/events": Operation(
+        f'id: 42\nevent: SyncStarted\ndata: {{"run_id": "{_RUN}", "mode": "full", '
+        '"started_at": "2026-11-23T06:15:02Z"}\n\n',
+        refusals=("sync_not_found", "too_many_streams"),
+    ),
+    "GET /metrics": Operation(
+        {
+            "metrics": [
+                {
+                    "slug": "mrr",
+                    "title": "MRR",
+                    "unit": "money",
+                    "good": "up",
+                    "additive": True,
+                    "description": "Monthly recurring revenue of all live subscriptions.",
+                    "groups": ["kind", "product", "cycle", "currency", "instance"],
+                    "lenses": ["contract", "active", "status"],
+                }
+            ]
+        }
+    ),
+    "GET /metrics/{slug}": Operation(
+        {
+            "metric": "mrr",
+            "unit": "money",
+            "interval": "day",
+            "currency": "native",
+            "lens": "contract",
+            "as_of": "2026-11-23T06:15:00Z",
+            "additive": True,
+            "series": [
+                {
+                    "group": {"kind": "service", "currency": "EUR"},
+                    "names": {},
+                    "points": [
+                        {"on": "2026-11-23", "value": "1234.560000", "reason": None, "complete": False}
+                    ],
+                }
+            ],
+            "notes": ["Figures begin on 2026-11-23, the day of the first sync. Earlier days are not known."],
+        },
+        refusals=(
+            "metric_unknown",
+            "instance_not_found",
+            "group_unknown",
+            "range_invalid",
+            "answer_too_large",
+        ),
+    ),
+    "GET /tokens": Operation({"items": [_TOKEN_ANSWER], "next": None}, refusals=("cursor_invalid",)),
+    "POST /tokens": Operation(
+        {"token": _TOKEN_ANSWER, "secret": "mrr_pat_4fZk…"},
+        {"name": "Reporting", "scopes": ["metrics:read"], "days": 90},
+        ("scopes_invalid",),
+    ),
+    "DELETE /tokens/{token_id}": Operation(refusals=("token_not_found",)),
+}
+
+PARAMETERS: Final[Mapping[str, str]] = {
+    "instance_id": "The id of the instance.",
+    "check_id": "The id of the check, from `check.check_id` of its instance or from Location.",
+    "sync_id": "The id of the sync, from Location or from the list of syncs.",
+    "token_id": "The id of the token.",
+    "slug": "The metric, one of those that `GET /api/v1/metrics` lists.",
+    "Idempotency-Key": "Any text of your own, new for each thing to do. A request that is sent again with it within a day is done once.",
+    "Last-Event-ID": "The id of the last event that was seen; the answer goes on after it.",
+}
+
+_PAGE: Final = {
+    "items": "The items of this page.",
+    "next": "The `cursor` of the next page; null on the last.",
+}
+_CODE: Final = (
+    "A stable code of what was wrong, such as `read_timeout` (docs/whmcs.md); null when nothing was."
+)
+_FORM: Final = {
+    "name": "What people call it, 1 to 100 characters.",
+    "url": "The WHMCS System URL; addresses of its pages are shortened.",
+    "identifier": "The API identifier, from Manage API Credentials in WHMCS.",
+    "secret": "The API secret that belongs to the identifier. It is sealed at once and never shown again.",
+    "access_key": "The API access key, where WHMCS asks for one. It is sealed at once and never shown again.",
+    "time_zone": "Such as Europe/Lisbon; the days of the figures are its days. Without it UTC.",
+    "requests_per_second": "A ceiling, 0.1 to 100; null lets politeness alone decide.",
+}
+FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
+    "Attention": {
+        "code": "A stable code of what is wrong (docs/whmcs.md).",
+        "message": "What is wrong and what to do, for people.",
+    },
+    "AuditEntry": {
+        "id": "Grows with time.",
+        "at": "When it was done.",
+        "actor": "The e-mail address of who did it, or `token` and the token's name.",
+        "action": "What was done, such as `instance.added`.",
+        "target": "The id of what it was done to; null where there is none.",
+        "result": "`ok` or `refused`.",
+        "address": "The network address that it came from.",
+        "request_id": "The id of the request, as in its answer and in the log.",
+    },
+    "Catalogue": {"metrics": "Every metric."},
+    "ChangedInstance": {
+        **_FORM,
+        "state": "`paused` stops scheduled syncs and ends a running one; `active` resumes.",
+    },
+    "Check": {
+        "name": "What was checked, such as `credentials` or `permission`.",
+        "state": "`ok`; `warning`: it works without this, with less; `failed`: it cannot be connected like this.",
+        "code": _CODE,
+        "message": "The result and what to do, for people.",
+        "action": "The WHMCS action that it speaks of; null where it speaks of none.",
+    },
+    "CheckProgress": {
+        "check_id": "The id of the check.",
+        "complete": "Whether the check has ended.",
+        "checks": "The checklist, in the order in which results came.",
+        "seen_address": "The network address from which WHMCS saw us, when it told.",
+        "estimate": "How much a first sync will read; null until it is known.",
+    },
+    "Estimate": {
+        "rows": "Records that a first sync will read, about.",
+        "minutes": "How long that takes, about.",
+    },
+    "Figure": {
+        "metric": "The metric that was asked for.",
+        "unit": "`money`: decimal strings with six places; `count`: integers.",
+        "interval": "How far apart the points are.",
+        "currency": "`native`: each subscription keeps its own currency.",
+        "lens": "What counts as live (docs/metrics.md).",
+        "as_of": "The moment that the figures hold for: that of the least fresh instance; null before any sync.",
+        "additive": "Whether the values of the groups sum to the total.",
+        "series": "One series for each group.",
+        "notes": "What a reader has to know, in plain words: what is left out, since when, and what to do.",
+    },
+    "Instance": {
+        "id": "The id of the instance.",
+        "name": "What people call it.",
+        "address": "The address of the WHMCS, normalised.",
+        "created_at": "When it was added.",
+        "state": "`draft`, `active`, `needs_attention`, `paused` or `deleting`.",
+        "shown_state": "What it is doing, for people: `degraded` has no good sync in 30 minutes, `failing` needs attention.",
+        "has_credentials": "Whether credentials are stored.",
+        "identifier_hint": "The last four characters of the API identifier.",
+        "credentials_updated_at": "When the credentials in use were entered.",
+        "time_zone": "The time zone whose days the figures have.",
+        "requests_per_second": "The ceiling that was set; null when politeness alone decides.",
+        "whmcs_version": "The version that WHMCS told; null when it did not.",
+        "as_of": "The moment that the figures hold for; null before the first sync.",
+        "last_sync_at": "When the newest good sync ended.",
+        "last_sync": "The sync that ended last, good or not; null before any ended.",
+        "sync_under_way": "The id of the sync that runs or waits now; null when there is none.",
+        "next_sync_at": "When the next scheduled sync begins; null while none is scheduled.",
+        "next_check_at": "When it is checked again by itself, because it needs attention; null otherwise.",
+        "attention": "Why syncs have stopped and what to do; null when they have not.",
+        "missing_actions": "WHMCS actions that the API role lacks.",
+        "warnings": "What the newest check and the newest sync warn of, for people.",
+        "check": "The newest check; null before any.",
+    },
+    "KindProgress": {
+        "rows": "Records read so far.",
+        "expected": "Records in all; null until WHMCS has said it.",
+    },
+    "LastSync": {
+        "id": "The id of the sync.",
+        "state": "`succeeded`, `partial`, `failed` or `cancelled`.",
+        "ended_at": "When it ended.",
+        "code": _CODE,
+        "message": "What was wrong and what to do, for people; null when nothing was.",
+    },
+    "MadeToken": {
+        "token": "The token without its secret.",
+        "secret": "The token itself. It is shown here alone and cannot be read again.",
+    },
+    "Me": {
+        "email": "The e-mail address of the user, or of the maker of the token.",
+        "organization": "The organization that all answers are about.",
+        "role": "`viewer`, `analyst`, `admin` or `owner`.",
+        "permissions": "What the caller may do: those of the role, and of the token's scopes.",
+    },
+    "MetricDescription": {
+        "slug": "The name of the metric in addresses.",
+        "title": "Its name for people.",
+        "unit": "`money` or `count`.",
+        "good": "The direction that is good news.",
+        "additive": "Whether the values of the groups sum to the total.",
+        "description": "What it counts.",
+        "groups": "What it can be split by.",
+        "lenses": "What it can be seen through.",
+    },
+    "NewInstance": _FORM,
+    "NewToken": {
+        "name": "What people call it, 1 to 100 characters.",
+        "scopes": "What it may do; never more than its maker.",
+        "days": "After how many days it ends.",
+    },
+    "Organization": {
+        "id": "The id of the organization; its views in PostgreSQL ask for it.",
+        "slug": "Its name in the addresses of its pages.",
+        "name": "Its name for people.",
+        "is_demo": "Whether it holds sample data.",
+    },
+    "Page": _PAGE,
+    "Point": {
+        "on": "The day that the value holds for: the last of its interval.",
+        "value": "A decimal string for money, an integer for a count; null when it is not known.",
+        "reason": "Why there is no value: `before_first_sync`, `not_synced`, `not_permitted`, `no_customers`, or the code of a failure. "
+        "Beside a value, `carried`: it is that of an earlier day, because nothing newer is known.",
+        "complete": "Whether it changes no more.",
+    },
+    "Problem": {
+        "type": "The code as a URN.",
+        "title": "The kind of problem, for people.",
+        "status": "The HTTP status.",
+        "code": "A stable code to decide by.",
+        "detail": "What is wrong and what to do, for people.",
+        "field": "The input that it speaks of, where it speaks of one.",
+        "request_id": "The id of the request, to give to support.",
+    },
+    "Series": {
+        "group": "What the series is about, by group; empty for a total.",
+        "names": "The names for people of its product and its instance, by group.",
+        "points": "The values in the order of their days. A split answer leaves out the days before the first sync at the start.",
+    },
+    "SkippedKind": {
+        "kind": "What could not be read.",
+        "action": "The WHMCS action that would read it.",
+        "code": "A stable code of why not (docs/whmcs.md).",
+        "required": "Whether figures need it.",
+    },
+    "Sync": {
+        "id": "The id of the sync.",
+        "instance_id": "The instance that is read.",
+        "instance_name": "Its name.",
+        "run_id": "The run that it joined; null until the reader of WHMCS has answered.",
+        "state": "`queued`, `running`, `succeeded`, `partial`, `failed`, `cancelled`, or `not_picked_up`: no answer for two minutes.",
+        "mode": "`full` reads everything, `incremental` what may have changed.",
+        "trigger": "`manual` or `schedule`.",
+        "requested_at": "When it was asked for.",
+        "requested_by": "Who asked for it; null for a scheduled one.",
+        "started_at": "When reading began.",
+        "ended_at": "When it ended; null while it goes on.",
+        "heard_at": "When there last was news of the run; null before any. Silence of more than two minutes blocks nothing.",
+        "progress": "Records read by kind, in the order in which the kinds are read.",
+        "per_cent": "How far it is, 0 to 100; less than 100 while something is still read.",
+        "expected_rows": "How many records it will read, about; null while nothing is known of it.",
+        "counts": "Once ended: records read by kind.",
+        "changes": "Once ended: records that differed from before, by kind.",
+        "skipped": "Kinds that could not be read, and why.",
+        "code": _CODE,
+        "message": "What was wrong and what to do, for people; null when nothing was.",
+        "applied": "Whether the figures hold what was read.",
+    },
+    "Token": {
+        "id": "The id of the token.",
+        "name": "What people call it.",
+        "prefix": "How it begins, to recognise it by; null for one from before this was kept.",
+        "created_by": "The e-mail address of its maker.",
+        "scopes": "What it may do.",
+        "created_at": "When it was made.",
+        "expires_at": "When it ends; null: never.",
+        "last_used_at": "When it was last used, to the minute; null: never.",
+    },
+    "Wanted": {"mode": "`full` reads everything, `incremental` what may have changed."},
+}
