@@ -1,122 +1,184 @@
-"""Dirty customers in, segments out. Incremental and full recalculation are this code over different sets of customers."""
+"""Ended runs and dirty customers in, figures out: one transaction brings one instance from one applied run to the next."""
 
 import asyncio
 import logging
 from collections import defaultdict
+from functools import reduce
 from time import monotonic
 from typing import Any, Final
-from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.calendar import day_of
-from libs.common.contracts.billing import ADAPTERS, Kind
+from libs.common.contracts.billing import ADAPTERS, SUBSCRIPTION_KINDS, Kind
 from libs.common.database import raw, transaction
 from services.metrics import repository
+from services.metrics.formulas.coverage import Coverage, with_run
 from services.metrics.formulas.timeline import Observation, Request, Segment, Timeline, timeline
-from services.metrics.repository import Customer
+from services.metrics.repository import Cut, Instance, Subscription
 
 log = logging.getLogger(__name__)
 
 CUSTOMERS_AT_ONCE: Final = 500
 _IDLE_SECONDS: Final = 0.25
-_FEW: Final = 100
-_LONGEST_WAIT_SECONDS: Final = 30.0
+_SHORTEST_PAUSE_SECONDS: Final = 1.0
+_LONGEST_PAUSE_SECONDS: Final = 60.0
 
-# organization, instance, kind, id
-_Key = tuple[UUID, UUID, str, int]
+_Observed = dict[Subscription, list[Observation]]
 
 
-async def compute_loop(engine: AsyncEngine, stop: asyncio.Event) -> None:
-    """Compute dirty customers until `stop`; several replicas share the work.
+class Computing:
+    """Brings instances up to date, each in one transaction; several workers and replicas share them."""
 
-    A few are computed at once. Many come with a run that reads much: they wait until one that has ended waits for its figures, half a
-    minute at most, so that a customer whose records come one after the other is computed once.
+    def __init__(self, engine: AsyncEngine, customers_at_once: int = CUSTOMERS_AT_ONCE) -> None:
+        self._engine, self._customers_at_once = engine, customers_at_once
+        # Of instances that failed: how long they wait, and until when.
+        self._pauses: dict[Instance, float] = {}
+        self._paused_until: dict[Instance, float] = {}
+
+    async def work(self, stop: asyncio.Event) -> None:
+        """Compute until `stop`. An instance that fails waits with backoff and holds up no other."""
+        while not stop.is_set():
+            if await self.compute_next(stop):
+                continue
+            try:
+                await asyncio.wait_for(stop.wait(), _IDLE_SECONDS)
+            except TimeoutError:
+                continue
+
+    async def compute_next(self, stop: asyncio.Event) -> bool:
+        """Bring one instance up to date that is not, and that no other worker has; False when there is none."""
+        async with transaction(self._engine) as connection:
+            due = await repository.due_instances(await raw(connection))
+        for instance in due:
+            if stop.is_set() or self._paused_until.get(instance, 0) > monotonic():
+                continue
+            try:
+                if await self._compute(instance, stop):
+                    return True
+            except _Undone:
+                continue
+            except Exception as error:
+                pause = min(
+                    self._pauses.get(instance, _SHORTEST_PAUSE_SECONDS / 2) * 2, _LONGEST_PAUSE_SECONDS
+                )
+                self._pauses[instance], self._paused_until[instance] = pause, monotonic() + pause
+                log.error(
+                    "an instance cannot be computed and will be tried again",
+                    extra={"instance_id": str(instance.instance_id), "seconds": pause, "error": repr(error)},
+                    exc_info=True,
+                )
+            else:
+                self._pauses.pop(instance, None)
+        return False
+
+    async def _compute(self, instance: Instance, stop: asyncio.Event) -> bool:
+        """Bring an instance up to date unless another worker has it or has just done so."""
+        async with transaction(self._engine) as connection:
+            database = await raw(connection)
+            if not await repository.take(database, instance):
+                return False
+            time_zone = await repository.time_zone_of(database, instance)
+            state = await repository.read_state(database, instance)
+            runs = await repository.ended_runs(database, instance)
+            after = reduce(with_run, runs, state.coverage)
+            if time_zone is None or after is None:
+                return False
+            await _mark_changes(database, instance, state, after, time_zone)
+            computed = await self._compute_customers(database, cut_of(instance, after), time_zone, stop)
+            if not await repository.hold(database, instance):
+                raise _Undone
+            is_new = bool(runs) or time_zone != state.time_zone
+            if is_new:
+                await repository.save_coverage(database, instance, after, time_zone)
+        log.info(
+            "figures are up to date",
+            extra={
+                "instance_id": str(instance.instance_id),
+                "run_id": str(after.run_id),
+                "customers": computed,
+            },
+        )
+        return is_new or computed > 0
+
+    async def _compute_customers(self, database: Any, cut: Cut, time_zone: str, stop: asyncio.Event) -> int:
+        """Compute the customers that facts of the cut have marked, so many at once; returns how many there were."""
+        computed, last = 0, -1
+        while customers := await repository.take_marks(database, cut, last, self._customers_at_once):
+            if stop.is_set() or not await repository.time_zone_of(database, cut.instance):
+                raise _Undone
+            observed = await _observed(database, cut, customers, time_zone)
+            timelines = await _timelines(database, cut, observed, time_zone)
+            await _write_differences(database, cut.instance, timelines)
+            computed, last = computed + len(customers), customers[-1]
+        return computed
+
+
+class _Undone(Exception):
+    """Rolls back what is no longer wanted: the process ends, or the instance is to go."""
+
+
+def cut_of(instance: Instance, coverage: Coverage) -> Cut:
+    """Return the facts that figures of a coverage are made of."""
+    epochs = {kind.value: coverage.epoch_of(kind) for kind in SUBSCRIPTION_KINDS}
+    return Cut(instance, coverage.epoch, {kind: epoch for kind, epoch in epochs.items() if epoch is not None})
+
+
+async def _mark_changes(
+    database: Any, instance: Instance, state: repository.State, after: Coverage, time_zone: str
+) -> None:
+    """Mark the customers whose figures change although no fact of the run says so.
+
+    These are all of them when days are read in another time zone, and those of a kind that runs before could not read whole: the marks of
+    what they saw were taken away with the other kinds.
     """
-    computed_at = monotonic()
-    while not stop.is_set():
-        if monotonic() - computed_at > _LONGEST_WAIT_SECONDS or await _is_due(engine):
-            while not stop.is_set() and await compute_batch(engine):
-                pass
-            computed_at = monotonic()
-        try:
-            await asyncio.wait_for(stop.wait(), _IDLE_SECONDS)
-        except TimeoutError:
-            continue
+    before = state.coverage
+    if before is None:
+        return
+    if time_zone != state.time_zone:
+        await repository.mark_instance(database, *instance)
+        return
+    for kind in SUBSCRIPTION_KINDS:
+        used = before.epoch_of(kind)
+        if after.epoch_of(kind) != used and (used is None or used < before.epoch):
+            await repository.mark_kind(database, instance, kind, -1 if used is None else used)
 
 
-async def _is_due(engine: AsyncEngine) -> bool:
-    async with transaction(engine) as connection:
-        database = await raw(connection)
-        return await repository.has_ended_run(database) or not await repository.has_marks(database, _FEW)
-
-
-async def compute_batch(engine: AsyncEngine, limit: int = CUSTOMERS_AT_ONCE) -> int:
-    """Claim up to `limit` dirty customers and bring their segments up to date in one transaction; returns how many it claimed.
-
-    Only what differs is written.
-    """
-    async with transaction(engine) as connection:
-        database = await raw(connection)
-        customers, locked = await repository.claim_dirty(database, limit)
-        if not customers:
-            return 0
-        observed = await _observed(database, customers)
-        # Who was given a subscription since its owners were locked may be computed by another worker now.
-        unsafe = {key for key, seen in observed.items() if not _owners(key, seen) <= locked}
-        await repository.mark(database, {owner for key in unsafe for owner in _owners(key, observed[key])})
-        safe = {key: seen for key, seen in observed.items() if key not in unsafe}
-        await _write_differences(database, await _timelines(database, safe))
-        return len(customers)
-
-
-async def _observed(database: Any, customers: list[Customer]) -> dict[_Key, list[Observation]]:
+async def _observed(database: Any, cut: Cut, customers: list[int], time_zone: str) -> _Observed:
     """What was seen of every subscription that the customers have or had."""
-    observed: dict[_Key, list[Observation]] = {}
-    async for row in repository.evidence(database, customers):
-        key = _key(row)
-        _observe(Kind(key[2]), row, observed.setdefault(key, []))
+    observed: _Observed = {}
+    async for row in repository.evidence(database, cut, customers):
+        key = Subscription(row["kind"], row["id"])
+        _observe(Kind(key.kind), row, time_zone, observed.setdefault(key, []))
     return observed
 
 
-def _owners(key: _Key, seen: list[Observation]) -> set[Customer]:
-    return {(key[0], key[1], observation.customer_id) for observation in seen}
-
-
 async def _timelines(
-    database: Any, observed: dict[_Key, list[Observation]]
-) -> dict[_Key, tuple[int, Timeline]]:
+    database: Any, cut: Cut, observed: _Observed, time_zone: str
+) -> dict[Subscription, tuple[int, Timeline]]:
     """The present owner and the timeline of every subscription."""
-    services = [(key[0], key[1], key[3]) for key in observed if key[2] == Kind.SERVICE]
-    asked: dict[tuple[UUID, UUID, int], list[Request]] = defaultdict(list)
-    for row in await repository.requests(database, repository.columns(services, 3)):
-        service = (row["organization_id"], row["instance_id"], row["service_id"])
-        asked[service].append(
-            Request(day_of(row["observed_at"], row["time_zone"]), row["id"], row["is_open"])
-        )
-    owners = {owner for key, seen in observed.items() for owner in _owners(key, seen)}
-    known: dict[tuple[UUID, UUID], dict[int, str]] = defaultdict(dict)
-    for row in await repository.currencies(database, repository.columns(sorted(owners), 3)):
-        known[row["organization_id"], row["instance_id"]][row["customer_id"]] = row["currency"]
-    return {
-        key: (
-            seen[-1].customer_id,
-            timeline(
-                Kind(key[2]),
-                seen,
-                asked[key[0], key[1], key[3]] if key[2] == Kind.SERVICE else (),
-                known[key[0], key[1]],
-            ),
-        )
-        for key, seen in observed.items()
-    }
+    asked: dict[int, list[Request]] = defaultdict(list)
+    services = [key.id for key in observed if key.kind == Kind.SERVICE]
+    for row in await repository.requests(database, cut, services):
+        on = day_of(row["observed_at"], time_zone)
+        asked[row["service_id"]].append(Request(on, row["id"], row["is_open"]))
+    owners = {observation.customer_id for seen in observed.values() for observation in seen}
+    currencies = await repository.currencies(database, cut, sorted(owners))
+    timelines = {}
+    for key, seen in observed.items():
+        if not seen:
+            continue
+        wanted = asked[key.id] if key.kind == Kind.SERVICE else ()
+        timelines[key] = seen[-1].customer_id, timeline(Kind(key.kind), seen, wanted, currencies)
+        await asyncio.sleep(0)  # the loop has other work, too
+    return timelines
 
 
-def _observe(kind: Kind, version: Any, seen: list[Observation]) -> None:
+def _observe(kind: Kind, version: Any, time_zone: str, seen: list[Observation]) -> None:
     """Add what a version shows, if that is another state than before. One without a body says that it is gone."""
-    on = day_of(version["observed_at"], version["time_zone"])
+    on = day_of(version["observed_at"], time_zone)
     last_read_at = version["last_read_at"]
-    last_read_on = None if last_read_at is None else day_of(last_read_at, version["time_zone"])
+    last_read_on = None if last_read_at is None else day_of(last_read_at, time_zone)
     if version["body"] is not None:
         body: Any = ADAPTERS[kind].validator.validate_json(version["body"])
         now = Observation(
@@ -157,29 +219,27 @@ def _tld(body: dict[str, Any]) -> str:
     return (body["label"] or "").lower().partition(".")[2]
 
 
-async def _write_differences(database: Any, wanted: dict[_Key, tuple[int, Timeline]]) -> None:
-    keys = repository.columns(list(wanted), 4)
-    segments, issues = await repository.present(database, keys)
-    there: dict[_Key, list[Segment]] = defaultdict(list)
+async def _write_differences(
+    database: Any, instance: Instance, wanted: dict[Subscription, tuple[int, Timeline]]
+) -> None:
+    segments, issues = await repository.present(database, instance, wanted.keys())
+    stored: dict[Subscription, list[Segment]] = defaultdict(list)
     for row in segments:
-        there[_key(row)].append(Segment(*row[4:]))
-    noted: dict[_Key, list[tuple[str, int]]] = defaultdict(list)
+        stored[Subscription(row["kind"], row["id"])].append(Segment(*row[2:]))
+    listed: dict[Subscription, list[tuple[str, int]]] = defaultdict(list)
     for row in issues:
-        noted[_key(row)].append((row["reason"], row["customer_id"]))
+        listed[Subscription(row["kind"], row["id"])].append((row["reason"], row["customer_id"]))
     changed = {
         key: (owner_id, line)
         for key, (owner_id, line) in wanted.items()
-        if tuple(there.get(key, ())) != line.segments
-        or noted.get(key, []) != [(reason, owner_id) for reason in line.issues]
+        if tuple(stored.get(key, ())) != line.segments
+        or listed.get(key, []) != [(reason, owner_id) for reason in line.issues]
     }
     if changed:
         await repository.replace(
             database,
-            [key for key in changed if key in there or key in noted],
+            instance,
+            [key for key in changed if key in stored or key in listed],
             [(*key, *segment) for key, (_, line) in changed.items() for segment in line.segments],
             [(*key, reason, owner_id) for key, (owner_id, line) in changed.items() for reason in line.issues],
         )
-
-
-def _key(row: Any) -> _Key:
-    return row["organization_id"], row["instance_id"], row["kind"], row["id"]

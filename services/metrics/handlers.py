@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.broker import Publisher, subscribe, subscribe_messages
 from libs.common.calendar import is_time_zone
+from libs.common.clock import Clock, utc_now
 from libs.common.contracts import topics
 from libs.common.contracts.envelope import Received
 from libs.common.contracts.instances import InstanceChanged
@@ -19,10 +20,14 @@ _PURGE_ROWS = 20_000
 
 
 def build_handlers(
-    broker: KafkaBroker, engine: AsyncEngine, publisher: Publisher, replica: str | None
+    broker: KafkaBroker,
+    engine: AsyncEngine,
+    publisher: Publisher,
+    replica: str | None,
+    clock: Clock = utc_now,
 ) -> None:
     """Billing facts in, entities stored, customers marked for computing; runs and instances remembered."""
-    intake = Intake(engine, publisher)
+    intake = Intake(engine, publisher, clock)
     subscribe(
         broker, topics.BILLING, group=GROUP, replica=replica, apply=intake.apply, on_assigned=intake.resume
     )
@@ -62,6 +67,7 @@ def build_handlers(
             replica=replica,
             publisher=publisher,
             handle=handle,
+            clock=clock,
         )
 
 
@@ -82,6 +88,7 @@ async def _remember(engine: AsyncEngine, message: Received, run: SyncSucceeded) 
                 message.at,
                 orjson.dumps(run.positions, option=orjson.OPT_NON_STR_KEYS).decode(),
                 orjson.dumps(read | skipped).decode(),
+                run.epoch,
             ),
         )
 

@@ -1,15 +1,49 @@
 """The statements on the service's tables. They take an asyncpg connection in the caller's transaction and never commit."""
 
-from collections.abc import AsyncIterator, Collection, Sequence
-from typing import Any, Final
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+import orjson
+
 from libs.common.contracts.billing import Kind
+from services.metrics.formulas.coverage import Coverage, KindCoverage, Run, Skipped, days_of
 from services.metrics.formulas.timeline import Segment
 
 Row = Any
-# organization, instance, id
-Customer = tuple[UUID, UUID, int]
+
+
+class Instance(NamedTuple):
+    """Which instance."""
+
+    organization_id: UUID
+    instance_id: UUID
+
+
+class Subscription(NamedTuple):
+    """Which subscription of an instance."""
+
+    kind: str
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The facts of an instance up to an epoch; those of subscriptions up to the newest run that read their kind."""
+
+    instance: Instance
+    epoch: int
+    kinds: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is applied of an instance, and the time zone in which its segments are; both None before its first run."""
+
+    coverage: Coverage | None
+    time_zone: str | None
+
 
 _SUBSCRIPTIONS: Final = "('service', 'addon', 'domain')"
 
@@ -23,27 +57,28 @@ WITH stored AS (
         AS t (o, i, k, e, p, s, a, b)
     ORDER BY o, i, k, e, p, s
     ON CONFLICT DO NOTHING
-    RETURNING organization_id, instance_id, kind, id,
+    RETURNING organization_id, instance_id, kind, id, epoch,
         CASE WHEN kind IN {_SUBSCRIPTIONS} THEN (body ->> 'customer_id')::bigint END AS customer_id
 ), marked AS (
-    INSERT INTO metrics.dirty (organization_id, instance_id, customer_id)
-    SELECT DISTINCT organization_id, instance_id, customer_id FROM stored WHERE customer_id IS NOT NULL
+    INSERT INTO metrics.dirty (organization_id, instance_id, customer_id, epoch)
+    SELECT DISTINCT organization_id, instance_id, customer_id, epoch FROM stored WHERE customer_id IS NOT NULL
 )
-SELECT organization_id, instance_id, kind, id FROM stored
+SELECT organization_id, instance_id, kind, id, epoch FROM stored
 WHERE kind = 'cancellation_request' OR (kind IN {_SUBSCRIPTIONS} AND customer_id IS NULL)"""  # noqa: S608  fixed names
 
 # OFFSET 0 keeps the look-ups by key: a join would read the whole table for each batch while the planner knows nothing of it yet,
 # as when it is being filled for the first time. So does LIMIT 1 below. A kind that the planner can read would have it look through
 # the index by customer instead.
 _MARK_OWNERS: Final = """
-WITH input AS (SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[]) AS t (o, i, k, e))
-INSERT INTO metrics.dirty (organization_id, instance_id, customer_id)
-SELECT o, i, owner.customer_id FROM input CROSS JOIN LATERAL (
+WITH input AS (
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[]) AS t (o, i, k, e, epoch))
+INSERT INTO metrics.dirty (organization_id, instance_id, customer_id, epoch)
+SELECT o, i, owner.customer_id, epoch FROM input CROSS JOIN LATERAL (
     SELECT (v.body ->> 'customer_id')::bigint AS customer_id FROM metrics.versions v
     WHERE v.organization_id = o AND v.instance_id = i AND v.kind = k AND v.id = e AND v.body IS NOT NULL OFFSET 0) owner
 WHERE k <> 'cancellation_request'
 UNION
-SELECT o, i, owner.customer_id FROM input CROSS JOIN LATERAL (
+SELECT o, i, owner.customer_id, epoch FROM input CROSS JOIN LATERAL (
     SELECT 'service' AS kind, (v.body ->> 'service_id')::bigint AS id FROM metrics.versions v
     WHERE v.organization_id = o AND v.instance_id = i AND v.kind = k AND v.id = e AND v.body IS NOT NULL OFFSET 0) asked
 CROSS JOIN LATERAL (
@@ -53,7 +88,8 @@ CROSS JOIN LATERAL (
 WHERE k = 'cancellation_request'"""
 
 # All parts see the rows as they were before. The currency of a customer is that of its invoice with the greatest id, else that of
-# its details: an invoice matters only when it changes that.
+# its details: an invoice matters only when it changes that. A customer that an invoice leaves is marked with the invoice: until that
+# mark is taken away, the invoice still tells the customer's currency.
 _STORE_RECORDS: Final = """
 WITH input AS (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::boolean[],
@@ -67,23 +103,24 @@ WITH input AS (
         epoch = excluded.epoch, seq = excluded.seq, gone = excluded.gone,
         customer_id = excluded.customer_id, currency = excluded.currency
     WHERE (r.epoch, r.seq) < (excluded.epoch, excluded.seq)
-    RETURNING r.organization_id, r.instance_id, r.kind, r.id, r.gone, r.customer_id, r.currency
+    RETURNING r.organization_id, r.instance_id, r.kind, r.id, r.epoch, r.gone, r.customer_id, r.currency
 ), touched AS (
-    SELECT c.organization_id, c.instance_id, c.id AS customer_id FROM changed c
+    SELECT c.organization_id, c.instance_id, c.id AS customer_id, c.epoch, NULL::bigint AS left_invoice_id
+    FROM changed c
     LEFT JOIN LATERAL (
         SELECT r.currency FROM metrics.records r
         WHERE r.organization_id = c.organization_id AND r.instance_id = c.instance_id AND r.kind = c.kind AND r.id = c.id
         LIMIT 1) before ON true
     WHERE c.kind = 'customer_detail' AND c.currency IS DISTINCT FROM before.currency
     UNION ALL
-    SELECT c.organization_id, c.instance_id, before.customer_id FROM changed c
+    SELECT c.organization_id, c.instance_id, before.customer_id, c.epoch, c.id FROM changed c
     CROSS JOIN LATERAL (
         SELECT r.customer_id FROM metrics.records r
         WHERE r.organization_id = c.organization_id AND r.instance_id = c.instance_id AND r.kind = c.kind AND r.id = c.id
         LIMIT 1) before
     WHERE c.kind = 'invoice' AND before.customer_id IS DISTINCT FROM c.customer_id
     UNION ALL
-    SELECT c.organization_id, c.instance_id, c.customer_id FROM changed c
+    SELECT c.organization_id, c.instance_id, c.customer_id, c.epoch, NULL FROM changed c
     LEFT JOIN LATERAL (
         SELECT r.id, r.currency FROM metrics.records r
         WHERE r.organization_id = c.organization_id AND r.instance_id = c.instance_id
@@ -92,8 +129,9 @@ WITH input AS (
     WHERE c.kind = 'invoice' AND (newest.id IS NULL
         OR (c.id >= newest.id AND c.currency IS DISTINCT FROM newest.currency))
 ), marked AS (
-    INSERT INTO metrics.dirty (organization_id, instance_id, customer_id)
-    SELECT DISTINCT organization_id, instance_id, customer_id FROM touched WHERE customer_id IS NOT NULL
+    INSERT INTO metrics.dirty (organization_id, instance_id, customer_id, epoch, left_invoice_id)
+    SELECT DISTINCT organization_id, instance_id, customer_id, epoch, left_invoice_id
+    FROM touched WHERE customer_id IS NOT NULL
 )
 SELECT count(*) FROM changed"""
 
@@ -103,104 +141,164 @@ SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[])
 ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset
 WHERE positions.next_offset < excluded.next_offset"""
 
-# The share lock holds back what deletes the instance; a customer that waits for its instance holds up nobody.
-_CANDIDATES: Final = """
-SELECT organization_id, instance_id, customer_id FROM (
-    SELECT d.id, d.organization_id, d.instance_id, d.customer_id
-    FROM metrics.dirty d JOIN metrics.instances n USING (organization_id, instance_id)
-    WHERE n.state <> 'deleted'
-    ORDER BY d.id LIMIT $1 FOR SHARE OF n) mark
-GROUP BY organization_id, instance_id, customer_id ORDER BY min(id)"""
+_REACHED: Final = """NOT EXISTS (
+    SELECT FROM jsonb_each(r.positions) topic CROSS JOIN LATERAL jsonb_each_text(topic.value) wanted
+    LEFT JOIN metrics.positions p ON p.topic = topic.key AND p.partition::text = wanted.key
+    WHERE wanted.value::numeric > coalesce(p.next_offset, 0))"""
 
-_LOCKED: Final = """
-SELECT o AS organization_id, i AS instance_id, c AS customer_id
-FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS t (o, i, c)
-WHERE pg_try_advisory_xact_lock(hashtextextended('compute:' || i || ':' || c, 0))
-LIMIT $4"""
+# There is work: a newer run whose facts are all stored, days of another time zone, or marks that came after the run was applied.
+_DUE: Final = f"""
+SELECT n.organization_id, n.instance_id
+FROM metrics.instances n LEFT JOIN metrics.freshness f USING (organization_id, instance_id)
+WHERE n.state NOT IN ('deleting', 'deleted') AND (
+    EXISTS (
+        SELECT FROM metrics.runs r
+        WHERE r.organization_id = n.organization_id AND r.instance_id = n.instance_id
+            AND (f.as_of IS NULL OR r.started_at > f.as_of) AND {_REACHED})
+    OR (f.as_of IS NOT NULL AND f.time_zone IS DISTINCT FROM n.settings ->> 'time_zone')
+    OR EXISTS (
+        SELECT FROM metrics.dirty d
+        WHERE d.organization_id = n.organization_id AND d.instance_id = n.instance_id AND d.epoch <= f.epoch))
+ORDER BY f.as_of NULLS FIRST"""  # noqa: S608  fixed names
 
-_CLEAN: Final = """
-DELETE FROM metrics.dirty d USING unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS t (o, i, c)
-WHERE d.organization_id = o AND d.instance_id = i AND d.customer_id = c"""
+_TAKE: Final = "SELECT pg_try_advisory_xact_lock(hashtextextended('compute:' || $1::uuid, 0))"
 
-_MARK: Final = """
-INSERT INTO metrics.dirty (organization_id, instance_id, customer_id)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[])"""
+# Runs of earlier versions tell no epoch, and neither does the freshness that they left.
+_EPOCH_UP_TO: Final = """(
+    SELECT coalesce(max(v.epoch), 0) FROM metrics.versions v
+    WHERE v.organization_id = $1 AND v.instance_id = $2 AND v.observed_at <= {moment})"""
+
+_STATE: Final = f"""
+SELECT f.run_id, f.as_of, f.last_at, f.time_zone, coalesce(f.epoch, {_EPOCH_UP_TO.format(moment="now()")}) AS epoch
+FROM metrics.freshness f WHERE f.organization_id = $1 AND f.instance_id = $2"""  # noqa: S608  fixed names
+
+_KINDS: Final = """
+SELECT kind, first_at, read_at, epoch, action, code, is_required FROM metrics.coverage
+WHERE organization_id = $1 AND instance_id = $2"""
+
+_ENDED_RUNS: Final = f"""
+SELECT r.run_id, r.started_at, r.ended_at, r.kinds::text AS kinds,
+    coalesce(r.epoch, {_EPOCH_UP_TO.format(moment="r.ended_at")}) AS epoch
+FROM metrics.runs r LEFT JOIN metrics.freshness f USING (organization_id, instance_id)
+WHERE r.organization_id = $1 AND r.instance_id = $2 AND (f.as_of IS NULL OR r.started_at > f.as_of) AND {_REACHED}
+ORDER BY r.started_at"""  # noqa: S608  fixed names
+
+# Each customer once, in their order; a mark that is made meanwhile stays for the next time. "+ 0" keeps the planner on the index by
+# customer, which goes on where the last batch ended: by the index of epochs it would sort all marks for every batch.
+_TAKE_MARKS: Final = """
+WITH batch AS (
+    SELECT DISTINCT customer_id FROM metrics.dirty
+    WHERE organization_id = $1 AND instance_id = $2 AND epoch + 0 <= $3 AND customer_id > $4
+    ORDER BY customer_id LIMIT $5
+), taken AS (
+    DELETE FROM metrics.dirty d USING batch
+    WHERE d.organization_id = $1 AND d.instance_id = $2 AND d.customer_id = batch.customer_id AND d.epoch + 0 <= $3
+)
+SELECT customer_id FROM batch ORDER BY customer_id"""
 
 _OWNED: Final = f"""
-    SELECT DISTINCT o, i, c, v.kind, v.id FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS t (o, i, c)
-    JOIN metrics.versions v ON v.organization_id = o AND v.instance_id = i
+    SELECT DISTINCT v.kind, v.id FROM unnest($3::bigint[]) AS t (c)
+    JOIN metrics.versions v ON v.organization_id = $1 AND v.instance_id = $2
         AND (v.body ->> 'customer_id')::bigint = c AND v.kind IN {_SUBSCRIPTIONS}"""  # noqa: S608  fixed names
 
-_OTHER_OWNERS: Final = f"""
-SELECT DISTINCT o AS organization_id, i AS instance_id, c AS customer_id,
-    (v.body ->> 'customer_id')::bigint AS other_id
-FROM ({_OWNED}) owned
-JOIN metrics.versions v ON v.organization_id = o AND v.instance_id = i AND v.kind = owned.kind AND v.id = owned.id
-WHERE (v.body ->> 'customer_id')::bigint <> c"""  # noqa: S608  fixed names
-
 _EVIDENCE: Final = f"""
-SELECT v.organization_id, v.instance_id, v.kind, v.id,
-    n.settings ->> 'time_zone' AS time_zone, v.observed_at, before.started_at AS last_read_at, v.body::text AS body
-FROM (SELECT DISTINCT o, i, kind, id FROM ({_OWNED}) every) owned
-JOIN metrics.instances n ON n.organization_id = o AND n.instance_id = i
-JOIN metrics.versions v ON v.organization_id = o AND v.instance_id = i AND v.kind = owned.kind AND v.id = owned.id
+SELECT v.kind, v.id, v.observed_at, before.started_at AS last_read_at, v.body::text AS body
+FROM ({_OWNED}) owned
+JOIN unnest($4::text[], $5::bigint[]) AS cut (kind, epoch) ON cut.kind = owned.kind
+JOIN metrics.versions v ON v.organization_id = $1 AND v.instance_id = $2 AND v.kind = owned.kind AND v.id = owned.id
+    AND v.epoch <= cut.epoch
 LEFT JOIN LATERAL (
     SELECT r.started_at FROM metrics.readings r
-    WHERE r.organization_id = o AND r.instance_id = i AND r.ended_at < v.observed_at AND v.kind = ANY (r.kinds)
+    WHERE r.organization_id = $1 AND r.instance_id = $2 AND r.ended_at < v.observed_at AND v.kind = ANY (r.kinds)
     ORDER BY r.ended_at DESC LIMIT 1) before ON true
-ORDER BY v.organization_id, v.instance_id, v.kind, v.id, v.epoch, v.seq"""  # noqa: S608  fixed names
+ORDER BY v.kind, v.id, v.epoch, v.seq"""  # noqa: S608  fixed names
 
 _REQUESTS: Final = """
-SELECT v.organization_id, v.instance_id, asked.service_id, v.id,
-    n.settings ->> 'time_zone' AS time_zone, v.observed_at,
+SELECT asked.service_id, v.id, v.observed_at,
     coalesce((v.body ->> 'service_id')::bigint = asked.service_id, false) AS is_open
 FROM (
-    SELECT DISTINCT o, i, s AS service_id, r.id FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS t (o, i, s)
-    JOIN metrics.versions r ON r.organization_id = o AND r.instance_id = i
+    SELECT DISTINCT s AS service_id, r.id FROM unnest($3::bigint[]) AS t (s)
+    JOIN metrics.versions r ON r.organization_id = $1 AND r.instance_id = $2
         AND (r.body ->> 'service_id')::bigint = s AND r.kind = 'cancellation_request') asked
-JOIN metrics.instances n ON n.organization_id = o AND n.instance_id = i
-JOIN metrics.versions v ON v.organization_id = o AND v.instance_id = i AND v.kind = 'cancellation_request'
-    AND v.id = asked.id
-ORDER BY v.organization_id, v.instance_id, asked.service_id, v.id, v.epoch, v.seq"""
+JOIN metrics.versions v ON v.organization_id = $1 AND v.instance_id = $2 AND v.kind = 'cancellation_request'
+    AND v.id = asked.id AND v.epoch <= $4
+ORDER BY asked.service_id, v.id, v.epoch, v.seq"""
 
-_CURRENCIES: Final = """
-SELECT o AS organization_id, i AS instance_id, c AS customer_id, coalesce(newest.currency, d.currency) AS currency
-FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS t (o, i, c)
-LEFT JOIN LATERAL (
-    SELECT r.currency FROM metrics.records r
-    WHERE r.organization_id = o AND r.instance_id = i AND r.customer_id = c AND r.kind = 'invoice' AND NOT r.gone
-    ORDER BY r.id DESC LIMIT 1) newest ON true
-LEFT JOIN LATERAL (
-    SELECT r.currency FROM metrics.records r
-    WHERE r.organization_id = o AND r.instance_id = i AND r.kind = 'customer_detail' AND r.id = c AND NOT r.gone
-    LIMIT 1) d ON true
-WHERE coalesce(newest.currency, d.currency) IS NOT NULL"""
+# A row's body as it was at the epoch $4: of those that a newer run has changed meanwhile.
+_BODY_BEFORE: Final = """
+    SELECT body FROM metrics.versions
+    WHERE organization_id = $1 AND instance_id = $2 AND kind = {kind} AND id = {id} AND epoch <= $4
+    ORDER BY epoch DESC, seq DESC LIMIT 1"""
 
-_SEGMENT_COLUMNS: Final = ", ".join(("organization_id", "instance_id", "kind", "id", *Segment._fields))
+# The greatest invoice of a customer is looked for among those that it has and those that a newer run has taken from it.
+_CURRENCIES: Final = f"""
+SELECT c AS customer_id,
+    CASE WHEN former.id > coalesce(present.id, -1) THEN former.currency
+        ELSE coalesce(present.currency, details.currency) END AS currency
+FROM unnest($3::bigint[]) AS t (c)
+LEFT JOIN LATERAL (
+    SELECT r.id, told.currency FROM metrics.records r CROSS JOIN LATERAL (
+        SELECT r.currency WHERE r.epoch <= $4
+        UNION ALL
+        SELECT before.body ->> 'currency' FROM ({_BODY_BEFORE.format(kind="r.kind", id="r.id")}) before
+        WHERE r.epoch > $4 AND (before.body ->> 'customer_id')::bigint = c) told
+    WHERE r.organization_id = $1 AND r.instance_id = $2 AND r.customer_id = c AND r.kind = 'invoice' AND NOT r.gone
+    ORDER BY r.id DESC LIMIT 1) present ON true
+LEFT JOIN LATERAL (
+    SELECT d.left_invoice_id AS id, before.body ->> 'currency' AS currency
+    FROM metrics.dirty d CROSS JOIN LATERAL ({_BODY_BEFORE.format(kind="'invoice'", id="d.left_invoice_id")}) before
+    WHERE d.organization_id = $1 AND d.instance_id = $2 AND d.customer_id = c AND d.epoch > $4
+        AND d.left_invoice_id IS NOT NULL AND (before.body ->> 'customer_id')::bigint = c
+    ORDER BY 1 DESC LIMIT 1) former ON true
+LEFT JOIN LATERAL (
+    SELECT told.currency FROM metrics.records r CROSS JOIN LATERAL (
+        SELECT r.currency WHERE r.epoch <= $4 AND NOT r.gone
+        UNION ALL
+        SELECT before.body ->> 'currency' FROM ({_BODY_BEFORE.format(kind="r.kind", id="r.id")}) before
+        WHERE r.epoch > $4) told
+    WHERE r.organization_id = $1 AND r.instance_id = $2 AND r.kind = 'customer_detail' AND r.id = c
+    LIMIT 1) details ON true"""  # noqa: S608  fixed names
+
+_SEGMENT_COLUMNS: Final = ", ".join(("kind", "id", *Segment._fields))
 
 # OFFSET 0: see _MARK_OWNERS.
 _SEGMENTS: Final = f"""
-SELECT {_SEGMENT_COLUMNS} FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[]) AS t (o, i, k, e)
+SELECT {_SEGMENT_COLUMNS} FROM unnest($3::text[], $4::bigint[]) AS t (k, e)
 CROSS JOIN LATERAL (
     SELECT * FROM metrics.segments
-    WHERE organization_id = o AND instance_id = i AND kind = k AND id = e OFFSET 0) s
+    WHERE organization_id = $1 AND instance_id = $2 AND kind = k AND id = e OFFSET 0) s
 ORDER BY s.lens, s.from_on"""  # noqa: S608  fixed names
 
 _ISSUES: Final = """
-SELECT s.* FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[]) AS t (o, i, k, e)
-JOIN metrics.issues s ON s.organization_id = o AND s.instance_id = i AND s.kind = k AND s.id = e
+SELECT s.kind, s.id, s.reason, s.customer_id FROM unnest($3::text[], $4::bigint[]) AS t (k, e)
+JOIN metrics.issues s ON s.organization_id = $1 AND s.instance_id = $2 AND s.kind = k AND s.id = e
 ORDER BY s.reason"""
 
 _INSERT_SEGMENTS: Final = f"""
-INSERT INTO metrics.segments ({_SEGMENT_COLUMNS})
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::date[], $7::date[],
-    $8::bigint[], $9::text[], $10::bigint[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[])"""  # noqa: S608
+INSERT INTO metrics.segments (organization_id, instance_id, {_SEGMENT_COLUMNS})
+SELECT $1, $2, t.* FROM unnest($3::text[], $4::bigint[], $5::text[], $6::date[], $7::date[], $8::bigint[], $9::text[],
+    $10::bigint[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[]) t"""  # noqa: S608
 
 _INSERT_ISSUES: Final = """
 INSERT INTO metrics.issues (organization_id, instance_id, kind, id, reason, customer_id)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::bigint[])"""
+SELECT $1, $2, t.* FROM unnest($3::text[], $4::bigint[], $5::text[], $6::bigint[]) t"""
 
-# Whoever is storing or computing facts of the instance ends first, and sees the reading afterwards.
+_SAVE_FRESHNESS: Final = """
+INSERT INTO metrics.freshness AS f (organization_id, instance_id, run_id, as_of, last_at, epoch, time_zone)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (organization_id, instance_id) DO UPDATE SET run_id = excluded.run_id, as_of = excluded.as_of,
+    last_at = excluded.last_at, epoch = excluded.epoch, time_zone = excluded.time_zone"""
+
+_SAVE_COVERAGE: Final = """
+INSERT INTO metrics.coverage (organization_id, instance_id, kind, first_at, read_at, epoch, action, code, is_required,
+    first_on, last_on, closed_before)
+SELECT $1, $2, t.* FROM unnest($3::text[], $4::timestamptz[], $5::timestamptz[], $6::bigint[], $7::text[], $8::text[],
+    $9::boolean[], $10::date[], $11::date[], $12::date[]) t
+ON CONFLICT (organization_id, instance_id, kind) DO UPDATE SET first_at = excluded.first_at, read_at = excluded.read_at,
+    epoch = excluded.epoch, action = excluded.action, code = excluded.code, is_required = excluded.is_required,
+    first_on = excluded.first_on, last_on = excluded.last_on, closed_before = excluded.closed_before"""
+
+# Whoever is storing facts of the instance ends first, and sees the reading afterwards.
 _HOLD_ALONE: Final = """
 SELECT FROM metrics.instances WHERE organization_id = $1 AND instance_id = $2 FOR NO KEY UPDATE"""
 
@@ -217,60 +315,30 @@ WHERE r.organization_id = $1 AND r.instance_id = $2 AND r.started_at < $3 AND r.
     AND before.organization_id = $1 AND before.instance_id = $2 AND before.started_at < r.started_at
     AND before.started_at > $4::timestamptz - interval '23 hours' AND r.kinds <@ before.kinds"""
 
-# What was seen after a reading is computed with it, even when it is heard of late.
+# What was seen after a reading is computed with it, even when it is heard of once a later run is applied.
 _MARK_SEEN_LATER: Final = f"""
 INSERT INTO metrics.dirty (organization_id, instance_id, customer_id)
 SELECT DISTINCT organization_id, instance_id, (body ->> 'customer_id')::bigint FROM metrics.versions
 WHERE organization_id = $1 AND instance_id = $2 AND observed_at > $3 AND kind IN {_SUBSCRIPTIONS}
     AND body IS NOT NULL"""  # noqa: S608  fixed names
 
-# One run of an instance at a time, the oldest first. A run that crossed midnight has seen the next day, too: what is known begins, and
-# ends, with the end of a run.
-_APPLY_RUNS: Final = """
-WITH ready AS (
-    SELECT DISTINCT ON (organization_id, instance_id) r.*
-    FROM metrics.runs r JOIN metrics.instances n USING (organization_id, instance_id)
-    WHERE NOT EXISTS (
-        SELECT FROM metrics.dirty d
-        WHERE d.organization_id = r.organization_id AND d.instance_id = r.instance_id)
-    AND NOT EXISTS (
-        SELECT FROM jsonb_each(r.positions) topic CROSS JOIN LATERAL jsonb_each_text(topic.value) wanted
-        LEFT JOIN metrics.positions p ON p.topic = topic.key AND p.partition = wanted.key::int
-        WHERE wanted.value::bigint > coalesce(p.next_offset, 0))
-    ORDER BY organization_id, instance_id, r.started_at
-), applied AS (
-    INSERT INTO metrics.freshness AS f
-        (organization_id, instance_id, run_id, as_of, first_at, last_at, kinds, first_read_at)
-    SELECT organization_id, instance_id, run_id, started_at, ended_at, ended_at, kinds, (
-        SELECT coalesce(jsonb_object_agg(key, ended_at), '{}') FROM jsonb_each(kinds) WHERE value ->> 'code' IS NULL)
-    FROM ready
-    ON CONFLICT (organization_id, instance_id) DO UPDATE SET
-        run_id = excluded.run_id, as_of = excluded.as_of, last_at = greatest(f.last_at, excluded.last_at),
-        first_read_at = excluded.first_read_at || coalesce(f.first_read_at, '{}'),
-        kinds = (
-            SELECT coalesce(jsonb_object_agg(now.key, CASE
-                WHEN now.value ->> 'code' IS NULL THEN now.value
-                ELSE now.value || jsonb_build_object('read_at', f.kinds -> now.key -> 'read_at') END), '{}')
-            FROM jsonb_each(f.kinds || excluded.kinds) now)
-    WHERE f.as_of < excluded.as_of
-)
-DELETE FROM metrics.runs r USING ready
-WHERE r.organization_id = ready.organization_id AND r.instance_id = ready.instance_id AND r.run_id = ready.run_id
-RETURNING r.instance_id, r.run_id"""
-
 _SAVE_INSTANCE: Final = """
-WITH before AS (SELECT settings FROM metrics.instances WHERE organization_id = $1 AND instance_id = $2)
 INSERT INTO metrics.instances AS n (organization_id, instance_id, name, state, settings, version)
 VALUES ($1, $2, $3, $4, $5::jsonb, $6)
 ON CONFLICT (organization_id, instance_id) DO UPDATE SET
     name = excluded.name, state = excluded.state, settings = excluded.settings, version = excluded.version
-WHERE n.version < excluded.version AND n.state <> 'deleted'
-RETURNING (SELECT settings ->> 'time_zone' FROM before) IS DISTINCT FROM settings ->> 'time_zone' AS is_read_anew"""
+WHERE n.version < excluded.version AND n.state <> 'deleted'"""
 
 _MARK_INSTANCE: Final = f"""
 INSERT INTO metrics.dirty (organization_id, instance_id, customer_id)
 SELECT DISTINCT organization_id, instance_id, (body ->> 'customer_id')::bigint FROM metrics.versions
 WHERE organization_id = $1 AND instance_id = $2 AND kind IN {_SUBSCRIPTIONS} AND body IS NOT NULL"""  # noqa: S608  fixed names
+
+_MARK_OF_KIND: Final = """
+INSERT INTO metrics.dirty (organization_id, instance_id, customer_id)
+SELECT DISTINCT $1::uuid, $2::uuid, (owner.body ->> 'customer_id')::bigint
+FROM metrics.versions v JOIN metrics.versions owner USING (organization_id, instance_id, kind, id)
+WHERE v.organization_id = $1 AND v.instance_id = $2 AND v.kind = $3 AND v.epoch > $4 AND owner.body IS NOT NULL"""
 
 # Whether the instance was ever heard of or not: it stays deleted for good.
 _END_INSTANCE: Final = """
@@ -290,8 +358,6 @@ FROM (SELECT hashtextextended('requests:' || i, 0) AS place, r AS has_requests
     FROM unnest($1::uuid[], $2::boolean[]) AS t (i, r)) one"""
 
 _ROWS_AT_ONCE: Final = 500
-# As many marks as a customer commonly has are looked through for each that is claimed.
-_MARKS_EACH: Final = 16
 
 _PURGED: Final = (
     "dirty",
@@ -299,6 +365,7 @@ _PURGED: Final = (
     "issues",
     "runs",
     "freshness",
+    "coverage",
     "unreadable",
     "readings",
     "records",
@@ -323,7 +390,7 @@ async def store_facts(connection: Any, versions: list[list[Any]], records: list[
     indirect = await connection.fetch(_STORE_VERSIONS, *versions)
     changed: int = await connection.fetchval(_STORE_RECORDS, *records)
     if indirect:
-        await connection.execute(_MARK_OWNERS, *columns([tuple(row) for row in indirect], 4))
+        await connection.execute(_MARK_OWNERS, *columns([tuple(row) for row in indirect], 5))
     return changed
 
 
@@ -364,69 +431,115 @@ async def store_unreadable(connection: Any, rows: Sequence[tuple[Any, ...]]) -> 
     )
 
 
-async def claim_dirty(connection: Any, limit: int) -> tuple[list[Customer], set[Customer]]:
-    """Lock up to `limit` dirty customers for this transaction and take their marks away; returns them and all that are locked.
+async def due_instances(connection: Any) -> list[Instance]:
+    """Return the instances whose figures are not up to date, those that wait longest first."""
+    return [Instance(*row) for row in await connection.fetch(_DUE)]
 
-    A subscription that changed hands is computed with any of its owners, so all of them are locked, or the customer waits.
-    The order of the statements matters: a mark made after the marks were taken away stays for the next claim.
-    """
-    candidates = await connection.fetch(_CANDIDATES, limit * _MARKS_EACH)
-    locked = await connection.fetch(_LOCKED, *columns(candidates, 3), limit)
-    claimed: list[Customer] = [tuple(row) for row in locked]
-    await connection.execute(_CLEAN, *columns(claimed, 3))
-    shared = await connection.fetch(_OTHER_OWNERS, *columns(claimed, 3))
-    others = sorted({(row["organization_id"], row["instance_id"], row["other_id"]) for row in shared})
-    held = {tuple(row) for row in await connection.fetch(_LOCKED, *columns(others, 3), None)}
-    waiting = {
-        (row["organization_id"], row["instance_id"], row["customer_id"])
-        for row in shared
-        if (row["organization_id"], row["instance_id"], row["other_id"]) not in held
+
+async def take(connection: Any, instance: Instance) -> bool:
+    """Take an instance for this transaction; False when another worker has it."""
+    taken: bool = await connection.fetchval(_TAKE, instance.instance_id)
+    return taken
+
+
+async def time_zone_of(connection: Any, instance: Instance) -> str | None:
+    """Return the time zone of an instance; None when it is to go."""
+    time_zone: str | None = await connection.fetchval(
+        """SELECT settings ->> 'time_zone' FROM metrics.instances
+        WHERE organization_id = $1 AND instance_id = $2 AND state NOT IN ('deleting', 'deleted')""",
+        *instance,
+    )
+    return time_zone
+
+
+async def read_state(connection: Any, instance: Instance) -> State:
+    """Return what is applied of an instance."""
+    row = await connection.fetchrow(_STATE, *instance)
+    if row is None:
+        return State(None, None)
+    kinds = {
+        kind["kind"]: _kind_coverage(kind, row["epoch"]) for kind in await connection.fetch(_KINDS, *instance)
     }
-    await mark(connection, waiting)
-    return [customer for customer in claimed if customer not in waiting], held.union(claimed)
+    return State(Coverage(row["run_id"], row["as_of"], row["last_at"], row["epoch"], kinds), row["time_zone"])
 
 
-async def mark(connection: Any, customers: Collection[Customer]) -> None:
-    """Mark customers dirty."""
-    if customers:
-        await connection.execute(_MARK, *columns(sorted(customers), 3))
+def _kind_coverage(row: Row, epoch: int) -> KindCoverage:
+    skipped = None if row["code"] is None else Skipped(row["action"], row["code"], row["is_required"])
+    # Versions before this one kept no epoch: whatever they read is used.
+    read_epoch = epoch if row["epoch"] is None and row["read_at"] is not None else row["epoch"]
+    return KindCoverage(row["first_at"], row["read_at"], read_epoch, skipped)
 
 
-def evidence(connection: Any, customers: Sequence[Customer]) -> AsyncIterator[Row]:
-    """Every version of the subscriptions that the customers have or had, in order per subscription.
+async def ended_runs(connection: Any, instance: Instance) -> list[Run]:
+    """Return the runs that are newer than what is applied and whose facts are all stored, in order."""
+    return [_run(row) for row in await connection.fetch(_ENDED_RUNS, *instance)]
+
+
+def _run(row: Row) -> Run:
+    kinds = orjson.loads(row["kinds"])
+    skipped = {
+        kind: Skipped(value["action"], value["code"], value["required"])
+        for kind, value in kinds.items()
+        if value.get("code") is not None
+    }
+    return Run(
+        run_id=row["run_id"],
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        epoch=row["epoch"],
+        read=frozenset(kinds.keys() - skipped.keys()),
+        skipped=skipped,
+    )
+
+
+async def take_marks(connection: Any, cut: Cut, after: int, limit: int) -> list[int]:
+    """Take away the marks of up to `limit` customers behind the customer `after`, made by the facts of a cut; returns the customers."""
+    rows = await connection.fetch(_TAKE_MARKS, *cut.instance, cut.epoch, after, limit)
+    return [row["customer_id"] for row in rows]
+
+
+def evidence(connection: Any, cut: Cut, customers: Sequence[int]) -> AsyncIterator[Row]:
+    """Every version in a cut of the subscriptions that the customers have or had, in order per subscription.
 
     Read little by little: a history is as long as an instance is old.
     """
-    rows: AsyncIterator[Row] = connection.cursor(_EVIDENCE, *columns(customers, 3), prefetch=_ROWS_AT_ONCE)
+    epochs = columns(list(cut.kinds.items()), 2)
+    rows: AsyncIterator[Row] = connection.cursor(
+        _EVIDENCE, *cut.instance, customers, *epochs, prefetch=_ROWS_AT_ONCE
+    )
     return rows
 
 
-async def requests(connection: Any, services: list[list[Any]]) -> list[Row]:
-    """Every version of the services' cancellation requests, in order."""
-    rows: list[Row] = await connection.fetch(_REQUESTS, *services)
+async def requests(connection: Any, cut: Cut, services: Sequence[int]) -> list[Row]:
+    """Every version in a cut of the services' cancellation requests, in order."""
+    rows: list[Row] = await connection.fetch(_REQUESTS, *cut.instance, services, cut.epoch)
     return rows
 
 
-async def currencies(connection: Any, customers: list[list[Any]]) -> list[Row]:
-    """The currency of each customer that has one known."""
-    rows: list[Row] = await connection.fetch(_CURRENCIES, *customers)
-    return rows
+async def currencies(connection: Any, cut: Cut, customers: Sequence[int]) -> dict[int, str]:
+    """Return the currency of each customer that has one in a cut."""
+    rows = await connection.fetch(_CURRENCIES, *cut.instance, customers, cut.epoch)
+    return {row["customer_id"]: row["currency"] for row in rows if row["currency"] is not None}
 
 
-async def present(connection: Any, subscriptions: list[list[Any]]) -> tuple[list[Row], list[Row]]:
-    """The stored segments and issues of subscriptions (organizations, instances, kinds, ids).
+async def present(
+    connection: Any, instance: Instance, subscriptions: Collection[Subscription]
+) -> tuple[list[Row], list[Row]]:
+    """The stored segments and issues of subscriptions.
 
-    A segment's row is its key, then the fields of `Segment`.
+    A segment's row is its subscription, then the fields of `Segment`.
     """
+    keys = columns(list(subscriptions), 2)
     return (
-        await connection.fetch(_SEGMENTS, *subscriptions),
-        await connection.fetch(_ISSUES, *subscriptions),
+        await connection.fetch(_SEGMENTS, *instance, *keys),
+        await connection.fetch(_ISSUES, *instance, *keys),
     )
 
 
 async def replace(
     connection: Any,
-    outdated: Sequence[tuple[Any, ...]],
+    instance: Instance,
+    outdated: Collection[Subscription],
     segments: Sequence[tuple[Any, ...]],
     issues: Sequence[tuple[Any, ...]],
 ) -> None:
@@ -434,56 +547,81 @@ async def replace(
     if outdated:
         for table in ("segments", "issues"):
             await connection.execute(
-                f"""DELETE FROM metrics.{table} s
-                USING unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[]) AS t (o, i, k, e)
-                WHERE s.organization_id = o AND s.instance_id = i AND s.kind = k AND s.id = e""",  # noqa: S608  fixed names
-                *columns(outdated, 4),
+                f"""DELETE FROM metrics.{table} s USING unnest($3::text[], $4::bigint[]) AS t (k, e)
+                WHERE s.organization_id = $1 AND s.instance_id = $2 AND s.kind = k AND s.id = e""",  # noqa: S608  fixed names
+                *instance,
+                *columns(list(outdated), 2),
             )
-    await connection.execute(_INSERT_SEGMENTS, *columns(segments, 15))
-    await connection.execute(_INSERT_ISSUES, *columns(issues, 6))
+    await connection.execute(_INSERT_SEGMENTS, *instance, *columns(segments, 13))
+    await connection.execute(_INSERT_ISSUES, *instance, *columns(issues, 4))
 
 
-async def save_run(connection: Any, row: tuple[Any, ...]) -> None:
-    """A run that ended well and waits to be applied; `row`: organization, instance, run, started, ended, positions, kinds."""
-    organization_id, instance_id, _, started_at, ended_at, _, kinds = row
-    await connection.execute(_HOLD_ALONE, organization_id, instance_id)
-    read = await connection.fetchval(_SAVE_READING, *row[:5], kinds)
-    if read is not None:
-        await connection.execute(_THIN_READINGS, organization_id, instance_id, started_at, ended_at, read)
-        await connection.execute(_MARK_SEEN_LATER, organization_id, instance_id, ended_at)
+async def hold(connection: Any, instance: Instance) -> bool:
+    """Let the instance not be deleted before this transaction ends; False when it is to go already."""
+    return instance.instance_id not in await hold_instances(connection, {instance})
+
+
+async def save_coverage(connection: Any, instance: Instance, coverage: Coverage, time_zone: str) -> None:
+    """Store what is applied now, in days of a time zone, and forget the runs that it covers."""
     await connection.execute(
-        """INSERT INTO metrics.runs
-            (organization_id, instance_id, run_id, started_at, ended_at, positions, kinds)
-        SELECT $1, $2, $3, $4, $5, $6::jsonb, $7::jsonb
-        WHERE NOT EXISTS (SELECT FROM metrics.freshness f
-            WHERE f.organization_id = $1 AND f.instance_id = $2 AND f.as_of >= $4)
-        ON CONFLICT DO NOTHING""",
-        *row,
+        _SAVE_FRESHNESS,
+        *instance,
+        coverage.run_id,
+        coverage.as_of,
+        coverage.last_at,
+        coverage.epoch,
+        time_zone,
+    )
+    rows = [_coverage_row(coverage, kind, time_zone) for kind in sorted(coverage.kinds)]
+    await connection.execute(_SAVE_COVERAGE, *instance, *columns(rows, 10))
+    await connection.execute(
+        "DELETE FROM metrics.runs WHERE organization_id = $1 AND instance_id = $2 AND started_at <= $3",
+        *instance,
+        coverage.as_of,
     )
 
 
-async def has_ended_run(connection: Any) -> bool:
-    """Whether a run that ended well waits to be applied."""
-    found: bool = await connection.fetchval("SELECT EXISTS (SELECT FROM metrics.runs)")
-    return found
+def _coverage_row(coverage: Coverage, kind: str, time_zone: str) -> tuple[Any, ...]:
+    state, days = coverage.kinds[kind], days_of(coverage, kind, time_zone)
+    skipped = state.skipped
+    return (
+        kind,
+        state.first_at,
+        state.read_at,
+        state.epoch,
+        *((None, None, None) if skipped is None else (skipped.action, skipped.code, skipped.is_required)),
+        *((None, None, None) if days is None else (days.first_on, days.last_on, days.closed_before)),
+    )
 
 
-async def has_marks(connection: Any, more_than: int) -> bool:
-    """Whether there are more marks of dirty customers than that."""
-    found: bool = await connection.fetchval("SELECT EXISTS (SELECT FROM metrics.dirty OFFSET $1)", more_than)
-    return found
-
-
-async def apply_runs(connection: Any) -> list[Row]:
-    """Write the freshness of the oldest run of each instance that has all its facts stored and computed; repeat until none is returned."""
-    rows: list[Row] = await connection.fetch(_APPLY_RUNS)
-    return rows
+async def save_run(connection: Any, row: tuple[Any, ...]) -> None:
+    """A run that ended well and waits to be applied; `row`: organization, instance, run, started, ended, positions, kinds, epoch."""
+    organization_id, instance_id, _, started_at, ended_at, _, kinds, _ = row
+    await connection.execute(_HOLD_ALONE, organization_id, instance_id)
+    is_late: bool = await connection.fetchval(
+        """SELECT EXISTS (SELECT FROM metrics.freshness
+        WHERE organization_id = $1 AND instance_id = $2 AND as_of >= $3)""",
+        organization_id,
+        instance_id,
+        started_at,
+    )
+    read = await connection.fetchval(_SAVE_READING, *row[:5], kinds)
+    if read is not None:
+        await connection.execute(_THIN_READINGS, organization_id, instance_id, started_at, ended_at, read)
+        if is_late:
+            await connection.execute(_MARK_SEEN_LATER, organization_id, instance_id, ended_at)
+    if not is_late:
+        await connection.execute(
+            """INSERT INTO metrics.runs
+                (organization_id, instance_id, run_id, started_at, ended_at, positions, kinds, epoch)
+            VALUES ($1, $2, $3, $4, $5, $6::jsonb, $7::jsonb, $8) ON CONFLICT DO NOTHING""",
+            *row,
+        )
 
 
 async def save_instance(connection: Any, row: tuple[Any, ...]) -> None:
-    """Keep the newest version of an instance; customers are computed anew when its days are read in another time zone."""
-    if await connection.fetchval(_SAVE_INSTANCE, *row):
-        await mark_instance(connection, row[0], row[1])
+    """Keep the newest version of an instance."""
+    await connection.execute(_SAVE_INSTANCE, *row)
 
 
 async def mark_instance(connection: Any, organization_id: object, instance_id: object) -> None:
@@ -491,8 +629,13 @@ async def mark_instance(connection: Any, organization_id: object, instance_id: o
     await connection.execute(_MARK_INSTANCE, organization_id, instance_id)
 
 
+async def mark_kind(connection: Any, instance: Instance, kind: str, after: int) -> None:
+    """Mark the customers of every subscription of a kind that was seen after an epoch."""
+    await connection.execute(_MARK_OF_KIND, *instance, kind, after)
+
+
 async def end_instance(connection: Any, organization_id: object, instance_id: object) -> None:
-    """Remember that the instance is deleted; waits for what is storing or computing its facts, and nothing is stored after it."""
+    """Remember that the instance is deleted; waits for what is storing its facts, and nothing is stored or computed after it."""
     await connection.execute(_END_INSTANCE, organization_id, instance_id)
 
 

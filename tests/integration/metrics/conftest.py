@@ -1,5 +1,6 @@
 """The tables of metrics on a real PostgreSQL, filled by its own code."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,15 +10,27 @@ from aiokafka import ConsumerRecord
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.broker import Publisher
+from libs.common.contracts.billing import SUBSCRIPTION_KINDS
 from libs.common.contracts.envelope import Record
 from libs.common.contracts.instances import InstanceChanged
 from libs.common.database import build_engine, raw, transaction
 from libs.common.settings import KafkaSettings, PostgresSettings
 from services.metrics import repository
-from services.metrics.compute import compute_batch
+from services.metrics.compute import Computing
 from services.metrics.intake import Intake
-from tests.builders import consumed, instance
+from tests.builders import ORGANIZATION, consumed, instance
 from tests.servers import Database, Postgres
+
+# Without a reading: what was seen of a subscription is all that its figures rest on.
+_RUN_OF_ALL = """
+INSERT INTO metrics.runs (organization_id, instance_id, run_id, started_at, ended_at, positions, epoch, kinds)
+SELECT organization_id, instance_id, gen_random_uuid(), now.at, now.at, '{}',
+    (SELECT coalesce(max(epoch), 0) FROM metrics.versions v WHERE v.instance_id = n.instance_id),
+    (SELECT jsonb_object_agg(kind, jsonb_build_object('read_at', now.at)) FROM unnest($1::text[]) kind)
+FROM metrics.instances n LEFT JOIN metrics.freshness f USING (organization_id, instance_id)
+CROSS JOIN LATERAL (
+    SELECT coalesce(f.as_of, '2026-01-01') + interval '1 second' AS at) now
+WHERE n.state <> 'deleted'"""
 
 # What follows from the facts alone: equal facts make equal rows here, however they came.
 FACTS = ("versions", "records", "segments", "issues", "dirty")
@@ -44,20 +57,38 @@ class Tables:
         await self.intake.apply(consumed(plain) if plain else records)
 
     async def compute(self, limit: int = 500) -> None:
-        """Until nothing is dirty."""
-        while await compute_batch(self.engine, limit):
+        """Until all that is applied, or can be, is computed."""
+        computing = Computing(self.engine, limit)
+        while await computing.compute_next(asyncio.Event()):
             pass
 
+    async def end_run(self) -> None:
+        """A run has just ended that read whatever is stored of every instance."""
+        await self.execute(_RUN_OF_ALL, [kind.value for kind in SUBSCRIPTION_KINDS])
+
+    async def apply(self, limit: int = 500) -> None:
+        """End a run and compute."""
+        await self.end_run()
+        await self.compute(limit)
+
     async def take_all(self, records: Sequence[Record], batch: int = 200) -> None:
-        """Apply in order, in batches, and compute at the end."""
+        """Store in order, in batches, and compute at the end."""
         for start in range(0, len(records), batch):
             await self.take(records[start : start + batch])
-        await self.compute()
+        await self.apply()
 
     async def fetch(self, query: str, *arguments: Any) -> list[tuple[Any, ...]]:
         async with transaction(self.engine) as connection:
             rows = await (await raw(connection)).fetch(query, *arguments)
             return [tuple(row) for row in rows]
+
+    async def ask_as_gateway(self, query: str) -> list[tuple[Any, ...]]:
+        """Rows, as the gateway's role sees them for the organization of the facts."""
+        engine = build_engine(PostgresSettings(database_url=self.database.url("gateway")), service="gateway")
+        async with transaction(engine, ORGANIZATION) as connection:
+            rows = await (await raw(connection)).fetch(query)
+        await engine.dispose()
+        return [tuple(row) for row in rows]
 
     async def execute(self, statement: str, *arguments: Any) -> None:
         async with transaction(self.engine) as connection:

@@ -1,22 +1,43 @@
-"""Dirty customers computed by several workers at once, in days of their own time zone."""
+"""Figures go from one applied run to the next in one step, whatever comes in, fails or is killed meanwhile."""
 
 import asyncio
-import contextlib
 import random
-from collections.abc import AsyncIterator
-from datetime import date
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from datetime import date, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from libs.common.contracts.billing import Kind
+from libs.common.contracts.envelope import Record
 from libs.common.contracts.instances import InstanceSettings
 from libs.common.database import raw, transaction
 from services.metrics import compute, repository
-from services.metrics.compute import compute_batch
-from tests.builders import INSTANCE, ORGANIZATION, book, customer_detail, fact, instance, subscription
+from services.metrics.compute import Computing
+from services.metrics.repository import Cut, Instance
+from tests.builders import (
+    INSTANCE,
+    ORGANIZATION,
+    book,
+    cancellation_request,
+    customer_detail,
+    fact,
+    instance,
+    invoice,
+    subscription,
+)
 from tests.integration.metrics.conftest import Tables
-from tests.integration.metrics.test_runs import ended
+from tests.integration.metrics.test_runs import NOON, READ, applied, ended, freshness
+
+MAIN = Instance(ORGANIZATION, INSTANCE)
+OTHER = UUID(int=2, version=4)
+FIGURES = ("segments", "issues", "freshness", "coverage")
+
+
+def epoch_of(record: Record) -> int:
+    return int(dict(record.headers)["ce_epoch"])
 
 
 async def test_several_workers_lose_no_mark_while_facts_come_in(tables: Tables, others: Tables) -> None:
@@ -25,17 +46,19 @@ async def test_several_workers_lose_no_mark_while_facts_come_in(tables: Tables, 
     intake_is_done = asyncio.Event()
 
     async def take() -> None:
-        for start in range(0, len(facts), 25):
+        for number, start in enumerate(range(0, len(facts), 25)):
             await others.take(facts[start : start + 25])
+            await ended(others, NOON + timedelta(minutes=number), epoch=number // 3)
+        await ended(others, NOON + timedelta(days=1), epoch=9)
         intake_is_done.set()
 
     async def work() -> int:
-        computed = 0
+        computing, computed = Computing(others.engine, chance.randint(1, 9)), 0
         while True:
             was_done = intake_is_done.is_set()
-            claimed = await compute_batch(others.engine, limit=chance.randint(1, 9))
-            computed += claimed
-            if was_done and not claimed:
+            worked = await computing.compute_next(asyncio.Event())
+            computed += worked
+            if was_done and not worked:
                 return computed
 
     async with asyncio.timeout(60):
@@ -45,124 +68,325 @@ async def test_several_workers_lose_no_mark_while_facts_come_in(tables: Tables, 
     await others.compute()
 
     assert min(computed) > 0
-    assert await others.content() == await tables.content()
+    expected, found = await tables.content(), await others.content()
+    assert found.pop("dirty") == expected.pop("dirty") == []
+    # Runs are readings in one of them: they tell what was seen unpaid.
+    assert found.keys() == expected.keys()
+    assert {name: found[name] for name in ("versions", "records", "issues")} == {
+        name: expected[name] for name in ("versions", "records", "issues")
+    }
+    async with transaction(others.engine) as connection:
+        await repository.mark_instance(await raw(connection), *MAIN)
+    await others.compute()
+    assert (await others.content("segments"))["segments"] == found["segments"]
 
 
-@contextlib.asynccontextmanager
-async def computing(tables: Tables) -> AsyncIterator[None]:
-    stop = asyncio.Event()
-    loop = asyncio.create_task(compute.compute_loop(tables.engine, stop))
-    yield
-    stop.set()
-    await loop
+@pytest.mark.parametrize("seed", range(3))
+async def test_facts_of_later_runs_change_no_figure(tables: Tables, others: Tables, seed: int) -> None:
+    """All is stored before the first run is applied; beside tables that see the facts of each run when it ends."""
+    dice = random.Random(seed)
+    facts: dict[int, list[Record]] = defaultdict(list)
+    for one in book(seed):
+        facts[epoch_of(one)].append(one)
+    for of_epoch in facts.values():
+        await tables.take(dice.sample(of_epoch, len(of_epoch)))
+
+    for epoch, of_epoch in facts.items():
+        started_at = NOON + timedelta(days=10 * epoch)
+        await others.take(of_epoch)
+        for each in (tables, others):
+            await ended(each, started_at, epoch=epoch)
+            # Whoever is computed again, for whatever reason, is computed with the same facts.
+            await each.compute()
+            async with transaction(each.engine) as connection:
+                await repository.mark_instance(await raw(connection), *MAIN)
+            await each.compute(limit=dice.randint(1, 40))
+
+        assert await tables.content("segments", "issues") == await others.content("segments", "issues")
+    assert (await tables.content("dirty"))["dirty"] == []
 
 
-async def computed(tables: Tables) -> None:
-    """Wait until nothing is dirty."""
-    async with asyncio.timeout(20):
-        while await tables.fetch("SELECT FROM metrics.dirty"):  # noqa: ASYNC110 - the loop makes it false
-            await asyncio.sleep(0.01)
-
-
-async def test_a_few_are_computed_at_once(tables: Tables) -> None:
-    await tables.take([fact(Kind.SERVICE, subscription(1, 7), seq=0)])
-
-    async with computing(tables):
-        await computed(tables)
-
-
-@pytest.mark.parametrize("is_over", ["the run", "the longest wait"])
-async def test_many_wait_until_the_run_that_brings_them_has_ended_or_half_a_minute_is_over(
-    tables: Tables, monkeypatch: pytest.MonkeyPatch, is_over: str
-) -> None:
-    many = range(1, 102)
-    await tables.take([fact(Kind.SERVICE, subscription(number, number), seq=0) for number in many])
-
-    async with computing(tables):
-        await asyncio.sleep(1)
-        waiting = len(await tables.fetch("SELECT FROM metrics.dirty"))
-        if is_over == "the run":
-            await ended(tables, positions={"billing.subscriptions": {"0": 1}})
-        else:
-            monkeypatch.setattr(compute, "_LONGEST_WAIT_SECONDS", 0)
-        await computed(tables)
-
-    assert waiting == len(many)
-
-
-async def test_a_mark_made_while_its_customer_is_computed_is_computed_again(tables: Tables) -> None:
-    await tables.take(
-        [fact(Kind.CUSTOMER_DETAIL, customer_detail(7), seq=0), fact(Kind.SERVICE, subscription(1, 7), seq=1)]
-    )
-
-    async with transaction(tables.engine) as connection:
-        claimed, _ = await repository.claim_dirty(await raw(connection), 10)
-        await tables.take([fact(Kind.SERVICE, subscription(2, 7), seq=2)])
-        assert await compute_batch(tables.engine) == 0
-
-    assert claimed == [(ORGANIZATION, INSTANCE, 7)]
-    assert await tables.fetch("SELECT customer_id FROM metrics.dirty") == [(7,)]
-
-
-async def test_who_has_had_the_same_subscription_is_computed_by_one_worker_at_a_time(tables: Tables) -> None:
-    await tables.take_all(
-        [fact(Kind.SERVICE, subscription(1, 7), seq=1), fact(Kind.SERVICE, subscription(1, 8), seq=2, day=1)]
-    )
-    await tables.execute(
-        "INSERT INTO metrics.dirty SELECT 1, organization_id, instance_id, 7 FROM metrics.instances"
-    )
-
-    async with transaction(tables.engine) as connection:
-        claimed, _ = await repository.claim_dirty(await raw(connection), 10)
-        assert claimed == [(ORGANIZATION, INSTANCE, 7)]
-        await tables.execute(
-            "INSERT INTO metrics.dirty SELECT 2, organization_id, instance_id, 8 FROM metrics.instances"
-        )
-        assert await compute_batch(tables.engine) == 0
-
-    assert await tables.fetch("SELECT customer_id FROM metrics.dirty ORDER BY 1") == [(8,)]
-
-
-async def test_a_subscription_that_changes_hands_after_the_claim_waits_with_its_owners(
-    tables: Tables, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await tables.take_all([fact(Kind.CUSTOMER_DETAIL, customer_detail(7), seq=0)])
-    await tables.take_all([fact(Kind.SERVICE, subscription(1, 8), seq=1)])
-    await tables.take([fact(Kind.SERVICE, subscription(2, 7), seq=2)])
-    read_evidence = repository.evidence
-
-    async def evidence_after_a_move(connection: Any, customers: Any) -> AsyncIterator[Any]:
-        await tables.take([fact(Kind.SERVICE, subscription(1, 7), seq=3, day=1)])
-        async for row in read_evidence(connection, customers):
-            yield row
-
-    with monkeypatch.context() as while_computing:
-        while_computing.setattr(repository, "evidence", evidence_after_a_move)
-        assert await compute_batch(tables.engine) == 1
-    computed = await tables.fetch("SELECT DISTINCT id FROM metrics.segments")
-    waiting = await tables.fetch("SELECT DISTINCT customer_id FROM metrics.dirty ORDER BY 1")
-    await tables.compute()
-
-    assert computed == [(2,)]
-    assert waiting == [(7,), (8,)]
-    assert await tables.fetch("SELECT DISTINCT id, customer_id FROM metrics.segments ORDER BY 1") == [
-        (1, 7),
-        (2, 7),
+def first_run() -> list[Record]:
+    """Two services that pay, of one customer who has invoices and of one who has none."""
+    return [
+        fact(Kind.INVOICE, invoice(5, 7), seq=1),
+        fact(Kind.CUSTOMER_DETAIL, customer_detail(8), seq=2),
+        fact(Kind.SERVICE, subscription(1, 7), seq=3),
+        fact(Kind.SERVICE, subscription(2, 8, recurring_micros=20_000_000), seq=4),
+        fact(Kind.CANCELLATION_REQUEST, cancellation_request(4, 2), seq=5),
     ]
 
 
-async def test_another_time_zone_moves_days_and_another_name_computes_nobody(tables: Tables) -> None:
-    await tables.take_all(
-        [fact(Kind.CUSTOMER_DETAIL, customer_detail(7), seq=0), fact(Kind.SERVICE, subscription(1, 7), seq=1)]
+# What a run under way may have told, each alone.
+HALVES: dict[str, list[Record]] = {
+    "an end": [fact(Kind.SERVICE, subscription(1, 7, status="terminated"), seq=1, epoch=2)],
+    "a start": [fact(Kind.SERVICE, subscription(3, 7), seq=1, epoch=2)],
+    "a price": [fact(Kind.SERVICE, subscription(1, 7, recurring_micros=1_000_000), seq=1, epoch=2)],
+    "another owner": [fact(Kind.SERVICE, subscription(1, 8), seq=1, epoch=2)],
+    "a row that is gone": [fact(Kind.SERVICE, 1, seq=1, epoch=2)],
+    "a newer invoice": [fact(Kind.INVOICE, invoice(6, 7, "USD"), seq=1, epoch=2)],
+    "another currency of the invoice": [fact(Kind.INVOICE, invoice(5, 7, "USD"), seq=1, epoch=2)],
+    "another owner of the invoice": [fact(Kind.INVOICE, invoice(5, 8, "USD"), seq=1, epoch=2)],
+    "an invoice that is gone": [fact(Kind.INVOICE, 5, seq=1, epoch=2)],
+    "a first invoice": [fact(Kind.INVOICE, invoice(7, 8, "USD"), seq=1, epoch=2)],
+    "other details": [fact(Kind.CUSTOMER_DETAIL, customer_detail(8, "USD"), seq=1, epoch=2)],
+    "details that are gone": [fact(Kind.CUSTOMER_DETAIL, 8, seq=1, epoch=2)],
+    "a request": [fact(Kind.CANCELLATION_REQUEST, cancellation_request(9, 1), seq=1, epoch=2)],
+    "a request that is withdrawn": [fact(Kind.CANCELLATION_REQUEST, 4, seq=1, epoch=2)],
+}
+
+
+@pytest.mark.parametrize("half", HALVES)
+async def test_run_under_way_or_failed_changes_no_figure(tables: Tables, half: str) -> None:
+    await tables.take(first_run())
+    await ended(tables, epoch=1)
+    await tables.compute()
+    before = await tables.content(*FIGURES)
+
+    await tables.take(HALVES[half])
+    await tables.compute()
+    waiting = await tables.content(*FIGURES)
+    async with transaction(tables.engine) as connection:
+        await repository.mark_instance(await raw(connection), *MAIN)
+    await tables.compute()
+    computed_again = await tables.content(*FIGURES)
+    await ended(tables, NOON + timedelta(hours=1), epoch=3)
+    await tables.compute()
+
+    assert waiting == computed_again == before
+    assert await tables.content("segments", "issues") != {
+        name: before[name] for name in ("segments", "issues")
+    }
+    assert (await tables.content("dirty"))["dirty"] == []
+
+
+async def test_late_facts_of_an_applied_run_are_computed(tables: Tables) -> None:
+    [*early, _] = first_run()
+    await tables.take(early)
+    run_id = await ended(tables, epoch=1)
+    assert await applied(tables) == run_id
+
+    await tables.take([fact(Kind.SERVICE, subscription(3, 7), seq=6)])
+    await tables.compute()
+
+    assert await tables.fetch("SELECT DISTINCT id FROM metrics.segments ORDER BY 1") == [(1,), (2,), (3,)]
+    assert (await freshness(tables))[:2] == (run_id, NOON)
+
+
+async def test_run_without_an_epoch_counts_what_was_seen_until_its_end(tables: Tables) -> None:
+    await tables.take(first_run())
+    await tables.take([fact(Kind.SERVICE, subscription(3, 7), seq=1, epoch=2, day=1)])
+    await ended(tables, epoch=None)
+    await tables.compute()
+    first = await tables.fetch("SELECT DISTINCT id FROM metrics.segments ORDER BY 1")
+
+    await ended(tables, NOON + timedelta(days=1), epoch=None)
+    await tables.compute()
+
+    assert first == [(1,), (2,)]
+    assert await tables.fetch("SELECT DISTINCT id FROM metrics.segments ORDER BY 1") == [(1,), (2,), (3,)]
+
+
+async def test_kind_that_was_read_in_part_counts_once_it_is_read_whole(tables: Tables) -> None:
+    """Two services are swapped; a run sees the one that ends, and is refused before it sees the other."""
+    refused = {
+        "action": "GetClientsProducts",
+        "code": "permission_missing",
+        "required": True,
+        "read_at": None,
+    }
+    addon = subscription(1, 7, Kind.ADDON)
+    await tables.take([*first_run(), fact(Kind.ADDON, addon, seq=6)])
+    await ended(tables, epoch=1)
+    await tables.compute()
+    query = "SELECT kind, id, mrr_micros FROM metrics_read.segments WHERE lens = 'active' AND to_on IS NULL ORDER BY 1, 2"
+    before = await tables.ask_as_gateway(query)
+
+    await tables.take(
+        [
+            fact(Kind.SERVICE, subscription(1, 7, status="terminated"), seq=1, epoch=2),
+            fact(Kind.ADDON, addon | {"recurring_micros": 5_000_000}, seq=2, epoch=2),
+        ]
     )
-    query = "SELECT DISTINCT from_on FROM metrics.segments"
-    before = await tables.fetch(query)
+    await ended(tables, NOON + timedelta(hours=1), epoch=2, kinds={"service": refused, "addon": READ})
+    await tables.compute()
+    in_part = await tables.ask_as_gateway(query)
+    await tables.take([fact(Kind.SERVICE, subscription(3, 7), seq=1, epoch=3)])
+    await ended(tables, NOON + timedelta(hours=2), epoch=3)
+    await tables.compute()
+
+    assert before == [("addon", 1, 10_000_000), ("service", 1, 10_000_000), ("service", 2, 20_000_000)]
+    assert in_part == [("addon", 1, 5_000_000), *before[1:]]
+    assert await tables.ask_as_gateway(query) == [
+        ("addon", 1, 5_000_000),
+        ("service", 2, 20_000_000),
+        ("service", 3, 10_000_000),
+    ]
+
+
+async def test_another_time_zone_changes_days_and_freshness_in_one_step(tables: Tables) -> None:
+    await tables.take(first_run())
+    await ended(tables, epoch=1)
+    await tables.compute()
+    query = """SELECT f.time_zone, f.first_on, min(s.from_on)
+        FROM metrics_read.freshness f JOIN metrics_read.segments s USING (instance_id) GROUP BY 1, 2"""
+    before = await tables.ask_as_gateway(query)
 
     await tables.add_instance(instance(2, name="Renamed"))
-    assert await tables.fetch("SELECT * FROM metrics.dirty") == []
+    is_due = await _due(tables)
     await tables.add_instance(instance(3, settings=InstanceSettings(time_zone="Pacific/Auckland")))
+    waiting = await tables.ask_as_gateway(query)
     await tables.add_instance(instance(2, settings=InstanceSettings(time_zone="UTC")))
     await tables.compute()
 
-    assert before == [(date(2026, 3, 1),)]
-    assert await tables.fetch(query) == [(date(2026, 3, 2),)]
+    assert is_due == []
+    assert before == waiting == [("UTC", date(2026, 3, 1), date(2026, 3, 1))]
+    assert await tables.ask_as_gateway(query) == [("Pacific/Auckland", date(2026, 3, 2), date(2026, 3, 2))]
+
+
+async def _due(tables: Tables) -> list[Instance]:
+    async with transaction(tables.engine) as connection:
+        return await repository.due_instances(await raw(connection))
+
+
+async def test_time_zone_that_changes_meanwhile_is_computed_next(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await tables.take(first_run())
+    await ended(tables, epoch=1)
+
+    async def change() -> None:
+        await tables.add_instance(instance(2, settings=InstanceSettings(time_zone="Pacific/Auckland")))
+
+    _meanwhile(monkeypatch, change)
+    await Computing(tables.engine).compute_next(asyncio.Event())
+    first = await tables.ask_as_gateway("SELECT time_zone, first_on FROM metrics_read.freshness")
+    await tables.compute()
+
+    assert first == [("UTC", date(2026, 3, 1))]
+    assert await tables.fetch("SELECT DISTINCT from_on FROM metrics.segments") == [(date(2026, 3, 2),)]
+
+
+def _meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Awaitable[None]]) -> None:
+    """Do something once, after the marks of the first batch were taken away and before its evidence is read."""
+    read = repository.currencies
+    left = [act]
+
+    async def currencies(connection: Any, cut: Cut, customers: Any) -> dict[int, str]:
+        while left:
+            await left.pop()()
+        return await read(connection, cut, customers)
+
+    monkeypatch.setattr(repository, "currencies", currencies)
+
+
+async def test_mark_made_meanwhile_is_computed_next(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    await tables.take(first_run())
+    await ended(tables, epoch=1)
+
+    async def tell() -> None:
+        await tables.take([fact(Kind.SERVICE, subscription(3, 7), seq=6)])
+
+    _meanwhile(monkeypatch, tell)
+    await Computing(tables.engine).compute_next(asyncio.Event())
+    marked = await tables.fetch("SELECT customer_id FROM metrics.dirty")
+    await tables.compute()
+
+    assert marked == [(7,)]
+    assert (3,) in await tables.fetch("SELECT DISTINCT id FROM metrics.segments")
+
+
+async def test_instance_that_is_deleted_meanwhile_is_not_computed(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await tables.take(first_run())
+    await ended(tables, epoch=1)
+
+    async def end() -> None:
+        async with transaction(tables.engine) as connection:
+            await repository.end_instance(await raw(connection), *MAIN)
+
+    _meanwhile(monkeypatch, end)
+    await tables.compute(limit=1)
+
+    assert not any((await tables.content(*FIGURES)).values())
+
+
+async def test_computing_that_breaks_off_changes_nothing_and_is_repeated(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await tables.take(first_run())
+    await ended(tables, epoch=1)
+    before = await tables.places("segments", "issues", "freshness", "coverage", "runs", "dirty")
+    timeline, calls = compute.timeline, []
+
+    def breaks_off(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) > 1:
+            raise OSError("broken off")
+        return timeline(*arguments)
+
+    with monkeypatch.context() as breaking:
+        breaking.setattr(compute, "timeline", breaks_off)
+        assert not await Computing(tables.engine, 1).compute_next(asyncio.Event())
+    after = await tables.places("segments", "issues", "freshness", "coverage", "runs", "dirty")
+    await tables.compute()
+
+    assert len(calls) == 2
+    assert after == before
+    assert len(await tables.fetch("SELECT DISTINCT id FROM metrics.segments")) == 2
+
+
+async def test_instance_that_cannot_be_computed_holds_up_no_other(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await tables.add_instance(instance(instance_id=OTHER))
+    await tables.take([*first_run(), fact(Kind.SERVICE, subscription(666, 7), seq=1, instance_id=OTHER)])
+    timeline, asked = compute.timeline, []
+
+    def fails_for_one(kind: Kind, seen: Any, requests: Any, currencies: Any) -> Any:
+        if not currencies:
+            asked.append(kind)
+            raise ValueError("a fault of ours")
+        return timeline(kind, seen, requests, currencies)
+
+    monkeypatch.setattr(compute, "timeline", fails_for_one)
+    await tables.apply()
+
+    assert asked == [Kind.SERVICE]
+    assert await tables.fetch("SELECT instance_id FROM metrics.freshness") == [(INSTANCE,)]
+    assert [one.instance_id for one in await _due(tables)] == [OTHER]
+
+
+async def test_instance_that_is_being_computed_holds_up_no_other(tables: Tables) -> None:
+    await tables.add_instance(instance(instance_id=OTHER))
+    await tables.take([*first_run(), *(fact(Kind.SERVICE, subscription(1, 7), seq=1, instance_id=OTHER),)])
+
+    async with transaction(tables.engine) as connection:
+        database = await raw(connection)
+        assert await repository.take(database, MAIN)
+        await repository.take_marks(database, Cut(MAIN, 1, {}), -1, 500)
+        await tables.apply()
+        # What is heard meanwhile is stored at once.
+        await ended(tables, NOON, epoch=1)
+        await tables.add_instance(instance(2, name="Renamed"))
+        computed = await tables.fetch("SELECT instance_id FROM metrics.freshness")
+
+    assert computed == [(OTHER,)]
+    await tables.compute()
+    assert len(await tables.fetch("SELECT instance_id FROM metrics.freshness")) == 2
+
+
+async def test_worker_computes_what_becomes_due_until_it_is_stopped(tables: Tables) -> None:
+    await tables.take(first_run())
+    stop = asyncio.Event()
+    working = asyncio.create_task(Computing(tables.engine).work(stop))
+    await ended(tables, epoch=1)
+
+    async with asyncio.timeout(20):
+        while not await tables.fetch("SELECT FROM metrics.freshness"):  # noqa: ASYNC110 - the worker makes it false
+            await asyncio.sleep(0.01)
+    stop.set()
+    await working
+
+    assert len(await tables.fetch("SELECT DISTINCT id FROM metrics.segments")) == 2

@@ -55,9 +55,9 @@ async def test_twice_late_and_shuffled_facts_make_the_same_tables(
         batch, disturbed = disturbed[:count], disturbed[count:]
         await others.take(batch)
         if chance.random() < 0.5:
-            await others.compute(limit=chance.randint(1, 40))
+            await others.apply(limit=chance.randint(1, 40))
 
-    await others.compute()
+    await others.apply()
     content = await tables.content()
     assert await others.content() == content
     assert len(facts) > 1000
@@ -190,9 +190,9 @@ async def test_a_request_waits_for_a_service_that_another_replica_is_storing(tab
         asking = asyncio.create_task(tables.take([asked]))
         await _until_waiting(tables, 2)
     await storing
-    await tables.compute()
+    await tables.apply()
     await asking
-    await tables.compute()
+    await tables.apply()
 
     assert [row[5] for row in await segments(tables)] == [date(2026, 3, 22)]
 
@@ -339,10 +339,10 @@ async def test_facts_wait_for_their_instance_and_hold_up_no_other(tables: Tables
         [fact(Kind.CUSTOMER_DETAIL, customer_detail(7), seq=1), fact(Kind.SERVICE, subscription(1, 7), seq=2)]
     )
 
-    await tables.compute(limit=2)
+    await tables.apply(limit=2)
     before = await tables.fetch("SELECT DISTINCT instance_id FROM metrics.segments")
     await tables.add_instance(instance(instance_id=stranger))
-    await tables.compute()
+    await tables.apply()
 
     assert before == [(INSTANCE,)]
     assert await tables.fetch("SELECT count(*) FROM metrics.issues") == [(59,)]

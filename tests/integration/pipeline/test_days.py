@@ -26,8 +26,11 @@ async def test_every_observed_day_has_its_true_figures_and_keeps_them(
     shift = tmp_path / "days"
     _write(shift, 0)
     async with running_system(postgres, kafka_broker, tmp_path, [company]) as system:
-        shifted = ("tests.integration.pipeline.shifted_connector", str(shift))
-        with started(system, system.program("connector", command=shifted), system.program("metrics")):
+        programs = [
+            system.program(service, command=("tests.integration.pipeline.shifted", service, str(shift)))
+            for service in ("connector", "metrics")
+        ]
+        with started(system, *programs):
             instance = await system.add_instance(company)
             observed = {}
             for days in (0, *JUMPS):

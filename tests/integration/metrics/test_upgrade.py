@@ -1,0 +1,74 @@
+"""What a version before this one left: its figures stay readable, and are computed anew in the days of the calendar."""
+
+from datetime import date
+
+from libs.common.broker import Publisher
+from libs.common.contracts.billing import Kind
+from libs.common.database import build_engine
+from libs.common.migrations import prepare, upgrade_service
+from libs.common.settings import PostgresSettings
+from tests.builders import INSTANCE, ORGANIZATION, customer_detail, fact, subscription
+from tests.integration.metrics.conftest import open_tables
+from tests.servers import Database, Postgres
+
+# Midnight in Lisbon was at 23:00 UTC: the run ended on 2 April there.
+LEFT = [
+    """INSERT INTO metrics.instances VALUES ($1, $2, 'Main', 'active', '{"time_zone": "Europe/Lisbon"}', 1)""",
+    """INSERT INTO metrics.freshness
+        (organization_id, instance_id, run_id, as_of, first_at, last_at, kinds, first_read_at)
+    VALUES ($1, $2, gen_random_uuid(), '2026-04-01T22:50:00Z', '2026-03-01T12:05:00Z', '2026-04-01T23:10:00Z',
+        '{"service": {"read_at": "2026-04-01T22:50:00+00:00"}, "addon": {"read_at": "2026-03-20T10:00:00+00:00",
+            "code": "permission_missing", "action": "GetClientsAddons", "required": true},
+        "domain": {"read_at": null, "code": "permission_missing", "action": "GetClientsDomains", "required": true}}',
+        '{"service": "2026-03-01T12:05:00+00:00", "addon": "2026-03-02T12:05:00+00:00"}')""",
+    """INSERT INTO metrics.segments (organization_id, instance_id, kind, id, lens, from_on, to_on, customer_id, currency,
+        mrr_micros, product, cycle, status, basis)
+    VALUES ($1, $2, 'service', 1, 'active', '2026-02-28', NULL, 7, 'EUR', 5, 'service:1', 'monthly', 'active', 'observed'),
+        ($1, $2, 'addon', 1, 'active', '2026-03-02', '2026-03-25', 7, 'EUR', 7, 'addon:1', 'monthly', 'active', 'observed')""",
+]
+LEDGER = """SELECT kind, sum(mrr_micros)::bigint FROM metrics_read.ledger WHERE lens = 'active' GROUP BY 1 ORDER BY 1"""
+COVERAGE = """SELECT kind, first_on, last_on, closed_before, code FROM metrics_read.coverage ORDER BY kind"""
+
+
+async def leave_behind(database: Database) -> None:
+    """Bring an empty database to the version before, fill it, and migrate."""
+    engine = build_engine(PostgresSettings(database_url=database.admin_url), service="test")
+    async with engine.connect() as connection:
+        await connection.run_sync(prepare)
+        await connection.commit()
+        await connection.run_sync(upgrade_service, "metrics", "0002")
+        for statement in LEFT:
+            await connection.exec_driver_sql(statement, (ORGANIZATION, INSTANCE))
+        await connection.commit()
+        await connection.run_sync(upgrade_service, "metrics", "0003")
+    await engine.dispose()
+
+
+async def test_figures_of_the_version_before_stay_and_are_computed_anew(
+    postgres: Postgres, publisher: Publisher
+) -> None:
+    with postgres.empty_database() as database:
+        await leave_behind(database)
+        tables = open_tables(database, publisher)
+        left = await tables.ask_as_gateway(LEDGER)
+        days = await tables.ask_as_gateway(COVERAGE)
+
+        await tables.take(
+            [
+                fact(Kind.CUSTOMER_DETAIL, customer_detail(7), seq=1),
+                fact(Kind.SERVICE, subscription(1, 7), seq=2),
+            ]
+        )
+        await tables.compute()
+        anew = await tables.ask_as_gateway(LEDGER)
+        zones = await tables.fetch("SELECT time_zone, epoch FROM metrics.freshness")
+        await tables.engine.dispose()
+
+    assert left == [("addon", 7), ("service", 5)]
+    assert days == [
+        ("addon", date(2026, 3, 2), date(2026, 3, 20), date(2026, 3, 20), "permission_missing"),
+        ("domain", None, None, None, "permission_missing"),
+        ("service", date(2026, 3, 1), date(2026, 4, 2), date(2026, 4, 1), None),
+    ]
+    assert anew == [("addon", 7), ("service", 10_000_000)]
+    assert zones == [("Europe/Lisbon", 1)]

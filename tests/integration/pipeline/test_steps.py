@@ -1,0 +1,212 @@
+"""Figures take one step with each run: watched every 200 ms, they are those of the last applied run and nothing else."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from libs.common.clock import utc_now
+from libs.common.contracts.catalog import Group, Lens
+from libs.common.contracts.money import format_micros
+from libs.common.database import build_engine
+from services.gateway.context import Context
+from services.gateway.figures import Question, figures
+from services.gateway.settings import Settings
+from tests.integration.gateway.test_figures import reader
+from tests.integration.pipeline.system import Instance, System, Whmcs, running_system, simulate, started
+from tests.servers import Postgres
+
+SECONDS = 0.2
+CUSTOMERS = 600
+CHANGES = 40
+
+# As documented, and in one statement with the run that it is of.
+_IN_VIEWS = """
+SELECT f.as_of, l.lens, l.currency, sum(l.mrr_micros)::bigint AS mrr_micros, sum(l.subscriptions)::bigint AS subscriptions
+FROM metrics_read.freshness f JOIN metrics_read.ledger l USING (organization_id, instance_id)
+WHERE f.instance_id = $1 GROUP BY f.as_of, l.lens, l.currency HAVING sum(l.subscriptions) > 0"""
+
+# By lens and currency: MRR and subscriptions.
+Shown = frozenset[tuple[str, str, str, int]]
+
+
+@dataclass
+class Watch:
+    """What views and API showed so far, and as of when."""
+
+    in_views: set[tuple[datetime | None, Shown]] = field(default_factory=set)
+    in_api: set[tuple[datetime | None, Shown]] = field(default_factory=set)
+    looks: int = 0
+
+
+@pytest.fixture
+def company(tmp_path: Path) -> Iterator[Whmcs]:
+    with simulate(tmp_path / "whmcs", seed=8, customers=CUSTOMERS, years=2) as whmcs:
+        yield whmcs
+
+
+async def test_figures_are_always_those_of_the_last_applied_run(
+    company: Whmcs, postgres: Postgres, kafka_broker: str, tmp_path: Path
+) -> None:
+    async with running_system(postgres, kafka_broker, tmp_path, [company]) as system:
+        with started(system, system.program("connector"), system.program("metrics")):
+            first, last = swapped_later(company)
+            instance = await system.add_instance(company)
+            async with api_of(system, instance, tmp_path) as in_api:
+                await system.sync(instance)
+                before = await look(system, instance, in_api)
+                truth_before = true(company)
+                company.control("PUT", "/faults", json=[{"kind": "latency_ms", "value": 300}])
+
+                swap(company, first, last)
+                company.control("PUT", "/faults", json=rejected_half_way())
+                failing = await watched(system, instance, in_api, failed)
+                seen = await system.ask_as_admin(_SEEN_OF, instance.id, first, "terminated")
+                company.control("PUT", "/faults", json=[{"kind": "latency_ms", "value": 300}])
+                good = await watched(system, instance, in_api, System.applied)
+                after = await look(system, instance, in_api)
+
+    assert len(seen) == 1, "the run that failed has seen one half of the swap"
+    assert (before.in_views, {shown for _, shown in before.in_views}) == (before.in_api, {truth_before})
+    assert failing.in_views == failing.in_api == before.in_views
+    assert {shown for _, shown in after.in_views} == {true(company)} != {truth_before}
+    assert good.in_views == before.in_views | after.in_views
+    assert good.in_api == before.in_api | after.in_api
+    assert min(failing.looks, good.looks) > 5
+
+
+def swapped_later(whmcs: Whmcs) -> tuple[int, int]:
+    """Two services of one price, in the first and the last page; the last is terminated."""
+    live = whmcs.control("GET", "/pick?kind=service&live=true&cycle=monthly&limit=2000")["items"]
+    first = live[0]
+    last = [one for one in live if one["currency"] == first["currency"]][-1]
+    change(whmcs, last["id"], status="Terminated", recurring=first["recurring"])
+    return first["id"], last["id"]
+
+
+def swap(whmcs: Whmcs, first: int, last: int) -> None:
+    """The first ends and the last starts again; many others have a new price."""
+    live = whmcs.control("GET", "/pick?kind=service&live=true&cycle=monthly&limit=2000")["items"]
+    change(whmcs, first, status="Terminated")
+    change(whmcs, last, status="Active", next_due_on=live[0]["next_due_on"])
+    others = [one for one in live if one["id"] not in (first, last)]
+    for one in others[:: len(others) // CHANGES]:
+        change(whmcs, one["id"], recurring=str(Decimal(one["recurring"]) + 1))
+
+
+def change(whmcs: Whmcs, service: int, **values: str) -> None:
+    whmcs.control("POST", "/change", json={"kind": "service", "id": service, "set": values})
+
+
+def rejected_half_way() -> list[dict[str, Any]]:
+    """From the third page of services on, the credentials are wrong."""
+    return [
+        {"kind": "latency_ms", "value": 300},
+        {"kind": "secret_rejected", "action": "GetClientsProducts", "after": 2},
+    ]
+
+
+_SEEN_OF = """SELECT epoch FROM metrics.versions
+WHERE instance_id = $1 AND kind = 'service' AND id = $2 AND body ->> 'status' = $3"""
+
+
+def true(whmcs: Whmcs) -> Shown:
+    return frozenset(
+        (lens.value, code, format_micros(known["mrr_micros"]), known["subscriptions"])
+        for lens in Lens
+        for code, known in whmcs.control("GET", f"/truth?lens={lens}")["currencies"].items()
+        if known["subscriptions"]
+    )
+
+
+InApi = Callable[[], Awaitable[tuple[datetime | None, Shown]]]
+
+
+async def failed(system: System, _: Instance, run_id: UUID) -> None:
+    """Wait until a run has ended without result."""
+    await system.said("SyncFailed", run_id=str(run_id))
+
+
+async def watched(
+    system: System, instance: Instance, in_api: InApi, until: Callable[..., Awaitable[Any]]
+) -> Watch:
+    """Order a run and look until it has ended, and a moment longer."""
+    watch = Watch()
+    run_id = await system.order(instance)
+    ending = asyncio.ensure_future(until(system, instance, run_id))
+    while not ending.done():
+        await look(system, instance, in_api, watch)
+        await asyncio.sleep(SECONDS)
+    await ending
+    return await look(system, instance, in_api, watch)
+
+
+async def look(system: System, instance: Instance, in_api: InApi, watch: Watch | None = None) -> Watch:
+    """Add what views and API show now."""
+    watch = watch or Watch()
+    rows = await system.ask_as_gateway(instance, _IN_VIEWS, instance.id)
+    shown = frozenset(
+        (row["lens"], row["currency"], format_micros(row["mrr_micros"]), row["subscriptions"]) for row in rows
+    )
+    watch.in_views.add((rows[0]["as_of"], shown))
+    watch.in_api.add(await in_api())
+    watch.looks += 1
+    return watch
+
+
+@asynccontextmanager
+async def api_of(system: System, instance: Instance, directory: Path) -> AsyncIterator[InApi]:
+    """The figures of the API, for an instance that the gateway knows, too."""
+    await system.ask_as_admin(
+        "INSERT INTO gateway.organizations (organization_id, name, slug) VALUES ($1, 'Nimbus', 'nimbus')",
+        instance.organization_id,
+    )
+    await system.ask_as_admin(
+        """INSERT INTO gateway.instances (organization_id, instance_id, name, address, state, settings, version, created_at)
+        VALUES ($1, $2, 'Demo', 'https://example.com', 'active', '{"time_zone": "UTC"}', 1, now())""",
+        instance.organization_id,
+        instance.id,
+    )
+    settings = Settings(
+        database_url=system.database.url("gateway"),
+        kafka_bootstrap="127.0.0.1:1",
+        public_url="http://127.0.0.1:8080",
+        session_key_file=directory / "session-key",
+        credential_keys_file=directory / "keys.json",
+    )
+    engine = build_engine(settings, service="gateway")
+    context = Context(settings, engine, utc_now, system.keyring, os.urandom(32))
+    principal = reader(instance.organization_id)
+
+    async def in_api() -> tuple[datetime | None, Shown]:
+        today = utc_now().date()
+        shown: set[tuple[str, str, str, int]] = set()
+        questions = [
+            Question("mrr", today, today),
+            Question("subscriptions", today, today, group_by=(Group.CURRENCY,)),
+        ]
+        moments = set()
+        for lens in Lens:
+            money, counts = await figures(
+                context, principal, questions, currency="native", lens=lens, instance_ids=[instance.id]
+            )
+            moments |= {money.as_of, counts.as_of}
+            live = {series.group["currency"]: series.points[0].value for series in counts.series}
+            shown |= {
+                (lens.value, code, str(series.points[0].value), int(live[code] or 0))
+                for series in money.series
+                if live[code := series.group["currency"]]
+            }
+        [as_of] = moments
+        return as_of, frozenset(shown)
+
+    yield in_api
+    await engine.dispose()
