@@ -17,6 +17,7 @@ from libs.common.tls import client_context, stays_on_machine
 _LOST_PRIMARY: Final = frozenset({"25006", "57P01", "57P02", "57P03"})
 # PostgreSQL refuses the value itself: it will refuse it again.
 _DATA_ERRORS: Final = ("22", "23")
+_READ_ONE_MOMENT: Final = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
 _SET_ORGANIZATION: Final = text("SELECT set_config('app.organization_id', :organization_id, true)")
 
 
@@ -60,13 +61,20 @@ def _drop_lost_primary(context: ExceptionContext) -> None:
 
 @asynccontextmanager
 async def transaction(
-    engine: AsyncEngine, organization_id: UUID | None = None, *, role: str | None = None
+    engine: AsyncEngine,
+    organization_id: UUID | None = None,
+    *,
+    role: str | None = None,
+    is_snapshot: bool = False,
 ) -> AsyncIterator[AsyncConnection]:
     """One transaction. With an organization, row-level security shows that organization's rows alone.
 
-    `role` is a role that this process may become for work across organizations.
+    `role` is a role that this process may become for work across organizations. All statements of a snapshot, which only reads, see the
+    rows of one moment.
     """
     async with engine.begin() as connection:
+        if is_snapshot:
+            await connection.execute(_READ_ONE_MOMENT)
         if role is not None:
             await connection.execute(text(f"SET LOCAL ROLE {role}"))
         if organization_id is not None:

@@ -1,40 +1,48 @@
 """What is known of which days: what a figure shows as known, what it carries, and what has to be said beside it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
+from typing import Final
 from uuid import UUID
 
 from libs.common.calendar import day_of
 from libs.common.contracts.billing import SUBSCRIPTION_KINDS, Kind
+from libs.common.contracts.catalog import Lens
 from libs.common.contracts.failures import text_of_skipped
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
-    """A kind that figures need and that the newest run could not read; `read_at` is when one last could."""
+class Support:
+    """Figures of `kinds` rest on rows of another kind, too. Without it, `effect` says what is wrong with them."""
 
-    kind: str
-    action: str
-    code: str
-    read_at: datetime | None
+    kind: Kind
+    kinds: tuple[Kind, ...]
+    lenses: tuple[Lens, ...]
+    effect: str
 
 
-@dataclass(frozen=True, slots=True)
-class Freshness:
-    """How far the figures of an instance reach: its days [first_on, last_on], as of `as_of`. All None before its first sync.
-
-    `first_read_at` is of each kind that a run could read.
-    """
-
-    instance_id: UUID
-    name: str
-    time_zone: str
-    as_of: datetime | None
-    first_on: date | None
-    last_on: date | None
-    first_read_at: Mapping[str, datetime]
-    missing: tuple[Missing, ...]
+# What rests on what, beside each kind of subscription on itself.
+SUPPORTS: Final = (
+    Support(
+        Kind.CANCELLATION_REQUEST,
+        (Kind.SERVICE,),
+        (Lens.CONTRACT,),
+        "services that were cancelled may count up to 14 days too long",
+    ),
+    Support(
+        Kind.INVOICE,
+        SUBSCRIPTION_KINDS,
+        tuple(Lens),
+        "a customer without a known currency is in no total",
+    ),
+    Support(
+        Kind.CUSTOMER_DETAIL,
+        SUBSCRIPTION_KINDS,
+        tuple(Lens),
+        "a customer without an invoice has no known currency and is in no total",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +52,34 @@ class Days:
     first_on: date
     last_on: date
     closed_before: date
+
+
+@dataclass(frozen=True, slots=True)
+class KindState:
+    """What is known of one kind in one instance.
+
+    Without days it was never read; `read_at` is when it last was. With a `code` the newest run could not read it: `action` is what WHMCS
+    refused.
+    """
+
+    kind: str
+    days: Days | None
+    read_at: datetime | None = None
+    action: str = ""
+    code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How far the figures of an instance reach: its days [first_on, last_on], as of `as_of`. All None before its first sync."""
+
+    instance_id: UUID
+    name: str
+    time_zone: str
+    as_of: datetime | None
+    first_on: date | None
+    last_on: date | None
+    kinds: Mapping[str, KindState]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,40 +101,31 @@ class Knowledge:
     complete: bool
 
 
-def sources_of(instances: Iterable[Freshness]) -> tuple[Source, ...]:
+def sources_of(instances: Iterable[Freshness], lens: Lens) -> tuple[Source, ...]:
     """Every source of the instances.
 
     A kind is known from the day on which it was first read on, and up to that on which it was last read when the newest run could not
-    read it. A day is closed once a run that began after its end was applied.
+    read it. A day is closed once a run that began after its end could read everything that the figures of the kind rest on.
     """
-    return tuple(_source(instance, kind) for instance in instances for kind in SUBSCRIPTION_KINDS)
+    return tuple(_source(instance, kind, lens) for instance in instances for kind in SUBSCRIPTION_KINDS)
 
 
-def _source(instance: Freshness, kind: Kind) -> Source:
-    if instance.as_of is None or instance.last_on is None:
-        return Source(instance.instance_id, kind, None, "not_synced")
-    missing = next((one for one in instance.missing if one.kind == kind), None)
-    first_on = _first_day(instance, kind)
-    if first_on is None:
-        reason = "not_synced" if missing is None else missing.code
+def _source(instance: Freshness, kind: Kind, lens: Lens) -> Source:
+    state = instance.kinds.get(kind)
+    if state is None or state.days is None:
+        reason = "not_synced" if state is None or state.code is None else state.code
         return Source(
             instance.instance_id, kind, None, "not_permitted" if reason == "permission_missing" else reason
         )
-    if missing is None or missing.read_at is None:
-        days = Days(first_on, instance.last_on, _day(instance.as_of, instance))
-    else:
-        read_on = _day(missing.read_at, instance)
-        days = Days(first_on, max(first_on, read_on), read_on)
-    return Source(instance.instance_id, kind, days, "")
+    closed_before = min([state.days.closed_before, *_closed_by_supports(instance, kind, lens)])
+    return Source(instance.instance_id, kind, replace(state.days, closed_before=closed_before), "")
 
 
-def _first_day(instance: Freshness, kind: str) -> date | None:
-    first_read_at = instance.first_read_at.get(kind)
-    return None if first_read_at is None else _day(first_read_at, instance)
-
-
-def _day(moment: datetime, instance: Freshness) -> date:
-    return day_of(moment, instance.time_zone)
+def _closed_by_supports(instance: Freshness, kind: Kind, lens: Lens) -> Iterable[date]:
+    for support in SUPPORTS:
+        state = instance.kinds.get(support.kind)
+        if kind in support.kinds and lens in support.lenses and state is not None and state.code is not None:
+            yield date.min if state.days is None else state.days.closed_before
 
 
 def knowledge(sources: Sequence[Source], on: date) -> Knowledge:
@@ -123,7 +150,7 @@ def _why_unknown(sources: Sequence[Source]) -> str:
 
 def newest_day(instances: Iterable[Freshness], now: datetime) -> date:
     """The last day that a figure can be carried to: today, where it is latest."""
-    days = (day for one in instances for day in (_day(now, one), one.last_on) if day is not None)
+    days = (day for one in instances for day in (day_of(now, one.time_zone), one.last_on) if day is not None)
     return max(days, default=now.date())
 
 
@@ -132,7 +159,7 @@ def oldest(instances: Iterable[Freshness]) -> datetime | None:
     return min((one.as_of for one in instances if one.as_of is not None), default=None)
 
 
-def notes_on(instances: Sequence[Freshness], start: date) -> tuple[str, ...]:
+def notes_on(instances: Sequence[Freshness], start: date, lens: Lens) -> tuple[str, ...]:
     """What a reader of figures from `start` on has to know, in plain words: what is left out, since when, and what to do."""
     notes = [f"{one.name} has not been synced yet and is left out." for one in instances if one.as_of is None]
     first = min((one.first_on for one in instances if one.first_on is not None), default=None)
@@ -143,22 +170,36 @@ def notes_on(instances: Sequence[Freshness], start: date) -> tuple[str, ...]:
             continue
         if one.first_on > start and one.first_on != first:
             notes.append(f"{one.name} is known from {one.first_on} on: earlier days are without it.")
-        for kind in SUBSCRIPTION_KINDS:
-            first_on = _first_day(one, kind)
-            if first_on is not None and first_on > max(start, one.first_on):
+        for state in _states(one, SUBSCRIPTION_KINDS):
+            if state.days is not None and state.days.first_on > max(start, one.first_on):
                 notes.append(
-                    f"{_plural(one, kind)} are known from {first_on} on: earlier days are without them."
+                    f"{_plural(one, state)} are known from {state.days.first_on} on: earlier days are without them."
                 )
-    return (*notes, *(_note(one, missing) for one in instances for missing in one.missing))
+    return (*notes, *(note for one in instances for note in _missing(one, lens)))
 
 
-def _plural(instance: Freshness, kind: str) -> str:
-    return f"{kind.replace('_', ' ').capitalize()}s of {instance.name}"
+def _states(instance: Freshness, kinds: Iterable[Kind]) -> Iterable[KindState]:
+    return (instance.kinds[kind] for kind in kinds if kind in instance.kinds)
 
 
-def _note(instance: Freshness, missing: Missing) -> str:
-    what = _plural(instance, missing.kind)
-    why = text_of_skipped(missing.code, missing.action)
-    if missing.read_at is None:
-        return f"{what} have never been read: figures are without them. {why}"
-    return f"{what} were last read on {missing.read_at:%Y-%m-%d at %H:%M} UTC and are carried from then on. {why}"
+def _missing(instance: Freshness, lens: Lens) -> Iterable[str]:
+    """Return a note for each kind that figures need and that the newest run could not read."""
+    for state in _states(instance, SUBSCRIPTION_KINDS):
+        if state.code is not None:
+            yield _note(instance, state, "figures are without them", " and are carried from then on")
+    for support in SUPPORTS:
+        for state in _states(instance, [support.kind]):
+            if lens in support.lenses and state.code is not None:
+                yield _note(instance, state, support.effect, f": since then {support.effect}")
+
+
+def _note(instance: Freshness, state: KindState, never: str, since: str) -> str:
+    what = _plural(instance, state)
+    why = text_of_skipped(state.code or "", state.action)
+    if state.read_at is None:
+        return f"{what} have never been read: {never}. {why}"
+    return f"{what} were last read on {state.read_at:%Y-%m-%d at %H:%M} UTC{since}. {why}"
+
+
+def _plural(instance: Freshness, state: KindState) -> str:
+    return f"{state.kind.replace('_', ' ').capitalize()}s of {instance.name}"

@@ -18,7 +18,6 @@ from services.gateway.context import Context
 from services.gateway.coverage import (
     Freshness,
     Knowledge,
-    Missing,
     Source,
     knowledge,
     newest_day,
@@ -29,6 +28,7 @@ from services.gateway.coverage import (
 from services.gateway.errors import Invalid, NotFound
 from services.gateway.periods import Interval, points_of
 from services.gateway.queries import (
+    Known,
     Row,
     Stretch,
     count_groups,
@@ -195,11 +195,12 @@ async def figures(
         raise Invalid(
             "currency_unknown", "Figures are in their own currency for now: use currency=native.", "currency"
         )
-    async with transaction(context.engine, principal.organization_id) as connection:
+    # What is known of which days, and the figures of these days, are of one moment: a run may be applied between two statements.
+    async with transaction(context.engine, principal.organization_id, is_snapshot=True) as connection:
         database = await raw(connection)
         instances = _chosen(await read_freshness(database), instance_ids)
         newest = newest_day(instances, context.clock())
-        sources = sources_of(instances)
+        sources = sources_of(instances, lens)
         asked = [_exact(question, newest, sources) for question in questions]
         rows = await _rows(database, asked, sources, lens)
         names = await _names(database, asked, instances, lens)
@@ -215,7 +216,7 @@ async def figures(
                 as_of=oldest(instances),
                 additive=question.metric.additive,
                 series=_series(question, _summed(question, read), sources, names),
-                notes=notes_on(instances, question.opens_on) if question.points else (),
+                notes=notes_on(instances, question.opens_on, lens) if question.points else (),
             )
             for question, read in zip(asked, rows, strict=True)
         ]
@@ -226,12 +227,12 @@ async def figures(
 
 async def freshness(context: Context, principal: Principal, instance_ids: Sequence[UUID]) -> list[Freshness]:
     """How far the figures of the chosen instances reach; of all but drafts when none is chosen. NotFound for an unknown one."""
-    async with transaction(context.engine, principal.organization_id) as connection:
+    async with transaction(context.engine, principal.organization_id, is_snapshot=True) as connection:
         return _chosen(await read_freshness(await raw(connection)), instance_ids)
 
 
-def _chosen(rows: Iterable[Any], instance_ids: Sequence[UUID]) -> list[Freshness]:
-    found, chosen = {row["instance_id"]: row for row in rows}, set(instance_ids)
+def _chosen(known: Iterable[Known], instance_ids: Sequence[UUID]) -> list[Freshness]:
+    found, chosen = {one.freshness.instance_id: one for one in known}, set(instance_ids)
     if not found.keys() >= chosen:
         raise NotFound(
             "instance_not_found",
@@ -239,33 +240,10 @@ def _chosen(rows: Iterable[Any], instance_ids: Sequence[UUID]) -> list[Freshness
             "filter[instance]",
         )
     return [
-        _freshness(row)
-        for row in found.values()
-        if (row["instance_id"] in chosen if chosen else row["state"] != "draft")
+        one.freshness
+        for one in found.values()
+        if (one.freshness.instance_id in chosen if chosen else not one.is_draft)
     ]
-
-
-def _freshness(row: Any) -> Freshness:
-    return Freshness(
-        instance_id=row["instance_id"],
-        name=row["name"],
-        time_zone=row["time_zone"],
-        as_of=row["as_of"],
-        first_on=row["first_on"],
-        last_on=row["last_on"],
-        first_read_at={
-            kind: datetime.fromisoformat(moment) for kind, moment in (row["first_read_at"] or {}).items()
-        },
-        missing=tuple(
-            Missing(kind, one["action"], one["code"], _moment(one["read_at"]))
-            for kind, one in (row["kinds"] or {}).items()
-            if one.get("code") is not None and one["required"]
-        ),
-    )
-
-
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
 
 
 def _exact(question: Question, newest: date, sources: Sequence[Source]) -> _Asked:

@@ -1,5 +1,6 @@
 """The statements that read figures, from the views of `metrics_read` in the caller's transaction of one organization."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -7,15 +8,20 @@ from typing import Any, Final
 from uuid import UUID
 
 from libs.common.contracts.catalog import Group, Lens
+from libs.common.contracts.instances import InstanceState
+from services.gateway.coverage import Days, Freshness, KindState
 
 Row = Any
 
 _FRESHNESS: Final = """
 SELECT n.instance_id, n.name, n.state, coalesce(f.time_zone, n.settings ->> 'time_zone') AS time_zone,
-    f.as_of, f.first_on, f.last_on, f.kinds, f.first_read_at
+    f.as_of, f.first_on, f.last_on
 FROM gateway.instances n LEFT JOIN metrics_read.freshness f USING (organization_id, instance_id)
 WHERE n.state NOT IN ('deleting', 'deleted')
 ORDER BY n.created_at, n.instance_id"""
+
+_COVERAGE: Final = """
+SELECT instance_id, kind, first_on, last_on, closed_before, read_at, action, code FROM metrics_read.coverage"""
 
 # A product is one of its instance; which top-level domains are sold is the same everywhere.
 _COLUMNS: Final = {
@@ -101,10 +107,39 @@ def group_of(row: Row, group: Group) -> str:
     return str(row[_COLUMNS[group][-1]])
 
 
-async def read_freshness(connection: Any) -> list[Row]:
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An instance, a draft when it is not connected yet, and how far its figures reach."""
+
+    is_draft: bool
+    freshness: Freshness
+
+
+async def read_freshness(connection: Any) -> list[Known]:
     """Every instance that is not being deleted, drafts too, with what metrics says of its figures."""
-    rows: list[Row] = await connection.fetch(_FRESHNESS)
-    return rows
+    kinds: dict[UUID, dict[str, KindState]] = defaultdict(dict)
+    for row in await connection.fetch(_COVERAGE):
+        kinds[row["instance_id"]][row["kind"]] = _kind_state(row)
+    return [
+        Known(
+            row["state"] == InstanceState.DRAFT,
+            Freshness(
+                instance_id=row["instance_id"],
+                name=row["name"],
+                time_zone=row["time_zone"],
+                as_of=row["as_of"],
+                first_on=row["first_on"],
+                last_on=row["last_on"],
+                kinds=kinds[row["instance_id"]],
+            ),
+        )
+        for row in await connection.fetch(_FRESHNESS)
+    ]
+
+
+def _kind_state(row: Row) -> KindState:
+    days = None if row["first_on"] is None else Days(row["first_on"], row["last_on"], row["closed_before"])
+    return KindState(row["kind"], days, row["read_at"], row["action"] or "", row["code"])
 
 
 async def read_names(connection: Any, lens: Lens) -> dict[str, str]:

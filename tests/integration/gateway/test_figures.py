@@ -4,7 +4,7 @@ import random
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import dropwhile
 from itertools import product as every
@@ -17,12 +17,16 @@ from pydantic import TypeAdapter
 
 from libs.common.contracts.catalog import BY_SLUG, CATALOG, Group, Lens
 from libs.common.contracts.money import divide_half_even, format_micros
+from libs.common.database import raw, transaction
 from services.gateway import figures as figures_module
 from services.gateway.api import metrics
 from services.gateway.auth import Organization, Principal
 from services.gateway.errors import Invalid, NotFound
 from services.gateway.figures import Figure, Point, Question, figure, figures, freshness
 from services.gateway.periods import Interval
+from services.metrics import repository
+from services.metrics.formulas.coverage import Coverage, KindCoverage, Skipped
+from services.metrics.repository import Instance
 from tests.integration.gateway.conftest import Gateway
 
 DAY = timedelta(days=1)
@@ -54,7 +58,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Site:
-    """An instance with what metrics knows of it; `missing` is freshness.kinds of what was not read."""
+    """An instance with what metrics knows of it; `missing` are the kinds that the newest run could not read."""
 
     organization_id: UUID
     id: UUID
@@ -121,32 +125,34 @@ async def add_instance(
     return made
 
 
+ACTIONS = {
+    "service": "GetClientsProducts",
+    "addon": "GetClientsAddons",
+    "domain": "GetClientsDomains",
+    "cancellation_request": "GetCancelledPackages",
+    "invoice": "GetInvoices",
+    "customer_detail": "GetClientsDetails",
+    "currency": "GetCurrencies",
+}
+
+
+def coverage(site: Site) -> Coverage:
+    """What metrics knows once it has applied the newest run of a site."""
+    kinds = {}
+    for kind in ("customer", *ACTIONS):
+        read_at = site.read_at if kind in site.missing else site.as_of
+        first_at = None if read_at is None else noon(site.began_on.get(kind, site.first_on))
+        skipped = Skipped(ACTIONS[kind], "permission_missing", True) if kind in site.missing else None
+        kinds[kind] = KindCoverage(first_at, read_at, None if read_at is None else 1, skipped)
+    return Coverage(uuid4(), site.as_of, noon(site.last_on), 1, kinds)
+
+
 async def sync(gateway: Gateway, site: Site) -> Site:
-    """Write what metrics would have written once a run of the instance was applied."""
-    read = {kind: {"read_at": site.as_of} for kind in ("customer", *KINDS)}
-    first_read = {kind: noon(days[0]) for kind in read if (days := site.days_of(kind)) is not None}
-    actions = {"service": "GetClientsProducts", "addon": "GetClientsAddons", "domain": "GetClientsDomains"}
-    for kind in site.missing:
-        read[kind] = {
-            "read_at": site.read_at,
-            "action": actions[kind],
-            "code": "permission_missing",
-            "required": True,
-        }
-    await gateway.execute("DELETE FROM metrics.freshness WHERE instance_id = :instance", instance=site.id)
-    await gateway.execute(
-        """INSERT INTO metrics.freshness
-            (organization_id, instance_id, run_id, as_of, first_at, last_at, kinds, first_read_at)
-        VALUES (:organization, :id, :run, :as_of, :first, :last, CAST(:kinds AS jsonb), CAST(:first_read AS jsonb))""",
-        organization=site.organization_id,
-        id=site.id,
-        run=uuid4(),
-        as_of=site.as_of,
-        first=noon(site.first_on),
-        last=noon(site.last_on),
-        kinds=orjson.dumps(read).decode(),
-        first_read=orjson.dumps(first_read).decode(),
-    )
+    """Write what metrics writes once a run of the instance is applied."""
+    async with transaction(gateway.admin) as connection:
+        database, instance = await raw(connection), Instance(site.organization_id, site.id)
+        time_zone = await repository.time_zone_of(database, instance)
+        await repository.save_coverage(database, instance, coverage(site), time_zone or "UTC")
     return site
 
 
@@ -763,6 +769,63 @@ async def test_a_kind_that_is_no_longer_permitted_keeps_its_last_figure_with_its
         "Addons of Main were last read on 2026-02-27 at 06:15 UTC and are carried from then on."
         in by_kind.notes[0]
     )
+
+
+@pytest.mark.parametrize("was_read", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "lens", "open_kinds"),
+    [
+        ("cancellation_request", Lens.CONTRACT, {"service"}),
+        ("cancellation_request", Lens.ACTIVE, set()),
+        ("invoice", Lens.CONTRACT, set(KINDS)),
+        ("invoice", Lens.STATUS, set(KINDS)),
+        ("customer_detail", Lens.ACTIVE, set(KINDS)),
+        ("currency", Lens.CONTRACT, set()),
+    ],
+)
+async def test_days_are_complete_only_when_all_they_rest_on_was_read(
+    gateway: Gateway, kind: str, lens: Lens, open_kinds: set[str], was_read: bool
+) -> None:
+    ours = await gateway.organization("Ours")
+    read_at = datetime(2026, 2, 20, 6, 15, tzinfo=UTC) if was_read else None
+    site = await add_site(gateway, ours, missing=(kind,), read_at=read_at)
+    await add_segments(gateway, ours, [Segment(site.id, kind=one, lens=lens) for one in KINDS])
+    last_complete = date(2026, 2, 19) if was_read else None
+
+    by_kind = await ask(gateway, ours, "mrr", Group.KIND, start=FIRST, lens=lens)
+    total = await ask(gateway, ours, "mrr", start=FIRST, lens=lens)
+
+    def last_complete_of(answer: Figure, **group: str) -> date | None:
+        points = points_of(answer, currency="EUR", **group)
+        assert all(point.reason is None for point in points)
+        return max((point.on for point in points if point.complete), default=None)
+
+    for one in KINDS:
+        assert last_complete_of(by_kind, kind=one) == (last_complete if one in open_kinds else TODAY - DAY)
+    assert last_complete_of(total) == (last_complete if open_kinds else TODAY - DAY)
+    what = f"{kind.replace('_', ' ').capitalize()}s of Main"
+    since = "were last read on 2026-02-20 at 06:15 UTC: since then" if was_read else "have never been read:"
+    assert [note.startswith(f"{what} {since}") for note in total.notes] == [True] * bool(open_kinds)
+    assert all(ACTIONS[kind] in note for note in total.notes)
+
+
+async def test_answer_is_of_one_moment_while_a_run_is_applied(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = await gateway.organization("Ours")
+    site = await add_site(gateway, ours)
+    await add_segments(gateway, ours, [Segment(site.id)])
+    read_balances = figures_module.read_balances
+
+    async def read_after_a_run(*arguments: Any) -> Any:
+        await sync(gateway, replace(site, as_of=site.as_of + timedelta(minutes=15)))
+        await add_segments(gateway, ours, [Segment(site.id, id=2)])
+        return await read_balances(*arguments)
+
+    monkeypatch.setattr(figures_module, "read_balances", read_after_a_run)
+    answer = await ask(gateway, ours, "mrr")
+
+    assert (answer.as_of, values_of(answer, currency="EUR")) == (site.as_of, ["10.000000"])
 
 
 async def test_a_kind_that_could_be_read_later_is_unknown_before_and_the_total_says_since_when_it_is_in_it(

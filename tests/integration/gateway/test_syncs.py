@@ -128,8 +128,8 @@ async def test_a_run_is_followed_from_queued_to_its_figures(running: Running) ->
         SELECT organization_id, instance_id, name, state, settings, version FROM gateway.instances"""
     )
     await running.gateway.execute(
-        """INSERT INTO metrics.freshness (organization_id, instance_id, run_id, as_of, first_at, last_at, kinds)
-        VALUES (:organization, :instance, :run, :as_of, :as_of, :as_of, '{}')""",
+        """INSERT INTO metrics.freshness (organization_id, instance_id, run_id, as_of, last_at)
+        VALUES (:organization, :instance, :run, :as_of, :as_of)""",
         organization=running.owner.organization_id,
         instance=running.instance_id,
         run=running.run_id,
