@@ -101,6 +101,19 @@ class Knowledge:
     complete: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a reader of figures has to know, with what to do. `mark` says it in a few words beside figures of these kinds.
+
+    `is_history`: it speaks of earlier days than those of today's figures.
+    """
+
+    text: str
+    kinds: tuple[Kind, ...] = ()
+    mark: str | None = None
+    is_history: bool = False
+
+
 def sources_of(instances: Iterable[Freshness], lens: Lens) -> tuple[Source, ...]:
     """Every source of the instances.
 
@@ -159,22 +172,25 @@ def oldest(instances: Iterable[Freshness]) -> datetime | None:
     return min((one.as_of for one in instances if one.as_of is not None), default=None)
 
 
-def notes_on(instances: Sequence[Freshness], start: date, lens: Lens) -> tuple[str, ...]:
+def notes_on(instances: Sequence[Freshness], start: date, lens: Lens) -> tuple[Note, ...]:
     """What a reader of figures from `start` on has to know, in plain words: what is left out, since when, and what to do."""
-    notes = [f"{one.name} has not been synced yet and is left out." for one in instances if one.as_of is None]
+    notes = [
+        Note(f"{one.name} has not been synced yet and is left out.") for one in instances if one.as_of is None
+    ]
     first = min((one.first_on for one in instances if one.first_on is not None), default=None)
     if first is not None and start < first:
-        notes.append(f"Figures begin on {first}, the day of the first sync. Earlier days are not known.")
+        text = f"Figures begin on {first}, the day of the first sync. Earlier days are not known."
+        notes.append(Note(text, is_history=True))
     for one in instances:
         if one.first_on is None:
             continue
         if one.first_on > start and one.first_on != first:
-            notes.append(f"{one.name} is known from {one.first_on} on: earlier days are without it.")
+            text = f"{one.name} is known from {one.first_on} on: earlier days are without it."
+            notes.append(Note(text, is_history=True))
         for state in _states(one, SUBSCRIPTION_KINDS):
             if state.days is not None and state.days.first_on > max(start, one.first_on):
-                notes.append(
-                    f"{_plural(one, state)} are known from {state.days.first_on} on: earlier days are without them."
-                )
+                text = f"{_plural(one, state)} are known from {state.days.first_on} on: earlier days are without them."
+                notes.append(Note(text, is_history=True))
     return (*notes, *(note for one in instances for note in _missing(one, lens)))
 
 
@@ -182,23 +198,28 @@ def _states(instance: Freshness, kinds: Iterable[Kind]) -> Iterable[KindState]:
     return (instance.kinds[kind] for kind in kinds if kind in instance.kinds)
 
 
-def _missing(instance: Freshness, lens: Lens) -> Iterable[str]:
+def _missing(instance: Freshness, lens: Lens) -> Iterable[Note]:
     """Return a note for each kind that figures need and that the newest run could not read."""
-    for state in _states(instance, SUBSCRIPTION_KINDS):
-        if state.code is not None:
-            yield _note(instance, state, "figures are without them", " and are carried from then on")
+    for kind in SUBSCRIPTION_KINDS:
+        for state in _states(instance, [kind]):
+            if state.code is not None:
+                yield _note(
+                    instance, state, (kind,), "figures are without them", " and are carried from then on"
+                )
     for support in SUPPORTS:
         for state in _states(instance, [support.kind]):
             if lens in support.lenses and state.code is not None:
-                yield _note(instance, state, support.effect, f": since then {support.effect}")
+                yield _note(instance, state, support.kinds, support.effect, f": since then {support.effect}")
 
 
-def _note(instance: Freshness, state: KindState, never: str, since: str) -> str:
+def _note(instance: Freshness, state: KindState, kinds: tuple[Kind, ...], never: str, since: str) -> Note:
     what = _plural(instance, state)
     why = text_of_skipped(state.code or "", state.action)
     if state.read_at is None:
-        return f"{what} have never been read: {never}. {why}"
-    return f"{what} were last read on {state.read_at:%Y-%m-%d at %H:%M} UTC{since}. {why}"
+        text = f"{what} have never been read: {never}. {why}"
+        return Note(text, kinds, f"without {what[0].lower()}{what[1:]}")
+    text = f"{what} were last read on {state.read_at:%Y-%m-%d at %H:%M} UTC{since}. {why}"
+    return Note(text, kinds, f"{what} as of {day_of(state.read_at, instance.time_zone):%-d %B %Y}")
 
 
 def _plural(instance: Freshness, state: KindState) -> str:

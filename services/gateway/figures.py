@@ -216,7 +216,9 @@ async def figures(
                 as_of=oldest(instances),
                 additive=question.metric.additive,
                 series=_series(question, _summed(question, read), sources, names),
-                notes=notes_on(instances, question.opens_on, lens) if question.points else (),
+                notes=tuple(note.text for note in notes_on(instances, question.opens_on, lens))
+                if question.points
+                else (),
             )
             for question, read in zip(asked, rows, strict=True)
         ]

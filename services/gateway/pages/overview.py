@@ -15,7 +15,7 @@ from services.gateway import instances as instances_of
 from services.gateway import syncs
 from services.gateway.auth import Principal, signed_in
 from services.gateway.context import Context, Here
-from services.gateway.coverage import Freshness
+from services.gateway.coverage import Freshness, Note, notes_on
 from services.gateway.errors import Invalid, NotFound
 from services.gateway.figures import NATIVE, Figure, Point, Question, Series, figures, freshness
 from services.gateway.instances import Instance, ShownState
@@ -32,6 +32,14 @@ router = APIRouter()
 _TOP = 8
 _CHART_POINTS = 400
 _KINDS = {"service": "Services", "addon": "Addons", "domain": "Domains"}
+_REASONS = {
+    "carried": "That of an earlier day.",
+    "not_permitted": "WHMCS does not let MRRlytics read it.",
+    "not_synced": "Not synced yet.",
+    "before_first_sync": "Not known before the first sync.",
+    "no_subscription": "Nothing is live on this day.",
+    "no_customers": "No customers to divide by.",
+}
 # What is late is told beside the figures, what is missing in part by their notes, and a first sync has a panel of its own.
 _TROUBLED = (
     ShownState.FAILING,
@@ -52,8 +60,12 @@ _LENGTHS = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of a split. `value` is a decimal string, None with `reason`; `share` is 0 to 100 of the largest."""
+    """One line of a split. `value` is a decimal string, None with `reason`; `share` is 0 to 100 of the largest.
 
+    `key` is that of the group in the API.
+    """
+
+    key: str
     name: str
     value: str | None
     reason: str | None
@@ -71,15 +83,14 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Currency:
-    """The figures of one currency on the newest day. Values are decimal strings, counts integers."""
+    """The figures of one currency on the newest day, by metric."""
 
     code: str
-    values: dict[str, str | int | None]
+    totals: dict[str, Point | None]
     kinds: Split
     products: Split
     cycles: Split
     chart: Chart | None
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +108,13 @@ class _Selection:
         return Interval.WEEK if days <= 7 * _CHART_POINTS else Interval.MONTH
 
 
-def _newest(answer: Figure, currency: str | None) -> str | int | None:
-    values = [
-        series.points[-1].value
+def _newest(answer: Figure, currency: str | None) -> Point | None:
+    points = [
+        series.points[-1]
         for series in answer.series
         if series.points and (currency is None or series.group.get("currency") == currency)
     ]
-    return values[0] if values else None
+    return points[0] if points else None
 
 
 def _split(answer: Figure, group: Group, currency: str) -> Split:
@@ -129,6 +140,7 @@ def _rows(answer: Figure, group: Group, currency: str) -> tuple[Row, ...]:
     ordered = sorted(sums.items(), key=lambda item: (-abs(item[1] or Decimal()), names[item[0]]))
     return tuple(
         Row(
+            key=key,
             name=names[key],
             value=None if value is None else f"{value:f}",
             reason=points[key][0].reason,
@@ -187,16 +199,15 @@ async def _currencies(
     shown = [
         Currency(
             code=code,
-            values={answer.metric: _newest(answer, code) for answer in totals},
+            totals={answer.metric: _newest(answer, code) for answer in totals},
             kinds=_split(kinds, Group.KIND, code),
             products=_split(products, Group.PRODUCT, code),
             cycles=_split(cycles, Group.CYCLE, code),
             chart=draw(points[code], code),
-            notes=kinds.notes,
         )
         for code in sorted(points)
     ]
-    return shown, customers if isinstance(customers, int) else None
+    return shown, customers.value if customers and isinstance(customers.value, int) else None
 
 
 def _lens(text: str) -> Lens:
@@ -255,9 +266,10 @@ async def overview(
     currencies: list[Currency] = []
     customers: int | None = None
     interval = Interval.DAY
+    notes: tuple[Note, ...] = ()
     if days:
         selection = _Selection(chosen_lens, chosen, min(day[0] for day in days), max(day[1] for day in days))
-        interval = selection.interval
+        interval, notes = selection.interval, notes_on(fresh, selection.start, chosen_lens)
         currencies, customers = await _currencies(context, principal, selection)
     return page(
         request,
@@ -274,6 +286,9 @@ async def overview(
         freshness=_oldest(fresh, instances, now),
         first_on=min((day[0] for day in days), default=None),
         interval=interval,
+        notes=[note for note in notes if not note.is_history],
+        history_notes=[note for note in notes if note.is_history],
+        reasons=_REASONS,
         currencies=currencies,
         customers=customers,
         top=_TOP,

@@ -1,0 +1,220 @@
+"""The overview says what the API says: every number, every note, and each reason in words."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from xml.etree.ElementTree import Element
+
+import html5lib
+
+from libs.common.contracts.catalog import CATALOG
+from tests.integration.gateway.conftest import Gateway, Person
+from tests.integration.gateway.test_figures import (
+    FIRST,
+    TODAY,
+    Segment,
+    Site,
+    add_instance,
+    add_segments,
+    add_site,
+)
+
+LENGTHS = {"annually": "1 year", "years_1": "1 year", "years_2": "2 years", "biennially": "2 years"}
+
+
+class Overview:
+    """The page as a person reads it."""
+
+    def __init__(self, text: str) -> None:
+        self.root = html5lib.parse(text, namespaceHTMLElements=False)
+        self.text = " ".join("".join(self.root.itertext()).split())
+
+    def tiles(self) -> dict[tuple[str, str], str | None]:
+        """The value of each tile by currency and metric, None where there is none."""
+        return {
+            (tiles.attrib["data-currency"], tile.attrib["data-metric"]): tile.get("data-value")
+            for tiles in self.root.iterfind(".//dl[@data-currency]")
+            for tile in tiles.iterfind(".//dd[@data-metric]")
+        }
+
+    def split(self, title: str, currency: str) -> dict[str, str | None]:
+        """The rows of a panel by name."""
+        panel = self.panel(f"{title}, {currency}")
+        return {
+            row.attrib["data-name"]: value.get("data-value") if value is not None else None
+            for row in panel.iterfind(".//tr[@data-name]")
+            for value in [row.find("td[@data-value]")]
+        }
+
+    def line(self, currency: str) -> list[tuple[str, str]]:
+        """Day and value of each point, oldest first."""
+        rows = self.panel(f"MRR by day, {currency}").iterfind(".//tr[@data-x]")
+        points = [
+            (_the(row, ".//time").attrib["datetime"], _the(row, "td").attrib["data-value"]) for row in rows
+        ]
+        return points[::-1]
+
+    def panel(self, label: str) -> Element:
+        return _the(self.root, f".//section[@aria-label='{label}']")
+
+    def reasons(self) -> Iterator[str]:
+        for reason in self.root.iterfind(".//span[@class='muted reason']"):
+            yield "".join(reason.itertext())
+
+
+def _the(element: Element, path: str) -> Element:
+    found = element.find(path)
+    assert found is not None, path
+    return found
+
+
+async def overview(person: Person) -> Overview:
+    answer = await person.client.get("/o/nimbus/")
+    assert answer.status_code == 200, answer.text
+    return Overview(answer.text)
+
+
+async def asked(person: Person, slug: str, *groups: str, start: date = TODAY) -> dict[str, Any]:
+    answer = await person.client.get(
+        f"/api/v1/metrics/{slug}", params={"start": str(start), "end": str(TODAY), "group_by": list(groups)}
+    )
+    assert answer.status_code == 200, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def newest(answer: dict[str, Any], group: str, currency: str) -> dict[str, Any]:
+    return {
+        series["group"][group]: series["points"][-1]["value"]
+        for series in answer["series"]
+        if series["group"].get("currency", currency) == currency and series["points"]
+    }
+
+
+async def books(gateway: Gateway, owner: Person) -> Site:
+    """Two instances with two currencies, yearly services and domains, addons never read and domains no longer read."""
+    ours = owner.organization_id
+    main = await add_site(gateway, ours, missing=("domain",), read_at=datetime(2026, 2, 20, 6, tzinfo=UTC))
+    other = await add_site(gateway, ours, "Other", missing=("addon",), first_on=FIRST + timedelta(days=3))
+    await add_instance(gateway, ours, "Never synced")
+    cycles = ("monthly", "annually", "annually", "biennially")
+    services = [
+        Segment(
+            site.id,
+            id=number,
+            customer_id=number,
+            currency=currency,
+            mrr_micros=micros + number,
+            product=f"service:{number}",
+            product_name=f"Package {number}",
+            cycle=cycles[number % 4],
+        )
+        for site, currency, micros in ((main, "EUR", 1_333_333), (other, "JPY", 1_400_000))
+        for number in range(12)
+    ]
+    domains = [
+        Segment(
+            main.id,
+            kind="domain",
+            id=number,
+            mrr_micros=777_777,
+            product="domain:.com",
+            product_name=".com",
+            cycle=f"years_{number}",
+        )
+        for number in (1, 2)
+    ]
+    await add_segments(gateway, ours, [*services, *domains])
+    return main
+
+
+async def test_every_number_equals_that_of_the_api(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    await books(gateway, owner)
+
+    page = await overview(owner)
+
+    for metric in CATALOG:
+        answer = await asked(owner, metric.slug, "currency")
+        for currency in ("EUR", "JPY"):
+            assert page.tiles()[currency, metric.slug] == str(newest(answer, "currency", currency)[currency])
+    kinds, products, cycles, history = [
+        await asked(owner, "mrr", "kind", "currency"),
+        await asked(owner, "mrr", "product", "currency"),
+        await asked(owner, "mrr", "cycle", "currency"),
+        await asked(owner, "mrr", "currency", start=FIRST),
+    ]
+    for currency in ("EUR", "JPY"):
+        assert sorted(page.split("By kind", currency).values(), key=str) == sorted(
+            newest(kinds, "kind", currency).values(), key=str
+        )
+        assert sorted(page.split("By product", currency).values(), key=str) == sorted(
+            newest(products, "product", currency).values(), key=str
+        )
+        lengths: dict[str, Decimal] = defaultdict(Decimal)
+        for cycle, value in newest(cycles, "cycle", currency).items():
+            lengths[LENGTHS.get(cycle, "1 month")] += Decimal(value)
+        shown = {name: Decimal(value or "nan") for name, value in page.split("By cycle", currency).items()}
+        assert shown == lengths
+        [points] = [
+            series["points"] for series in history["series"] if series["group"]["currency"] == currency
+        ]
+        assert page.line(currency) == [
+            (point["on"], point["value"]) for point in points if point["value"] is not None
+        ]
+
+
+async def test_every_note_of_the_api_is_shown(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    await books(gateway, owner)
+
+    page = await overview(owner)
+
+    notes = {
+        *(await asked(owner, "mrr", "kind", "currency"))["notes"],
+        *(await asked(owner, "mrr", "currency", start=FIRST))["notes"],
+    }
+    assert len(notes) == 4
+    for note in notes:
+        assert note in page.text
+
+
+async def test_note_stands_at_its_tile_and_row(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    await books(gateway, owner)
+
+    page = await overview(owner)
+
+    tile = _the(page.root, ".//dl[@data-currency='EUR']/div")
+    domains = _the(page.panel("By kind, EUR"), ".//tr[@data-name='Domains']")
+    services = _the(page.panel("By kind, EUR"), ".//tr[@data-name='Services']")
+    assert "Domains of Main as of 20 February 2026" in "".join(tile.itertext())
+    assert "without addons of Other" in "".join(tile.itertext())
+    assert "Domains of Main as of 20 February 2026" in "".join(domains.itertext())
+    assert services.find(".//a[@class='mark']") is None
+
+
+async def test_reason_is_a_sentence_and_no_code(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    site = await add_site(gateway, owner.organization_id, missing=("addon",))
+    ended = Segment(site.id, from_on=FIRST, to_on=TODAY)
+    await add_segments(gateway, owner.organization_id, [ended])
+
+    page = await overview(owner)
+
+    assert set(page.reasons()) == {"WHMCS does not let MRRlytics read it.", "Nothing is live on this day."}
+    assert page.tiles()["EUR", "arpa"] is None
+    assert "not permitted" not in page.text
+
+
+async def test_amount_has_the_digits_of_its_currency(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    await books(gateway, owner)
+
+    page = await overview(owner)
+
+    tile = _the(page.root, ".//dl[@data-currency='JPY']/div/dd")
+    assert "".join(tile.itertext()) == "17\N{NO-BREAK SPACE}JPY"
+    assert "Each amount is rounded" in "".join(page.panel("By product, JPY").itertext())
