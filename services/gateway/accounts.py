@@ -24,7 +24,7 @@ from services.gateway.auth import (
     use,
 )
 from services.gateway.context import SYSTEM, Context
-from services.gateway.errors import Invalid, NotFound
+from services.gateway.errors import Invalid, NotFound, raise_first
 from services.gateway.instances import InstanceForm
 from services.gateway.slugs import DEMO, free_slug
 from services.gateway.tables import memberships, organizations, sessions, setup_links, tokens, users
@@ -65,9 +65,15 @@ async def set_up(
     Raises NotFound for a link that is used or too old, Invalid with the field that cannot be used.
     """
     await setup_state(context, token)
-    name, mail = _organization_name(organization), _email(email)
+    errors: list[Invalid] = []
+    name, mail = _organization_name(organization, errors), _email(email, errors)
     words = [name, *re.split(r"[@.]", mail)]
-    stored = await context.password_workers.run(passwords.accept, password, words)
+    stored = ""
+    try:
+        stored = await context.password_workers.run(passwords.accept, password, words)
+    except Invalid as error:
+        errors.append(error)
+    raise_first(errors)
     async with transaction(context.engine, role=SYSTEM) as connection:
         # Whoever deletes the links first has the one use of them all.
         links = (await connection.execute(delete(setup_links).returning(setup_links))).all()
@@ -99,7 +105,10 @@ async def ensure_init(context: Context) -> None:
     settings = context.settings
     if settings.init_organization is None or settings.init_owner_password is None:
         return
-    name, mail = _organization_name(settings.init_organization), _email(settings.init_owner_email or "")
+    errors: list[Invalid] = []
+    name = _organization_name(settings.init_organization, errors)
+    mail = _email(settings.init_owner_email or "", errors)
+    raise_first(errors)
     password = settings.init_owner_password.get_secret_value()
     token = None if settings.init_api_token is None else settings.init_api_token.get_secret_value()
     if token is not None and not TOKEN_FORM.fullmatch(token):
@@ -258,17 +267,16 @@ def _link_used() -> NotFound:
     )
 
 
-def _organization_name(text: str) -> str:
+def _organization_name(text: str, errors: list[Invalid]) -> str:
     name = text.strip()
     if not 1 <= len(name) <= 100 or not name.isprintable():
-        raise Invalid(
-            "organization_invalid", "The name must have 1 to 100 printable characters.", "organization"
-        )
+        wrong = "The name must have 1 to 100 printable characters."
+        errors.append(Invalid("organization_invalid", wrong, "organization"))
     return name
 
 
-def _email(text: str) -> str:
+def _email(text: str, errors: list[Invalid]) -> str:
     mail = text.strip().lower()
     if not _EMAIL.fullmatch(mail):
-        raise Invalid("email_invalid", "Enter an e-mail address such as you@example.com.", "email")
+        errors.append(Invalid("email_invalid", "Enter an e-mail address such as you@example.com.", "email"))
     return mail

@@ -57,9 +57,17 @@ class Conflict(RequestError):
 
 
 class Invalid(RequestError):
-    """The input cannot be used."""
+    """The input cannot be used. `others` are the errors of further fields, in the order of the form."""
 
     status = 422
+    others: tuple["Invalid", ...] = ()
+
+
+def raise_first(errors: list[Invalid]) -> None:
+    """Raise the first error, which carries the others; return when there is none."""
+    if errors:
+        errors[0].others = tuple(errors[1:])
+        raise errors[0]
 
 
 class TooMany(RequestError):

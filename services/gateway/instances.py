@@ -28,7 +28,7 @@ from libs.common.outbox import enqueue, outgoing
 from services.gateway import audit, repository
 from services.gateway.auth import Principal
 from services.gateway.context import SYSTEM, Context
-from services.gateway.errors import Conflict, Invalid, NotFound, TooMany
+from services.gateway.errors import Conflict, Invalid, NotFound, TooMany, raise_first
 from services.gateway.tables import outbox
 
 SAVE_SECONDS: Final = 20.0
@@ -173,11 +173,11 @@ async def add_instance(
     A draft with the same address is replaced. Raises Conflict when an instance has the address or the organization holds sample data,
     Invalid when a field cannot be used. `into_demo` is for the sample data itself.
     """
-    name, address = _name(form.name), _address(form.url)
-    secrets = _secrets(form)
-    if secrets is None:
-        raise Invalid("credentials_required", "Enter the API identifier and the API secret.", "identifier")
-    settings = _settings(form, InstanceSettings())
+    errors: list[Invalid] = []
+    name, address = _name(form.name, errors), _address(form.url, errors)
+    secrets = _secrets(form, errors, is_needed=True)
+    settings = _settings(form, InstanceSettings(), errors)
+    raise_first(errors)
     try:
         async with transaction(context.engine, principal.organization_id) as connection:
             if not into_demo and await repository.is_demo(connection, principal.organization_id):
@@ -216,27 +216,28 @@ async def edit_instance(
     Returns the check, if one was asked for. Raises Invalid `credentials_required` when the address changes without credentials: what is
     stored is sealed for the address that it was entered for.
     """
-    secrets = _secrets(form)
+    errors: list[Invalid] = []
     try:
         async with transaction(context.engine, principal.organization_id) as connection:
             there = await _editable(connection, instance_id)
-            address = there.address if form.url is None else _address(form.url)
-            if secrets is None and address != there.address:
+            name = there.name if form.name is None else _name(form.name, errors)
+            address = there.address if form.url is None else _address(form.url, errors)
+            secrets = _secrets(form, errors)
+            if not secrets and not errors and address != there.address:
                 raise Invalid(
                     "credentials_required",
                     "A new address needs the API identifier and secret again: the stored ones are sealed for the old one.",
                     "identifier",
                 )
-            settings = _settings(form, InstanceSettings.model_validate(there.settings))
-            values: dict[str, Any] = {"settings": settings.model_dump()}
-            if form.name is not None:
-                values["name"] = _name(form.name)
+            settings = _settings(form, InstanceSettings.model_validate(there.settings), errors)
+            raise_first(errors)
+            values: dict[str, Any] = {"settings": settings.model_dump(), "name": name}
             if there.state == InstanceState.DRAFT:
                 values["address"] = address
             changed = await repository.change_instance(connection, instance_id, **values)
             await publish(connection, context, changed)
             check_id = None
-            if secrets is not None:
+            if secrets:
                 other = await repository.instance_at(connection, address)
                 if other is not None and other.instance_id != instance_id:
                     raise _address_taken(address)
@@ -501,59 +502,52 @@ async def _allow_check(connection: AsyncConnection, context: Context, address: s
         raise TooMany("too_many_checks", "Too many connection tests. Try again in a minute.", retry_after=60)
 
 
-def _name(text: str | None) -> str:
+def _name(text: str | None, errors: list[Invalid]) -> str:
     name = (text or "").strip()
     if not 1 <= len(name) <= 100 or not name.isprintable():
-        raise Invalid("name_invalid", "The name must have 1 to 100 printable characters.", "name")
+        errors.append(Invalid("name_invalid", "The name must have 1 to 100 printable characters.", "name"))
     return name
 
 
-def _address(text: str | None) -> str:
+def _address(text: str | None, errors: list[Invalid]) -> str:
     try:
         return normalise_url(text or "")
     except Permanent as error:
-        raise Invalid(error.code, error.message, "url") from error
+        errors.append(Invalid(error.code, error.message, "url"))
+        return ""
 
 
-def _secrets(form: InstanceForm) -> dict[str, str] | None:
-    """The secret fields; None when neither was given. Pasted spaces and line ends are trimmed."""
+def _secrets(form: InstanceForm, errors: list[Invalid], *, is_needed: bool = False) -> dict[str, str]:
+    """Return the secret fields, none when neither was given. Pasted spaces and line ends are trimmed."""
     given = {"identifier": form.identifier, "secret": form.secret, "access_key": form.access_key}
     trimmed = {name: (value or "").strip() for name, value in given.items()}
-    if not trimmed["identifier"] and not trimmed["secret"]:
-        if trimmed["access_key"]:
-            raise Invalid(
-                "credentials_required",
-                "A new access key needs the API identifier and secret again.",
-                "identifier",
-            )
-        return None
-    for name, label in (("identifier", "API identifier"), ("secret", "API secret")):
-        if not trimmed[name]:
-            raise Invalid("credentials_required", f"Enter the {label}, too.", name)
-    for name, value in trimmed.items():
+    present = {name: value for name, value in trimmed.items() if value}
+    if present or is_needed:
+        for name, label in (("identifier", "API identifier"), ("secret", "API secret")):
+            if name not in present:
+                errors.append(Invalid("credentials_required", f"Enter the {label}.", name))
+    for name, value in present.items():
         if len(value) > 1_000 or not value.isprintable():
-            raise Invalid(f"{name}_invalid", "It holds characters that no WHMCS credential has.", name)
-    return {name: value for name, value in trimmed.items() if value}
+            text = "It holds characters that no WHMCS credential has. Copy it from WHMCS again."
+            errors.append(Invalid(f"{name}_invalid", text, name))
+    return present
 
 
-def _settings(form: InstanceForm, present: InstanceSettings) -> InstanceSettings:
+def _settings(form: InstanceForm, present: InstanceSettings, errors: list[Invalid]) -> InstanceSettings:
     changes: dict[str, Any] = {}
     if form.time_zone is not None:
         zone = form.time_zone.strip() or "UTC"
         # An instance keeps the name that it has, also one that is no longer offered.
         if zone not in time_zones() and zone != present.time_zone:
-            raise Invalid(
-                "time_zone_unknown",
-                "The time zone must be UTC or that of a place, such as Europe/Lisbon.",
-                "time_zone",
-            )
+            text = "The time zone must be UTC or that of a place, such as Europe/Lisbon."
+            errors.append(Invalid("time_zone_unknown", text, "time_zone"))
         changes["time_zone"] = zone
     if form.requests_per_second is not None:
-        changes["requests_per_second"] = _rate(form.requests_per_second.strip())
+        changes["requests_per_second"] = _rate(form.requests_per_second.strip(), errors)
     return present.model_copy(update=changes)
 
 
-def _rate(text: str) -> float | None:
+def _rate(text: str, errors: list[Invalid]) -> float | None:
     if not text:
         return None
     try:
@@ -561,11 +555,8 @@ def _rate(text: str) -> float | None:
     except ValueError:
         rate = 0.0
     if not 0.1 <= rate <= 100:
-        raise Invalid(
-            "requests_per_second_invalid",
-            "Requests per second must be a number from 0.1 to 100.",
-            "requests_per_second",
-        )
+        wrong = "Requests per second must be a number from 0.1 to 100."
+        errors.append(Invalid("requests_per_second_invalid", wrong, "requests_per_second"))
     return rate
 
 

@@ -3,6 +3,7 @@
 import secrets
 import string
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -14,7 +15,7 @@ from libs.common.database import transaction
 from services.gateway import audit
 from services.gateway.auth import ROLES, SCOPES, Principal, digest
 from services.gateway.context import Context
-from services.gateway.errors import Invalid, NotFound
+from services.gateway.errors import Invalid, NotFound, raise_first
 from services.gateway.tables import tokens, users
 
 LONGEST_DAYS: Final = 365
@@ -66,18 +67,19 @@ async def list_tokens(
     ]
 
 
+async def get_token(context: Context, principal: Principal, token_id: UUID) -> Token:
+    """Return one token that is not revoked; raise NotFound when there is none of this id."""
+    for token in await list_tokens(context, principal):
+        if token.id == token_id:
+            return token
+    raise _not_found()
+
+
 async def create_token(
     context: Context, principal: Principal, name: str, scopes: tuple[str, ...], days: int
 ) -> tuple[Token, str]:
     """A new token and its secret, which is not kept; Invalid names the field that cannot be used."""
-    if not 1 <= len(name.strip()) <= 100 or not name.isprintable():
-        raise Invalid("name_invalid", "The name must have 1 to 100 printable characters.", "name")
-    if not scopes or set(scopes) - set(SCOPES):
-        raise Invalid("scopes_invalid", f"Choose at least one of: {', '.join(SCOPES)}.", "scopes")
-    if beyond := sorted(set(scopes) - ROLES[principal.role]):
-        raise Invalid("scopes_invalid", f"Your role does not have {', '.join(beyond)} itself.", "scopes")
-    if not 1 <= days <= LONGEST_DAYS:
-        raise Invalid("days_invalid", f"A token ends after 1 to {LONGEST_DAYS} days.", "days")
+    raise_first(list(_errors(principal, name, scopes, days)))
     secret, now = _new_secret(), context.clock()
     made = Token(
         id=uuid4(),
@@ -113,13 +115,28 @@ async def revoke_token(context: Context, principal: Principal, token_id: UUID) -
         gone = update(tokens).where(tokens.c.token_id == token_id, tokens.c.revoked_at.is_(None))
         gone = gone.values(revoked_at=context.clock())
         if (await connection.execute(gone)).rowcount == 0:
-            raise NotFound("token_not_found", "There is no such token here, or it is revoked already.")
+            raise _not_found()
         await audit.record(connection, context, principal, "token.revoked", token_id)
 
 
 def prefix_of(secret: str) -> str:
     """Return the beginning of a token, by which people recognise it; 32 secret characters stay."""
     return secret[: len("mrr_pat_") + 4]
+
+
+def _not_found() -> NotFound:
+    return NotFound("token_not_found", "There is no such token here, or it is revoked already.")
+
+
+def _errors(principal: Principal, name: str, scopes: tuple[str, ...], days: int) -> Iterator[Invalid]:
+    if not 1 <= len(name.strip()) <= 100 or not name.isprintable():
+        yield Invalid("name_invalid", "The name must have 1 to 100 printable characters.", "name")
+    if not scopes or set(scopes) - set(SCOPES):
+        yield Invalid("scopes_invalid", f"Choose at least one of: {', '.join(SCOPES)}.", "scopes")
+    elif beyond := sorted(set(scopes) - ROLES[principal.role]):
+        yield Invalid("scopes_invalid", f"Your role does not have {', '.join(beyond)} itself.", "scopes")
+    if not 1 <= days <= LONGEST_DAYS:
+        yield Invalid("days_invalid", f"A token ends after 1 to {LONGEST_DAYS} days.", "days")
 
 
 def _new_secret() -> str:

@@ -32,7 +32,7 @@ from services.gateway.errors import (
     Unreadable,
     title_of,
 )
-from services.gateway.pages import error_page, sign_in_for, signed_out_stream, target
+from services.gateway.pages import error_page, keep_form, sign_in_for, signed_out_stream, target
 
 log = logging.getLogger(__name__)
 
@@ -218,7 +218,7 @@ def add_error_answers(app: FastAPI) -> None:
 
     async def on_request_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestError)  # noqa: S101  told by the registration below
-        return answer(request, error)
+        return await keep_form(request, request.app.state.context, error) or answer(request, error)
 
     async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101
@@ -274,9 +274,14 @@ def answer(request: Request, error: RequestError) -> Response:
         if not request.scope["path"].startswith(API):
             if auth.is_stream(request):
                 return signed_out_stream()
-            return RedirectResponse(sign_in_for(request), 303)
+            return RedirectResponse(sign_in_for(target(request)), 303)
     if request.scope["path"].startswith(API):
-        return problem(request, error.status, error.code, error.message, field=error.field, headers=headers)
+        others = error.others if isinstance(error, Invalid) else ()
+        listed = [{"code": one.code, "detail": one.message, "field": one.field} for one in (error, *others)]
+        more = {"errors": listed} if others else {}
+        return problem(
+            request, error.status, error.code, error.message, field=error.field, headers=headers, **more
+        )
     return _shown(request, error.status, error.code, error.message, headers)
 
 

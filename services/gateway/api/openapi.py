@@ -35,7 +35,17 @@ _PROBLEM: Final = {
     "type": "object",
     "description": "A problem document (RFC 9457).",
     "required": ["type", "title", "status", "code", "detail", "request_id"],
-    "properties": {name: {"type": "integer" if name == "status" else "string"} for name in FIELDS["Problem"]},
+    "properties": {
+        **{name: {"type": "string"} for name in FIELDS["Problem"]},
+        "status": {"type": "integer"},
+        "errors": {"type": "array", "items": {"$ref": "#/components/schemas/FieldProblem"}},
+    },
+}
+_FIELD_PROBLEM: Final = {
+    "type": "object",
+    "description": "What is wrong with one field.",
+    "required": ["code", "detail", "field"],
+    "properties": {name: {"type": "string"} for name in FIELDS["FieldProblem"]},
 }
 _PROBLEM_CONTENT: Final = {"$ref": "#/components/schemas/Problem"}
 
@@ -62,7 +72,7 @@ def operations_of(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any
 def _complete(document: dict[str, Any]) -> None:
     components = document["components"]
     components["securitySchemes"] = _SECURITY
-    components["schemas"]["Problem"] = _PROBLEM
+    components["schemas"] |= {"Problem": _PROBLEM, "FieldProblem": _FIELD_PROBLEM}
     document["security"] = [{name: []} for name in _SECURITY]
     for name, schema in components["schemas"].items():
         texts = FIELDS.get(name.partition("_")[0], {})

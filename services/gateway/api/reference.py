@@ -488,6 +488,12 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "detail": "What is wrong and what to do, for people.",
         "field": "The input that it speaks of, where it speaks of one.",
         "request_id": "The id of the request, to give to support.",
+        "errors": "Every wrong field, when more than one is; the first is also told by `code`, `detail` and `field`.",
+    },
+    "FieldProblem": {
+        "code": "A stable name of what is wrong with the field.",
+        "detail": "A sentence for people.",
+        "field": "The name of the field.",
     },
     "Series": {
         "group": "What the series is about, by group; empty for a total.",

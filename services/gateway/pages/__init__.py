@@ -3,9 +3,10 @@
 from fastapi import APIRouter
 
 from services.gateway.pages import account, instances, moved, overview, syncs, tokens
+from services.gateway.pages.forms import keep as keep_form
 from services.gateway.pages.rendering import error_page, sign_in_for, signed_out_stream, target
 
-__all__ = ["build_router", "error_page", "sign_in_for", "signed_out_stream", "target"]
+__all__ = ["build_router", "error_page", "keep_form", "sign_in_for", "signed_out_stream", "target"]
 
 
 def build_router() -> APIRouter:

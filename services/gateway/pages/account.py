@@ -11,6 +11,8 @@ from services.gateway.auth import Principal, signed_in
 from services.gateway.context import Here
 from services.gateway.devices import known_device, remember_device
 from services.gateway.errors import Invalid, RequestError
+from services.gateway.pages import forms
+from services.gateway.pages.forms import Form
 from services.gateway.pages.rendering import Fields, page, page_asked_for, posted, see
 
 router = APIRouter()
@@ -20,7 +22,7 @@ router = APIRouter()
 async def setup(request: Request, context: Here, token: str) -> HTMLResponse:
     """The form behind the one-time link; a link that is used up or too old raises NotFound."""
     await accounts.setup_state(context, token)
-    return page(request, "setup.html", fields={}, problem=None, field=None)
+    return page(request, "setup.html", form=Form())
 
 
 @router.post("/setup/{token}", response_model=None)
@@ -39,9 +41,7 @@ async def set_up(request: Request, context: Here, token: str) -> HTMLResponse | 
             request.state.address,
         )
     except Invalid as error:
-        return page(
-            request, "setup.html", status=422, fields=fields, problem=error.message, field=error.field
-        )
+        return page(request, "setup.html", status=error.status, form=forms.refused(fields, error))
     answer = see("/welcome")
     auth.remember(answer, context, session)
     remember_device(answer, context, fields.get("email", ""))
@@ -63,9 +63,12 @@ async def welcome(
 
 
 @router.get("/sign-in")
-async def sign_in_form(request: Request, asked: Annotated[str, Query(alias="next")] = "") -> HTMLResponse:
+async def sign_in_form(
+    request: Request, context: Here, asked: Annotated[str, Query(alias="next")] = ""
+) -> HTMLResponse:
     """The form; `next` is the page that it leads back to."""
-    return page(request, "sign_in.html", email="", problem=None, asked=page_asked_for(asked))
+    is_resumed = forms.resumed(request, context, asked) is not None
+    return page(request, "sign_in.html", form=Form(is_resumed=is_resumed), asked=page_asked_for(asked))
 
 
 @router.post("/sign-in", response_model=None)
@@ -86,7 +89,7 @@ async def signed_in_by_password(
         )
     except RequestError as error:
         refused = page(
-            request, "sign_in.html", status=error.status, email=email, problem=error.message, asked=asked
+            request, "sign_in.html", status=error.status, form=forms.refused(fields, error), asked=asked
         )
         if error.retry_after is not None:
             refused.headers["Retry-After"] = str(error.retry_after)

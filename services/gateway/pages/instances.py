@@ -1,17 +1,22 @@
 """Settings > Instances: the list, Add Instance with its checklist, and what can be done with one."""
 
+import contextlib
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
 
-from libs.common.errors import MRRlyticsError
+from libs.common.addresses import normalise_url
+from libs.common.calendar import time_zones
+from libs.common.errors import Permanent
 from services.gateway import instances, syncs
 from services.gateway.auth import Principal, signed_in
-from services.gateway.context import Here
-from services.gateway.errors import Denied, NotFound
+from services.gateway.context import Context, Here
+from services.gateway.errors import Conflict, Invalid, RequestError, TooMany
 from services.gateway.instances import InstanceForm
+from services.gateway.pages import forms
+from services.gateway.pages.forms import Form
 from services.gateway.pages.rendering import Fields, fragment, live, page, see
 from services.gateway.pages.states import state_of
 
@@ -34,20 +39,36 @@ def _form(fields: dict[str, str]) -> InstanceForm:
     )
 
 
-def _again(
-    request: Request, principal: Principal, fields: dict[str, str], error: MRRlyticsError, edited: UUID | None
+def _shown(
+    request: Request,
+    context: Context,
+    principal: Principal,
+    form: Form,
+    edited: UUID | None = None,
+    status: int = 200,
 ) -> HTMLResponse:
-    """The form with what was typed, but for the secrets, and what is wrong with it."""
-    return page(
+    """Show the form, or what was typed into it before the session ended."""
+    path: str = request.scope["path"]
+    form = forms.resumed(request, context, path) or form if request.method == "GET" else form
+    answer = page(
         request,
         "instance_form.html",
         principal=principal,
-        status=422,
-        fields=fields,
-        problem=error.message,
-        field=getattr(error, "field", None),
+        status=status,
+        form=form,
         edited=edited,
+        time_zones=sorted(time_zones()),
     )
+    if form.is_resumed:
+        forms.drop_resumed(answer, context)
+    return answer
+
+
+def _refused(fields: dict[str, str], error: RequestError) -> Form:
+    """Keep what was typed, with the address as it would be stored."""
+    with contextlib.suppress(Permanent):
+        fields = {**fields, "url": normalise_url(fields.get("url", ""))}
+    return forms.refused(fields, error)
 
 
 @router.get("")
@@ -60,26 +81,22 @@ async def listed(request: Request, context: Here, principal: Reader) -> HTMLResp
 
 
 @router.get("/new", response_model=None)
-async def new(request: Request, principal: Writer) -> HTMLResponse | RedirectResponse:
+async def new(request: Request, context: Here, principal: Writer) -> HTMLResponse | RedirectResponse:
     """Show the empty form, in the demo that of the user's own organization."""
     if principal.organization.is_demo and principal.own is not None:
         return see(f"/o/{principal.own.slug}/settings/instances/new")
-    return page(
-        request, "instance_form.html", principal=principal, fields={}, problem=None, field=None, edited=None
-    )
+    return _shown(request, context, principal, Form())
 
 
-@router.post("", response_model=None)
+@router.post("/new", response_model=None)
 async def add(
     request: Request, context: Here, principal: Writer, fields: Fields
 ) -> HTMLResponse | RedirectResponse:
-    """Saves a draft and goes to its checklist, which fills as the results come."""
+    """Save a draft and go to its checklist, which fills as the results come."""
     try:
         instance_id, _ = await instances.add_instance(context, principal, _form(fields))
-    except (Denied, NotFound):
-        raise
-    except MRRlyticsError as error:
-        return _again(request, principal, fields, error, None)
+    except (Invalid, Conflict, TooMany) as error:
+        return _shown(request, context, principal, _refused(fields, error), status=error.status)
     return see(f"{principal.home}/settings/instances/{instance_id}")
 
 
@@ -120,15 +137,7 @@ async def edit_form(request: Request, context: Here, instance_id: UUID, principa
         "time_zone": found.time_zone or "",
         "requests_per_second": str(found.requests_per_second or ""),
     }
-    return page(
-        request,
-        "instance_form.html",
-        principal=principal,
-        fields=fields,
-        problem=None,
-        field=None,
-        edited=instance_id,
-    )
+    return _shown(request, context, principal, Form(fields), instance_id)
 
 
 @router.post("/{instance_id}/edit", response_model=None)
@@ -138,10 +147,8 @@ async def edit(
     """Saves; new credentials are checked before they take the place of the working ones."""
     try:
         await instances.edit_instance(context, principal, instance_id, _form(fields))
-    except (Denied, NotFound):
-        raise
-    except MRRlyticsError as error:
-        return _again(request, principal, fields, error, instance_id)
+    except (Invalid, Conflict, TooMany) as error:
+        return _shown(request, context, principal, _refused(fields, error), instance_id, error.status)
     return see(f"{principal.home}/settings/instances/{instance_id}")
 
 

@@ -125,9 +125,9 @@ def page_asked_for(text: str) -> str | None:
     return text if _PAGE.fullmatch(text) else None
 
 
-def sign_in_for(request: Request) -> str:
-    """Return the address of sign-in that leads back to this page."""
-    asked = page_asked_for(target(request))
+def sign_in_for(place: str) -> str:
+    """Return the address of sign-in that leads back to this path and query."""
+    asked = page_asked_for(place)
     return "/sign-in" if asked is None else f"/sign-in?{urlencode({'next': asked})}"
 
 

@@ -6,11 +6,12 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from libs.common.errors import MRRlyticsError
 from services.gateway import tokens
-from services.gateway.auth import Principal, signed_in
+from services.gateway.auth import Principal, credential, signed_in
 from services.gateway.context import Context, Here
-from services.gateway.errors import Denied, Invalid
+from services.gateway.errors import Invalid
+from services.gateway.pages import flash, forms
+from services.gateway.pages.forms import Form
 from services.gateway.pages.rendering import page, see
 
 router = APIRouter(prefix="/settings/tokens")
@@ -24,16 +25,18 @@ _SCOPES = {
     "sync:trigger": "Start and cancel syncs",
 }
 _DAYS = (30, 90, 180, 365)
+_NEW = Form({"scope": "metrics:read", "days": "90"})
+_SECRET = "token"  # noqa: S105  the name of a cookie
 
 
 async def _page(
     request: Request,
     context: Context,
     principal: Principal,
+    form: Form,
     *,
     status: int = 200,
-    secret: str | None = None,
-    problem: str | None = None,
+    secret: object = None,
 ) -> HTMLResponse:
     return page(
         request,
@@ -42,36 +45,56 @@ async def _page(
         status=status,
         tokens=await tokens.list_tokens(context, principal),
         scopes=_SCOPES,
+        chosen=form.fields.get("scope", "").split(),
         days=_DAYS,
         secret=secret,
-        problem=problem,
+        form=form,
         address=context.settings.public_url,
     )
 
 
 @router.get("")
 async def listed(request: Request, context: Here, principal: Administrator) -> HTMLResponse:
-    """The tokens by name; their secrets are not kept."""
-    return await _page(request, context, principal)
+    """Show the tokens by name, and the secret of one that was just made: this once."""
+    secret = flash.take(request, context, _SECRET, _holder(request, context))
+    form = forms.resumed(request, context, request.scope["path"]) or _NEW
+    answer = await _page(request, context, principal, form, secret=secret)
+    if secret is not None:
+        flash.drop(answer, context, _SECRET)
+    if form.is_resumed:
+        forms.drop_resumed(answer, context)
+    return answer
 
 
-@router.post("")
-async def create(request: Request, context: Here, principal: Administrator) -> HTMLResponse:
-    """Makes a token and shows its secret on this answer alone."""
-    form = await request.form()
-    scopes = tuple(scope for scope in form.getlist("scope") if isinstance(scope, str))
-    days = str(form.get("days", ""))
+@router.post("", response_model=None)
+async def create(
+    request: Request, context: Here, principal: Administrator
+) -> HTMLResponse | RedirectResponse:
+    """Make a token and lead to the page that shows its secret, so that a reload makes no second one."""
+    fields = forms.typed(await request.form())
+    days = fields.get("days", "")
     try:
-        if not days.isdecimal() or len(days) > 9:
-            raise Invalid("days_invalid", "Choose after how many days the token ends.", "days")
         _, secret = await tokens.create_token(
-            context, principal, str(form.get("name", "")).strip(), scopes, int(days)
+            context,
+            principal,
+            fields.get("name", "").strip(),
+            tuple(fields.get("scope", "").split()),
+            int(days) if days.isdecimal() and len(days) < 9 else 0,
         )
-    except Denied:
-        raise
-    except MRRlyticsError as error:
-        return await _page(request, context, principal, status=422, problem=error.message)
-    return await _page(request, context, principal, status=201, secret=secret)
+    except Invalid as error:
+        return await _page(request, context, principal, forms.refused(fields, error), status=error.status)
+    answer = see(f"{principal.home}/settings/tokens")
+    flash.put(answer, context, _SECRET, secret, _holder(request, context))
+    return answer
+
+
+@router.get("/{token_id}/revoke")
+async def revoke_form(
+    request: Request, context: Here, token_id: UUID, principal: Administrator
+) -> HTMLResponse:
+    """Say what revoking does, before it is done."""
+    token = await tokens.get_token(context, principal, token_id)
+    return page(request, "token_revoke.html", principal=principal, token=token)
 
 
 @router.post("/{token_id}/revoke")
@@ -79,3 +102,7 @@ async def revoke(context: Here, token_id: UUID, principal: Administrator) -> Red
     """The token works no more from now on."""
     await tokens.revoke_token(context, principal, token_id)
     return see(f"{principal.home}/settings/tokens")
+
+
+def _holder(request: Request, context: Context) -> bytes:
+    return credential(request, context) or b""

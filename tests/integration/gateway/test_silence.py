@@ -269,7 +269,7 @@ async def test_a_clock_that_steps_back_does_not_block_a_key(running: Running) ->
 async def unanswered_check(gateway: Gateway) -> tuple[UUID, UUID]:
     """Save an instance whose check nobody answers; return instance and check."""
     owner = await gateway.owner()
-    await owner.post("/settings/instances", **NEW)
+    await owner.post("/settings/instances/new", **NEW)
     [command] = await gateway.sent("sync.commands")
     return UUID(command["instance_id"]), UUID(command["check_id"])
 

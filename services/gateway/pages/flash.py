@@ -1,0 +1,51 @@
+"""Values that the next page shows once: sealed in a cookie that nobody can read or make, and that is gone when it was shown."""
+
+import json
+from typing import Final
+
+from fastapi import Request
+from starlette.responses import Response
+
+from libs.common.passing import seal_for_a_while, unseal
+from services.gateway.context import Context
+
+_LIFE: Final = 600
+# Browsers refuse cookies of more than 4 KiB.
+_LONGEST: Final = 3_800
+
+
+def put(answer: Response, context: Context, name: str, value: object, holder: bytes = b"") -> None:
+    """Hand the browser a value for `holder`, such as the digest of a session; too large ones are left out."""
+    text = json.dumps(value).encode()
+    sealed = seal_for_a_while(context.session_key, _purpose(name, holder), text, context.clock())
+    if len(sealed) <= _LONGEST:
+        answer.set_cookie(
+            _cookie(context, name),
+            sealed,
+            max_age=_LIFE,
+            httponly=True,
+            secure=not context.settings.is_local,
+            samesite="lax",
+        )
+
+
+def take(request: Request, context: Context, name: str, holder: bytes = b"") -> object:
+    """Return the value; None when there is none, it is older than ten minutes, or it is for another holder."""
+    sealed = request.cookies.get(_cookie(context, name), "")
+    text = unseal(context.session_key, _purpose(name, holder), sealed, context.clock(), seconds=_LIFE)
+    return None if text is None else json.loads(text)
+
+
+def drop(answer: Response, context: Context, name: str) -> None:
+    """Take the value from the browser."""
+    answer.delete_cookie(
+        _cookie(context, name), httponly=True, secure=not context.settings.is_local, samesite="lax"
+    )
+
+
+def _purpose(name: str, holder: bytes) -> bytes:
+    return name.encode() + b":" + holder
+
+
+def _cookie(context: Context, name: str) -> str:
+    return f"mrr_{name}" if context.settings.is_local else f"__Host-mrr_{name}"
