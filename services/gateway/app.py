@@ -100,13 +100,16 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
     publisher = Publisher(settings)
     broker = build_broker(settings)
     build_handlers(broker, context, publisher, settings.replica)
+    app = build_app(context)
+    # The description of the API takes long to make, so it is made before anybody asks for it.
+    app.app.openapi()
     is_owned = asyncio.Event()
     try:
         await serve(
             "gateway",
             health_host=settings.health_host,
             health_port=settings.health_port,
-            app=build_app(context),
+            app=app,
             host=settings.host,
             port=settings.port,
             limits=Limits(is_shared=settings.is_trusted),

@@ -77,6 +77,24 @@ async def connected(gateway: Gateway, person: Person, **change: str) -> UUID:
     return UUID(answer.json()["id"])
 
 
+@pytest.mark.rule("A9")
+async def test_a_post_that_is_sent_again_adds_one_instance(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    headers = {"x-csrf-token": await owner.csrf(), "idempotency-key": "k"}
+    posting = asyncio.create_task(owner.client.post("/api/v1/instances", json=NEW, headers=headers))
+    await until_sent(gateway, 1, posting)
+    meanwhile = await owner.client.post("/api/v1/instances", json=NEW, headers=headers)
+    await checked(gateway, owner, OK)
+    first = await posting
+
+    again = await owner.client.post("/api/v1/instances", json=NEW, headers=headers)
+
+    assert (meanwhile.status_code, meanwhile.json()["code"]) == (409, "idempotency_in_progress")
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert (again.json(), again.headers["location"]) == (first.json(), first.headers["location"])
+    assert len(await gateway.sent("sync.commands")) == 1
+
+
 async def credentials(gateway: Gateway) -> list[Any]:
     return await gateway.execute("SELECT credential_id, address, cipher FROM connector.credentials")
 

@@ -97,7 +97,7 @@ async def test_a_fault_of_ours_tells_the_id_that_is_in_the_log_and_nothing_of_us
 
 
 @pytest.mark.rule("A9")
-async def test_a_post_that_is_sent_again_gets_the_first_answer(gateway: Gateway) -> None:
+async def test_a_refused_post_may_be_corrected_under_its_key(gateway: Gateway) -> None:
     owner = await gateway.owner()
     token = await owner.token("instances:write", "instances:read")
     program = gateway.client(authorization=f"Bearer {token}")
