@@ -50,7 +50,7 @@ async def setup_link(context: Context) -> str | None:
 
 async def setup_state(context: Context, token: str) -> None:
     """Raises NotFound unless this link can still be used."""
-    async with transaction(context.engine, role=SYSTEM) as connection:
+    async with context.door, transaction(context.engine, role=SYSTEM) as connection:
         found = select(setup_links.c.expires_at).where(setup_links.c.hash == digest(token))
         expires_at = (await connection.execute(found)).scalar()
         if expires_at is None or expires_at <= context.clock() or await _has_users(connection):

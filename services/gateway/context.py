@@ -11,7 +11,7 @@ from libs.common.clock import Clock
 from libs.common.crypto import Keyring
 from services.gateway.rate_limits import RateLimits
 from services.gateway.settings import Settings
-from services.gateway.workers import Workers
+from services.gateway.workers import Lane, Workers
 
 # The role that sees across organizations, for what the gateway does for itself.
 SYSTEM: Final = "gateway_system"
@@ -21,7 +21,9 @@ SYSTEM: Final = "gateway_system"
 class Context:
     """`session_key` signs the forms of sessions; `keyring` seals credentials.
 
-    A password takes 20 MiB while it is hashed. `answer_workers` make large answers.
+    A password takes 20 MiB while it is hashed. `answer_workers` make large answers. The pool has ten connections to the
+    database: whoever has not opened anything yet shares the three of `door`, questions about figures the four of
+    `reading`, so that neither keeps the others waiting.
     """
 
     settings: Settings
@@ -31,6 +33,8 @@ class Context:
     session_key: bytes = field(repr=False)
     rate_limits: RateLimits = field(default_factory=RateLimits)
     open_streams: Counter[object] = field(default_factory=Counter)
+    door: Lane = field(default_factory=lambda: Lane(3))
+    reading: Lane = field(default_factory=lambda: Lane(4))
     password_workers: Workers = field(default_factory=lambda: Workers("passwords", threads=2, waiting=20))
     answer_workers: Workers = field(default_factory=lambda: Workers("answers", threads=2, waiting=20))
 

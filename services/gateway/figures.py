@@ -196,7 +196,10 @@ async def figures(
             "currency_unknown", "Figures are in their own currency for now: use currency=native.", "currency"
         )
     # What is known of which days, and the figures of these days, are of one moment: a run may be applied between two statements.
-    async with transaction(context.engine, principal.organization_id, is_snapshot=True) as connection:
+    async with (
+        context.reading,
+        transaction(context.engine, principal.organization_id, is_snapshot=True) as connection,
+    ):
         database = await raw(connection)
         instances = _chosen(await read_freshness(database), instance_ids)
         newest = newest_day(instances, context.clock())

@@ -113,7 +113,7 @@ async def _count(
 ) -> tuple[bytes, Mapping[str, Any] | None]:
     """Count one attempt by the narrowest counter that fits; return it and the user, or raise TooMany."""
     now, place = context.clock(), _place(mail, address)
-    async with transaction(context.engine) as connection:
+    async with context.door, transaction(context.engine) as connection:
         database = await raw(connection)
         is_known_place = await database.fetchval(_IS_KNOWN_PLACE, place, now)
         counter = place if is_known_place else _subject("account", mail)

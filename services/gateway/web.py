@@ -27,6 +27,7 @@ from services.gateway.errors import (
     Invalid,
     NotFound,
     RequestError,
+    TooMany,
     Unauthenticated,
     Unavailable,
     Unreadable,
@@ -38,10 +39,11 @@ log = logging.getLogger(__name__)
 
 API: Final = "/api/"
 ASSETS: Final = "/static/"
-_MAX_BODY: Final = 1024 * 1024
-# For forms, whose fields are few and short, and for callers who have not opened anything yet.
-_MAX_FORM: Final = 64 * 1024
+# Parsing comes before a route knows its caller, and each of many wrong fields has an error of its own.
+_MAX_BODY: Final = 64 * 1024
 _BODY_SECONDS: Final = 30.0
+_HOLD_BACK_SECONDS: Final = 1.0
+_MOST_HELD_BACK: Final = 50
 _HEADERS: Final = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -54,6 +56,7 @@ _HEADERS: Final = {
 _UNREAD: Final = (408, 413, 431)
 _UNREADABLE: Final = {
     408: Unreadable(408, "too_slow", "The request took too long to arrive. Send it again."),
+    413: Unreadable(413, "too_large", f"The body may have at most {_MAX_BODY // 1024} KiB here. Send less."),
     431: Unreadable(
         431, "headers_too_large", "The headers of the request are too large or too many. Send fewer."
     ),
@@ -84,6 +87,7 @@ class Shell:
         self.app, self._context = app, context
         self._public = urlsplit(context.settings.public_url)
         self._headers = dict(_HEADERS)
+        self._held_back = 0
         if not context.settings.is_local:
             self._headers["strict-transport-security"] = "max-age=31536000; includeSubDomains"
 
@@ -117,20 +121,36 @@ class Shell:
 
         inside: ASGIApp = self.app
         try:
-            largest = self._admit(request)
+            self._admit(request)
         except RequestError as error:
+            if isinstance(error, TooMany):
+                await self._hold_back()
             inside = answer(request, error)
         else:
-            receive = _limited(receive, largest)
+            receive = _limited(receive)
             if self._is_elsewhere(request):
                 inside = RedirectResponse(f"{self._context.settings.public_url}{target(request)}")
         await inside(scope, receive, send_with_headers)
 
-    def _admit(self, request: Request) -> int:
-        """Raise what is wrong with the request before anything is done for it; return how large its body may be."""
-        credential = auth.credential(request, self._context)
-        limits = self._context.rate_limits
-        limits.count(request.state.address, credential, asset=request.scope["path"].startswith(ASSETS))
+    async def _hold_back(self) -> None:
+        """Let callers who ask too often wait: without it, one of them with some connections takes all of a processor.
+
+        A connection that waits takes the place of another, so that only some of them wait.
+        """
+        if self._held_back < _MOST_HELD_BACK:
+            self._held_back += 1
+            try:
+                await asyncio.sleep(_HOLD_BACK_SECONDS)
+            finally:
+                self._held_back -= 1
+
+    def _admit(self, request: Request) -> None:
+        """Raise what is wrong with the request before anything is done for it."""
+        self._context.rate_limits.count(
+            request.state.address,
+            auth.credential(request, self._context),
+            asset=request.scope["path"].startswith(ASSETS),
+        )
         if (refused := request.scope["state"].get("refused")) is not None:
             raise _UNREADABLE.get(refused, _NO_HTTP)
         if not self._is_ours(_host(request)):
@@ -139,11 +159,8 @@ class Shell:
                 "wrong_host",
                 f"This address is not served here. Open {self._context.settings.public_url}.",
             )
-        is_form = "form" in request.headers.get("content-type", "")
-        largest = _MAX_FORM if is_form or not limits.is_proven(credential) else _MAX_BODY
-        if int(request.headers.get("content-length", "0")) > largest:
-            raise _too_large(largest)
-        return largest
+        if int(request.headers.get("content-length", "0")) > _MAX_BODY:
+            raise _UNREADABLE[413]
 
     def _is_ours(self, host: str | None) -> bool:
         is_loopback = self._context.settings.is_local and host is not None and stays_on_machine(host)
@@ -173,7 +190,7 @@ def _host(request: Request) -> str | None:
         return None
 
 
-def _limited(receive: Receive, largest: int) -> Receive:
+def _limited(receive: Receive) -> Receive:
     """Count the body while it comes, in bytes and in seconds."""
     deadline = asyncio.get_running_loop().time() + _BODY_SECONDS
     size, is_complete = 0, False
@@ -189,15 +206,11 @@ def _limited(receive: Receive, largest: int) -> Receive:
             raise HTTPException(408, _UNREADABLE[408].message) from None
         size += len(message.get("body", b""))
         is_complete = not message.get("more_body", False)
-        if size > largest:
-            raise HTTPException(413, _too_large(largest).message)
+        if size > _MAX_BODY:
+            raise HTTPException(413, _UNREADABLE[413].message)
         return message
 
     return counted
-
-
-def _too_large(largest: int) -> Unreadable:
-    return Unreadable(413, "too_large", f"The body may have at most {largest // 1024} KiB here. Send less.")
 
 
 def _methods_at(request: Request) -> list[str]:

@@ -1,4 +1,4 @@
-"""Threads for work that would hold up the event loop: a few of each kind, and a short queue."""
+"""Work that would hold up others: threads of each kind with a short queue, and lanes to the database."""
 
 import asyncio
 import threading
@@ -21,10 +21,31 @@ class Workers:
     async def run(self, function: Callable[..., Result], *arguments: object) -> Result:
         """Return what the function returns; raise Unavailable when the queue is full."""
         if not self._places.acquire(blocking=False):
-            raise Unavailable(
-                "busy", "The server has too much to do right now. Try again in a few seconds.", retry_after=5
-            )
+            raise _busy()
         job = self._pool.submit(function, *arguments)
         # The place is given back by the job, not by the caller: a caller that goes away leaves its job running.
         job.add_done_callback(lambda _: self._places.release())
         return await asyncio.wrap_future(job)
+
+
+class Lane:
+    """A context for at most `places` at once; raises Unavailable when none of them gets free in `seconds`."""
+
+    def __init__(self, places: int, seconds: float = 5.0) -> None:
+        self._places, self._seconds = asyncio.Semaphore(places), seconds
+
+    async def __aenter__(self) -> None:
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._places.acquire()
+        except TimeoutError:
+            raise _busy() from None
+
+    async def __aexit__(self, *_: object) -> None:
+        self._places.release()
+
+
+def _busy() -> Unavailable:
+    return Unavailable(
+        "busy", "The server has too much to do right now. Try again in a few seconds.", retry_after=5
+    )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import connector, intake, system
+from tests.bench import connector, gateway, intake, system
 from tests.bench.ground import ground
 from tests.bench.ratio import table
 
@@ -19,6 +19,7 @@ async def main(directory: Path) -> int:
         lines += await intake.measure(there, whmcs)
         lines += await system.memory(there, whmcs)
         lines += await system.first_sync(there)
+        lines += await gateway.siege(there)
     sys.stdout.write(table(lines) + "\n")
     return 0 if all(line.holds for line in lines) else 1
 

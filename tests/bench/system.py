@@ -30,7 +30,7 @@ def _processes(system: System) -> Iterator[dict[str, psutil.Process]]:
         }
 
 
-def _peak_mebibytes(process: psutil.Process) -> float:
+def peak_mebibytes(process: psutil.Process) -> float:
     """The most memory that a process has ever held."""
     for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
@@ -55,7 +55,7 @@ async def first_sync(ground: Ground) -> list[Line]:
                 await system.applied(instance, run, seconds=300)
                 readable = time.perf_counter() - began
                 calls = whmcs.control("GET", "/calls")
-                memory = {name: _peak_mebibytes(process) for name, process in processes.items()}
+                memory = {name: peak_mebibytes(process) for name, process in processes.items()}
     assert done["outcome"] == "complete", done
     explained = calls["shared_seconds"]
     rows = sum(done["counts"].values())

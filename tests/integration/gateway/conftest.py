@@ -20,7 +20,7 @@ from libs.common.contracts.instances import Message
 from libs.common.crypto import Keyring
 from libs.common.database import build_engine
 from libs.common.settings import PostgresSettings
-from services.gateway import accounts, handlers, instances
+from services.gateway import accounts, handlers, instances, web
 from services.gateway.app import build_app
 from services.gateway.context import Context
 from services.gateway.settings import Settings
@@ -186,6 +186,12 @@ class Person:
         assert answer.status_code == 201, answer.text
         secret: str = answer.json()["secret"]
         return secret
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for the refusal of one request too many."""
+    monkeypatch.setattr(web, "_HOLD_BACK_SECONDS", 0)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import asyncio
 import re
 import threading
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,30 @@ async def test_limits_come_before_any_work(
     assert ("problem+json" in answer.headers["content-type"]) == path.startswith("/api/")
 
 
+@pytest.mark.rule("L9")
+async def test_some_who_ask_too_often_wait_for_their_refusal(
+    front: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "_HOLD_BACK_SECONDS", 3_600)
+    monkeypatch.setattr(web, "_MOST_HELD_BACK", 2)
+    for _ in range(STRANGER.amount):
+        front.context.rate_limits.count("127.0.0.1")
+
+    asked = [asyncio.create_task(front.client().get("/sign-in")) for _ in range(5)]
+    waiting = set(asked)
+    while len(waiting) > 2:
+        _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    answers = [task.result() for task in asked if task.done()]
+    other = await front.client("192.0.2.1").get("/sign-in")
+
+    assert [answer.status_code for answer in answers] == [429] * 3
+    assert (len(waiting), front.app._held_back, other.status_code) == (2, 2, 200)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert front.app._held_back == 0
+
+
 @pytest.mark.rule("A8")
 async def test_strangers_use_up_nothing_of_a_signed_in_neighbour(gateway: Gateway) -> None:
     owner = await gateway.owner()
@@ -167,7 +192,7 @@ async def _unread() -> AsyncIterator[bytes]:
 @pytest.mark.parametrize(
     ("path", "status", "headers", "words"),
     [
-        ("/nothing", 413, {"content-length": "1048577"}, "may have at most"),
+        ("/nothing", 413, {"content-length": "65537"}, "may have at most"),
         ("/nothing", 421, {"host": "evil.example"}, f"Open {ADDRESS}"),
         ("/nothing", 421, {"host": "["}, f"Open {ADDRESS}"),
         ("/nothing", 421, {"host": ""}, f"Open {ADDRESS}"),
@@ -234,17 +259,16 @@ async def test_a_body_that_does_not_arrive_ends_in_408(
 
 
 @pytest.mark.rule("L9")
-async def test_a_form_is_small_and_so_is_what_strangers_send(gateway: Gateway) -> None:
-    owner = await gateway.owner()
-    csrf = {"x-csrf-token": await owner.csrf()}
-    large = "x" * 70_000
+async def test_a_body_is_counted_while_it_comes(front: Gateway) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(70):
+            yield b"x" * 1_000
+        pytest.fail("all of the body was read")
 
-    form = await owner.client.post("/sign-out", data={"a": large}, headers=csrf)
-    stranger = await gateway.client().post("/api/v1/instances", json={"name": large})
-    known = await owner.client.post("/api/v1/instances", json={"name": large}, headers=csrf)
+    client = front.client(**{"content-type": "application/json"})
+    answer = await client.post("/api/v1/instances", content=pieces())
 
-    assert (form.status_code, stranger.status_code, known.status_code) == (413, 413, 422)
-    assert "64 KiB" in stranger.json()["detail"]
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
 
 
 async def test_a_wrong_last_slash_is_not_found(front: Gateway) -> None:
@@ -288,3 +312,30 @@ async def test_a_web_socket_is_refused(front: Gateway) -> None:
     await front.app({"type": "websocket", "path": "/", "headers": []}, receive, send)
 
     assert sent == [{"type": "websocket.close", "code": 1008}]
+
+
+@pytest.mark.rule("L4")
+async def test_strangers_leave_connections_to_the_database(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    door, reading = gateway.context.door, gateway.context.reading
+    async with AsyncExitStack() as stack:
+        for lane, places in ((door, 3), (reading, 4)):
+            for _ in range(places):
+                await stack.enter_async_context(lane)
+        strangers = [
+            asyncio.create_task(request)
+            for request in (
+                gateway.client().get("/setup/anything"),
+                gateway.client(authorization=f"Bearer mrr_pat_{'0' * 36}").get("/api/v1/me"),
+                gateway.client(cookie="mrr_session=guess").get("/api/v1/me"),
+                gateway.client(origin=ADDRESS).post(
+                    "/sign-in", data={"email": "x@example.com", "password": "x"}
+                ),
+                owner.client.get("/api/v1/metrics/mrr"),
+            )
+        ]
+
+        assert (await owner.client.get("/api/v1/me")).status_code == 200
+        assert [task.done() for task in strangers] == [False] * 5
+
+    assert [(await task).status_code for task in strangers] == [404, 401, 401, 401, 200]

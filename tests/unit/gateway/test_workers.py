@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from services.gateway.errors import Unavailable
-from services.gateway.workers import Workers
+from services.gateway.workers import Lane, Workers
 
 
 async def test_a_call_runs_outside_the_event_loop() -> None:
@@ -47,3 +47,15 @@ async def test_a_caller_that_leaves_keeps_its_place_until_done() -> None:
     with pytest.raises(Unavailable):
         await workers.run(threading.get_ident)
     go_on.set()
+
+
+async def test_a_lane_lets_a_few_in_and_refuses_after_a_while() -> None:
+    lane = Lane(1, seconds=0.05)
+
+    async with lane:
+        with pytest.raises(Unavailable) as refused:
+            await lane.__aenter__()
+
+    assert refused.value.retry_after == 5
+    async with lane:
+        pass
