@@ -10,7 +10,15 @@ import pytest
 
 from libs.common.contracts.catalog import Lens
 from tests.integration.pipeline.figures import told, true
-from tests.integration.pipeline.system import System, Whmcs, eventually, running_system, simulate, started
+from tests.integration.pipeline.system import (
+    Instance,
+    System,
+    Whmcs,
+    eventually,
+    running_system,
+    simulate,
+    started,
+)
 from tests.servers import Postgres
 from tools.local_stack.process import Program, start
 
@@ -32,13 +40,12 @@ async def test_a_run_whose_connector_and_metrics_are_killed_ten_times_ends_with_
     dice = random.Random(11)
     async with running_system(postgres, kafka_broker, tmp_path, [company]) as system:
         instance = await system.add_instance(company)
-        await system.ask_as_admin(_ANOTHER_RUN_WAITS, instance.organization_id, instance.id)
         connector, metrics = system.program("connector"), system.program("metrics")
         ordering = asyncio.create_task(system.order(instance))
         await asyncio.gather(
             kill_often(system, connector, _PAGES, dice),
             # The connector may be through with its kills, and nothing left to bring forward.
-            kill_often(system, metrics, _POSITIONS, dice, patience=15),
+            kill_often(system, metrics, _POSITIONS, dice, patience=15, instance=instance),
         )
         run_id = await ordering
         company.control("DELETE", "/faults")
@@ -53,22 +60,32 @@ async def test_a_run_whose_connector_and_metrics_are_killed_ten_times_ends_with_
                 assert await told(system, instance, lens) == true(instance, lens)
 
 
-# Metrics computes while facts come in, too, as it does when one run waits for its figures while another is under way.
-_ANOTHER_RUN_WAITS = """
+# Metrics computes while facts come in, too, as it does when one run has ended and another is under way. It began long ago, so that the
+# run of the test is the newest.
+_AN_EARLIER_RUN_ENDS = """
 INSERT INTO metrics.runs (organization_id, instance_id, run_id, started_at, ended_at, positions, kinds)
-VALUES ($1, $2, gen_random_uuid(), now(), now(), '{"billing.subscriptions": {"0": 1000000000}}', '{}')"""
+VALUES ($1, $2, gen_random_uuid(), timestamptz '2026-01-01' + (now() - date_trunc('day', now())), now(), '{}',
+    '{"service": {}, "addon": {}, "domain": {}}')"""
 _PAGES = "SELECT coalesce(sum(rows), 0)::bigint FROM connector.checkpoints"
 _POSITIONS = "SELECT coalesce(sum(next_offset), 0)::bigint FROM metrics.positions"
 
 
 async def kill_often(
-    system: System, program: Program, progress: str, dice: random.Random, *, patience: float | None = None
+    system: System,
+    program: Program,
+    progress: str,
+    dice: random.Random,
+    *,
+    patience: float | None = None,
+    instance: Instance | None = None,
 ) -> None:
     """Start the program ten times; kill it each time, a moment of chance after it has brought something forward.
 
-    With `patience` it is killed after so many seconds, too.
+    With `patience` it is killed after so many seconds, too. With an instance there is something to compute each time.
     """
     for _ in range(KILLS):
+        if instance is not None:
+            await system.ask_as_admin(_AN_EARLIER_RUN_ENDS, instance.organization_id, instance.id)
         (before,) = (await system.ask_as_admin(progress))[0]
         process = start(program, system.directory)
         try:

@@ -146,6 +146,7 @@ async def test_a_second_sync_of_an_unchanged_whmcs_publishes_nothing_and_writes_
 
     assert second["run_id"] != first["run_id"]
     assert second["counts"] == first["counts"]
+    assert second["epoch"] > first["epoch"]
     assert not any(second["changes"].values())
     assert await end_offsets(system.kafka, topics.BILLING) == facts
     assert await written(system) == rows
