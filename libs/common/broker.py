@@ -54,6 +54,8 @@ Assigned = Callable[[AIOKafkaConsumer, set[TopicPartition]], Awaitable[None]]
 Handle = Callable[[Received], Awaitable[None]]
 
 _MAX_BATCH_BYTES: Final = 512 * 1024
+# Longer than a batch is tried for.
+_PUBLISH_SECONDS: Final = 30.0
 # What a dead letter keeps of a key and of all headers; its value is cut to what is left of a record.
 _MAX_PARKED_KEY_BYTES: Final = 16 * 1024
 _MAX_PARKED_HEADER_BYTES: Final = 64 * 1024
@@ -93,6 +95,7 @@ class Publisher:
         self._options = _client_options(settings)
         self._producer: AIOKafkaProducer | None = None
         self._lock = asyncio.Lock()
+        self._sending = asyncio.Lock()
 
     async def _started(self) -> AIOKafkaProducer:
         async with self._lock:
@@ -127,9 +130,30 @@ class Publisher:
                 )
         producer: AIOKafkaProducer | None = None
         try:
-            producer = await self._started()
-            sent = []
-            batches: dict[tuple[str, int], Any] = {}
+            # aiokafka leaves batches that were in flight unanswered when the producer is stopped because of another one.
+            async with asyncio.timeout(_PUBLISH_SECONDS):
+                producer = await self._started()
+                sent = await self._send(producer, records)
+                results = await asyncio.gather(*sent, return_exceptions=True)
+        except (KafkaError, OSError) as error:
+            await self._discard(producer)
+            raise Transient("kafka_unavailable", f"Kafka did not take the records: {error!r}") from error
+        failed = [result for result in results if isinstance(result, BaseException)]
+        if failed:
+            await self._discard(producer)
+            raise Transient(
+                "kafka_unavailable", f"Kafka did not take the records: {failed[0]!r}"
+            ) from failed[0]
+
+    async def _send(self, producer: AIOKafkaProducer, records: Sequence[Record]) -> list[asyncio.Future[Any]]:
+        """Hand records over in batches, one caller at a time.
+
+        aiokafka lets one batch wait for each partition. Several callers that wait for the same place count the time of each other, and
+        run out of it within a second.
+        """
+        sent: list[asyncio.Future[Any]] = []
+        batches: dict[tuple[str, int], Any] = {}
+        async with self._sending:
             for record in records:
                 place = (record.topic, partition_of(record.key, topics.BY_NAME[record.topic].partitions))
                 batch = batches.get(place)
@@ -144,16 +168,7 @@ class Publisher:
             for (topic, partition), batch in batches.items():
                 batch.close()
                 sent.append(await producer.send_batch(batch, topic, partition=partition))
-            results = await asyncio.gather(*sent, return_exceptions=True)
-        except (KafkaError, OSError) as error:
-            await self._discard(producer)
-            raise Transient("kafka_unavailable", f"Kafka did not take the records: {error!r}") from error
-        failed = [result for result in results if isinstance(result, BaseException)]
-        if failed:
-            await self._discard(producer)
-            raise Transient(
-                "kafka_unavailable", f"Kafka did not take the records: {failed[0]!r}"
-            ) from failed[0]
+        return sent
 
     async def _discard(self, producer: AIOKafkaProducer | None) -> None:
         # An idempotent producer whose batch was refused stays dead on that partition; a new one works at once.

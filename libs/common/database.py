@@ -10,13 +10,14 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from libs.common.errors import Permanent
 from libs.common.settings import PostgresSettings
 from libs.common.tls import client_context, stays_on_machine
 
 # The connection may be to a server that is read-only or going down: drop it, pre-ping alone would keep using it.
 _LOST_PRIMARY: Final = frozenset({"25006", "57P01", "57P02", "57P03"})
-# PostgreSQL refuses the value itself: it will refuse it again.
-_DATA_ERRORS: Final = ("22", "23")
+# PostgreSQL refuses the value itself, or what it would have to do with it: it will refuse it again.
+_DATA_ERRORS: Final = ("22", "23", "54")
 _READ_ONE_MOMENT: Final = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
 _SET_ORGANIZATION: Final = text("SELECT set_config('app.organization_id', :organization_id, true)")
 
@@ -96,6 +97,21 @@ async def ping(engine: AsyncEngine) -> None:
     async with engine.connect() as connection:
         if (await connection.execute(text("SELECT pg_is_in_recovery()"))).scalar_one():
             raise ConnectionError("the database is read-only")
+
+
+async def check_owner(
+    connection: AsyncConnection, table: str, organization_id: UUID, instance_id: UUID
+) -> None:
+    """Raise Permanent when `table`, a service's copy of the instances, has the instance under another organization.
+
+    An instance never changes its organization. What is said of an instance that is not known yet is kept until it is.
+    """
+    owners = text(f"SELECT organization_id FROM {table} WHERE instance_id = :instance_id")  # noqa: S608  fixed names
+    known = set((await connection.execute(owners, {"instance_id": instance_id})).scalars())
+    if known and organization_id not in known:
+        raise Permanent(
+            "other_organization", f"The instance {instance_id} does not belong to {organization_id}."
+        )
 
 
 def is_data_error(error: Exception) -> bool:

@@ -19,13 +19,14 @@ from libs.common.contracts.sync import (
     SyncStarted,
     SyncSucceeded,
 )
-from libs.common.database import raw, transaction
+from libs.common.database import check_owner, raw, transaction
 from libs.common.outbox import Outgoing, enqueue, outgoing
 from services.connector import repository
 from services.connector.repository import JoinedRun, Owner
 from services.connector.sync import progress_of
 from services.connector.tables import outbox
 
+_INSTANCES = "connector.instances"
 _STOPPED = (InstanceState.PAUSED, InstanceState.DELETING, InstanceState.DELETED)
 
 
@@ -44,7 +45,9 @@ def build_handlers(
         (topics.INSTANCES, "connector.instances", on_instance),
         (topics.SYNC_COMMANDS, "connector", on_command),
     ):
-        subscribe_messages(broker, topic, group=group, replica=replica, publisher=publisher, handle=handle)
+        subscribe_messages(
+            broker, topic, group=group, replica=replica, publisher=publisher, handle=handle, clock=clock
+        )
 
 
 async def follow(engine: AsyncEngine, instance: InstanceChanged, clock: Clock) -> None:
@@ -54,6 +57,7 @@ async def follow(engine: AsyncEngine, instance: InstanceChanged, clock: Clock) -
     """
     owner = Owner(instance.organization_id, instance.id)
     async with transaction(engine) as connection:
+        await check_owner(connection, _INSTANCES, instance.organization_id, instance.id)
         database = await raw(connection)
         is_new = await repository.save_instance(database, instance)
         if is_new and instance.state in _STOPPED:
@@ -67,6 +71,7 @@ async def record(engine: AsyncEngine, message: Received, clock: Clock) -> None:
     """Write a command down and answer it. A command that is sent again asks how its run stands, and changes nothing."""
     owner = Owner(message.organization_id, message.instance_id)
     async with transaction(engine) as connection:
+        await check_owner(connection, _INSTANCES, owner.organization_id, owner.instance_id)
         database = await raw(connection)
         match message.body:
             case CheckInstance() as check:
@@ -74,6 +79,7 @@ async def record(engine: AsyncEngine, message: Received, clock: Clock) -> None:
                     database, owner, check.check_id, check.credential_id, check.settings
                 )
             case RunSync() as wanted:
+                await repository.drop_runs_without_instance(database)
                 run = await repository.queue_run(
                     database, owner, wanted.command_id, uuid4(), wanted.mode, wanted.trigger
                 )

@@ -227,6 +227,15 @@ async def final_event(connection: Any, owner: Owner, run_id: UUID) -> Outgoing |
     )
 
 
+async def drop_runs_without_instance(connection: Any) -> None:
+    """Delete runs that waited for a day to hear of their instance: nobody is going to tell."""
+    await connection.execute(
+        """DELETE FROM connector.runs r WHERE state = 'queued' AND created_at < now() - interval '1 day'
+               AND NOT EXISTS (SELECT FROM connector.instances i
+                   WHERE i.organization_id = r.organization_id AND i.instance_id = r.instance_id)"""
+    )
+
+
 async def forget(connection: Any, owner: Owner, kind: str, ids: Sequence[int]) -> None:
     """Null fingerprints, unfenced, which is always safe: they are published again by whoever comes next."""
     await connection.execute(

@@ -26,6 +26,7 @@ from libs.common.contracts.sync import (
     SyncSucceeded,
 )
 from libs.common.database import transaction
+from libs.common.errors import Permanent
 from services.gateway import instances, repository, syncs
 from services.gateway.context import Context
 from services.gateway.progress import per_cent
@@ -41,7 +42,13 @@ def build_handlers(broker: KafkaBroker, context: Context, publisher: Publisher, 
         await follow(context, message)
 
     subscribe_messages(
-        broker, topics.SYNC_EVENTS, group="gateway", replica=replica, publisher=publisher, handle=on_event
+        broker,
+        topics.SYNC_EVENTS,
+        group="gateway",
+        replica=replica,
+        publisher=publisher,
+        handle=on_event,
+        clock=context.clock,
     )
 
 
@@ -52,6 +59,10 @@ async def follow(context: Context, message: Received) -> None:
     """
     at, now = message.at, context.clock()
     async with transaction(context.engine, message.organization_id) as connection:
+        if not await repository.has_instance(connection, message.instance_id):
+            raise Permanent(
+                "instance_unknown", f"{message.organization_id} has no instance {message.instance_id}."
+            )
         is_new = await repository.add_event(
             connection,
             organization_id=message.organization_id,

@@ -121,6 +121,12 @@ async def lock_instance(connection: AsyncConnection, instance_id: UUID) -> Row[A
     return (await connection.execute(found.with_for_update())).first()
 
 
+async def has_instance(connection: AsyncConnection, instance_id: UUID) -> bool:
+    """Whether the organization has, or had, this instance."""
+    known = select(instances.c.instance_id).where(instances.c.instance_id == instance_id)
+    return (await connection.execute(known)).first() is not None
+
+
 async def instance_at(connection: AsyncConnection, address: str) -> Row[Any] | None:
     """The instance with this address, held until the transaction ends."""
     found = select(instances).where(instances.c.address == address, instances.c.state != "deleted")

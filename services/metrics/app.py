@@ -8,6 +8,7 @@ from libs.common.serve import serve
 from services.metrics.compute import Computing
 from services.metrics.handlers import build_handlers
 from services.metrics.settings import Settings
+from services.metrics.unknown_instances import Tidier
 
 # A large instance takes one of them for as long as it takes; the others go on.
 _WORKERS = 2
@@ -30,6 +31,7 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
             tasks={
                 "consume": lambda stop: consume(broker, stop),
                 **{f"compute {number}": computing.work for number in range(_WORKERS)},
+                "tidy": Tidier(engine, clock).run,
             },
         )
     finally:

@@ -11,12 +11,13 @@ from libs.common.contracts import topics
 from libs.common.contracts.envelope import Received
 from libs.common.contracts.instances import InstanceChanged
 from libs.common.contracts.sync import InstancePurged, SyncSucceeded
-from libs.common.database import raw, transaction
+from libs.common.database import check_owner, raw, transaction
 from libs.common.errors import Permanent
 from services.metrics import repository
 from services.metrics.intake import GROUP, Intake
+from services.metrics.unknown_instances import purge
 
-_PURGE_ROWS = 20_000
+_INSTANCES = "metrics.instances"
 
 
 def build_handlers(
@@ -37,6 +38,7 @@ def build_handlers(
         if not is_time_zone(instance.settings.time_zone):
             raise Permanent("time_zone_unknown", f"There is no time zone {instance.settings.time_zone:.80}.")
         async with transaction(engine) as connection:
+            await check_owner(connection, _INSTANCES, message.organization_id, instance.id)
             await repository.save_instance(
                 await raw(connection),
                 (
@@ -50,6 +52,8 @@ def build_handlers(
             )
 
     async def on_event(message: Received) -> None:
+        async with transaction(engine) as connection:
+            await check_owner(connection, _INSTANCES, message.organization_id, message.instance_id)
         match message.body:
             case SyncSucceeded() as run:
                 await _remember(engine, message, run)
@@ -96,10 +100,4 @@ async def _remember(engine: AsyncEngine, message: Received, run: SyncSucceeded) 
 async def _forget(engine: AsyncEngine, message: Received, gone: InstancePurged) -> None:
     async with transaction(engine) as connection:
         await repository.end_instance(await raw(connection), message.organization_id, gone.instance_id)
-    left = True
-    while left:
-        async with transaction(engine) as connection:
-            database = await raw(connection)
-            left = (
-                await repository.purge(database, message.organization_id, gone.instance_id, _PURGE_ROWS) > 0
-            )
+    await purge(engine, message.organization_id, gone.instance_id)

@@ -16,7 +16,8 @@ from libs.common.contracts.envelope import read_fact, read_headers
 from libs.common.contracts.topics import BY_NAME
 from libs.common.database import is_data_error, raw, transaction
 from libs.common.telemetry import events_applied
-from services.metrics import repository
+from services.metrics import repository, unknown_instances
+from services.metrics.unknown_instances import Owner
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,18 @@ class Fact(NamedTuple):
     currency: str | None
     record: ConsumerRecord
 
+    @property
+    def owner(self) -> Owner:
+        return self.organization_id, self.instance_id
+
+
+class Refused(NamedTuple):
+    """A record that is not stored, with the reason; `owner` None when it is nobody's to list."""
+
+    record: ConsumerRecord
+    reason: str
+    owner: Owner | None
+
 
 class Intake:
     """Stores batches of billing facts. `publisher` carries what cannot be stored to `dead-letter`."""
@@ -53,45 +66,58 @@ class Intake:
         A record whose data is wrong is parked alone and the rest is stored; any other error is raised, nothing of the batch is stored, and
         it may be applied again.
         """
-        facts, refused = decode(records, self._clock())
+        facts, refused = await self._without_foreign(*decode(records, self._clock()))
         await self._store(facts, refused, positions_after(records))
 
+    async def _without_foreign(
+        self, facts: Sequence[Fact], refused: Sequence[Refused]
+    ) -> tuple[Sequence[Fact], Sequence[Refused]]:
+        """Refuse the facts that name another organization than their instance belongs to: nothing of them is stored."""
+        owners = {fact.owner for fact in facts} | {one.owner for one in refused if one.owner is not None}
+        async with transaction(self._engine) as connection:
+            foreign = await unknown_instances.foreign(await raw(connection), owners)
+        if not foreign:
+            return facts, refused
+        nobodys = [one._replace(owner=None) if one.owner in foreign else one for one in refused]
+        nobodys += [
+            Refused(fact.record, "the instance belongs to another organization", None)
+            for fact in facts
+            if fact.owner in foreign
+        ]
+        return [fact for fact in facts if fact.owner not in foreign], nobodys
+
     async def _store(
-        self,
-        facts: Sequence[Fact],
-        refused: Sequence[tuple[ConsumerRecord, str]],
-        positions: Sequence[tuple[str, int, int]],
+        self, facts: Sequence[Fact], refused: Sequence[Refused], positions: Sequence[tuple[str, int, int]]
     ) -> None:
-        owners = {(fact.organization_id, fact.instance_id) for fact in facts}
-        unreadable = [row for row in map(_unreadable, refused) if row is not None]
+        listed = [one for one in refused if one.owner is not None]
         try:
             async with transaction(self._engine) as connection:
                 database = await raw(connection)
-                ended = await repository.hold_instances(database, owners | {row[:2] for row in unreadable})
-                wanted = [fact for fact in facts if fact.instance_id not in ended]
-                changed = await _write(database, wanted)
+                owners = {fact.owner for fact in facts} | {one.owner for one in listed if one.owner}
+                ended = await repository.hold_instances(database, owners)
+                changed = await _write(database, [fact for fact in facts if fact.instance_id not in ended])
                 await repository.store_unreadable(
-                    database, [row for row in unreadable if row[1] not in ended]
+                    database, [_unreadable(one) for one in listed if one.owner and one.owner[1] not in ended]
                 )
                 await repository.store_positions(database, positions)
-                for record, reason in refused:
+                for record, reason, _ in refused:
                     await dead_letter(self._publisher, record, group=GROUP, code="unreadable", reason=reason)
         except Exception as error:
             culprits = await self._isolate(facts, error) if is_data_error(error) else []
             if not culprits:
                 raise
-            wrong = {id(record) for record, _ in culprits}
+            wrong = {id(one.record) for one in culprits}
             rest = [fact for fact in facts if id(fact.record) not in wrong]
             await self._store(rest, [*refused, *culprits], positions)
         else:
             events_applied.add(changed, {"result": "applied"})
             events_applied.add(len(facts) - changed, {"result": "stale"})
 
-    async def _isolate(self, facts: Sequence[Fact], error: Exception) -> list[tuple[ConsumerRecord, str]]:
+    async def _isolate(self, facts: Sequence[Fact], error: Exception) -> list[Refused]:
         """The facts that the database refuses for their data, found by halving; nothing stays stored."""
         if len(facts) == 1:
-            return [(facts[0].record, _printable(reason_of(error)))]
-        culprits: list[tuple[ConsumerRecord, str]] = []
+            return [Refused(facts[0].record, _printable(reason_of(error)), facts[0].owner)]
+        culprits: list[Refused] = []
         half = len(facts) // 2
         for part in (facts[:half], facts[half:]):
             try:
@@ -142,15 +168,15 @@ async def _write(connection: Any, facts: Sequence[Fact]) -> int:
     )
 
 
-def decode(records: Records, now: datetime) -> tuple[list[Fact], list[tuple[ConsumerRecord, str]]]:
+def decode(records: Records, now: datetime) -> tuple[list[Fact], list[Refused]]:
     """Facts, and the records that are none with the reason why; those of an unknown type are passed over."""
     facts: list[Fact] = []
-    refused: list[tuple[ConsumerRecord, str]] = []
+    refused: list[Refused] = []
     for record in records:
         try:
             fact = _fact(record, now)
         except ValueError as error:
-            refused.append((record, _printable(reason_of(error))))
+            refused.append(Refused(record, _printable(reason_of(error)), _owner(record)))
         else:
             facts += [] if fact is None else [fact]
     return facts, refused
@@ -182,15 +208,19 @@ def _fact(record: ConsumerRecord, now: datetime) -> Fact | None:
     )
 
 
-def _unreadable(refused: tuple[ConsumerRecord, str]) -> tuple[Any, ...] | None:
-    record, reason = refused
+def _owner(record: ConsumerRecord) -> Owner | None:
+    """Who a record that cannot be read says it is about, if it says so."""
     headers = read_headers(record.headers)
     try:
-        organization_id, instance_id = UUID(headers["ce_organization"]), UUID(headers["ce_instance"])
+        return UUID(headers["ce_organization"]), UUID(headers["ce_instance"])
     except (KeyError, ValueError):
-        return None  # nobody's: it is on dead-letter alone
+        return None
+
+
+def _unreadable(refused: Refused) -> tuple[Any, ...]:
+    record = refused.record
     key = _printable((record.key or b"").decode("utf-8", "replace"))
-    return organization_id, instance_id, record.topic, record.partition, record.offset, key, reason
+    return *(refused.owner or ()), record.topic, record.partition, record.offset, key, refused.reason
 
 
 def _printable(text: str) -> str:

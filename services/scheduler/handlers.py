@@ -8,7 +8,7 @@ from libs.common.contracts import topics
 from libs.common.contracts.cadence import rhythm
 from libs.common.contracts.envelope import Received
 from libs.common.contracts.instances import InstanceChanged, InstanceState
-from libs.common.database import transaction
+from libs.common.database import check_owner, transaction
 from services.scheduler import repository
 from services.scheduler.repository import Now
 from services.scheduler.schedule import first_tick, kinds_of
@@ -43,6 +43,7 @@ async def follow(
 ) -> None:
     """Bring the schedules of an instance in line with its state; an older version than the one that is known changes nothing."""
     async with transaction(engine) as connection:
+        await check_owner(connection, "scheduler.instances", instance.organization_id, instance.id)
         is_new_version, before = await repository.save_instance(connection, instance)
         if not is_new_version:
             return

@@ -4,19 +4,22 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 from aiokafka import AIOKafkaConsumer
 
+from libs.common.clock import utc_now
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.envelope import Record
 from libs.common.contracts.topics import DEAD_LETTER
 from libs.common.database import raw, transaction
 from services.metrics import repository
+from services.metrics.unknown_instances import Tidier
 from tests.builders import (
+    FIRST_SEEN,
     INSTANCE,
     ORGANIZATION,
     book,
@@ -31,6 +34,8 @@ from tests.builders import (
     with_header,
 )
 from tests.integration.metrics.conftest import Tables
+
+STRANGER = UUID(int=9, version=4)
 
 
 async def segments(tables: Tables, lens: str = "contract") -> list[tuple[Any, ...]]:
@@ -347,3 +352,66 @@ async def test_facts_wait_for_their_instance_and_hold_up_no_other(tables: Tables
     assert before == [(INSTANCE,)]
     assert await tables.fetch("SELECT count(*) FROM metrics.issues") == [(59,)]
     assert (await tables.content("dirty"))["dirty"] == []
+
+
+async def test_facts_under_a_wrong_organization_are_parked(tables: Tables, kafka: str) -> None:
+    wrong = [
+        fact(Kind.SERVICE, subscription(1, 7), seq=1, organization_id=STRANGER),
+        with_header(
+            fact(Kind.SERVICE, subscription(2, 7), seq=2, organization_id=STRANGER), "ce_epoch", None
+        ),
+    ]
+
+    await tables.take([*wrong, fact(Kind.CUSTOMER, customer(7), seq=3)])
+
+    assert len([record async for record in dead_letters(kafka, 2)]) == 2
+    assert await tables.fetch("SELECT organization_id, kind FROM metrics.versions") == [
+        (ORGANIZATION, "customer")
+    ]
+    for table in ("records", "dirty", "unreadable"):
+        rows = f"SELECT FROM metrics.{table} WHERE organization_id = $1"
+        assert await tables.fetch(rows, STRANGER) == []
+
+
+async def test_facts_of_an_instance_that_nobody_made_known_go(tables: Tables, kafka: str) -> None:
+    unknown = UUID(int=3, version=4)
+    now = [FIRST_SEEN]
+    tidier = Tidier(tables.engine, lambda: now[0])
+    await tables.take(
+        [
+            fact(Kind.SERVICE, subscription(1, 7), seq=1),
+            fact(Kind.SERVICE, subscription(1, 7), seq=1, instance_id=unknown),
+            fact(Kind.SERVICE, subscription(1, 7), seq=1, instance_id=unknown, organization_id=STRANGER),
+        ]
+    )
+
+    async def owners_left() -> set[tuple[UUID, UUID]]:
+        rows = await tables.fetch("SELECT organization_id, instance_id FROM metrics.versions")
+        return {(row[0], row[1]) for row in rows}
+
+    await tidier.tidy()
+    assert len(await owners_left()) == 3
+
+    now[0] += timedelta(days=3)
+    await tables.add_instance(instance(instance_id=unknown))
+    await tidier.tidy()
+    assert await owners_left() == {(ORGANIZATION, INSTANCE), (ORGANIZATION, unknown)}
+
+    other = UUID(int=4, version=4)
+    await tables.take([fact(Kind.SERVICE, subscription(1, 7), seq=1, instance_id=other)])
+    await tidier.tidy()
+    assert (ORGANIZATION, other) in await owners_left()
+    now[0] += timedelta(days=3)
+    await tidier.tidy()
+    assert (ORGANIZATION, other) not in await owners_left()
+    assert await tables.fetch("SELECT FROM metrics.dirty WHERE instance_id = $1", other) == []
+
+
+async def test_an_epoch_far_ahead_freezes_no_row(tables: Tables, kafka: str) -> None:
+    ahead = int(utc_now().timestamp()) + 2 * 86_400
+
+    await tables.take([fact(Kind.CUSTOMER, customer(7), seq=1, epoch=ahead)])
+    await tables.take([fact(Kind.CUSTOMER, customer(7), seq=1, epoch=2)])
+
+    assert len([record async for record in dead_letters(kafka, 1)]) == 1
+    assert await tables.fetch("SELECT epoch FROM metrics.records") == [(2,)]

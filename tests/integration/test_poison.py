@@ -1,0 +1,245 @@
+"""Whatever comes in: each record that cannot be handled is parked once by each consumer, and the rest flows."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import SimpleNamespace
+from typing import Any, NamedTuple, cast
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+import services.connector.handlers
+import services.gateway.handlers
+import services.metrics.handlers
+import services.scheduler.handlers
+from libs.common.broker import Publisher, build_broker, consume
+from libs.common.clock import utc_now
+from libs.common.contracts.envelope import partition_of
+from libs.common.contracts.topics import DEAD_LETTER, Topic
+from libs.common.database import build_engine
+from libs.common.settings import KafkaSettings, PostgresSettings
+from services.gateway.context import Context
+from services.scheduler.repository import database_now
+from tests.builders import INSTANCE, ORGANIZATION
+from tests.poison import CONSUMED, FOREIGN, Raw, good, harmless, poisons
+from tests.servers import Database
+
+GROUPS = {
+    "instances": ("scheduler", "connector.instances", "metrics.instances"),
+    "sync.commands": ("connector",),
+    "sync.events": ("gateway", "metrics.events"),
+}
+SCHEMAS = ("gateway", "scheduler", "connector", "metrics")
+
+
+class Sent(NamedTuple):
+    """Where a record of this name stands."""
+
+    topic: str
+    partition: int
+    offset: int
+    name: str
+
+
+class System:
+    """The handlers of all four services on one database and one broker."""
+
+    def __init__(self, admin: AsyncEngine, producer: AIOKafkaProducer, bootstrap: str) -> None:
+        self.admin = admin
+        self.producer = producer
+        self.bootstrap = bootstrap
+
+    async def send(self, topic: Topic, name: str, record: Raw) -> Sent:
+        """Write one record into the partition of the good ones of its topic."""
+        partition = partition_of(good(topic, 1).key or b"", topic.partitions)
+        done = await self.producer.send_and_wait(
+            topic.name,
+            record.value,
+            record.key,
+            partition=partition,
+            headers=cast(Any, list(record.headers)),
+        )
+        return Sent(topic.name, done.partition, done.offset, name)
+
+    async def fetch(self, query: str) -> list[tuple[Any, ...]]:
+        async with self.admin.connect() as connection:
+            return [tuple(row) for row in await connection.execute(text(query))]
+
+    async def until_read(self) -> None:
+        """Wait until every consumer has read everything."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap)
+        await admin.start()
+        await consumer.start()
+        try:
+            async with asyncio.timeout(60):
+                for topic in CONSUMED:
+                    for group in GROUPS.get(topic.name, ("metrics",)):
+                        while not await _is_read(admin, consumer, topic, group):  # noqa: ASYNC110
+                            await asyncio.sleep(0.05)
+        finally:
+            await consumer.stop()
+            await admin.close()
+
+    async def parked(self, count: int) -> Counter[tuple[str, str, int, int]]:
+        """How often each record was parked: by group, topic, partition and offset."""
+        consumer = AIOKafkaConsumer(
+            DEAD_LETTER.name, bootstrap_servers=self.bootstrap, auto_offset_reset="earliest"
+        )
+        await consumer.start()
+        found: Counter[tuple[str, str, int, int]] = Counter()
+        try:
+            async with asyncio.timeout(30):
+                while batch := await consumer.getmany(timeout_ms=500) or found.total() < count:
+                    for records in batch.values() if isinstance(batch, dict) else ():
+                        for record in records:
+                            told = dict(record.headers)
+                            place = (told[f"dl_{name}"].decode() for name in ("group", "topic"))
+                            found[*place, int(told["dl_partition"]), int(told["dl_offset"])] += 1
+        finally:
+            await consumer.stop()
+        return found
+
+
+async def _is_read(admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer, topic: Topic, group: str) -> bool:
+    committed = await admin.list_consumer_group_offsets(group)
+    places = [place for place in committed if place.topic == topic.name]
+    ends = await consumer.end_offsets(places)
+    return bool(places) and all(committed[place].offset == ends[place] for place in places)
+
+
+@pytest.fixture
+async def system(database: Database, kafka: str) -> AsyncIterator[System]:
+    async with AsyncExitStack() as stack:
+
+        def engine(role: str) -> AsyncEngine:
+            built = build_engine(PostgresSettings(database_url=database.url(role)), service="test")
+            stack.push_async_callback(built.dispose)
+            return built
+
+        settings = KafkaSettings(kafka_bootstrap=kafka)
+        producer = AIOKafkaProducer(bootstrap_servers=kafka, max_request_size=4 * 1024 * 1024)
+        await producer.start()
+        stack.push_async_callback(producer.stop)
+        publisher = Publisher(settings)
+        stack.push_async_callback(publisher.close)
+        admin = engine("postgres")
+        await _add_instance(admin)
+        brokers = {service: build_broker(settings) for service in SCHEMAS}
+        services.gateway.handlers.build_handlers(
+            brokers["gateway"],
+            cast(Context, SimpleNamespace(engine=engine("gateway"), clock=utc_now)),
+            publisher,
+            None,
+        )
+        services.scheduler.handlers.build_handlers(
+            brokers["scheduler"],
+            engine("scheduler"),
+            publisher,
+            now=database_now,
+            full_spread_seconds=0,
+            replica=None,
+        )
+        services.connector.handlers.build_handlers(
+            brokers["connector"], engine("connector"), publisher, utc_now, None
+        )
+        services.metrics.handlers.build_handlers(brokers["metrics"], engine("metrics"), publisher, None)
+        for broker in brokers.values():
+            await stack.enter_async_context(_consuming(broker))
+        yield System(admin, producer, kafka)
+
+
+@asynccontextmanager
+async def _consuming(broker: Any) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    serving = asyncio.create_task(consume(broker, stop))
+    yield
+    stop.set()
+    await serving
+
+
+async def _add_instance(admin: AsyncEngine) -> None:
+    """The gateway knows the instance; the others hear of it."""
+    async with admin.begin() as connection:
+        for organization_id, name in ((ORGANIZATION, "ours"), (FOREIGN, "theirs")):
+            values = {"id": organization_id, "name": name}
+            columns = await connection.execute(
+                text(
+                    """SELECT column_name FROM information_schema.columns
+                    WHERE table_schema = 'gateway' AND table_name = 'organizations' AND column_name = 'slug'"""
+                )
+            )
+            has_slug = columns.first() is not None
+            await connection.execute(
+                text(
+                    f"""INSERT INTO gateway.organizations (organization_id, name{", slug" if has_slug else ""})
+                    VALUES (:id, :name{", :name" if has_slug else ""})"""  # noqa: S608  fixed names
+                ),
+                values,
+            )
+        await connection.execute(
+            text(
+                """INSERT INTO gateway.instances
+                    (organization_id, instance_id, name, address, state, settings, version, created_at)
+                VALUES (:organization, :instance, 'Main', 'https://whmcs.example', 'active', '{}', 1, now())"""
+            ),
+            {"organization": ORGANIZATION, "instance": INSTANCE},
+        )
+
+
+@pytest.mark.rule("E3")
+@pytest.mark.rule("F21")
+async def test_poison_of_each_kind_is_parked_once_and_rest_flows(
+    system: System, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.ERROR)
+    for topic in CONSUMED:
+        await system.send(topic, "good", good(topic, 1))
+    await system.until_read()
+    bad = []
+    for topic in CONSUMED:
+        kinds = [*poisons(topic, 2)]
+        assert len(kinds) >= 44
+        assert len({name for name, _ in kinds}) == len(kinds)
+        for name, record in harmless(topic, 3):
+            await system.send(topic, name, record)
+        bad += [await system.send(topic, name, record) for name, record in kinds]
+        await system.send(topic, "good", good(topic, 9))
+
+    await system.until_read()
+
+    wanted = {(group, *sent[:3]): sent.name for sent in bad for group in GROUPS.get(sent.topic, ("metrics",))}
+    parked = await system.parked(len(wanted))
+    assert {(name, *place) for place, name in wanted.items() if parked[place] != 1} == set()
+    assert parked.keys() == wanted.keys()
+    assert await system.fetch("SELECT DISTINCT epoch, seq FROM metrics.records") == [(1, 9)]
+    for service in ("scheduler", "connector", "metrics"):
+        versions = await system.fetch(f"SELECT organization_id, version FROM {service}.instances")  # noqa: S608
+        assert versions == [(ORGANIZATION, 9)]
+    counted = "SELECT count(*) FROM gateway.sync_events WHERE body #>> '{counts,service}' = '9'"
+    assert await system.fetch(counted) == [(1,)]
+    # No batch was tried again: nothing waited for a record that can never be handled.
+    retried = [vars(record) for record in caplog.records if "tried again" in record.message]
+    assert [(record["group"], record["error"]) for record in retried] == []
+    assert await _rows_of(system, FOREIGN) == {"gateway.organizations": 1}
+
+
+async def _rows_of(system: System, organization_id: Any) -> dict[str, int]:
+    """How many rows each table has of an organization."""
+    tables = await system.fetch(
+        "SELECT table_schema, table_name FROM information_schema.columns WHERE column_name = 'organization_id'"
+        " AND table_schema IN ('gateway', 'scheduler', 'connector', 'metrics') ORDER BY 1, 2"
+    )
+    counts = {}
+    for schema, table in tables:
+        [(count,)] = await system.fetch(
+            f"SELECT count(*) FROM {schema}.{table} WHERE organization_id = '{organization_id}'"  # noqa: S608
+        )
+        counts[f"{schema}.{table}"] = count
+    return {table: count for table, count in counts.items() if count}
