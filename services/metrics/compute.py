@@ -194,10 +194,16 @@ def _observe(kind: Kind, version: Any, time_zone: str, seen: list[Observation]) 
             last_read_on=last_read_on,
         )
     elif seen:
-        now = seen[-1]._replace(on=on, last_read_on=last_read_on, gone=True)
+        now = seen[-1]._replace(on=on, last_read_on=last_read_on, last_seen_on=None, gone=True)
     else:
         return
-    if not seen or now.on < seen[-1].on or now != seen[-1]._replace(on=now.on, last_read_on=now.last_read_on):
+    if (
+        seen
+        and now.on >= seen[-1].on
+        and now == seen[-1]._replace(on=now.on, last_read_on=now.last_read_on, last_seen_on=None)
+    ):
+        seen[-1] = seen[-1]._replace(last_seen_on=now.on)
+    else:
         seen.append(now)
 
 

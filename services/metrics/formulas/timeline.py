@@ -23,6 +23,7 @@ class Observation(NamedTuple):
     """What a sync saw of a subscription on a day. `gone`: it was no longer there.
 
     `last_read_on` is the day on which the newest sync before it began that read all of the kind, and so saw what was observed before it.
+    `last_seen_on` is the last day on which the same state was seen itself, because something that is not in here had changed.
     """
 
     on: date
@@ -36,6 +37,7 @@ class Observation(NamedTuple):
     product_name: str | None
     gone: bool = False
     last_read_on: date | None = None
+    last_seen_on: date | None = None
 
 
 class Request(NamedTuple):
@@ -93,8 +95,11 @@ def timeline(
     open_requests: set[int] = set()
     waiting = sorted(requests, key=lambda request: request.on)
     present = by_day[first]
+    due_on: date | None = None
     for on, until in zip_longest(days, days[1:]):
         present = by_day.get(on, present)
+        # What is paid for stays paid for while its due date is missing.
+        due_on = present.next_due_on or due_on
         while coming and coming[-1].on <= on:
             coming.pop()
         following = coming[-1] if coming else None
@@ -107,7 +112,7 @@ def timeline(
             continue
         mrr = divide_half_even(present.recurring_micros, months)
         for lens in _LENSES:
-            window = _live(lens, kind, present, following, on, until, has_request=bool(open_requests))
+            window = _live(lens, kind, present, due_on, following, on, until, has_request=bool(open_requests))
             if window is None:
                 continue
             _append(
@@ -152,6 +157,7 @@ def _live(
     lens: Lens,
     kind: Kind,
     present: Observation,
+    due_on: date | None,
     following: Observation | None,
     on: date,
     until: date | None,
@@ -166,19 +172,33 @@ def _live(
             statuses = _ACTIVE if kind is Kind.DOMAIN else _CONTRACT_STATUSES
             return (on, until) if present.status in statuses else None
         case Lens.CONTRACT:
-            if present.status not in _contract_statuses(kind) or present.next_due_on is None:
+            if present.status not in _contract_statuses(kind) or due_on is None:
                 return None
             start = on if present.registered_on is None else max(on, present.registered_on)
             # Before the first payment the due date is the registration date: grace runs from there, too.
             grace = 0 if has_request else GRACE_DAYS
-            end = _end(present.next_due_on, grace)
-            if following is not None and following.next_due_on is not None:
-                was_seen_unpaid = following.last_read_on is not None and following.last_read_on >= end
-                if not was_seen_unpaid:
-                    end = max(end, _end(following.next_due_on, grace))
+            end = _end(due_on, grace)
+            if (
+                following is not None
+                and following.next_due_on is not None
+                and not _was_seen_unpaid(present, due_on, following, on, end)
+            ):
+                end = max(end, _end(following.next_due_on, grace))
             if until is not None:
                 end = min(end, until)
             return (start, end) if start < end else None
+
+
+def _was_seen_unpaid(present: Observation, due_on: date, following: Observation, on: date, end: date) -> bool:
+    """Tell whether somebody saw the state on a day on which it counted no more: what comes later proves no payment before that day.
+
+    That is whoever read all of the kind before the following observation, and whoever saw the subscription itself. Where an open request
+    ends the state without grace, only who saw it from the request on has seen that.
+    """
+    seen_on = present.last_seen_on or present.on
+    if seen_on >= max(on, end) or seen_on >= _end(due_on, GRACE_DAYS):
+        return True
+    return following.last_read_on is not None and following.last_read_on >= end
 
 
 def _end(due_on: date, grace: int) -> date:

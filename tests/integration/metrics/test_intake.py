@@ -123,6 +123,24 @@ async def test_a_version_that_comes_late_changes_the_past(tables: Tables) -> Non
     ]
 
 
+async def test_only_its_label_changed_while_overdue_it_has_ended(tables: Tables) -> None:
+    await tables.take_all(
+        [
+            fact(Kind.CUSTOMER_DETAIL, customer_detail(7), seq=0),
+            fact(Kind.SERVICE, subscription(1, 7, next_due_on="2026-03-01"), seq=1),
+            fact(
+                Kind.SERVICE, subscription(1, 7, next_due_on="2026-03-01", label="a.example"), seq=2, day=20
+            ),
+            fact(Kind.SERVICE, subscription(1, 7, next_due_on="2026-05-15"), seq=3, day=40),
+        ]
+    )
+
+    assert [row[4:] for row in await segments(tables)] == [
+        (date(2026, 3, 1), date(2026, 3, 16)),
+        (date(2026, 4, 10), date(2026, 5, 30)),
+    ]
+
+
 async def test_the_currency_of_a_former_owner_completes_the_past(tables: Tables) -> None:
     await tables.take_all(
         [

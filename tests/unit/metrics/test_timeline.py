@@ -289,6 +289,46 @@ def test_of_the_day_on_which_somebody_looks_again_the_first_observation_tells_wh
     assert spans(found) == [(day(0), day(15)), (day(40), day(75))]
 
 
+def test_seen_overdue_itself_stays_ended_when_paid_later() -> None:
+    overdue = seen(20, next_due_on=day(0), recurring_micros=12_000_000, last_read_on=day(0))
+    paid = seen(40, next_due_on=day(60), last_read_on=day(0))
+
+    assert spans(line(seen(0, next_due_on=day(0)), overdue, paid)) == [(day(0), day(15)), (day(40), day(75))]
+
+
+@pytest.mark.parametrize(("last_seen_on", "gap"), [(None, False), (14, False), (15, True), (30, True)])
+def test_unchanged_state_seen_overdue_again_has_ended(last_seen_on: int | None, gap: bool) -> None:
+    again = None if last_seen_on is None else day(last_seen_on)
+    first = seen(0, next_due_on=day(0), last_seen_on=again)
+    paid = seen(40, next_due_on=day(60), last_read_on=day(0))
+
+    assert spans(line(first, paid)) == (
+        [(day(0), day(15)), (day(40), day(75))] if gap else [(day(0), day(75))]
+    )
+
+
+def test_overdue_within_grace_of_later_request_proves_nothing() -> None:
+    first = seen(5, next_due_on=day(0), last_read_on=day(0))
+    paid = seen(40, next_due_on=day(60), last_read_on=day(0))
+
+    found = line(first, paid, requests=[Request(day(10), id=1, is_open=True)])
+
+    assert spans(found) == [(day(5), day(61))]
+
+
+def test_missing_due_date_leaves_no_gap_in_a_paid_period() -> None:
+    found = line(seen(0, next_due_on=day(20)), seen(3, next_due_on=None), seen(17, next_due_on=day(20)))
+
+    assert spans(found) == [(day(0), day(35))]
+    assert line(seen(0), seen(3, next_due_on=None)).issues == ("due_date_missing",)
+
+
+def test_missing_due_date_pays_for_nothing_more() -> None:
+    found = line(seen(0, next_due_on=day(2)), seen(3, next_due_on=None), seen(30, next_due_on=day(40)))
+
+    assert spans(found) == [(day(0), day(17)), (day(30), day(55))]
+
+
 def test_a_price_changes_on_the_day_on_which_it_was_seen() -> None:
     found = line(seen(0), seen(9, recurring_micros=12_000_000))
 
@@ -529,3 +569,30 @@ def test_what_is_live_at_two_syncs_was_live_on_every_day_between_them(
                 assert all(
                     live_on(found, one + number * step, lens) for number, step in enumerate(between, 1)
                 )
+
+
+@st.composite
+def _partial_syncs(draw: st.DrawFn) -> list[Observation]:
+    """What syncs saw that did not read all, so that only the rows which they saw prove anything."""
+    days = sorted(draw(st.sets(st.integers(0, 60), min_size=1, max_size=8)))
+    observed = []
+    for on, until in pairwise([*days, 90]):
+        values = draw(_DUE) | {"last_read_on": draw(st.none() | st.integers(-5, on).map(day))}
+        again = draw(st.none() | st.integers(on, until - 1).map(day))
+        observed.append(seen(on, **values, last_seen_on=again))
+    return observed
+
+
+@given(_KINDS, _partial_syncs(), _REQUESTS)
+@settings(max_examples=500)
+def test_a_day_seen_overdue_beyond_grace_is_never_live(
+    kind: Kind, observations: list[Observation], requests: list[Request]
+) -> None:
+    found = line(*observations, requests=requests, kind=kind)
+
+    for one in observations:
+        assert one.next_due_on is not None
+        on, over = max(one.on, one.next_due_on + timedelta(15)), one.last_seen_on or one.on
+        while on <= over:
+            assert live_on(found, on) == []
+            on += timedelta(1)
