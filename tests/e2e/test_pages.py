@@ -118,7 +118,7 @@ async def test_the_overview_reads_the_same_without_scripts(
     plain = await context.new_page()
 
     await plain.goto(f"{home('Demo')}/")
-    await plain.get_by_label("Lens").select_option("active")
+    await plain.get_by_label("Counting").select_option("active")
     await plain.get_by_role("button", name="Apply").click()
     await plain.wait_for_url("**lens=active**")
 

@@ -99,21 +99,21 @@ def _quiet_for(sync: Sync, now: datetime) -> timedelta:
     return now - (sync.heard_at or sync.started_at or sync.requested_at)
 
 
-def _no_news(sync: Sync, now: datetime) -> str | None:
-    """Return since when nothing was heard and what happens next, None while there is news."""
+def _no_news(sync: Sync, now: datetime) -> tuple[str, str] | None:
+    """Return since when nothing was heard, and what happens next, None while there is news."""
     quiet = _quiet_for(sync, now)
     if is_over(sync) or quiet <= _QUIET_AFTER:
         return None
-    since = _since(quiet)
+    since = f"No news for {_since(quiet)}."
     if sync.state in _GOOD:
-        return f"No news for {since}. All records are read, and the figures appear here as soon as they are computed."
+        return since, "All records are read, and the figures appear as soon as they are computed."
     if quiet > SILENT_AFTER:
-        return (
-            f"No news for {since}. MRRlytics asks by itself what became of this sync. "
+        return since, (
+            "MRRlytics asks by itself what became of this sync. "
             "You need not wait: Sync Now on the page of the instance starts another."
         )
     next_step = "starts" if sync.state == "queued" else "goes on"
-    return f"No news for {since}. The sync {next_step} by itself; this page updates as soon as there is news."
+    return since, f"The sync {next_step} by itself; this page updates as soon as there is news."
 
 
 def _since(quiet: timedelta) -> str:

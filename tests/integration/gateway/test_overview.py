@@ -190,8 +190,12 @@ async def test_note_stands_at_its_tile_and_row(gateway: Gateway) -> None:
     tile = _the(page.root, ".//dl[@data-currency='EUR']/div")
     domains = _the(page.panel("By kind, EUR"), ".//tr[@data-name='Domains']")
     services = _the(page.panel("By kind, EUR"), ".//tr[@data-name='Services']")
-    assert "Domains of Main as of 20 February 2026" in "".join(tile.itertext())
-    assert "without addons of Other" in "".join(tile.itertext())
+    marks = {link.attrib["href"]: link.attrib["title"] for link in tile.iterfind(".//a")}
+    assert marks == {
+        "#note-2": "Domains of Main as of 20 February 2026",
+        "#note-3": "without addons of Other",
+    }
+    assert "Domains of Main were last read" in "".join(_the(page.root, ".//li[@id='note-2']").itertext())
     assert "Domains of Main as of 20 February 2026" in "".join(domains.itertext())
     assert services.find(".//a[@class='mark']") is None
 
