@@ -78,6 +78,8 @@ async def record(engine: AsyncEngine, message: Received, clock: Clock) -> None:
                 await repository.queue_check(
                     database, owner, check.check_id, check.credential_id, check.settings
                 )
+            case RunSync() if await repository.is_purged(database, owner):
+                return  # a run of an instance that is gone would never end
             case RunSync() as wanted:
                 await repository.drop_runs_without_instance(database)
                 run = await repository.queue_run(

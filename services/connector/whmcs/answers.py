@@ -101,6 +101,11 @@ def _result(body: Row) -> str:
     return result if result in ("success", "error") else ""
 
 
+def _is_of_whmcs(status: int, body: Row) -> bool:
+    """Return whether WHMCS wrote this. Its older key `status` counts with 200 alone: the errors of many other programs have it, too."""
+    return bool(_result(body)) and ("result" in body or status == 200)
+
+
 def _refusal(status: int, body: Row, action: str) -> WhmcsError:
     message = _TAGS.sub("", str(body.get("message") or "an error without a message"))
     lowered = message.lower()
@@ -108,10 +113,12 @@ def _refusal(status: int, body: Row, action: str) -> WhmcsError:
         if lowered.startswith(start):
             seen = _ADDRESS.search(message)
             detail = seen.group(1) if seen and code == "ip_not_allowed" else message
-            return WhmcsError(code, action, detail, is_granted=code == "not_found" and bool(_result(body)))
+            return WhmcsError(
+                code, action, detail, is_granted=code == "not_found" and _is_of_whmcs(status, body)
+            )
     # WHMCS judges address, credentials and role before it runs the action, so a text of the action itself comes after them. Their own
     # refusals come with 403; one of those in words that nobody has listed must not pass for the action's.
-    is_granted = bool(_result(body)) and status not in (401, 403)
+    is_granted = _is_of_whmcs(status, body) and status not in (401, 403)
     return WhmcsError("bad_response", action, message, is_granted=is_granted)
 
 

@@ -279,6 +279,17 @@ async def test_killed_check_is_taken_up_by_another(world: World) -> None:
     assert {line["state"] for line in last["checks"]} == {"ok"}
 
 
+async def test_purged_instance_gets_no_run(world: World) -> None:
+    await world.add_instance("deleting")
+    await world.until(("InstancePurged",))
+
+    await world.command(run_command())
+
+    assert await world.events("SyncQueued") == []
+    async with transaction(world.engine) as connection:
+        assert await (await raw(connection)).fetchval("SELECT count(*) FROM connector.runs") == 0
+
+
 async def test_purge_is_told_to_who_missed_it(world: World) -> None:
     await world.add_instance()
     await world.set_state("deleting")

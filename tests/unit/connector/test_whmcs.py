@@ -338,6 +338,13 @@ def test_other_answers_of_whmcs_prove_the_right(body: dict[str, Any]) -> None:
     assert caught.value.is_granted
 
 
+def test_wrong_parameter_proves_the_right_with_400_too() -> None:
+    with pytest.raises(WhmcsError) as caught:
+        answers.read(400, {}, b'{"result": "error", "message": "Client ID is required"}', "GetInvoice")
+
+    assert caught.value.is_granted
+
+
 NOT_GRANTED = (
     b'{"message": "Blocked by the firewall"}',
     b'{"status": 403, "message": "Client Not Found"}',
@@ -360,9 +367,16 @@ def test_refused_rights_and_foreign_answers_prove_nothing(content: bytes) -> Non
     assert not caught.value.is_granted
 
 
-def test_refusal_by_status_proves_nothing_in_new_words() -> None:
+@pytest.mark.parametrize(
+    ("status", "content"),
+    [
+        (403, b'{"result": "error", "message": "The API is closed to you"}'),
+        (404, b'{"status": "error", "message": "No such page"}'),
+    ],
+)
+def test_refusal_by_status_proves_nothing_in_new_words(status: int, content: bytes) -> None:
     with pytest.raises(WhmcsError) as caught:
-        answers.read(403, {}, b'{"result": "error", "message": "The API is closed to you"}', "GetInvoice")
+        answers.read(status, {}, content, "GetInvoice")
 
     assert not caught.value.is_granted
 
