@@ -208,10 +208,13 @@ def _observe(kind: Kind, version: Any, time_zone: str, seen: list[Observation]) 
 
 
 def _product(kind: Kind, body: dict[str, Any]) -> str:
-    """What a subscription is summed under: `service:<product>`, `addon:<addon, or name of a custom one>`, `domain:<tld>`."""
+    """Return what a subscription is summed under: `<kind>:<number of the product>`, `<kind>:name:<name>` without one, `domain:<tld>`."""
     if kind is Kind.DOMAIN:
         return f"domain:{_tld(body)}"
-    return f"{kind}:{body['product_id'] or body['product_name'] or ''}"
+    if body["product_id"]:
+        return f"{kind}:{body['product_id']}"
+    # A custom addon may be called "7": a name never takes the place of a number.
+    return f"{kind}:name:{body['product_name'] or ''}"
 
 
 def _product_name(kind: Kind, body: dict[str, Any]) -> str | None:

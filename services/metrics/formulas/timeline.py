@@ -13,6 +13,17 @@ GRACE_DAYS: Final = 14
 # The last due date whose grace still ends within the calendar.
 _LAST_DUE_ON: Final = date.max - timedelta(days=GRACE_DAYS + 2)
 
+# How WHMCS writes that a cycle is not offered.
+_NOT_OFFERED: Final = -1_000_000
+
+# Those that count in a lens, and those that never do because nothing is sold yet, or no longer.
+_SERVICE_STATUSES: Final = frozenset(
+    {"pending", "active", "suspended", "terminated", "cancelled", "fraud", "completed"}
+)
+_DOMAIN_STATUSES: Final = frozenset(
+    {"pending", "pending_registration", "pending_transfer", "active", "grace", "redemption", "expired"}
+    | {"transferred_away", "cancelled", "fraud"}
+)
 _CONTRACT_STATUSES: Final = frozenset({"active", "suspended"})
 _DOMAIN_CONTRACT_STATUSES: Final = frozenset({"active", "grace"})
 _ACTIVE: Final = frozenset({"active"})
@@ -136,17 +147,27 @@ def timeline(
 
 def _issues(kind: Kind, present: Observation, currencies: Mapping[int, str]) -> tuple[str, ...]:
     """Why a subscription that claims to bring revenue is not in every total; in alphabetical order."""
-    if present.gone or present.recurring_micros <= 0 or present.status not in _contract_statuses(kind):
+    recurs = present.cycle == "unknown" or cycle_months(present.cycle) is not None
+    if present.gone or present.recurring_micros == 0 or not recurs:
         return ()
+    if present.status not in _statuses(kind):
+        return ("status_unknown",)
+    if present.status not in _contract_statuses(kind):
+        return ()
+    if present.recurring_micros < 0:
+        return ("amount_not_offered" if present.recurring_micros == _NOT_OFFERED else "amount_negative",)
     if present.cycle == "unknown":
         return ("cycle_unknown",)
-    if cycle_months(present.cycle) is None:
-        return ()
     found = {
         "currency_unknown": present.customer_id not in currencies,
         "due_date_missing": present.next_due_on is None,
     }
     return tuple(reason for reason, holds in found.items() if holds)
+
+
+def _statuses(kind: Kind) -> frozenset[str]:
+    """The statuses that WHMCS has for a kind."""
+    return _DOMAIN_STATUSES if kind is Kind.DOMAIN else _SERVICE_STATUSES
 
 
 def _contract_statuses(kind: Kind) -> frozenset[str]:

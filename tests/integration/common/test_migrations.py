@@ -152,3 +152,21 @@ async def test_two_migrations_at_once_wait_for_each_other(database: Database) ->
             text("SELECT name FROM metrics.backfills WHERE done_at IS NULL")
         )
         assert unfinished.all() == []
+
+
+async def test_customers_of_products_by_name_are_computed_anew(postgres: Postgres) -> None:
+    segment = """INSERT INTO metrics.segments SELECT md5('organization')::uuid, md5('instance')::uuid, kind, 1, lens, '2026-01-01',
+        NULL, customer, 'EUR', 1, 'addon:7', 'Seven', 'monthly', 'active', 'observed'
+        FROM (VALUES ('addon', 7), ('domain', 8)) v (kind, customer), (VALUES ('active'), ('contract')) l (lens)"""
+    with postgres.empty_database() as database:
+        async with owner_of(database) as connection:
+            await connection.run_sync(prepare)
+            await connection.commit()
+            await connection.run_sync(upgrade_service, "metrics", "0003")
+            await connection.execute(text(segment))
+            await connection.commit()
+
+            await connection.run_sync(upgrade_service, "metrics")
+
+            marked = await connection.execute(text("SELECT DISTINCT customer_id, epoch FROM metrics.dirty"))
+            assert marked.all() == [(7, 0)]

@@ -123,6 +123,32 @@ async def test_a_version_that_comes_late_changes_the_past(tables: Tables) -> Non
     ]
 
 
+async def test_addon_named_like_a_number_is_a_product_of_its_own(tables: Tables) -> None:
+    names = {None: ["7", "name:7", "service:7", ""], 7: ["Backups"]}
+    addons = [
+        subscription(number, 7, Kind.ADDON, product_id=product_id, product_name=name or None)
+        for number, (product_id, name) in enumerate(
+            [(product_id, name) for product_id, found in names.items() for name in found], start=1
+        )
+    ]
+
+    await tables.take_all(
+        [
+            fact(Kind.CUSTOMER_DETAIL, customer_detail(7), seq=0),
+            *(fact(Kind.ADDON, addon, seq=number) for number, addon in enumerate(addons, start=1)),
+        ]
+    )
+
+    products = await tables.fetch("SELECT DISTINCT product FROM metrics.segments ORDER BY 1")
+    assert [row[0] for row in products] == [
+        "addon:7",
+        "addon:name:",
+        "addon:name:7",
+        "addon:name:name:7",
+        "addon:name:service:7",
+    ]
+
+
 async def test_only_its_label_changed_while_overdue_it_has_ended(tables: Tables) -> None:
     await tables.take_all(
         [

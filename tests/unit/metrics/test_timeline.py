@@ -164,9 +164,25 @@ def test_suspension_ends_active_and_goes_on_in_the_other_lenses() -> None:
     assert [segment.status for segment in live_on(found, day(4))] == ["suspended"]
 
 
-@pytest.mark.parametrize("price", [0, -1_000_000])
-def test_without_a_price_it_counts_nowhere_and_is_no_fault(price: int) -> None:
-    assert line(seen(recurring_micros=price)) == Timeline((), ())
+def test_without_a_price_it_counts_nowhere_and_is_no_fault() -> None:
+    assert line(seen(recurring_micros=0)) == Timeline((), ())
+
+
+@pytest.mark.parametrize(
+    ("price", "reason"),
+    [(-1_000_000, "amount_not_offered"), (-5_000_000, "amount_negative"), (-1, "amount_negative")],
+)
+def test_a_price_below_zero_counts_nowhere_and_is_listed(price: int, reason: str) -> None:
+    assert line(seen(recurring_micros=price)) == Timeline((), (reason,))
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [(Kind.SERVICE, "on_hold"), (Kind.ADDON, "grace"), (Kind.DOMAIN, "suspended"), (Kind.DOMAIN, "unknown")],
+)
+def test_an_unknown_status_counts_nowhere_and_is_listed(kind: Kind, status: str) -> None:
+    assert line(seen(status=status), kind=kind) == Timeline((), ("status_unknown",))
+    assert line(seen(status=status, cycle="one_time"), kind=kind) == Timeline((), ())
 
 
 @pytest.mark.parametrize("cycle", ["free", "one_time"])
@@ -511,6 +527,41 @@ def test_what_is_seen_later_changes_no_earlier_day(
         assert {key: mrr for key, mrr in before.items() if key[1] <= until} == {
             key: mrr for key, mrr in after.items() if key[1] <= until
         }
+
+
+# Nothing is sold yet, or nothing is sold any more: docs/metrics.md says that these count nowhere.
+_NEVER = {
+    Kind.SERVICE: {"pending", "terminated", "cancelled", "fraud", "completed"},
+    Kind.DOMAIN: {"pending", "pending_registration", "pending_transfer", "redemption", "expired"}
+    | {"transferred_away", "cancelled", "fraud"},
+}
+_NEVER[Kind.ADDON] = _NEVER[Kind.SERVICE]
+
+
+@given(
+    _KINDS,
+    _OBSERVATIONS.filter(bool),
+    _REQUESTS,
+    st.sampled_from(
+        ["active", "suspended", "grace", "on_hold", *sorted(_NEVER[Kind.SERVICE] | _NEVER[Kind.DOMAIN])]
+    ),
+)
+def test_every_priced_subscription_is_live_listed_or_never_counts(
+    kind: Kind, observations: list[Observation], requests: list[Request], status: str
+) -> None:
+    last = observations[-1]._replace(status=status)
+    found = line(*observations[:-1], last, requests=requests, kind=kind)
+
+    claims = last.recurring_micros != 0 and last.cycle not in {"free", "one_time"} and not last.gone
+    # A domain in grace counts by contract alone, so not when it is unpaid for too long.
+    is_over = status == "grace" and (last.next_due_on or day(-40)) + timedelta(14) < max(
+        last.on, last.registered_on or last.on
+    )
+    has_ended = is_over or (status == "grace" and any(request.is_open for request in requests))
+    if claims and status not in _NEVER[kind] and not has_ended:
+        assert found.issues or any(
+            segment.to_on is None or segment.to_on > last.on for segment in found.segments
+        )
 
 
 # What is now in grace, now over, now paid for: where days without a sync can go wrong.
