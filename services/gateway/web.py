@@ -57,6 +57,11 @@ _UNREAD: Final = (408, 413, 431)
 _UNREADABLE: Final = {
     408: Unreadable(408, "too_slow", "The request took too long to arrive. Send it again."),
     413: Unreadable(413, "too_large", f"The body may have at most {_MAX_BODY // 1024} KiB here. Send less."),
+    415: Unreadable(
+        415,
+        "form_unreadable",
+        "Send the fields of a form as application/x-www-form-urlencoded, without files.",
+    ),
     431: Unreadable(
         431, "headers_too_large", "The headers of the request are too large or too many. Send fewer."
     ),
@@ -161,6 +166,11 @@ class Shell:
             )
         if int(request.headers.get("content-length", "0")) > _MAX_BODY:
             raise _UNREADABLE[413]
+        # No form of ours has files, which take far longer to read.
+        if "multipart" in request.headers.get("content-type", "") and not request.scope["path"].startswith(
+            API
+        ):
+            raise _UNREADABLE[415]
 
     def _is_ours(self, host: str | None) -> bool:
         is_loopback = self._context.settings.is_local and host is not None and stays_on_machine(host)

@@ -38,12 +38,11 @@ FROM gateway.organizations;
 INSERT INTO metrics.instances (organization_id, instance_id, name, state, settings, version)
 SELECT organization_id, instance_id, name, state, settings, version FROM gateway.instances;
 INSERT INTO metrics.freshness (organization_id, instance_id, run_id, as_of, first_at, last_at, kinds, first_read_at)
-SELECT organization_id, instance_id, gen_random_uuid(), '2026-11-28T12:00Z', '2016-11-29T12:00Z', '2026-11-28T12:00Z',
-    '{"customer": {"read_at": "2026-11-28T12:00:00Z"}, "service": {"read_at": "2026-11-28T12:00:00Z"},
-      "addon": {"read_at": "2026-11-28T12:00:00Z"}, "domain": {"read_at": "2026-11-28T12:00:00Z"}}',
-    '{"customer": "2016-11-29T12:00:00Z", "service": "2016-11-29T12:00:00Z",
-      "addon": "2016-11-29T12:00:00Z", "domain": "2016-11-29T12:00:00Z"}'
+SELECT organization_id, instance_id, gen_random_uuid(), '2026-11-28T12:00Z', '2016-11-29T12:00Z', '2026-11-28T12:00Z', '{}', '{}'
 FROM gateway.instances;
+INSERT INTO metrics.coverage (organization_id, instance_id, kind, first_at, read_at, first_on, last_on, closed_before)
+SELECT organization_id, instance_id, kind, '2016-11-29T12:00Z', '2026-11-28T12:00Z', '2016-11-29', '2026-11-28', '2026-11-28'
+FROM gateway.instances, unnest(ARRAY['customer', 'service', 'addon', 'domain']) AS kind;
 INSERT INTO metrics.segments
 SELECT organization_id, instance_id, (ARRAY['service', 'addon', 'domain'])[1 + id % 3], id, 'contract',
     date '2016-11-29' + 365 * year + (id % 300)::int, CASE WHEN year < 9 THEN date '2016-11-29' + 365 * (year + 1) + (id % 300)::int END,

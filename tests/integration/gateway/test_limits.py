@@ -3,25 +3,32 @@
 import asyncio
 import re
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import pytest
+from fastapi.dependencies.models import Dependant
 from pydantic import SecretStr
 
+from libs.common.connections import Limits
+from libs.common.serve import build_server
 from services.gateway import accounts, passwords, web
 from services.gateway.app import build_app
-from services.gateway.auth import digest
+from services.gateway.auth import digest, signed_in
 from services.gateway.context import Context
+from services.gateway.pages.rendering import posted
 from services.gateway.rate_limits import ASSET, STRANGER, UNPROVEN
 from services.gateway.settings import Settings
 from services.gateway.workers import Workers
 from tests.integration.gateway.conftest import ADDRESS, PASSWORD, Clock, Gateway
-from tests.integration.gateway.test_authorization import routes
+from tests.integration.gateway.test_authorization import permissions, routes
+from tools.local_stack.process import free_port
 
 SLOW_PASSWORD = ("4@8({[<3691!|17|0$5+7%2" * 5)[:72]
 SETUP = {"organization": "Nimbus", "email": "owner@example.com", "password": SLOW_PASSWORD}
@@ -300,6 +307,17 @@ async def test_every_redirect_is_by_path_alone(gateway: Gateway) -> None:
     assert seen > 10
 
 
+async def test_no_form_is_read_before_the_caller_is_known(front: Gateway) -> None:
+    def calls(dependant: Dependant) -> list[object]:
+        return [call for below in dependant.dependencies for call in (*calls(below), below.call)]
+
+    for method, route in routes(front.app.app):
+        order = calls(route.dependant)
+        if permissions(route.dependant) and posted in order:
+            [door] = [place for place, call in enumerate(order) if isinstance(call, signed_in)]
+            assert door < order.index(posted), f"{method} {route.path}"
+
+
 async def test_a_web_socket_is_refused(front: Gateway) -> None:
     sent: list[Any] = []
 
@@ -339,3 +357,83 @@ async def test_strangers_leave_connections_to_the_database(gateway: Gateway) -> 
         assert [task.done() for task in strangers] == [False] * 5
 
     assert [(await task).status_code for task in strangers] == [404, 401, 401, 401, 200]
+
+
+FORM, JSON = "application/x-www-form-urlencoded", "application/json"
+WORST = [
+    ("/sign-in", FORM, "&".join(["%41=%42" * 8] * 999)),
+    ("/sign-in", FORM, "a&" * 32_000),
+    ("/sign-in", FORM, "email=" + "%41" * 21_000),
+    ("/api/v1/instances", JSON, "[" * 60_000),
+    ("/api/v1/instances", JSON, '{"name":' + "[" * 30_000 + "]" * 30_000 + "}"),
+    ("/api/v1/instances", JSON, "{" + ",".join(f'"{number}":0' for number in range(5_000)) + "}"),
+    ("/api/v1/instances", JSON, '{"name":[' + ",".join(["9" * 4_000] * 15) + "]}"),
+    ("/setup/anything", FORM, urlencode(SETUP)),
+]
+
+
+@pytest.mark.rule("L1")
+async def test_no_step_of_a_request_takes_long_on_the_loop(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = await accounts.setup_link(gateway.context)
+    assert link is not None
+    await gateway.client().get("/sign-in")  # templates are compiled once
+    steps: list[float] = []
+    run = asyncio.events.Handle._run
+
+    def timed(handle: asyncio.events.Handle) -> None:
+        # Time of the processor, so that a busy machine changes little.
+        began = time.thread_time()
+        run(handle)
+        steps.append(time.thread_time() - began)
+
+    for path, kind, body in [*WORST, (link, FORM, urlencode(SETUP))]:
+        steps.clear()
+        client = gateway.client(origin=ADDRESS, **{"content-type": kind})
+        with monkeypatch.context() as patch:
+            patch.setattr(asyncio.events.Handle, "_run", timed)
+            answer = await asyncio.create_task(client.post(path, content=body))
+        assert max(steps) < 0.05, f"{path} {body[:40]}"
+        assert 300 <= answer.status_code < 500
+
+
+@pytest.mark.rule("L9")
+@pytest.mark.parametrize(
+    ("sent", "status", "words"),
+    [
+        (b"GET {} HTTP/1.1\r\nhost: 127.0.0.1\r\n" + b"x: 1\r\n" * 101 + b"\r\n", 431, "Send fewer"),
+        (b"GET {} HTTP/1.1\r\nhost:", 408, "Send it again"),
+        (b"GET {} HTTP/1.1\r\nhost: 127.0.0.1\r\nno header\r\n\r\n", 400, "not valid HTTP"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/sign-in", "/api/v1/me"])
+async def test_a_broken_request_is_answered_in_our_words(
+    front: Gateway, path: str, sent: bytes, status: int, words: str
+) -> None:
+    port = free_port()
+    server = build_server(front.app, "127.0.0.1", port, Limits(head_seconds=0.2))
+    running = asyncio.create_task(server.serve())
+    while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+        await asyncio.sleep(0.01)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+
+    writer.write(sent.replace(b"{}", path.encode()))
+    answer = (await asyncio.wait_for(reader.read(), 10)).decode()
+    writer.close()
+    await writer.wait_closed()
+    server.should_exit = True
+    await running
+
+    assert answer.startswith(f"HTTP/1.1 {status} ")
+    assert words in answer
+    assert ("application/problem+json" in answer) == path.startswith("/api/")
+    assert "content-security-policy" in answer
+
+
+async def test_a_form_with_files_is_refused_unread(front: Gateway) -> None:
+    client = front.client(**{"content-type": "multipart/form-data; boundary=x"})
+
+    answer = await client.post("/sign-in", content=_unread())
+
+    assert answer.status_code == 415
