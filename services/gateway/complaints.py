@@ -39,8 +39,8 @@ def complaint(error: Mapping[str, Any], parameters: Iterable[Any], body: type | 
         case "missing":
             return Complaint(f"{field} is missing.", field)
         case "extra_forbidden":
-            known = ", ".join(_fields(body))
-            return Complaint(f"There is no field {field} here. Choose of {known}.", field)
+            choice = ", ".join(_fields(body))
+            return Complaint(f"There is no field {field} here. Choose of {choice}.", field)
         case "too_long" if "max_length" in error.get("ctx", {}):
             return Complaint(f"{field} may hold at most {error['ctx']['max_length']:,} values.", field)
     expected = _of_body(body, names) if place == "body" else _of_parameter(parameters, names[0])
@@ -109,18 +109,18 @@ def _fields(body: Any) -> Mapping[str, Any]:
 
 def _unwrapped(annotation: Any, metadata: Iterable[Any]) -> Expected:
     """Take `None` and `Annotated` off a type; its limits are what they carried."""
-    found = list(metadata)
+    carried = list(metadata)
     while True:
         if get_origin(annotation) is Annotated:
             annotation, *more = get_args(annotation)
-            found += more
+            carried += more
         elif get_origin(annotation) in (Union, UnionType):
-            [annotation] = [one for one in get_args(annotation) if one is not type(None)]
+            [annotation] = [part for part in get_args(annotation) if part is not type(None)]
         else:
             break
     limits = {
         name: getattr(limit, name)
-        for limit in found
+        for limit in carried
         for name in ("ge", "le", "lt", "max_length")
         if getattr(limit, name, None) is not None
     }

@@ -1,7 +1,7 @@
 """The statements on the gateway's own tables. They work in the caller's transaction, of one organization, and never commit."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -207,8 +207,13 @@ async def checks_between(connection: AsyncConnection, since: datetime, until: da
     return list((await connection.execute(recent)).scalars())
 
 
-async def add_check(connection: AsyncConnection, **values: Any) -> None:
-    """Write down that a check was asked for."""
+async def add_check(
+    connection: AsyncConnection, *, instance_id: UUID, started_at: datetime, **values: Any
+) -> None:
+    """Write down that a check was asked for. It is the newest of its instance, also after a clock has stepped back."""
+    values |= {"instance_id": instance_id, "started_at": started_at}
+    ahead = update(checks).where(checks.c.instance_id == instance_id, checks.c.started_at >= started_at)
+    await connection.execute(ahead.values(started_at=started_at - timedelta(microseconds=1)))
     await connection.execute(insert(checks).values(is_complete=False, checks=[], is_assumed=False, **values))
 
 
@@ -324,10 +329,11 @@ async def assume_cancelled(connection: AsyncConnection, instance_id: UUID, now: 
     await connection.execute(changed.values(state="cancelled", ended_at=now, is_assumed=True))
 
 
-async def open_runs(connection: AsyncConnection) -> list[tuple[UUID, UUID]]:
-    """Organization and run of all open runs, of all organizations."""
+async def silent_runs(connection: AsyncConnection, now: datetime) -> list[tuple[UUID, UUID]]:
+    """Organization and run of the open runs, of all organizations, that may be silent: nothing was heard of them lately."""
+    is_heard = runs.c.heard_at.is_not(None) & runs.c.heard_at.between(now - SILENT_AFTER, now + SILENT_AFTER)
     rows = await connection.execute(
-        select(runs.c.organization_id, runs.c.run_id).where(runs.c.state.in_(_OPEN))
+        select(runs.c.organization_id, runs.c.run_id).where(runs.c.state.in_(_OPEN), ~is_heard)
     )
     return [(row.organization_id, row.run_id) for row in rows]
 

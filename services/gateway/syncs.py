@@ -173,7 +173,7 @@ async def cancel(context: Context, principal: Principal, command_id: UUID) -> No
 async def follow_silent_runs(context: Context, *, is_restart: bool = False) -> None:
     """Ask the connector about each open run that went silent, and end those that nobody will answer for."""
     async with transaction(context.engine, role=SYSTEM) as connection:
-        runs = await repository.open_runs(connection)
+        runs = await repository.silent_runs(connection, context.clock())
     for organization_id, run_id in runs:
         async with transaction(context.engine, organization_id) as connection:
             run = await repository.hold_open_run(connection, run_id)

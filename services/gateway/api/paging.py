@@ -34,10 +34,10 @@ class Page(Generic[Item]):
     next: str | None
 
 
-def page_of(found: Sequence[Item], limit: int, key: Callable[[Item], tuple[object, ...]]) -> Page[Item]:
-    """Return the first `limit` items; `found` has one more when there is a next page. `key` is where an item stands in its order."""
-    items = list(found[:limit])
-    return Page(items, _cursor(key(items[-1])) if len(found) > limit else None)
+def page_of(rows: Sequence[Item], limit: int, key: Callable[[Item], tuple[object, ...]]) -> Page[Item]:
+    """Return the first `limit` rows; there is one more when there is a next page. `key` is where a row stands in its order."""
+    items = list(rows[:limit])
+    return Page(items, _cursor(key(items[-1])) if len(rows) > limit else None)
 
 
 def key_of(cursor: str | None, form: TypeAdapter[Key]) -> Key | None:

@@ -280,12 +280,14 @@ async def test_a_check_that_nobody_answers_has_failed(gateway: Gateway) -> None:
     path = f"/api/v1/instances/{instance_id}/checks/{check_id}"
     await app.tidy(gateway.context)
     still_open = (await owner.client.get(path)).json()["complete"]
+    await owner.post(f"/settings/instances/{instance_id}/checks")
+    tested_again = len(await gateway.sent("sync.commands"))
     gateway.clock.advance(minutes=6)
 
     await app.tidy(gateway.context)
 
     check = (await owner.client.get(path)).json()
-    assert (still_open, check["complete"]) == (False, True)
+    assert (still_open, tested_again, check["complete"]) == (False, 2, True)
     [line] = check["checks"]
     assert (line["state"], line["code"]) == ("failed", "run_timeout")
     assert "Test again in a few minutes." in line["message"]
@@ -304,6 +306,24 @@ async def test_a_late_answer_of_a_check_still_counts(gateway: Gateway) -> None:
     instance = (await owner.client.get(f"/api/v1/instances/{instance_id}")).json()
     assert (instance["state"], len(instance["check"]["checks"])) == ("active", 1)
     assert len(await credentials(gateway)) == 1
+
+
+async def test_a_clock_that_steps_back_does_not_hide_the_newest_check(gateway: Gateway) -> None:
+    await unanswered_check(gateway)
+    owner = await gateway.signed_in("owner@example.com")
+    gateway.clock.advance(hours=-1)
+    await owner.post("/settings/instances", **NEW)
+    newest = (await gateway.sent("sync.commands"))[-1]
+
+    await owner.post(f"/settings/instances/{newest['instance_id']}/checks")
+
+    again = (await gateway.sent("sync.commands"))[-1]
+    assert (again["check_id"] != newest["check_id"], again["credential_id"]) == (
+        True,
+        newest["credential_id"],
+    )
+    instance = (await owner.client.get(f"/api/v1/instances/{newest['instance_id']}")).json()
+    assert instance["check"]["check_id"] == again["check_id"]
 
 
 async def test_removing_again_sends_the_removal_again(running: Running) -> None:
