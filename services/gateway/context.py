@@ -21,9 +21,10 @@ SYSTEM: Final = "gateway_system"
 class Context:
     """`session_key` signs the forms of sessions; `keyring` seals credentials.
 
-    A password takes 20 MiB while it is hashed. `answer_workers` make large answers. The pool has ten connections to the
-    database: whoever has not opened anything yet shares the three of `door`, questions about figures the four of
-    `reading`, so that neither keeps the others waiting.
+    A password takes 20 MiB while it is hashed. `answer_workers` make large answers, one at a time: Python computes with one
+    thread, and a second would only keep the event loop waiting longer. The pool has ten connections to the database:
+    whoever has not opened anything yet shares the three of `door`, questions about figures the four of `reading`, so that
+    neither keeps the others waiting.
     """
 
     settings: Settings
@@ -36,7 +37,7 @@ class Context:
     door: Lane = field(default_factory=lambda: Lane(3))
     reading: Lane = field(default_factory=lambda: Lane(4))
     password_workers: Workers = field(default_factory=lambda: Workers("passwords", threads=2, waiting=20))
-    answer_workers: Workers = field(default_factory=lambda: Workers("answers", threads=2, waiting=20))
+    answer_workers: Workers = field(default_factory=lambda: Workers("answers", threads=1, waiting=20))
 
 
 def _context(request: Request) -> Context:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import accumulate
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from libs.common.contracts.billing import SUBSCRIPTION_KINDS
@@ -123,6 +123,7 @@ _FORMULAS: Final[Mapping[str, _Formula]] = {
 _UNDEFINED: Final = "no_customers"
 _BEFORE: Final = "before_first_sync"
 _KINDS: Final = frozenset(SUBSCRIPTION_KINDS)
+_MEASURES: Final = ("mrr_micros", "subscriptions", "customers")
 _NEED_CUSTOMERS: Final = frozenset({"customers", "arpa"})
 
 
@@ -141,12 +142,43 @@ class _Asked:
     is_split: bool
 
 
-class _Rows(NamedTuple):
-    """What is read for a question: changes of money and subscriptions, and of customers. `values` is how large its answer gets."""
+class _Changes:
+    """By how much the balances of each group of a question differ from point to point."""
 
-    balances: Sequence[Row]
-    customers: Sequence[Row]
-    values: int
+    def __init__(self, question: _Asked) -> None:
+        self.question = question
+        self._of: dict[_Key, dict[str, list[int]]] = {}
+        if not question.groups:
+            self._add(())
+
+    @property
+    def values(self) -> int:
+        """How many values the answer has."""
+        return len(self._of) * len(self.question.points)
+
+    def add(self, rows: Iterable[Row], *measures: str) -> None:
+        """Add rows of `read_balances` or `read_customers`; Invalid as soon as the groups are too many."""
+        for row in rows:
+            key = tuple(group_of(row, group) for group in self.question.groups)
+            of_group = self._of.get(key) or self._add(key)
+            for name in measures:
+                of_group[name][row["point"]] += int(row[name])
+
+    def balances(self) -> dict[_Key, list[_Balance]]:
+        """Return the balances of each group on each point."""
+        return {
+            key: [
+                _Balance(*values)
+                for values in zip(*(accumulate(of_group[name]) for name in _MEASURES), strict=True)
+            ]
+            for key, of_group in self._of.items()
+        }
+
+    def _add(self, key: _Key) -> dict[str, list[int]]:
+        points = len(self.question.points)
+        _refuse_too_large(points, len(self._of) + 1)
+        self._of[key] = {name: [0] * points for name in _MEASURES}
+        return self._of[key]
 
 
 async def figure(
@@ -205,7 +237,7 @@ async def figures(
         newest = newest_day(instances, context.clock())
         sources = sources_of(instances, lens)
         asked = [_exact(question, newest, sources) for question in questions]
-        rows = await _rows(database, asked, sources, lens)
+        changes = await _changes(database, asked, sources, lens)
         names = await _names(database, asked, instances, lens)
 
     def answers() -> list[Figure]:
@@ -218,15 +250,15 @@ async def figures(
                 lens=lens,
                 as_of=oldest(instances),
                 additive=question.metric.additive,
-                series=_series(question, _summed(question, read), sources, names),
+                series=_series(question, part.balances(), sources, names),
                 notes=tuple(note.text for note in notes_on(instances, question.opens_on, lens))
                 if question.points
                 else (),
             )
-            for question, read in zip(asked, rows, strict=True)
+            for question, part in zip(asked, changes, strict=True)
         ]
 
-    is_small = sum(read.values for read in rows) <= SMALL
+    is_small = sum(part.values for part in changes) <= SMALL
     return answers() if is_small else await context.answer_workers.run(answers)
 
 
@@ -271,47 +303,39 @@ def _exact(question: Question, newest: date, sources: Sequence[Source]) -> _Aske
     )
 
 
-async def _rows(database: Any, asked: Sequence[_Asked], sources: Sequence[Source], lens: Lens) -> list[_Rows]:
-    """Per question, what is read for it: never more than an answer may hold. Questions about the same days share a statement."""
-    groups_of: dict[tuple[date, ...], dict[Group, None]] = defaultdict(dict)
-    customers: dict[tuple[tuple[date, ...], tuple[Group, ...]], list[Any]] = {}
-    sizes = []
-    for question in asked:
-        sizes.append(await _size(database, question, sources, lens))
-        groups_of[question.points].update(dict.fromkeys(question.groups))
-        if question.metric.slug in _NEED_CUSTOMERS:
-            customers[question.points, question.groups] = []
-    most = MOST_VALUES + 1
-    balances = {
-        points: await read_balances(database, _stretches(sources, points), lens, points, groups, most)
-        for points, groups in groups_of.items()
-    }
-    for points, groups in customers:
-        customers[points, groups] = await read_customers(
-            database, _stretches(sources, points), lens, points, groups, most
-        )
-    return [
-        _Rows(
-            balances[question.points],
-            customers.get((question.points, question.groups), []),
-            max(size, len(balances[question.points])),
-        )
-        for question, size in zip(asked, sizes, strict=True)
-    ]
+async def _changes(
+    database: Any, asked: Sequence[_Asked], sources: Sequence[Source], lens: Lens
+) -> list[_Changes]:
+    """Read what each question needs. Questions about the same days share a statement."""
+    parts = [_Changes(question) for question in asked]
+    of_days: dict[tuple[date, ...], list[_Changes]] = defaultdict(list)
+    of_customers: dict[tuple[tuple[date, ...], tuple[Group, ...]], list[_Changes]] = defaultdict(list)
+    for part in parts:
+        await _check_size(database, part.question, sources, lens)
+        of_days[part.question.points].append(part)
+        if part.question.metric.slug in _NEED_CUSTOMERS:
+            of_customers[part.question.points, part.question.groups].append(part)
+    for points, same in of_days.items():
+        groups = dict.fromkeys(group for part in same for group in part.question.groups)
+        async for rows in read_balances(database, _stretches(sources, points), lens, points, groups):
+            for part in same:
+                part.add(rows, "mrr_micros", "subscriptions")
+    for (points, split), same in of_customers.items():
+        async for rows in read_customers(database, _stretches(sources, points), lens, points, split):
+            for part in same:
+                part.add(rows, "customers")
+    return parts
 
 
-async def _size(database: Any, question: _Asked, sources: Sequence[Source], lens: Lens) -> int:
-    """Return how many values an answer gets, before anything of it is read; Invalid when they are too many.
+async def _check_size(database: Any, question: _Asked, sources: Sequence[Source], lens: Lens) -> None:
+    """Refuse an answer that is too large before anything of it is read.
 
-    On a single day there are as many as groups, which are cheaper to read than to count first.
+    On a single day there are as many values as groups, which are cheaper to read than to count first.
     """
-    if not question.groups or len(question.points) <= 1:
-        return len(question.points)
-    groups = await count_groups(
-        database, _stretches(sources, question.points), lens, question.groups, MOST_VALUES + 1
-    )
-    _refuse_too_large(len(question.points), groups)
-    return len(question.points) * groups
+    if question.groups and len(question.points) > 1:
+        stretches = _stretches(sources, question.points)
+        groups = await count_groups(database, stretches, lens, question.groups, MOST_VALUES + 1)
+        _refuse_too_large(len(question.points), groups)
 
 
 def _refuse_too_large(points: int, groups: int) -> None:
@@ -337,33 +361,6 @@ def _stretches(sources: Iterable[Source], points: Sequence[date]) -> list[Stretc
                 Stretch(source.instance_id, source.kind, opens, last, bisect_left(points, opens))
             )
     return stretches
-
-
-def _summed(question: _Asked, rows: _Rows) -> dict[_Key, list[_Balance]]:
-    """Return the balances of each group on each point."""
-    changes: dict[_Key, dict[str, list[int]]] = defaultdict(
-        lambda: {name: [0] * len(question.points) for name in ("mrr_micros", "subscriptions", "customers")}
-    )
-    for part, measures in (
-        (rows.balances, ("mrr_micros", "subscriptions")),
-        (rows.customers, ("customers",)),
-    ):
-        if len(part) > MOST_VALUES:
-            _refuse_too_large(len(question.points), len(part))
-        for row in part:
-            of_group = changes[tuple(group_of(row, group) for group in question.groups)]
-            _refuse_too_large(len(question.points), len(changes))
-            for name in measures:
-                of_group[name][row["point"]] += int(row[name])
-    if not question.groups:
-        changes[()]
-    return {
-        key: [
-            _Balance(*values)
-            for values in zip(*(accumulate(of_point) for of_point in of_group.values()), strict=True)
-        ]
-        for key, of_group in changes.items()
-    }
 
 
 async def _names(

@@ -1,7 +1,7 @@
 """The statements that read figures, from the views of `metrics_read` in the caller's transaction of one organization."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
@@ -12,6 +12,7 @@ from libs.common.contracts.instances import InstanceState
 from services.gateway.coverage import Days, Freshness, KindState
 
 Row = Any
+_ROWS_AT_ONCE: Final = 500
 
 _FRESHNESS: Final = """
 SELECT n.instance_id, n.name, n.state, coalesce(f.time_zone, n.settings ->> 'time_zone') AS time_zone,
@@ -54,7 +55,7 @@ _CHANGES: Final = """
     WHERE s.lens = $6 AND s."on" > t.opens_on AND s."on" <= t.last_on"""
 _BALANCES: Final = """
 SELECT {columns}s.point, sum(s.mrr_micros) AS mrr_micros, sum(s.subscriptions) AS subscriptions
-FROM present s GROUP BY {columns}s.point LIMIT {most}"""
+FROM present s GROUP BY {columns}s.point"""
 _CUSTOMERS: Final = """, changed AS (
     SELECT {columns}s.home, s.customer_id, s.point, sum(s.subscriptions) AS change
     FROM present s GROUP BY {columns}s.home, s.customer_id, s.point
@@ -64,7 +65,7 @@ _CUSTOMERS: Final = """, changed AS (
     FROM changed s
 )
 SELECT {columns}s.point, sum((s.live > 0)::int - (s.live > s.change)::int) AS customers
-FROM running s GROUP BY {columns}s.point LIMIT {most}"""
+FROM running s GROUP BY {columns}s.point"""
 
 _GROUPS: Final = """
 SELECT count(*) FROM (
@@ -162,34 +163,21 @@ async def count_groups(
     return number
 
 
-async def read_balances(
-    connection: Any,
-    stretches: Sequence[Stretch],
-    lens: Lens,
-    points: Sequence[date],
-    groups: Iterable[Group],
-    most: int,
-) -> list[Row]:
+def read_balances(
+    connection: Any, stretches: Sequence[Stretch], lens: Lens, points: Sequence[date], groups: Iterable[Group]
+) -> AsyncIterator[list[Row]]:
     """By group and point, by how much `mrr_micros` and the number of `subscriptions` differ from those of the point before.
 
-    Points without a difference have no row. At most `most` rows are read.
+    Points without a difference have no row. The rows come in small lists, so that nobody has to hold them all.
     """
-    return await _read(connection, _BALANCES, stretches, lens, points, groups, most)
+    return _read(connection, _BALANCES, stretches, lens, points, groups)
 
 
-async def read_customers(
-    connection: Any,
-    stretches: Sequence[Stretch],
-    lens: Lens,
-    points: Sequence[date],
-    groups: Iterable[Group],
-    most: int,
-) -> list[Row]:
-    """By group and point, by how much the number of `customers` with a live subscription differs from that of the point before.
-
-    At most `most` rows are read.
-    """
-    return await _read(connection, _CUSTOMERS, stretches, lens, points, groups, most)
+def read_customers(
+    connection: Any, stretches: Sequence[Stretch], lens: Lens, points: Sequence[date], groups: Iterable[Group]
+) -> AsyncIterator[list[Row]]:
+    """The same for the number of `customers` with a live subscription."""
+    return _read(connection, _CUSTOMERS, stretches, lens, points, groups)
 
 
 async def _read(
@@ -199,8 +187,7 @@ async def _read(
     lens: Lens,
     points: Sequence[date],
     groups: Iterable[Group],
-    most: int,
-) -> list[Row]:
+) -> AsyncIterator[list[Row]]:
     names = dict.fromkeys(name for group in groups for name in _COLUMNS[group])
     has_changes = any(stretch.last_on > stretch.opens_on for stretch in stretches)
     statement = f"{_STRETCHES}{_OPENING}{_CHANGES if has_changes else ''}){summary}"
@@ -209,7 +196,8 @@ async def _read(
         for name in ("instance_id", "kind", "opens_on", "last_on", "opening")
     ]
     values = [*columns, lens, *([points] if has_changes else [])]
-    rows: list[Row] = await connection.fetch(
-        statement.format(columns="".join(f"s.{name}, " for name in names), most=most), *values
+    cursor = await connection.cursor(
+        statement.format(columns="".join(f"s.{name}, " for name in names)), *values
     )
-    return rows
+    while rows := await cursor.fetch(_ROWS_AT_ONCE):
+        yield rows

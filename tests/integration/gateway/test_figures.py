@@ -820,7 +820,8 @@ async def test_answer_is_of_one_moment_while_a_run_is_applied(
     async def read_after_a_run(*arguments: Any) -> Any:
         await sync(gateway, replace(site, as_of=site.as_of + timedelta(minutes=15)))
         await add_segments(gateway, ours, [Segment(site.id, id=2)])
-        return await read_balances(*arguments)
+        async for rows in read_balances(*arguments):
+            yield rows
 
     monkeypatch.setattr(figures_module, "read_balances", read_after_a_run)
     answer = await ask(gateway, ours, "mrr")
