@@ -510,6 +510,9 @@ def _name(text: str | None, errors: list[Invalid]) -> str:
 
 
 def _address(text: str | None, errors: list[Invalid]) -> str:
+    if not (text or "").strip():
+        errors.append(Invalid("url_invalid", "Enter the address of your WHMCS.", "url"))
+        return ""
     try:
         return normalise_url(text or "")
     except Permanent as error:

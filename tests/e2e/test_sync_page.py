@@ -132,12 +132,16 @@ async def test_restarted_gateway_is_found_again(watched: Watched) -> None:
     await expect(watched.page.get_by_text("10 of 1,100 records")).to_be_visible()
 
     await watched.pages.server.stop()
-    await expect(watched.page.get_by_text("No connection to MRRlytics.")).to_be_visible()
+    await expect(
+        watched.page.locator("[data-connection]", has_text="No connection to MRRlytics.")
+    ).to_be_visible()
     await watched.pages.server.start()
     await watched.progressed(customer=(500, 1100))
 
     await expect(watched.page.get_by_text("500 of 1,100 records")).to_be_visible(timeout=10_000)
-    await expect(watched.page.get_by_text("No connection to MRRlytics.")).to_be_hidden()
+    await expect(
+        watched.page.locator("[data-connection]", has_text="No connection to MRRlytics.")
+    ).to_be_hidden()
 
 
 async def test_gateway_that_stays_away_is_given_up(watched: Watched) -> None:
@@ -151,7 +155,9 @@ async def test_gateway_that_stays_away_is_given_up(watched: Watched) -> None:
 
     await watched.pages.server.stop()
 
-    await expect(watched.page.get_by_text("This page gets no news any more.")).to_be_visible()
+    await expect(
+        watched.page.locator("[data-connection]", has_text="This page gets no news any more.")
+    ).to_be_visible()
     await watched.pages.server.start()
 
 

@@ -1,12 +1,58 @@
-// What every page runs: htmx with its event stream, and three small conveniences.
+// What every page runs: htmx with its event stream, filters, announcements, and where the focus was.
 import "./htmx.js";
 import "htmx.org/dist/ext/hx-sse.js";
 
-// A filter applies when it is chosen; without scripts its form has a button.
+// A filter applies when the pointer has chosen; with keys, Enter or the button of its form applies it: the arrow keys
+// change a closed list at once, and each would load another page.
+let byPointer = false;
+document.addEventListener("pointerdown", () => { byPointer = true; }, true);
+document.addEventListener("keydown", (event) => {
+  byPointer = false;
+  if (event.key !== "Enter" || !event.target.matches("form[data-apply-on-change] select")) return;
+  event.preventDefault();
+  event.target.form.requestSubmit();
+}, true);
 document.addEventListener("change", (event) => {
   const form = event.target.closest("form[data-apply-on-change]");
-  if (form) form.requestSubmit();
+  if (form && byPointer) form.requestSubmit();
 });
+
+// The focus stays where it was when the same page is loaded again.
+const FOCUS = "focus";
+const nameOf = (element) => `${element.tagName} ${element.id || element.name || element.textContent.trim()}`;
+const rememberFocus = () => {
+  const { activeElement } = document;
+  if (activeElement === document.body) return;
+  sessionStorage.setItem(FOCUS, JSON.stringify([location.pathname, nameOf(activeElement)]));
+};
+const restoreFocus = () => {
+  const [path, name] = JSON.parse(sessionStorage.getItem(FOCUS) ?? "[]");
+  sessionStorage.removeItem(FOCUS);
+  if (path !== location.pathname || document.querySelector("[autofocus]")) return;
+  [...document.querySelectorAll("a, button, select, input, summary")].find((one) => nameOf(one) === name)?.focus();
+};
+document.addEventListener("submit", (event) => {
+  if (event.target.method === "get") rememberFocus();
+});
+
+// News is read aloud once: the region stays while fragments come and go, and its text is set only when it is another one.
+const NEWS = "news";
+const region = document.getElementById("announcements");
+const announce = (text) => {
+  if (region && region.textContent !== text) region.textContent = text;
+};
+const news = () => [...document.querySelectorAll("[data-announce]")]
+  .map((element) => element.textContent.trim().replace(/\s+/g, " ")).join(" ");
+let announced = news();
+document.addEventListener("htmx:sse:after:message", () => {
+  const text = news();
+  if (text !== announced) announce(text);
+  announced = text;
+});
+// A region must have been there for a moment before what it says is read.
+const told = sessionStorage.getItem(NEWS);
+sessionStorage.removeItem(NEWS);
+if (told) setTimeout(() => announce(told), 200);
 
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("button[data-copy]");
@@ -15,9 +61,21 @@ document.addEventListener("click", async (event) => {
   button.textContent = "Copied";
 });
 
+// The line of the demo stays away in this browser for a year.
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button[data-hide-demo-line]");
+  if (!button) return;
+  document.cookie = "mrr_demo_line=hidden; path=/; max-age=31536000; samesite=lax";
+  button.parentElement.remove();
+  document.getElementById("content").focus();
+});
+
 // What has ended changes more of the page than its own lines.
 document.addEventListener("htmx:sse:close", (event) => {
-  if ("reload" in event.target.dataset && event.detail.reason === "message") location.reload();
+  if (!("reload" in event.target.dataset) || event.detail.reason !== "message") return;
+  rememberFocus();
+  sessionStorage.setItem(NEWS, news());
+  location.reload();
 });
 
 // A stream that breaks says so and tries again, each time later, until it gives up and says that.
@@ -28,6 +86,7 @@ const say = (event, text) => {
   if (!line) return;
   line.hidden = !text;
   line.textContent = text;
+  if (text) announce(text);
 };
 document.addEventListener("htmx:sse:error", (event) => say(event, LOST));
 document.addEventListener("htmx:sse:after:message", (event) => say(event, ""));
@@ -45,3 +104,4 @@ window.addEventListener("pageshow", () => {
   for (const button of document.querySelectorAll("button:disabled")) button.disabled = false;
 });
 document.documentElement.classList.add("scripted");
+restoreFocus();

@@ -103,7 +103,13 @@ def page(
     **values: object,
 ) -> HTMLResponse:
     """A whole page; `principal` fills the shell, and stays None before sign-in."""
-    html = fragment(template, principal=principal, path=request.scope["path"], **values)
+    html = fragment(
+        template,
+        principal=principal,
+        path=request.scope["path"],
+        shows_demo_line="mrr_demo_line" not in request.cookies,
+        **values,
+    )
     return HTMLResponse(html, status, headers={"Cache-Control": "no-store"})
 
 

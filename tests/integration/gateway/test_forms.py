@@ -58,9 +58,9 @@ def faults(document: Any) -> list[str]:
     return found
 
 
-async def with_pages(gateway: Gateway) -> tuple[Person, dict[str, str]]:
-    """An owner with an instance, a sync and a token; returns the ids that addresses of pages hold."""
-    owner = await gateway.owner()
+async def with_pages(gateway: Gateway, owner: Person | None = None) -> tuple[Person, dict[str, str]]:
+    """An owner with an instance, figures, a sync and a token; returns the ids that addresses of pages hold."""
+    owner = owner or await gateway.owner()
     instance_id = str(await connected(gateway, owner))
     sync = await owner.post(f"/settings/instances/{instance_id}/syncs")
     await owner.token("metrics:read")
