@@ -183,46 +183,50 @@ FROM metrics.runs r LEFT JOIN metrics.freshness f USING (organization_id, instan
 WHERE r.organization_id = $1 AND r.instance_id = $2 AND (f.as_of IS NULL OR r.started_at > f.as_of) AND {_REACHED}
 ORDER BY r.started_at"""  # noqa: S608  fixed names
 
-# Each customer once, in their order; a mark that is made meanwhile stays for the next time. "+ 0" keeps the planner on the index by
-# customer, which goes on where the last batch ended: by the index of epochs it would sort all marks for every batch.
-_TAKE_MARKS: Final = """
-WITH batch AS (
+# The customers of a batch are a stretch of the index by customer, which goes on where the last one ended. "+ 0" keeps the planner off the
+# index of epochs, where it would look at all marks for every batch.
+_END_OF_BATCH: Final = """
+SELECT max(customer_id) FROM (
     SELECT DISTINCT customer_id FROM metrics.dirty
     WHERE organization_id = $1 AND instance_id = $2 AND epoch + 0 <= $3 AND customer_id > $4
-    ORDER BY customer_id LIMIT $5
-), taken AS (
-    DELETE FROM metrics.dirty d USING batch
-    WHERE d.organization_id = $1 AND d.instance_id = $2 AND d.customer_id = batch.customer_id AND d.epoch + 0 <= $3
-)
-SELECT customer_id FROM batch ORDER BY customer_id"""
+    ORDER BY customer_id LIMIT $5) batch"""
 
-_OWNED: Final = f"""
-    SELECT DISTINCT v.kind, v.id FROM unnest($3::bigint[]) AS t (c)
-    JOIN metrics.versions v ON v.organization_id = $1 AND v.instance_id = $2
-        AND (v.body ->> 'customer_id')::bigint = c AND v.kind IN {_SUBSCRIPTIONS}"""  # noqa: S608  fixed names
+_TAKE_MARKS: Final = """
+DELETE FROM metrics.dirty
+WHERE organization_id = $1 AND instance_id = $2 AND epoch + 0 <= $3 AND customer_id > $4 AND customer_id <= $5
+RETURNING customer_id"""
 
+# OFFSET 0: see _MARK_OWNERS.
 _EVIDENCE: Final = f"""
-SELECT v.kind, v.id, v.observed_at, before.started_at AS last_read_at, v.body::text AS body
-FROM ({_OWNED}) owned
+SELECT owned.kind, owned.id, v.observed_at, before.started_at AS last_read_at, v.body::text AS body
+FROM (
+    SELECT DISTINCT every.kind, every.id FROM unnest($3::bigint[]) AS t (c) CROSS JOIN LATERAL (
+        SELECT kind, id FROM metrics.versions
+        WHERE organization_id = $1 AND instance_id = $2 AND (body ->> 'customer_id')::bigint = c AND kind IN {_SUBSCRIPTIONS}
+        OFFSET 0) every) owned
 JOIN unnest($4::text[], $5::bigint[]) AS cut (kind, epoch) ON cut.kind = owned.kind
-JOIN metrics.versions v ON v.organization_id = $1 AND v.instance_id = $2 AND v.kind = owned.kind AND v.id = owned.id
-    AND v.epoch <= cut.epoch
+CROSS JOIN LATERAL (
+    SELECT epoch, seq, observed_at, body FROM metrics.versions
+    WHERE organization_id = $1 AND instance_id = $2 AND kind = owned.kind AND id = owned.id AND epoch <= cut.epoch
+    OFFSET 0) v
 LEFT JOIN LATERAL (
     SELECT r.started_at FROM metrics.readings r
-    WHERE r.organization_id = $1 AND r.instance_id = $2 AND r.ended_at < v.observed_at AND v.kind = ANY (r.kinds)
+    WHERE r.organization_id = $1 AND r.instance_id = $2 AND r.ended_at < v.observed_at AND owned.kind = ANY (r.kinds)
     ORDER BY r.ended_at DESC LIMIT 1) before ON true
-ORDER BY v.kind, v.id, v.epoch, v.seq"""  # noqa: S608  fixed names
+ORDER BY owned.kind, owned.id, v.epoch, v.seq"""  # noqa: S608  fixed names
 
 _REQUESTS: Final = """
-SELECT asked.service_id, v.id, v.observed_at,
+SELECT asked.service_id, asked.id, v.observed_at,
     coalesce((v.body ->> 'service_id')::bigint = asked.service_id, false) AS is_open
 FROM (
-    SELECT DISTINCT s AS service_id, r.id FROM unnest($3::bigint[]) AS t (s)
-    JOIN metrics.versions r ON r.organization_id = $1 AND r.instance_id = $2
-        AND (r.body ->> 'service_id')::bigint = s AND r.kind = 'cancellation_request') asked
-JOIN metrics.versions v ON v.organization_id = $1 AND v.instance_id = $2 AND v.kind = 'cancellation_request'
-    AND v.id = asked.id AND v.epoch <= $4
-ORDER BY asked.service_id, v.id, v.epoch, v.seq"""
+    SELECT DISTINCT s AS service_id, every.kind, every.id FROM unnest($3::bigint[]) AS t (s) CROSS JOIN LATERAL (
+        SELECT kind, id FROM metrics.versions
+        WHERE organization_id = $1 AND instance_id = $2 AND (body ->> 'service_id')::bigint = s
+            AND kind = 'cancellation_request' OFFSET 0) every) asked
+CROSS JOIN LATERAL (
+    SELECT epoch, seq, observed_at, body FROM metrics.versions
+    WHERE organization_id = $1 AND instance_id = $2 AND kind = asked.kind AND id = asked.id AND epoch <= $4 OFFSET 0) v
+ORDER BY asked.service_id, asked.id, v.epoch, v.seq"""
 
 # A row's body as it was at the epoch $4: of those that a newer run has changed meanwhile.
 _BODY_BEFORE: Final = """
@@ -493,9 +497,10 @@ def _run(row: Row) -> Run:
 
 
 async def take_marks(connection: Any, cut: Cut, after: int, limit: int) -> list[int]:
-    """Take away the marks of up to `limit` customers behind the customer `after`, made by the facts of a cut; returns the customers."""
-    rows = await connection.fetch(_TAKE_MARKS, *cut.instance, cut.epoch, after, limit)
-    return [row["customer_id"] for row in rows]
+    """Take away the marks that facts of a cut made on the next `limit` customers behind the customer `after`; returns the customers."""
+    last = await connection.fetchval(_END_OF_BATCH, *cut.instance, cut.epoch, after, limit)
+    taken = await connection.fetch(_TAKE_MARKS, *cut.instance, cut.epoch, after, last)
+    return sorted({row["customer_id"] for row in taken})
 
 
 def evidence(connection: Any, cut: Cut, customers: Sequence[int]) -> AsyncIterator[Row]:
