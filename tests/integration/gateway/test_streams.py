@@ -91,6 +91,12 @@ async def test_a_stream_holds_no_connection_while_it_waits(running: Running) -> 
 def test_every_stream_is_counted() -> None:
     folder = Path(gateway_package.__file__).parent
     made = 'media_type="text/event-stream"'
-    places = [path.name for path in folder.rglob("*.py") if made in path.read_text(encoding="utf-8")]
+    # A Response that has its whole text already keeps no connection open.
+    places = [
+        path.name
+        for path in folder.rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if made in line and " Response(" not in line
+    ]
 
     assert places == ["streams.py"]
