@@ -276,6 +276,8 @@ def build_broker(settings: KafkaSettings) -> KafkaBroker:
         security=security,
         consumer_only=True,
         graceful_timeout=30,
+        # A broker that lost all comes back without topics: how long it takes until those that were made again are read.
+        metadata_max_age_ms=10_000,
         middlewares=(_NeverSkip,),
         logger=logging.getLogger("faststream"),
         log_level=logging.DEBUG,

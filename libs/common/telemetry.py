@@ -3,8 +3,9 @@
 import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any, Final
 
 import orjson
@@ -23,6 +24,8 @@ _SECRETS: Final = re.compile(
     r"""(?ix) (mrr_pat_\w+ | mrc1\.[\w.-]+ | (?<=secret=)[^&\s"']+ | (?<=accesskey=)[^&\s"']+
     | (?<=password=)[^&\s"']+ | (?<=identifier=)[^&\s"']+ | (?<=://)[^/\s:@"']+:[^/\s@"']+(?=@))"""
 )
+_CLIENTS: Final = ("aiokafka", "faststream")
+_LINES_A_MINUTE: Final = 5
 _QUIET: Final = ("httpx", "httpcore", "aiokafka", "sqlalchemy", "uvicorn", "asyncio")
 
 tracer: Final = trace.get_tracer("mrrlytics")
@@ -56,6 +59,34 @@ requests_rejected: Final = _meter.create_counter("mrrlytics.ratelimit.rejected")
 auth_attempts: Final = _meter.create_counter("mrrlytics.auth.attempts")  # somebody guesses passwords
 
 
+class Sparing(logging.Filter):
+    """Lets few lines of the Kafka clients through: without a broker they write thousands a minute, all of the same kind.
+
+    The first line of each kind and minute is shown, and no more than five a minute in all; `left_out` tells how many were not.
+    """
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._minute = 0
+        self._shown: set[str] = set()
+        self._left_out = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.partition(".")[0] not in _CLIENTS:
+            return True
+        minute = int(self._clock() // 60)
+        if minute != self._minute:
+            self._minute, self._shown = minute, set()
+        if record.msg in self._shown or len(self._shown) >= _LINES_A_MINUTE:
+            self._left_out += 1
+            return False
+        self._shown.add(record.msg)
+        if self._left_out:
+            record.left_out, self._left_out = self._left_out, 0
+        return True
+
+
 class JsonLines(logging.Formatter):
     """One JSON object a line: time, level, service, logger, event (the constant message), trace, and the extras."""
 
@@ -84,6 +115,7 @@ def configure(service: str, level: str = "INFO", otlp_endpoint: str | None = Non
     """Log JSON lines to stdout; with an endpoint also export traces and metrics by OTLP over HTTP."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonLines(service))
+    handler.addFilter(Sparing())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -66,8 +66,8 @@ def jars() -> list[Path]:
     return [own / _file(coordinate) for coordinate, _ in pinned]
 
 
-def prepare(data: Path, port: int, controller_port: int, settings: Mapping[str, str] | None = None) -> None:
-    """Write the broker's configuration for these ports; format its storage when it is new."""
+def prepare(data: Path, port: int, controller_port: int, settings: Mapping[str, str] | None = None) -> bool:
+    """Write the broker's configuration for these ports and format its storage when it is new; return whether it was new."""
     data.mkdir(parents=True, exist_ok=True)
     properties = {
         "process.roles": "broker,controller",
@@ -90,9 +90,11 @@ def prepare(data: Path, port: int, controller_port: int, settings: Mapping[str, 
     _configuration(data).write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
     (data / "log4j2.properties").write_text(_LOGGING)
     # Formatting writes this file last.
-    if not (data / "logs" / "meta.properties").exists():
-        cluster = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
-        _format(data, cluster)
+    if (data / "logs" / "meta.properties").exists():
+        return False
+    cluster = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
+    _format(data, cluster)
+    return True
 
 
 def program(data: Path, port: int, *, optimised: bool = False) -> Program:

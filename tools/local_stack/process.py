@@ -28,8 +28,9 @@ class Program:
     """One process of the stack.
 
     It starts once every name in `after` is ready. `ready` answers quickly and never raises; None means that the
-    program is a step: ready once it has ended with 0. `privileges` are `setpriv` options. What a program
-    with `has_secret_output` writes to stdout is thrown away.
+    program is a step: ready once it has ended with 0. `prepare` is called before each start and makes what the program keeps on disk
+    where it is missing; it says whether it made that anew. `privileges` are `setpriv` options. What a program with `has_secret_output`
+    writes to stdout is thrown away.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Program:
     environment: Mapping[str, str] = field(default_factory=dict)
     after: Sequence[str] = ()
     ready: Callable[[], bool] | None = None
+    prepare: Callable[[], bool] | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     privileges: Sequence[str] = ()
     has_secret_output: bool = False

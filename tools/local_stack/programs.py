@@ -4,7 +4,7 @@ import http.client
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tools.local_stack import kafka, postgres, state
@@ -136,8 +136,13 @@ def _database(settings: Settings, directory: Path) -> _Database:
 def _kafka(settings: Settings, directory: Path, port: int, controller_port: int) -> tuple[list[Program], str]:
     if settings.kafka_bootstrap is not None:
         return [], settings.kafka_bootstrap
-    kafka.prepare(directory / "kafka", port, controller_port)
-    return [kafka.program(directory / "kafka", port)], f"127.0.0.1:{port}"
+    data = directory / "kafka"
+
+    def prepare() -> bool:
+        return kafka.prepare(data, port, controller_port)
+
+    prepare()
+    return [replace(kafka.program(data, port), prepare=prepare)], f"127.0.0.1:{port}"
 
 
 def _step(

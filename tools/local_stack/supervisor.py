@@ -53,8 +53,7 @@ class Supervisor:
         name, now = unit.program.name, time.monotonic()
         if unit.process is None:
             if now >= unit.not_before and all(self._units[other].is_ready for other in unit.program.after):
-                unit.process = start(unit.program, self._directory)
-                unit.started_at = unit.reminded_at = now
+                self._start(unit)
             return
         if unit.is_done:
             return
@@ -71,16 +70,26 @@ class Supervisor:
                 unit.reminded_at = now
                 self._show(name, f"not ready yet after {now - unit.started_at:.0f} s; its log: {unit.log}")
 
+    def _start(self, unit: "_Unit") -> None:
+        """Start a program; the steps that filled what it kept are done again when that is gone."""
+        if unit.program.prepare is not None and unit.program.prepare():
+            self._show(unit.program.name, "what it kept was gone and is made anew")
+            for other in self._units.values():
+                if other.is_done and unit.program.name in other.program.after:
+                    other.process, other.is_ready, other.is_done = None, False, False
+        unit.process = start(unit.program, self._directory)
+        unit.started_at = unit.reminded_at = time.monotonic()
+
     def _on_end(self, unit: "_Unit", code: int, now: float) -> None:
         name = unit.program.name
         is_step = unit.program.ready is None
         if is_step and code == 0:
-            unit.is_ready = unit.is_done = True
+            unit.is_ready = unit.was_ready = unit.is_done = True
             self._show(name, f"done in {now - unit.started_at:.1f} s")
             return
         unit.failures = 1 if now - unit.started_at > 60 else unit.failures + 1
         is_hopeless = code == _EX_CONFIG or unit.failures >= _TRIES_BEFORE_FIRST_READY
-        if is_step or (is_hopeless and not unit.was_ready):
+        if (is_step or is_hopeless) and not unit.was_ready:
             raise StackError(
                 f"{name} ended with {code}. The end of its log, {unit.log}:\n"
                 f"{log_tail(unit.program, self._directory)}"

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from libs.common.telemetry import JsonLines
+from libs.common.telemetry import JsonLines, Sparing
 
 
 def line(message: str, **extra: object) -> dict[str, object]:
@@ -56,3 +56,26 @@ def test_an_error_stands_in_the_same_line() -> None:
 )
 def test_a_secret_that_somebody_logs_is_taken_out(text: str) -> None:
     assert "s3cr3t" not in str(line("x", detail=text))
+
+
+def test_lines_of_kafka_clients_are_few_a_minute() -> None:
+    seconds = [0.0]
+    sparing = Sparing(lambda: seconds[0])
+
+    def shown(name: str, message: str, *values: object) -> logging.LogRecord | None:
+        record = logging.LogRecord(name, logging.ERROR, "x.py", 1, message, values, None)
+        return record if sparing.filter(record) else None
+
+    first = [shown("aiokafka.conn", "no connection to %s", number) for number in range(1000)]
+    others = [shown("aiokafka.client", f"fault {number}") for number in range(1000)]
+    ours = [shown("services.metrics", "batch failed") for _ in range(10)]
+    seconds[0] = 61.0
+    later = shown("aiokafka.conn", "no connection to %s", 1)
+
+    assert first[0] is not None
+    assert first[0].getMessage() == "no connection to 0"
+    assert sum(record is not None for record in first + others) == 5
+    assert None not in ours
+    assert later is not None
+    # The line before told of the 999 that were left out until then.
+    assert vars(later)["left_out"] == 996

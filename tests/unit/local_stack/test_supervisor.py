@@ -176,6 +176,70 @@ def test_programs_end_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     wait_until(lambda: not is_running(pid_of("service", tmp_path)))
 
 
+def _server_on(folder: Path, directory: Path) -> Program:
+    """A program that needs its folder, makes it where it is missing, and ends when it is taken away."""
+
+    def prepare() -> bool:
+        is_new = not folder.exists()
+        folder.mkdir(exist_ok=True)
+        return is_new
+
+    lives = f"""
+        import os, time
+        while os.path.isdir({str(folder)!r}):
+            open(ready, 'w').close()
+            time.sleep(0.02)
+        os.remove(ready)
+        """
+    return program("server", lives, directory, prepare=prepare)
+
+
+def test_lost_storage_is_made_anew_and_filled_by_its_steps(tmp_path: Path) -> None:
+    folder, filled = tmp_path / "data", tmp_path / "filled"
+    server = _server_on(folder, tmp_path)
+    fill = step("fill", f"open({str(filled)!r}, 'a').write('x')", after=["server"])
+    service = program("service", STAYS, tmp_path, after=["server", "fill"])
+    pids: list[int] = []
+
+    def is_healed() -> bool:
+        if not pids and screen.is_ready:
+            pids.append(pid_of("service", tmp_path))
+            folder.rmdir()
+        if filled.exists() and filled.read_text() == "xx":
+            pids.append(pid_of("service", tmp_path))
+            return True
+        return False
+
+    screen = Screen()
+    screen.run([server, fill, service], tmp_path, is_healed)
+
+    assert folder.is_dir()
+    assert pids[0] == pids[1]
+
+
+def test_step_that_fails_when_done_again_is_tried_again(tmp_path: Path) -> None:
+    folder, tries = tmp_path / "data", tmp_path / "tries"
+    server = _server_on(folder, tmp_path)
+    code = f"""
+import sys
+with open({str(tries)!r}, 'a+') as tries:
+    tries.write('x')
+    tries.seek(0)
+    sys.exit(tries.read() == 'xx')
+"""
+    fill = step("fill", code, after=["server"])
+
+    def is_done_again() -> bool:
+        if screen.is_ready and tries.read_text() == "x" and folder.exists():
+            folder.rmdir()
+        return tries.exists() and tries.read_text() == "xxx"
+
+    screen = Screen()
+    screen.run([server, fill], tmp_path, is_done_again)
+
+    assert tries.read_text() == "xxx"
+
+
 def test_what_an_earlier_start_left_running_is_stopped(tmp_path: Path) -> None:
     left = start(program("service", STAYS, tmp_path), tmp_path)
 

@@ -1,0 +1,52 @@
+"""Publishing through a real Kafka."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+
+from libs.common.broker import Publisher, dead_letter, end_offsets
+from libs.common.contracts.envelope import MAX_RECORD_BYTES, Record
+from libs.common.contracts.topics import DEAD_LETTER, INSTANCES
+from libs.common.settings import KafkaSettings
+
+
+@pytest.fixture
+async def publisher(kafka: str) -> AsyncIterator[Publisher]:
+    publisher = Publisher(KafkaSettings(kafka_bootstrap=kafka))
+    yield publisher
+    await publisher.close()
+
+
+async def test_many_who_publish_at_once_all_succeed(publisher: Publisher, kafka: str) -> None:
+    # Each fills a batch, and all wait for the same partition.
+    large = Record(INSTANCES.name, b"one key", b"x" * (MAX_RECORD_BYTES - 1000), [])
+
+    await asyncio.gather(*(publisher.publish([large]) for _ in range(60)))
+
+    ends = await end_offsets(KafkaSettings(kafka_bootstrap=kafka), [INSTANCES])
+    assert sum(ends[INSTANCES.name].values()) == 60
+
+
+@pytest.mark.rule("L7")
+@pytest.mark.parametrize("value", [b"x" * 4_000_000, b"short", None])
+async def test_dead_letter_takes_whatever_came_in(
+    publisher: Publisher, kafka: str, value: bytes | None
+) -> None:
+    headers = [("dl_topic", b"earlier"), ("first", b"1"), *((f"h{n}", b"x" * 100) for n in range(20_000))]
+    record = ConsumerRecord("instances", 3, 7, 0, 0, b"k" * 900_000, value, None, 900_000, 0, tuple(headers))
+
+    await dead_letter(publisher, record, group="g", code="unreadable", reason="r" * 10_000)
+
+    consumer = AIOKafkaConsumer(DEAD_LETTER.name, bootstrap_servers=kafka, auto_offset_reset="earliest")
+    await consumer.start()
+    async with asyncio.timeout(30):
+        parked = await consumer.getone()
+    await consumer.stop()
+    told = dict(parked.headers)
+    assert (told["dl_topic"], told["dl_offset"], told["first"]) == (b"instances", b"7", b"1")
+    assert told["dl_truncated"] == b"true"
+    assert int(told["dl_size"]) == len(value or b"")
+    assert parked.key == b"k" * len(parked.key)
+    assert parked.value == (value and value[: len(parked.value)])
