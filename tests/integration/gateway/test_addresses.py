@@ -165,6 +165,29 @@ async def test_sign_in_leads_nowhere_else(gateway: Gateway, owner: Person, asked
     assert answer.headers["location"] == "/"
 
 
+async def test_first_sign_in_leads_to_the_own_organization(gateway: Gateway, owner: Person) -> None:
+    await gateway.execute("UPDATE gateway.organizations SET is_demo = true WHERE slug = 'nimbus'")
+
+    later = await gateway.signed_in(owner.email)
+
+    assert (await later.client.get("/")).headers["location"] == "/o/stratus/"
+
+
+async def test_demo_leads_to_the_form_of_the_own_organization(gateway: Gateway, owner: Person) -> None:
+    await gateway.execute("UPDATE gateway.organizations SET is_demo = true WHERE slug = 'nimbus'")
+
+    listed = await owner.open("/settings/instances")
+    form = await owner.open("/settings/instances/new")
+    owner.client.cookies.set("mrr_demo_line", "hidden")
+    later = await owner.open("/settings/instances")
+
+    assert listed.text.count('href="/o/stratus/settings/instances/new"') == 3
+    assert form.headers["location"] == "/o/stratus/settings/instances/new"
+    assert "This company is simulated" in listed.text
+    assert "This company is simulated" not in later.text
+    assert "sample data" in later.text
+
+
 async def test_program_asks_about_its_own_organization_alone(gateway: Gateway, owner: Person) -> None:
     secret = await owner.token("metrics:read")
     program = gateway.client(authorization=f"Bearer {secret}")
