@@ -23,7 +23,7 @@ class Context:
 
     A password takes 20 MiB while it is hashed. `answer_workers` make large answers, one at a time: Python computes with one
     thread, and a second would only keep the event loop waiting longer. The pool has ten connections to the database:
-    whoever has not opened anything yet shares the three of `door`, questions about figures the four of `reading`, so that
+    whoever has not opened anything yet shares the three of `door`, questions about figures the three of `reading`, so that
     neither keeps the others waiting.
     """
 
@@ -35,7 +35,7 @@ class Context:
     rate_limits: RateLimits = field(default_factory=RateLimits)
     open_streams: Counter[object] = field(default_factory=Counter)
     door: Lane = field(default_factory=lambda: Lane(3))
-    reading: Lane = field(default_factory=lambda: Lane(4))
+    reading: Lane = field(default_factory=lambda: Lane(3))
     password_workers: Workers = field(default_factory=lambda: Workers("passwords", threads=2, waiting=20))
     answer_workers: Workers = field(default_factory=lambda: Workers("answers", threads=1, waiting=20))
 

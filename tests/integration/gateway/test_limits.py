@@ -337,7 +337,7 @@ async def test_strangers_leave_connections_to_the_database(gateway: Gateway) -> 
     owner = await gateway.owner()
     door, reading = gateway.context.door, gateway.context.reading
     async with AsyncExitStack() as stack:
-        for lane, places in ((door, 3), (reading, 4)):
+        for lane, places in ((door, 3), (reading, 3)):
             for _ in range(places):
                 await stack.enter_async_context(lane)
         strangers = [
