@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
+from libs.common.contracts.envelope import MAX_RECORD_BYTES
 from libs.common.contracts.topics import NOT_SENT_YET, TOPICS, Topic
 from tools.docs.compatibility import breaking_changes
 
@@ -203,7 +204,20 @@ Billing facts also have:
 {_rows(_FACT_HEADERS | _OPTIONAL_FACT_HEADERS)}
 
 A record on `dead-letter` has the key, body and headers that it came with, and `dl_topic`, `dl_partition`, `dl_offset`,
-`dl_group`, `dl_code` and `dl_reason`: where it came from, who could not apply it, and why.
+`dl_group`, `dl_code` and `dl_reason`: where it came from, who could not apply it, and why. What is too large for a record is cut; then
+`dl_truncated` is `true`, and `dl_size` and `dl_sha256` are those of the whole body.
+
+## What is refused
+
+A consumer parks a record when one of these does not hold, and passes over a type that the topic does not list:
+
+* Each `ce_` header comes once and is UTF-8. Organization and instance are UUIDs in lower case; the instance belongs to the organization.
+* The key is exactly as the table says, and names the same instance and row as headers and body.
+* `ce_time`, `ce_observedat` and moments in bodies have an offset and lie between the years 2000 and 2200. Neither they nor an epoch lie
+  more than a day ahead.
+* Numbers fit into 64 bits; counts, offsets, epochs and versions are not negative. Names and codes have at most 500 characters; no text has
+  the character 0. The body of a fact has the JSON types of its schema: `7` is a number, `"7"` and `7.0` are not.
+* A record has at most {MAX_RECORD_BYTES // 1024} KiB.
 """
 
 
