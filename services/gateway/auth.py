@@ -131,6 +131,7 @@ class signed_in:
         if request.method not in SAFE_METHODS and principal.session_id is not None:
             same_origin(request, context)
             await _check_form(request, principal)
+        request.state.principal = principal
         if not principal.may(self.permission):
             raise Denied(
                 "scope_missing" if principal.session_id is None else "role_too_low",
@@ -141,7 +142,6 @@ class signed_in:
                     else f"the role {principal.role} does not have. Ask an admin of {principal.organization_name}."
                 ),
             )
-        request.state.principal = principal
         return principal
 
 

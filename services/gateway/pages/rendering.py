@@ -114,9 +114,16 @@ def page(
 
 
 def error_page(request: Request, status: int, message: str, request_id: str) -> HTMLResponse:
-    """What went wrong, what to do next, and the id that finds it in the log."""
-    title = _TITLES.get(status, "This did not work")
-    return page(request, "error.html", status=status, title=title, message=message, request_id=request_id)
+    """What went wrong, what to do next, and the id that finds it in the log; in the shell for who is signed in."""
+    return page(
+        request,
+        "error.html",
+        principal=getattr(request.state, "principal", None),
+        status=status,
+        title=_TITLES.get(status, "This did not work"),
+        message=message,
+        request_id=request_id,
+    )
 
 
 def target(request: Request) -> str:
