@@ -621,11 +621,13 @@ def _shown_state(row: Row[Any], now: datetime) -> ShownState:
 
 def _state_of_active(row: Row[Any], now: datetime) -> ShownState:
     has_failed = row.run_state == "failed"
-    if row.last_sync_at is None:
+    # Figures prove a sync even when its run is no longer kept.
+    synced_at = row.last_sync_at or row.as_of
+    if synced_at is None:
         if row.sync_under_way is not None:
             return ShownState.FIRST_SYNC_RUNNING
         return ShownState.SYNC_FAILED if has_failed else ShownState.WAITING_FOR_FIRST_SYNC
-    if now - row.last_sync_at > _DEGRADED_AFTER:
+    if now - synced_at > _DEGRADED_AFTER:
         return ShownState.DEGRADED
     if has_failed:
         return ShownState.SYNC_FAILED

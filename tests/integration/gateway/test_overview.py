@@ -200,6 +200,16 @@ async def test_note_stands_at_its_tile_and_row(gateway: Gateway) -> None:
     assert services.find(".//a[@class='mark']") is None
 
 
+async def test_figures_prove_that_an_instance_was_synced(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    await books(gateway, owner)
+
+    page = await overview(owner)
+
+    assert "Never synced: waiting for its first sync." in page.text
+    assert "Main: waiting" not in page.text
+
+
 async def test_reason_is_a_sentence_and_no_code(gateway: Gateway) -> None:
     owner = await gateway.owner()
     site = await add_site(gateway, owner.organization_id, missing=("addon",))
