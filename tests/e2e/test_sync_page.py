@@ -1,13 +1,17 @@
 """The page of a sync in a browser: what it says while the sync runs, when nothing is heard, and after the end."""
 
+import asyncio
 import re
+from typing import Any
 from uuid import UUID
 
 import pytest
 from playwright.async_api import Browser, expect
 
 from libs.common.contracts.sync import KindProgress, SkippedKind, SyncProgressed
+from services.gateway import syncs
 from services.gateway.pages import rendering
+from services.gateway.syncs import Sync
 from tests.e2e.conftest import Pages
 from tests.integration.gateway.test_figures import Site
 from tests.integration.gateway.test_figures import sync as write_figures
@@ -159,6 +163,23 @@ async def test_gateway_that_stays_away_is_given_up(watched: Watched) -> None:
         watched.page.locator("[data-connection]", has_text="This page gets no news any more.")
     ).to_be_visible()
     await watched.pages.server.start()
+
+
+async def test_hanging_connection_is_told(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    await watched.page.clock.install()
+    await watched.page.goto(watched.address)
+    await expect(watched.page.get_by_role("heading", name="Reading WHMCS")).to_be_visible()
+    freed, look = asyncio.Event(), syncs.get_sync
+
+    async def hang(*arguments: Any) -> Sync:
+        await freed.wait()
+        return await look(*arguments)
+
+    monkeypatch.setattr(syncs, "get_sync", hang)
+    await watched.page.clock.fast_forward(16_000)
+
+    await expect(watched.page.locator("[data-connection]")).to_contain_text("No connection")
+    freed.set()
 
 
 async def test_first_sync_is_live_on_the_overview(watched: Watched, browser: Browser) -> None:

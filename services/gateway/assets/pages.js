@@ -95,6 +95,16 @@ for (const name of ["htmx:error", "htmx:response:error"]) {
   document.addEventListener(name, (event) => say(event, GIVEN_UP));
 }
 
+// A connection can also hang without breaking. The page of a sync hears something at least every ten seconds.
+let heardAt = Date.now();
+const hear = () => { heardAt = Date.now(); };
+document.addEventListener("htmx:sse:after:message", hear);
+document.addEventListener("visibilitychange", hear);
+setInterval(() => {
+  const stream = document.querySelector("[data-connection]")?.parentElement.querySelector("[hx-sse\\:connect]");
+  if (stream?._htmx?.sse && !document.hidden && Date.now() - heardAt > 15_000) say({ target: stream }, LOST);
+}, 1_000);
+
 // A second press while the first is on its way would only say that it is running.
 document.addEventListener("submit", (event) => {
   const button = event.submitter;
