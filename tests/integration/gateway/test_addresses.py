@@ -113,19 +113,16 @@ async def test_root_leads_to_the_organization_used_last(gateway: Gateway, owner:
     ]
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
+async def test_address_of_before_leads_to_the_same_page(owner: Person) -> None:
+    for path in (
         "/settings/instances",
         "/settings/instances/1/edit?a=b%26c",
         "/settings/tokens",
         "/syncs/1?x=1",
-    ],
-)
-async def test_address_of_before_leads_to_the_same_page(owner: Person, path: str) -> None:
-    answer = await owner.client.get(path)
+    ):
+        answer = await owner.client.get(path)
 
-    assert (answer.status_code, answer.headers["location"]) == (303, f"/o/nimbus{path}")
+        assert (answer.status_code, answer.headers["location"]) == (303, f"/o/nimbus{path}")
 
 
 async def test_home_without_slash_leads_to_the_overview(owner: Person) -> None:
@@ -151,28 +148,30 @@ async def test_sign_in_leads_back_to_the_page_asked_for(gateway: Gateway, owner:
     assert signed_in.headers["location"] == asked
 
 
-@pytest.mark.parametrize(
-    "asked",
-    [
-        "//evil.example/o/nimbus/",
-        "/o//evil.example",
-        "/\\evil.example",
-        "/o/nimbus/\\evil",
-        "https://evil.example/o/nimbus/",
-        "/o/nimbus/\nSet-Cookie: a=b",
-        "/api/v1/me",
-        "javascript:alert(1)",
-        "",
-    ],
+ELSEWHERE = (
+    "//evil.example/o/nimbus/",
+    "/o//evil.example",
+    "/\\evil.example",
+    "/o/nimbus/\\evil",
+    "https://evil.example/o/nimbus/",
+    "/o/nimbus/\nSet-Cookie: a=b",
+    "/api/v1/me",
+    "javascript:alert(1)",
+    "",
 )
-async def test_sign_in_leads_nowhere_else(gateway: Gateway, owner: Person, asked: str) -> None:
-    client = gateway.client(origin=ADDRESS)
 
-    form = await client.get("/sign-in", params={"next": asked})
-    answer = await client.post("/sign-in", data={"email": owner.email, "password": PASSWORD, "next": asked})
 
-    assert 'name="next"' not in form.text
-    assert answer.headers["location"] == "/"
+async def test_sign_in_leads_nowhere_else(gateway: Gateway, owner: Person) -> None:
+    for asked in ELSEWHERE:
+        client = gateway.client(origin=ADDRESS)
+
+        form = await client.get("/sign-in", params={"next": asked})
+        answer = await client.post(
+            "/sign-in", data={"email": owner.email, "password": PASSWORD, "next": asked}
+        )
+
+        assert 'name="next"' not in form.text
+        assert answer.headers["location"] == "/"
 
 
 async def test_first_sign_in_leads_to_the_own_organization(gateway: Gateway, owner: Person) -> None:
