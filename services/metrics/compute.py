@@ -54,26 +54,29 @@ class Computing:
             if stop.is_set() or self._paused_until.get(instance, 0) > monotonic():
                 continue
             try:
-                if await self._compute(instance, stop):
-                    return True
+                has_worked = await self._compute(instance, stop)
             except _Undone:
                 continue
             except Exception as error:
-                pause = min(
-                    self._pauses.get(instance, _SHORTEST_PAUSE_SECONDS / 2) * 2, _LONGEST_PAUSE_SECONDS
-                )
-                self._pauses[instance], self._paused_until[instance] = pause, monotonic() + pause
-                log.error(
-                    "an instance cannot be computed and will be tried again",
-                    extra={"instance_id": str(instance.instance_id), "seconds": pause, "error": repr(error)},
-                    exc_info=True,
-                )
-            else:
-                self._pauses.pop(instance, None)
+                self._pause(instance, error)
+                continue
+            self._pauses.pop(instance, None)
+            if has_worked:
+                return True
         return False
 
+    def _pause(self, instance: Instance, error: Exception) -> None:
+        """Leave an instance alone for a while, twice as long as the last time."""
+        pause = min(self._pauses.get(instance, _SHORTEST_PAUSE_SECONDS / 2) * 2, _LONGEST_PAUSE_SECONDS)
+        self._pauses[instance], self._paused_until[instance] = pause, monotonic() + pause
+        log.error(
+            "an instance cannot be computed and will be tried again",
+            extra={"instance_id": str(instance.instance_id), "seconds": pause, "error": repr(error)},
+            exc_info=True,
+        )
+
     async def _compute(self, instance: Instance, stop: asyncio.Event) -> bool:
-        """Bring an instance up to date unless another worker has it or has just done so."""
+        """Bring an instance up to date; False when another worker has it or has just done so."""
         async with transaction(self._engine) as connection:
             database = await raw(connection)
             if not await repository.take(database, instance):
@@ -91,15 +94,11 @@ class Computing:
             is_new = bool(runs) or time_zone != state.time_zone
             if is_new:
                 await repository.save_coverage(database, instance, after, time_zone)
-        log.info(
-            "figures are up to date",
-            extra={
-                "instance_id": str(instance.instance_id),
-                "run_id": str(after.run_id),
-                "customers": computed,
-            },
-        )
-        return is_new or computed > 0
+        if not is_new and not computed:
+            return False
+        ids = {"instance_id": str(instance.instance_id), "run_id": str(after.run_id)}
+        log.info("figures are up to date", extra={**ids, "customers": computed})
+        return True
 
     async def _compute_customers(self, database: Any, cut: Cut, time_zone: str, stop: asyncio.Event) -> int:
         """Compute the customers that facts of the cut have marked, so many at once; returns how many there were."""
