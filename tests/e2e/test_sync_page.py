@@ -166,9 +166,12 @@ async def test_gateway_that_stays_away_is_given_up(watched: Watched) -> None:
 
 
 async def test_hanging_connection_is_told(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    await watched.page.add_init_script(
+        "document.addEventListener('htmx:sse:after:message', ({target}) => { target.dataset.heard = 'once'; });"
+    )
     await watched.page.clock.install()
     await watched.page.goto(watched.address)
-    await expect(watched.page.get_by_role("heading", name="Reading WHMCS")).to_be_visible()
+    await expect(watched.page.locator("#progress")).to_have_attribute("data-heard", "once")
     freed, look = asyncio.Event(), syncs.get_sync
 
     async def hang(*arguments: Any) -> Sync:

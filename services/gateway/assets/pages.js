@@ -90,19 +90,24 @@ const say = (event, text) => {
 };
 document.addEventListener("htmx:sse:error", (event) => say(event, LOST));
 document.addEventListener("htmx:sse:after:message", (event) => say(event, ""));
-document.addEventListener("htmx:sse:close", (event) => say(event, event.detail.reason === "ended" ? GIVEN_UP : ""));
+let isOver = false;
+const end = (event, text) => {
+  isOver = true;
+  say(event, text);
+};
+document.addEventListener("htmx:sse:close", (event) => end(event, event.detail.reason === "ended" ? GIVEN_UP : ""));
 for (const name of ["htmx:error", "htmx:response:error"]) {
-  document.addEventListener(name, (event) => say(event, GIVEN_UP));
+  document.addEventListener(name, (event) => end(event, GIVEN_UP));
 }
 
-// A connection can also hang without breaking. The page of a sync hears something at least every ten seconds.
+// A connection can also hang, from the start or later, without breaking. The page of a sync hears something at least every ten seconds.
 let heardAt = Date.now();
 const hear = () => { heardAt = Date.now(); };
 document.addEventListener("htmx:sse:after:message", hear);
 document.addEventListener("visibilitychange", hear);
 setInterval(() => {
   const stream = document.querySelector("[data-connection]")?.parentElement.querySelector("[hx-sse\\:connect]");
-  if (stream?._htmx?.sse && !document.hidden && Date.now() - heardAt > 15_000) say({ target: stream }, LOST);
+  if (stream && !isOver && !document.hidden && Date.now() - heardAt > 15_000) say({ target: stream }, LOST);
 }, 1_000);
 
 // A second press while the first is on its way would only say that it is running.
