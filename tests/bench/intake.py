@@ -11,6 +11,7 @@ from uuid import uuid4
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from libs.common.broker import Publisher, build_broker, consume, subscribe
+from libs.common.clock import utc_now
 from libs.common.contracts import topics
 from libs.common.database import build_engine, raw, transaction
 from services.connector.whmcs.client import Client
@@ -148,7 +149,7 @@ class Bench:
 
 
 def _columns(records: Sequence[ConsumerRecord]) -> tuple[list[list[Any]], list[list[Any]]]:
-    facts, refused = decode(records)
+    facts, refused = decode(records, utc_now())
     assert not refused
     own = [(f.organization_id, f.instance_id, f.kind, f.id, f.epoch, f.seq) for f in facts]
     versions = [(*key, f.observed_at, f.body) for key, f in zip(own, facts, strict=True)]
