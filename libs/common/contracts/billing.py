@@ -8,6 +8,7 @@ A `status` is WHMCS's own in lower case with its words joined by "_" ("transferr
 import re
 from datetime import date, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -260,11 +261,22 @@ def fact_key(instance_id: object, kind: Kind, entity_id: int) -> str:
 
 def parse_fact_key(key: str) -> tuple[UUID, Kind, int]:
     """Instance, kind and id of a key; ValueError when it is not exactly as `fact_key` writes it."""
-    instance, kind, entity_id = key.split(":")
-    found = UUID(instance), Kind(kind), int(entity_id)
-    if fact_key(*found) != key or not 0 <= found[2] < 2**63:
+    of_kind, _, number = key.rpartition(":")
+    instance_id, kind = _parse_kind_key(of_kind)
+    entity_id = int(number)
+    if str(entity_id) != number or not 0 <= entity_id < 2**63:
         raise ValueError("this is no key of a fact")
-    return found
+    return instance_id, kind, entity_id
+
+
+@lru_cache(4096)
+def _parse_kind_key(key: str) -> tuple[UUID, Kind]:
+    """Instance and kind, which very many keys share."""
+    instance, kind = key.split(":")
+    instance_id = UUID(instance)
+    if str(instance_id) != instance:
+        raise ValueError("this is no key of a fact")
+    return instance_id, Kind(kind)
 
 
 def cycle_months(cycle: str) -> int | None:
