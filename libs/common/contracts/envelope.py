@@ -206,9 +206,7 @@ def read_fact(
         raise ValueError("the kind of the key belongs to another topic")
     if instance_id != envelope.instance_id:
         raise ValueError("the instance of the key is not that of the headers")
-    epoch, observed_at = _number(values["ce_epoch"]), _moment(values["ce_observedat"])
-    _check_not_ahead(observed_at, now)
-    _check_epoch(epoch, now)
+    epoch, observed_at = _lease_and_moment(values["ce_epoch"], values["ce_observedat"], now)
     _check_size(value)
     body = None if value is None else read_body(kind, value)
     if body is not None and body["id"] != entity_id:
@@ -236,26 +234,41 @@ class _Envelope(NamedTuple):
 
 
 def _ce_headers(pairs: ReadHeaders) -> dict[str, str]:
-    values: dict[str, str] = {}
-    for name, value in pairs:
-        if name.startswith("ce_"):
-            if name in values:
-                raise ValueError(f"the header {name:.40} comes twice")
-            values[name] = (value or b"").decode()
+    """Return our headers as text; raise ValueError when a header comes twice or is not UTF-8."""
+    ours = [(name, value or b"") for name, value in pairs if name.startswith("ce_")]
+    # Decode all at once, which costs a fifth. A separator of one ASCII byte joins no two broken values into a whole character.
+    texts = b"\0".join([value for _, value in ours]).decode().split("\0")
+    values = {name: text for (name, _), text in zip(ours, texts, strict=False)}
+    if len(values) != len(ours):
+        raise ValueError("a header comes twice")
+    if len(texts) > max(1, len(ours)):
+        raise ValueError("a header has a character 0")
     return values
 
 
 def _envelope(values: Mapping[str, str], now: datetime) -> _Envelope:
     _require(values, "ce_id", "ce_type", "ce_time", "ce_organization", "ce_instance")
-    at = _moment(values["ce_time"])
-    _check_not_ahead(at, now)
-    return _Envelope(
-        check_text(values["ce_id"]),
-        values["ce_type"],
-        at,
-        _uuid(values["ce_organization"]),
-        _uuid(values["ce_instance"]),
+    at, organization_id, instance_id = _origin(
+        values["ce_time"], values["ce_organization"], values["ce_instance"], now
     )
+    return _Envelope(check_text(values["ce_id"]), values["ce_type"], at, organization_id, instance_id)
+
+
+@lru_cache(4096)
+def _origin(at: str, organization_id: str, instance_id: str, now: datetime) -> tuple[datetime, UUID, UUID]:
+    """Return when and for whom a record was sent, which the records of a batch share."""
+    moment = _moment(at)
+    _check_not_ahead(moment, now)
+    return moment, _uuid(organization_id), _uuid(instance_id)
+
+
+@lru_cache(4096)
+def _lease_and_moment(epoch: str, observed_at: str, now: datetime) -> tuple[int, datetime]:
+    """Return under which lease and when facts were observed, which the facts of a page share."""
+    number, moment = _number(epoch), _moment(observed_at)
+    _check_not_ahead(moment, now)
+    _check_epoch(number, now)
+    return number, moment
 
 
 def _require(values: Mapping[str, str], *names: str) -> None:
@@ -297,7 +310,6 @@ def _number(text: str) -> int:
     return check_count(int(text))
 
 
-@lru_cache(4096)
 def _uuid(text: str) -> UUID:
     found = UUID(text)
     if str(found) != text:
@@ -305,6 +317,5 @@ def _uuid(text: str) -> UUID:
     return found
 
 
-@lru_cache(4096)
 def _moment(text: str) -> datetime:
     return check_moment(datetime.fromisoformat(text))

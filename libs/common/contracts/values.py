@@ -6,7 +6,7 @@ Published schemas only become wider, so these bounds are checked here and do not
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, AwareDatetime
+from pydantic import AfterValidator, AwareDatetime, Field, WithJsonSchema
 
 _LONGEST_TEXT: Final = 500
 # Far from the ends of the calendar, where arithmetic with days and time zones fails.
@@ -60,4 +60,7 @@ Integer = Annotated[int, AfterValidator(_check_integer)]
 LongText = Annotated[str, AfterValidator(_check_long_text)]
 Moment = Annotated[AwareDatetime, AfterValidator(check_moment)]
 Partition = Annotated[int, AfterValidator(_check_partition)]
-Text = Annotated[str, AfterValidator(check_text)]
+# As `check_text`, but checked without a call of Python: facts have many texts.
+Text = Annotated[
+    str, Field(max_length=_LONGEST_TEXT, pattern=r"^[^\x00]*$"), WithJsonSchema({"type": "string"})
+]
