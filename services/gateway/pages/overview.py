@@ -15,7 +15,7 @@ from services.gateway import instances as instances_of
 from services.gateway import syncs
 from services.gateway.auth import Principal, signed_in
 from services.gateway.context import Context, Here
-from services.gateway.coverage import Freshness, Note, notes_on
+from services.gateway.coverage import Freshness, Note, notes_on, oldest
 from services.gateway.errors import Invalid, NotFound
 from services.gateway.figures import NATIVE, Figure, Point, Question, Series, figures, freshness
 from services.gateway.instances import Instance, ShownState
@@ -31,6 +31,8 @@ router = APIRouter()
 
 _TOP = 8
 _CHART_POINTS = 400
+# A sync that is applied while the page is made makes it again; the next one is minutes away.
+_READ_AGAIN = 3
 _KINDS = {"service": "Services", "addon": "Addons", "domain": "Domains"}
 _REASONS = {
     "carried": "That of an earlier day.",
@@ -177,7 +179,9 @@ def _length(cycle: str) -> str:
 
 async def _currencies(
     context: Context, principal: Principal, chosen: _Selection
-) -> tuple[list[Currency], int | None]:
+) -> tuple[list[Currency], int | None, datetime | None]:
+    """Return the figures of each currency, the customers of all, and the moment that they hold for."""
+
     def newest(slug: str, *group_by: Group) -> Question:
         return Question(slug, chosen.end, chosen.end, Interval.DAY, group_by)
 
@@ -207,7 +211,8 @@ async def _currencies(
         )
         for code in sorted(points)
     ]
-    return shown, customers.value if customers and isinstance(customers.value, int) else None
+    count = customers.value if customers and isinstance(customers.value, int) else None
+    return shown, count, history.as_of
 
 
 def _lens(text: str) -> Lens:
@@ -249,6 +254,38 @@ def _oldest(fresh: list[Freshness], instances: list[Instance], now: datetime) ->
     return freshness_of(min(synced, key=lambda pair: pair[0])[1], now) if synced else None
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What the page shows of the chosen instances. `as_of` is the moment that the figures hold for."""
+
+    instances: list[Instance]
+    fresh: list[Freshness]
+    currencies: list[Currency]
+    customers: int | None
+    interval: Interval
+    notes: tuple[Note, ...]
+    as_of: datetime | None
+
+    def is_of_one_moment(self) -> bool:
+        """Tell whether no sync was applied between the statements that read this."""
+        chosen = {one.instance_id for one in self.fresh}
+        listed = [one.as_of for one in self.instances if one.id in chosen and one.as_of is not None]
+        return oldest(self.fresh) == self.as_of == min(listed, default=None)
+
+
+async def _read(context: Context, principal: Principal, lens: Lens, instance: str) -> _Reading:
+    instances = [one for one in await instances_of.list_instances(context, principal) if one.state != "draft"]
+    chosen = _chosen(instance, instances)
+    fresh = await freshness(context, principal, chosen)
+    days = [(one.first_on, one.last_on) for one in fresh if one.first_on and one.last_on]
+    if not days:
+        return _Reading(instances, fresh, [], None, Interval.DAY, (), oldest(fresh))
+    selection = _Selection(lens, chosen, min(day[0] for day in days), max(day[1] for day in days))
+    notes = notes_on(fresh, selection.start, lens)
+    currencies, customers, as_of = await _currencies(context, principal, selection)
+    return _Reading(instances, fresh, currencies, customers, selection.interval, notes, as_of)
+
+
 @router.get("/")
 async def overview(
     request: Request,
@@ -259,37 +296,30 @@ async def overview(
 ) -> HTMLResponse:
     """Everything of the newest day; the address carries the lens and the instance."""
     chosen_lens, now = _lens(lens), context.clock()
-    instances = [one for one in await instances_of.list_instances(context, principal) if one.state != "draft"]
-    chosen = _chosen(instance, instances)
-    fresh = await freshness(context, principal, chosen)
-    days = [(one.first_on, one.last_on) for one in fresh if one.first_on and one.last_on]
-    currencies: list[Currency] = []
-    customers: int | None = None
-    interval = Interval.DAY
-    notes: tuple[Note, ...] = ()
-    if days:
-        selection = _Selection(chosen_lens, chosen, min(day[0] for day in days), max(day[1] for day in days))
-        interval, notes = selection.interval, notes_on(fresh, selection.start, chosen_lens)
-        currencies, customers = await _currencies(context, principal, selection)
+    read = await _read(context, principal, chosen_lens, instance)
+    for _ in range(_READ_AGAIN):
+        if read.is_of_one_moment():
+            break
+        read = await _read(context, principal, chosen_lens, instance)
     return page(
         request,
         "overview.html",
         principal=principal,
-        instances=instances,
+        instances=read.instances,
         instance_id=instance,
         lens=chosen_lens,
         lenses=list(Lens),
         first_syncs=[
-            values(sync, principal, now) for sync in await _first_syncs(context, principal, instances)
+            values(sync, principal, now) for sync in await _first_syncs(context, principal, read.instances)
         ],
-        troubled=[(one, state_of(one, now)) for one in instances if one.shown_state in _TROUBLED],
-        freshness=_oldest(fresh, instances, now),
-        first_on=min((day[0] for day in days), default=None),
-        interval=interval,
-        notes=[note for note in notes if not note.is_history],
-        history_notes=[note for note in notes if note.is_history],
+        troubled=[(one, state_of(one, now)) for one in read.instances if one.shown_state in _TROUBLED],
+        freshness=_oldest(read.fresh, read.instances, now),
+        first_on=min((one.first_on for one in read.fresh if one.first_on), default=None),
+        interval=read.interval,
+        notes=[note for note in read.notes if not note.is_history],
+        history_notes=[note for note in read.notes if note.is_history],
         reasons=_REASONS,
-        currencies=currencies,
-        customers=customers,
+        currencies=read.currencies,
+        customers=read.customers,
         top=_TOP,
     )

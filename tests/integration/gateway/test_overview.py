@@ -2,14 +2,18 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from xml.etree.ElementTree import Element
 
 import html5lib
+import pytest
 
 from libs.common.contracts.catalog import CATALOG
+from services.gateway.figures import Figure
+from services.gateway.pages import overview as overview_page
 from tests.integration.gateway.conftest import Gateway, Person
 from tests.integration.gateway.test_figures import (
     FIRST,
@@ -19,6 +23,7 @@ from tests.integration.gateway.test_figures import (
     add_instance,
     add_segments,
     add_site,
+    sync,
 )
 
 LENGTHS = {"annually": "1 year", "years_1": "1 year", "years_2": "2 years", "biennially": "2 years"}
@@ -164,6 +169,22 @@ async def test_every_number_equals_that_of_the_api(gateway: Gateway) -> None:
         assert page.line(currency) == [
             (point["on"], point["value"]) for point in points if point["value"] is not None
         ]
+
+
+async def test_page_speaks_of_one_moment(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = await gateway.owner()
+    site = await books(gateway, owner)
+    read_figures, applied = overview_page.figures, replace(site, as_of=site.as_of + timedelta(minutes=15))
+
+    async def apply_a_sync_before_reading(*arguments: Any, **named: Any) -> list[Figure]:
+        await sync(gateway, applied)
+        return await read_figures(*arguments, **named)
+
+    monkeypatch.setattr(overview_page, "figures", apply_a_sync_before_reading)
+
+    shown = await owner.client.get(f"/o/nimbus/?instance={site.id}")
+
+    assert "figures as of 06:30" in shown.text
 
 
 async def test_every_note_of_the_api_is_shown(gateway: Gateway) -> None:
