@@ -207,20 +207,25 @@ def _observe(kind: Kind, version: Any, time_zone: str, seen: list[Observation]) 
 
 
 def _product(kind: Kind, body: dict[str, Any]) -> str:
-    """Return what a subscription is summed under: `<kind>:<number of the product>`, `<kind>:name:<name>` without one, `domain:<tld>`."""
+    """Return what a subscription is summed under: `domain:<tld>`, or `<kind>:` and the first of these that it has.
+
+    The number of the product, `name:<name of the product>`, `unnamed:<its own number>`.
+    """
     if kind is Kind.DOMAIN:
         return f"domain:{_tld(body)}"
     if body["product_id"]:
         return f"{kind}:{body['product_id']}"
     # A custom addon may be called "7": a name never takes the place of a number.
-    return f"{kind}:name:{body['product_name'] or ''}"
+    return f"{kind}:name:{body['product_name']}" if body["product_name"] else f"{kind}:unnamed:{body['id']}"
 
 
 def _product_name(kind: Kind, body: dict[str, Any]) -> str | None:
     if kind is Kind.DOMAIN:
         return f".{_tld(body)}"
-    name: str | None = body["product_name"]
-    return name
+    if body["product_id"] or body["product_name"]:
+        name: str | None = body["product_name"]
+        return name
+    return f"Unnamed {kind} {body['id']}"
 
 
 def _tld(body: dict[str, Any]) -> str:

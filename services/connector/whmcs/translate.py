@@ -3,6 +3,7 @@
 Every function takes one row and returns one fact, or raises ValueError, KeyError or TypeError when the row cannot be read.
 """
 
+import hashlib
 import html
 import re
 from collections.abc import Callable
@@ -312,12 +313,16 @@ def _text(value: object) -> str | None:
 
 
 def _name(value: object) -> str | None:
-    """Return what identifies or groups something, whole; None for nothing and for more than 500 characters.
+    """Return what identifies or groups something; None for nothing. From 500 characters on, it ends with a digest of the whole.
 
-    A name that was cut could equal another one, and figures would add up two things as one.
+    A name that was only cut could equal another one, and figures would add up two things as one. Names that are whole are shorter than
+    500 characters, the others have 500: no name is taken for the short form of another one.
     """
     name = _unescaped(value)
-    return name if 0 < len(name) <= _TEXT_LIMIT else None
+    if len(name) < _TEXT_LIMIT:
+        return name or None
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    return f"{name[: _TEXT_LIMIT - len(digest) - 1]}…{digest}"
 
 
 def _unescaped(value: object) -> str:

@@ -124,7 +124,7 @@ async def test_a_version_that_comes_late_changes_the_past(tables: Tables) -> Non
 
 
 async def test_addon_named_like_a_number_is_a_product_of_its_own(tables: Tables) -> None:
-    names = {None: ["7", "name:7", "service:7", ""], 7: ["Backups"]}
+    names = {None: ["7", "name:7", "service:7", "unnamed:5", "", ""], 7: ["Backups"]}
     addons = [
         subscription(number, 7, Kind.ADDON, product_id=product_id, product_name=name or None)
         for number, (product_id, name) in enumerate(
@@ -139,13 +139,15 @@ async def test_addon_named_like_a_number_is_a_product_of_its_own(tables: Tables)
         ]
     )
 
-    products = await tables.fetch("SELECT DISTINCT product FROM metrics.segments ORDER BY 1")
+    products = await tables.fetch('SELECT DISTINCT product COLLATE "C" FROM metrics.segments ORDER BY 1')
     assert [row[0] for row in products] == [
         "addon:7",
-        "addon:name:",
         "addon:name:7",
         "addon:name:name:7",
         "addon:name:service:7",
+        "addon:name:unnamed:5",
+        "addon:unnamed:5",
+        "addon:unnamed:6",
     ]
 
 

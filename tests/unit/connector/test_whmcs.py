@@ -457,14 +457,18 @@ def test_long_currency_codes_never_become_one() -> None:
         (Kind.PROMOTION, "code", "code"),
     ],
 )
-def test_names_that_identify_are_never_shortened(kind: Kind, column: str, field: str) -> None:
+def test_long_names_that_identify_never_meet(kind: Kind, column: str, field: str) -> None:
     entity, row = first_row(kind)
 
     def read(name: str) -> Any:
         return entity.translate(row | {column: name}, InstanceSettings())[field]
 
-    assert read("n" * 500) == "n" * 500
-    assert not read("n" * 501)
+    assert read("n" * 499) == "n" * 499
+    shortened = [read("n" * 500), read("n" * 501), read("n" * 700 + "a"), read("n" * 700 + "b")]
+    assert {len(name) for name in shortened} == {500}
+    assert {name[:400] for name in shortened} == {"n" * 400}
+    # A text that is like the short form of another one is not taken for it.
+    assert len({*shortened, *(read(name) for name in shortened)}) == 2 * len(shortened)
 
 
 @pytest.mark.parametrize(
