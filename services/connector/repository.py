@@ -83,10 +83,10 @@ class StoredCredential:
 
 
 def _is_over(lease_until: str, seconds: str) -> str:
-    """Return the SQL condition that nobody holds a lease of so many seconds.
+    """Return the SQL condition that nobody holds a lease that was taken for so many seconds.
 
-    Only the database's clock counts. A lease that ends later than one taken now would was taken before that clock stepped back, so it is
-    over, too: it would last for as long as the step was.
+    Only the database's clock counts. A lease that ends later than one of its length taken now would was taken before that clock stepped
+    back, so it is over, too: it would last for as long as the step was.
     """
     return (
         f"({lease_until} IS NULL OR {lease_until} < clock_timestamp() "
@@ -352,7 +352,7 @@ async def claim_run(
         f"""SELECT r.organization_id, r.instance_id, r.run_id
            FROM connector.runs r JOIN connector.instances i USING (organization_id, instance_id)
            WHERE r.state IN ('queued', 'running') AND i.state IN ('active', 'needs_attention')
-             AND {_is_over("i.lease_until", "$2")}
+             AND {_is_over("i.lease_until", "i.lease_seconds")}
              AND ($1 OR r.mode = 'incremental')
              AND (r.state = 'running' OR NOT EXISTS (SELECT 1 FROM connector.runs other
                  WHERE other.organization_id = r.organization_id AND other.instance_id = r.instance_id
@@ -360,7 +360,6 @@ async def claim_run(
            ORDER BY r.state = 'running' DESC, r.trigger = 'manual' DESC, r.created_at LIMIT 1
            FOR UPDATE SKIP LOCKED""",  # noqa: S608  fixed names
         full_runs_too,
-        lease_seconds,
     )
     if row is None:
         return None
@@ -376,7 +375,7 @@ async def claim_run(
     )
     instance = await connection.fetchrow(
         """UPDATE connector.instances SET worker = $3, epoch = greatest(epoch + 1, extract(epoch FROM now())::bigint),
-                lease_until = clock_timestamp() + make_interval(secs => $4)
+                lease_until = clock_timestamp() + make_interval(secs => $4), lease_seconds = $4
             WHERE organization_id = $1 AND instance_id = $2 RETURNING *""",
         owner.organization_id,
         owner.instance_id,
@@ -398,10 +397,10 @@ async def claim_purge(connection: Any, worker: str, lease_seconds: float) -> Lea
     """An instance that is to be deleted and that nobody holds."""
     row = await connection.fetchrow(
         f"""WITH due AS (SELECT organization_id, instance_id FROM connector.instances
-                WHERE state = 'deleting' AND {_is_over("lease_until", "$2")}
+                WHERE state = 'deleting' AND {_is_over("lease_until", "lease_seconds")}
                 LIMIT 1 FOR UPDATE SKIP LOCKED)
             UPDATE connector.instances i SET worker = $1, epoch = greatest(epoch + 1, extract(epoch FROM now())::bigint),
-                lease_until = clock_timestamp() + make_interval(secs => $2) FROM due
+                lease_until = clock_timestamp() + make_interval(secs => $2), lease_seconds = $2 FROM due
             WHERE (i.organization_id, i.instance_id) = (due.organization_id, due.instance_id) RETURNING i.*""",  # noqa: S608  fixed names
         worker,
         lease_seconds,
@@ -425,7 +424,8 @@ async def fence(connection: Any, lease: Lease) -> None:
 async def renew(connection: Any, lease: Lease, lease_seconds: float) -> None:
     """Keep the lease; `lease_seconds` 0 gives it back. Raises FencedError when it is gone."""
     held = await connection.fetchval(
-        """UPDATE connector.instances SET lease_until = clock_timestamp() + make_interval(secs => $4)
+        """UPDATE connector.instances SET lease_until = clock_timestamp() + make_interval(secs => $4),
+               lease_seconds = $4
            WHERE organization_id = $1 AND instance_id = $2 AND epoch = $3 RETURNING 1""",
         lease.owner.organization_id,
         lease.owner.instance_id,

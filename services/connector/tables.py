@@ -8,6 +8,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
+    Double,
     Index,
     Integer,
     LargeBinary,
@@ -45,6 +46,7 @@ instances: Final = _owned(
     Column("version", BigInteger, nullable=False),
     Column("worker", Text),
     Column("lease_until", _Moment),
+    Column("lease_seconds", Double, nullable=False, server_default="600"),
     Column("epoch", BigInteger, nullable=False, server_default="0"),
 )
 credentials: Final = _owned(

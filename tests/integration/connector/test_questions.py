@@ -18,7 +18,7 @@ from libs.common.contracts.instances import InstanceSettings
 from libs.common.database import raw, transaction
 from libs.common.outbox import relay_once
 from services.connector import repository
-from services.connector.repository import Checkpoint, Run
+from services.connector.repository import Checkpoint, Lease, Run
 from services.connector.tables import outbox
 from tests.integration.connector.conftest import (
     CREDENTIAL,
@@ -46,11 +46,17 @@ def check_command() -> CheckInstance:
     )
 
 
-async def claim_run(world: World) -> Run | None:
+async def claim_run(world: World, seconds: float = DEAD_WORKERS_LEASE) -> Run | None:
     """Claim a run as a worker that is never heard of again."""
     async with transaction(world.engine) as connection:
         database = await raw(connection)
-        return await repository.claim_run(database, "dead", DEAD_WORKERS_LEASE, AT, full_runs_too=True)
+        return await repository.claim_run(database, "dead", seconds, AT, full_runs_too=True)
+
+
+async def claim_purge(world: World, seconds: float = DEAD_WORKERS_LEASE) -> Lease | None:
+    """Claim a deletion as a worker that is never heard of again."""
+    async with transaction(world.engine) as connection:
+        return await repository.claim_purge(await raw(connection), "dead", seconds)
 
 
 async def sent(world: World, kafka: str) -> list[ConsumerRecord]:
@@ -227,14 +233,32 @@ async def test_clock_that_steps_back_locks_no_check(world: World) -> None:
 
 async def test_clock_that_steps_back_locks_no_deletion(world: World) -> None:
     await world.add_instance("deleting")
+    assert await claim_purge(world) is not None
+    assert await claim_purge(world) is None
+
+    await world.execute("UPDATE connector.instances SET lease_until = lease_until + interval '1 hour'")
+
+    assert await claim_purge(world) is not None
+
+
+async def test_shorter_setting_of_another_worker_takes_no_run(world: World) -> None:
+    await world.add_instance()
+    await world.command(run_command())
+    run = await claim_run(world, 300)
+    assert run is not None
+    assert await claim_run(world, 5) is None
+
     async with transaction(world.engine) as connection:
-        database = await raw(connection)
-        assert await repository.claim_purge(database, "dead", DEAD_WORKERS_LEASE) is not None
-        assert await repository.claim_purge(database, "dead", DEAD_WORKERS_LEASE) is None
+        await repository.renew(await raw(connection), run.lease, 600)
 
-        await database.execute("UPDATE connector.instances SET lease_until = lease_until + interval '1 hour'")
+    assert await claim_run(world, 5) is None
 
-        assert await repository.claim_purge(database, "dead", DEAD_WORKERS_LEASE) is not None
+
+async def test_shorter_setting_of_another_worker_takes_no_deletion(world: World) -> None:
+    await world.add_instance("deleting")
+
+    assert await claim_purge(world, 300) is not None
+    assert await claim_purge(world, 5) is None
 
 
 async def test_check_that_never_ends_is_given_up(world: World) -> None:
