@@ -1,5 +1,6 @@
 """Messages in: commands and instances are recorded and answered; no call to a WHMCS is made here."""
 
+from datetime import datetime
 from uuid import UUID, uuid4, uuid5
 
 from faststream.kafka import KafkaBroker
@@ -10,6 +11,7 @@ from libs.common.clock import Clock
 from libs.common.contracts import topics
 from libs.common.contracts.commands import CancelSync, CheckInstance, Republish, RunSync
 from libs.common.contracts.envelope import Received
+from libs.common.contracts.failures import text_of
 from libs.common.contracts.instances import InstanceChanged, InstanceState, Message
 from libs.common.contracts.sync import (
     InstancePurged,
@@ -22,7 +24,7 @@ from libs.common.contracts.sync import (
 from libs.common.database import check_owner, raw, transaction
 from libs.common.outbox import Outgoing, enqueue, outgoing
 from services.connector import repository
-from services.connector.repository import JoinedRun, Owner
+from services.connector.repository import End, JoinedRun, Owner
 from services.connector.sync import progress_of
 from services.connector.tables import outbox
 
@@ -88,7 +90,9 @@ async def record(engine: AsyncEngine, message: Received, clock: Clock) -> None:
                 await _answer(connection, owner, wanted.command_id, run, message.id, clock)
             case CancelSync() as unwanted:
                 if not await _cancel(connection, owner, clock, unwanted.run_id):
-                    await _send_end_again(connection, owner, unwanted.run_id, clock)
+                    end = await _end_of(connection, owner, unwanted.run_id, clock)
+                    if end is not None:
+                        await _send_again(connection, end)
             case Republish() as again:
                 await repository.forget_blocks(database, owner, again.kind, again.blocks)
 
@@ -99,8 +103,13 @@ async def _answer(
     """Say which run a command has joined, and how that run stands.
 
     Receivers drop a message id that they know. So the ids of what may change meanwhile follow from the message that asks, while the end
-    of a run keeps its id: whoever has it needs nothing, and whoever lost it takes it for new.
+    of a run keeps its id: whoever has it needs nothing, and whoever lost it takes it for new. Of a run whose end cannot be told nothing is
+    said at all, because the asker would take any news for a sign of life.
     """
+    is_open = run.state in ("queued", "running")
+    end = None if is_open else await _end_of(connection, owner, run.run_id, clock)
+    if not is_open and end is None:
+        return
     # A digest, because the id of the message comes from outside and may be of any length.
     question = uuid5(command_id, asked_by)
     queued = SyncQueued(command_id=command_id, run_id=run.run_id, mode=run.mode, trigger=run.trigger)
@@ -111,8 +120,8 @@ async def _answer(
         progressed = progress_of(run.run_id, points)
         await send(connection, owner, started, f"{run.run_id}.started.{question}", clock)
         await send(connection, owner, progressed, f"{run.run_id}.progress.{question}", clock)
-    elif run.state != "queued":
-        await _send_end_again(connection, owner, run.run_id, clock)
+    if end is not None:
+        await _send_again(connection, end)
 
 
 async def _cancel(
@@ -133,7 +142,7 @@ async def send(
     connection: AsyncConnection, owner: Owner, event: Message, message_id: str, clock: Clock
 ) -> None:
     """Say something of an instance on sync.events, in the caller's transaction."""
-    await enqueue(connection, outbox, _event(owner, event, message_id, clock))
+    await enqueue(connection, outbox, _event(owner, event, message_id, clock()))
 
 
 async def send_end(
@@ -144,22 +153,38 @@ async def send_end(
     clock: Clock,
 ) -> None:
     """Say how a run ended and keep that with the run, in the caller's transaction."""
-    final = _event(owner, event, message_id, clock)
+    final = _event(owner, event, message_id, clock())
     await repository.keep_final_event(await raw(connection), owner, event.run_id, final)
     await enqueue(connection, outbox, final)
 
 
-async def _send_end_again(connection: AsyncConnection, owner: Owner, run_id: UUID, clock: Clock) -> None:
-    """Say again how a run ended. One that nobody here knows, or whose end was not kept, is as good as cancelled."""
-    final = await repository.final_event(await raw(connection), owner, run_id)
-    if final is None:
-        final = _event(owner, SyncCancelled(run_id=run_id), _cancelled_id(run_id), clock)
-    # The outbox drops what it holds already, so the row of the first time goes; the new one stands behind what was said before it.
-    await connection.execute(outbox.delete().where(outbox.c.message_id == final.message_id))
-    await enqueue(connection, outbox, final)
+async def _end_of(connection: AsyncConnection, owner: Owner, run_id: UUID, clock: Clock) -> Outgoing | None:
+    """Return the event that tells how a run ended; one that is unknown here is as good as cancelled.
+
+    When the event was not kept, a failure is told by its code. A success is not told: where its facts end is no longer known.
+    """
+    end = await repository.read_end(await raw(connection), owner, run_id)
+    match end:
+        case None:
+            return _event(owner, SyncCancelled(run_id=run_id), _cancelled_id(run_id), clock())
+        case End(event=Outgoing() as event):
+            return event
+        case End(state="failed", code=str(code)):
+            failed = SyncFailed(run_id=run_id, code=code, message=text_of(code))
+            return _event(owner, failed, f"{run_id}.failed", end.at)
+        case End(state="cancelled"):
+            return _event(owner, SyncCancelled(run_id=run_id), _cancelled_id(run_id), end.at)
+        case _:
+            return None
 
 
-def _event(owner: Owner, event: Message, message_id: str, clock: Clock) -> Outgoing:
+async def _send_again(connection: AsyncConnection, event: Outgoing) -> None:
+    """Say something again, behind what was said before it: the outbox drops what it holds already, so the row of the first time goes."""
+    await connection.execute(outbox.delete().where(outbox.c.message_id == event.message_id))
+    await enqueue(connection, outbox, event)
+
+
+def _event(owner: Owner, event: Message, message_id: str, at: datetime) -> Outgoing:
     return outgoing(
         topics.SYNC_EVENTS,
         event,
@@ -167,5 +192,5 @@ def _event(owner: Owner, event: Message, message_id: str, clock: Clock) -> Outgo
         source="connector",
         organization_id=owner.organization_id,
         instance_id=owner.instance_id,
-        at=clock(),
+        at=at,
     )

@@ -60,6 +60,16 @@ class JoinedRun:
 
 
 @dataclass(frozen=True, slots=True)
+class End:
+    """How a run ended. `event` told it; None for a run that ended before events were kept."""
+
+    state: str
+    code: str | None
+    at: datetime
+    event: Outgoing | None
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """How far one kind has come in a run; `code` says why it could not be read."""
 
@@ -206,18 +216,18 @@ async def keep_final_event(connection: Any, owner: Owner, run_id: UUID, event: O
     )
 
 
-async def final_event(connection: Any, owner: Owner, run_id: UUID) -> Outgoing | None:
-    """Return the event that told the end of a run; None when the run is unknown or ended before events were kept."""
+async def read_end(connection: Any, owner: Owner, run_id: UUID) -> End | None:
+    """Return how a run ended; None when it is unknown or open."""
     row = await connection.fetchrow(
-        """SELECT final_id, final_headers, final_body FROM connector.runs
-           WHERE organization_id = $1 AND instance_id = $2 AND run_id = $3 AND final_id IS NOT NULL""",
+        """SELECT state, code, ended_at, final_id, final_headers, final_body FROM connector.runs
+           WHERE organization_id = $1 AND instance_id = $2 AND run_id = $3 AND ended_at IS NOT NULL""",
         owner.organization_id,
         owner.instance_id,
         run_id,
     )
     if row is None:
         return None
-    return Outgoing(
+    event = row["final_id"] and Outgoing(
         owner.organization_id,
         topics.SYNC_EVENTS.name,
         row["final_id"],
@@ -225,6 +235,7 @@ async def final_event(connection: Any, owner: Owner, run_id: UUID) -> Outgoing |
         row["final_headers"],
         row["final_body"],
     )
+    return End(row["state"], row["code"], row["ended_at"], event)
 
 
 async def drop_runs_without_instance(connection: Any) -> None:

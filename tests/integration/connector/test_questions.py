@@ -180,14 +180,43 @@ async def test_cancelling_an_unknown_run_is_answered(world: World, kafka: str) -
         assert orjson.loads(answers[-1].value) == {"run_id": str(unknown)}
 
 
-async def test_end_from_before_ends_were_kept_is_cancelled(world: World) -> None:
-    command = run_command()
-    await end_badly(world, command)
+async def forget_events(world: World) -> None:
+    """Leave of ended runs what a version left that kept no events."""
     await world.execute("UPDATE connector.runs SET final_id = NULL, final_headers = NULL, final_body = NULL")
+    await world.execute("DELETE FROM connector.outbox")
+
+
+@pytest.mark.parametrize(("end", "final_type"), [(end_badly, "SyncFailed"), (end_cancelled, "SyncCancelled")])
+async def test_end_without_its_event_is_told_by_its_state(
+    world: World, kafka: str, end: Any, final_type: str
+) -> None:
+    command = run_command()
+    await end(world, command)
+    first = (await sent(world, kafka))[-1]
+    await forget_events(world)
 
     await world.command(command)
+    await world.command(cancel_command(UUID(orjson.loads(first.value)["run_id"])))
 
-    assert len(await world.events("SyncCancelled")) == 1
+    again = (await sent(world, kafka))[-1]
+    assert types_of([again]) == [final_type]
+    assert again.offset > first.offset
+    assert read_headers(again.headers)["ce_id"] == read_headers(first.headers)["ce_id"]
+    told, whole = orjson.loads(again.value), orjson.loads(first.value)
+    assert (told["run_id"], told.get("code")) == (whole["run_id"], whole.get("code"))
+
+
+async def test_success_without_its_event_is_not_invented(world: World) -> None:
+    command = run_command()
+    await end_well(world, command)
+    (succeeded,) = await world.events("SyncSucceeded")
+    await forget_events(world)
+
+    await world.command(command)
+    await world.command(cancel_command(UUID(succeeded["run_id"])))
+
+    async with transaction(world.engine) as connection:
+        assert await (await raw(connection)).fetchval("SELECT count(*) FROM connector.outbox") == 0
 
 
 async def test_resumed_instance_waits_for_no_lost_worker(world: World) -> None:
