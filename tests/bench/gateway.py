@@ -30,7 +30,7 @@ OWNER, VIEWER = "mrr_pat_" + "a1B2" * 9, "mrr_pat_" + "c3D4" * 9
 _SECONDS = 20.0
 _ASKED = 20
 _MILLISECONDS, _MEBIBYTES = 100, 400
-# Ten years of 3,000 services in 400 products, which change each year.
+# Ten years of 3,000 services in 400 products, which change each year, and seen by status 20,000 products of addons.
 _COMPANY = """
 INSERT INTO gateway.instances (organization_id, instance_id, name, address, state, settings, version, created_at)
 SELECT organization_id, gen_random_uuid(), 'Bench', 'https://whmcs.example.com', 'active', '{"time_zone": "UTC"}', 1, now()
@@ -49,13 +49,20 @@ SELECT organization_id, instance_id, (ARRAY['service', 'addon', 'domain'])[1 + i
     id, 'EUR', 10000000 + id, 'service:' || id % 400, 'Product ' || id % 400, (ARRAY['monthly', 'annually', 'quarterly'])[1 + (id / 3) % 3],
     'active', 'observed'
 FROM gateway.instances, generate_series(1, 3000) AS id, generate_series(0, 9) AS year;
+INSERT INTO metrics.segments
+SELECT organization_id, instance_id, 'addon', 10000 + id, 'status', date '2026-11-28', NULL, id, 'EUR', 10000000 + id,
+    'addon:name:' || id, 'Addon ' || id, 'monthly', 'active', 'observed'
+FROM gateway.instances, generate_series(1, 20000) AS id;
 ANALYZE metrics.segments;
 INSERT INTO gateway.users (user_id, email, password_hash) SELECT gen_random_uuid(), 'viewer@example.com', password_hash FROM gateway.users;
 INSERT INTO gateway.memberships (organization_id, user_id, role)
 SELECT o.organization_id, u.user_id, 'viewer' FROM gateway.organizations o, gateway.users u WHERE u.email = 'viewer@example.com';
 INSERT INTO gateway.tokens (organization_id, token_id, hash, name, scopes, user_id, created_at)
 SELECT o.organization_id, gen_random_uuid(), sha256('{viewer}'), 'Viewer', ARRAY['metrics:read'], u.user_id, now()
-FROM gateway.organizations o, gateway.users u WHERE u.email = 'viewer@example.com'"""
+FROM gateway.organizations o, gateway.users u WHERE u.email = 'viewer@example.com';
+INSERT INTO gateway.sessions (organization_id, session_id, hash, user_id, created_at, seen_at, expires_at)
+SELECT organization_id, gen_random_uuid(), hash, user_id, now(), now(), now() + interval '1 day'
+FROM gateway.tokens WHERE name = 'Viewer'"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,16 +47,24 @@ def _question(query: str, port: int, token: str) -> bytes:
     ).encode()
 
 
+def _overview(port: int, session: str) -> bytes:
+    return (
+        f"GET /o/bench/?lens=status HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncookie: mrr_session={session}\r\n"
+        "accept-encoding: gzip\r\n\r\n"
+    ).encode()
+
+
 def attacks(port: int, token: str, email: str) -> list[Attack]:
-    """Ten: four at setup, three at figures as a viewer, three at the owner's password."""
+    """Ten: three at setup, four at figures as a viewer, whose session has the token's secret, three at the owner's password."""
     setup = _form("/setup/anything", port, organization="x", email="x@example.com", password=_LOOKALIKES)
     huge = f"mrr?{_TEN_YEARS}&group_by=product,cycle,kind"
     largest = "customers?start=2021-12-01&end=2026-11-28&interval=month&group_by=product"
     guess = _form("/sign-in", port, email=email, password="a wrong password")
     return [
-        *[Attack("setup", setup, True)] * 4,
+        *[Attack("setup", setup, True)] * 3,
         *[Attack("huge question", _question(huge, port, token), False)] * 2,
         Attack("largest question", _question(largest, port, token), False),
+        Attack("overview", _overview(port, token), False),
         *[Attack("sign-in", guess, True)] * 3,
     ]
 

@@ -17,7 +17,7 @@ from services.gateway.auth import Principal, signed_in
 from services.gateway.context import Context, Here
 from services.gateway.coverage import Freshness, Note, notes_on, oldest
 from services.gateway.errors import Invalid, NotFound
-from services.gateway.figures import NATIVE, Figure, Point, Question, Series, figures, freshness
+from services.gateway.figures import NATIVE, SMALL, Figure, Point, Question, Series, figures, freshness
 from services.gateway.instances import Instance, ShownState
 from services.gateway.pages.amounts import are_off_by_rounding
 from services.gateway.pages.chart import Chart, draw
@@ -30,6 +30,7 @@ from services.gateway.syncs import Sync
 router = APIRouter()
 
 _TOP = 8
+_MOST = 100
 _CHART_POINTS = 400
 # A sync that is applied while the page is made makes it again; the next one is minutes away.
 _READ_AGAIN = 3
@@ -76,10 +77,17 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The parts of the MRR, largest first. `rest` sums those after the first ones; `is_rounded`: what is shown does not add up."""
+    """The parts of the MRR, largest first, at most `_MOST` of them.
+
+    `rest` sums the `others` after the first ones; `unlisted` of these are beyond the last row, and `unlisted_sum` is theirs alone.
+    `is_rounded`: what is shown does not add up.
+    """
 
     rows: tuple[Row, ...]
     rest: str | None
+    others: int
+    unlisted: int
+    unlisted_sum: str | None
     is_rounded: bool
 
 
@@ -120,27 +128,18 @@ def _newest(answer: Figure, currency: str | None) -> Point | None:
 
 
 def _split(answer: Figure, group: Group, currency: str) -> Split:
-    rows = _rows(answer, group, currency)
-    values = [row.value for row in rows if row.value is not None]
-    after = [row.value for row in rows[_TOP:] if row.value is not None]
-    rest = f"{sum(map(Decimal, after)):f}" if after else None
-    shown = [*values[: len(values) - len(after)], *([rest] if rest else [])]
-    return Split(rows, rest, are_off_by_rounding(shown, currency))
-
-
-def _rows(answer: Figure, group: Group, currency: str) -> tuple[Row, ...]:
-    """Return the rows, those of one name as one: amounts are added exactly."""
+    """Return the largest parts, those of one name as one: amounts are added exactly, and only what is shown becomes a row."""
     points: dict[str, list[Point]] = defaultdict(list)
+    names: dict[str, str] = {}
     for series in answer.series:
         if series.points and series.group.get("currency", currency) == currency:
-            points[_key(series, group)].append(series.points[-1])
-    names = {_key(series, group): _name(series, group) for series in answer.series}
-    sums = {key: _sum(of_key) for key, of_key in points.items()}
-    largest = max((abs(value) for value in sums.values() if value is not None), default=Decimal()) or Decimal(
-        1
-    )
-    ordered = sorted(sums.items(), key=lambda item: (-abs(item[1] or Decimal()), names[item[0]]))
-    return tuple(
+            key = _key(series, group)
+            points[key].append(series.points[-1])
+            names[key] = _name(series, group)
+    parts = [(key, _sum(of_key)) for key, of_key in points.items()]
+    parts.sort(key=lambda part: (-abs(part[1] or Decimal()), names[part[0]]))
+    largest = max((abs(value) for _, value in parts if value is not None), default=Decimal()) or Decimal(1)
+    rows = tuple(
         Row(
             key=key,
             name=names[key],
@@ -148,8 +147,23 @@ def _rows(answer: Figure, group: Group, currency: str) -> tuple[Row, ...]:
             reason=points[key][0].reason,
             share=round(100 * abs(value or Decimal()) / largest),
         )
-        for key, value in ordered
+        for key, value in parts[:_MOST]
     )
+    rest = _total(parts[_TOP:])
+    shown = [row.value for row in rows[:_TOP]] + [rest]
+    return Split(
+        rows=rows,
+        rest=rest,
+        others=max(0, len(parts) - _TOP),
+        unlisted=max(0, len(parts) - _MOST),
+        unlisted_sum=_total(parts[_MOST:]),
+        is_rounded=are_off_by_rounding([value for value in shown if value is not None], currency),
+    )
+
+
+def _total(parts: list[tuple[str, Decimal | None]]) -> str | None:
+    values = [value for _, value in parts if value is not None]
+    return f"{sum(values):f}" if values else None
 
 
 def _sum(points: list[Point]) -> Decimal | None:
@@ -177,15 +191,29 @@ def _length(cycle: str) -> str:
     return _LENGTHS.get(cycle, cycle.replace("_", " ").capitalize())
 
 
-async def _currencies(
-    context: Context, principal: Principal, chosen: _Selection
-) -> tuple[list[Currency], int | None, datetime | None]:
-    """Return the figures of each currency, the customers of all, and the moment that they hold for."""
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """What the API says of the chosen days: figures, of which each currency on the page is made."""
 
+    history: Figure
+    kinds: Figure
+    products: Figure
+    cycles: Figure
+    customers: Figure
+    totals: list[Figure]
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the page is made faster than a thread is asked for it."""
+        answers = (self.history, self.kinds, self.products, self.cycles)
+        return sum(len(series.points) for answer in answers for series in answer.series) <= SMALL
+
+
+async def _ask(context: Context, principal: Principal, chosen: _Selection) -> _Answers:
     def newest(slug: str, *group_by: Group) -> Question:
         return Question(slug, chosen.end, chosen.end, Interval.DAY, group_by)
 
-    history, kinds, products, cycles, all_customers, *totals = await figures(
+    history, kinds, products, cycles, customers, *totals = await figures(
         context,
         principal,
         [
@@ -198,21 +226,27 @@ async def _currencies(
         lens=chosen.lens,
         instance_ids=chosen.instance_ids,
     )
-    customers = _newest(all_customers, None)
-    points = {series.group["currency"]: series.points for series in history.series}
-    shown = [
+    return _Answers(history, kinds, products, cycles, customers, totals)
+
+
+def _currencies(answers: _Answers) -> list[Currency]:
+    points = {series.group["currency"]: series.points for series in answers.history.series}
+    return [
         Currency(
             code=code,
-            totals={answer.metric: _newest(answer, code) for answer in totals},
-            kinds=_split(kinds, Group.KIND, code),
-            products=_split(products, Group.PRODUCT, code),
-            cycles=_split(cycles, Group.CYCLE, code),
+            totals={answer.metric: _newest(answer, code) for answer in answers.totals},
+            kinds=_split(answers.kinds, Group.KIND, code),
+            products=_split(answers.products, Group.PRODUCT, code),
+            cycles=_split(answers.cycles, Group.CYCLE, code),
             chart=draw(points[code], code),
         )
         for code in sorted(points)
     ]
-    count = customers.value if customers and isinstance(customers.value, int) else None
-    return shown, count, history.as_of
+
+
+def _count(answer: Figure) -> int | None:
+    point = _newest(answer, None)
+    return point.value if point and isinstance(point.value, int) else None
 
 
 def _lens(text: str) -> Lens:
@@ -256,15 +290,18 @@ def _oldest(fresh: list[Freshness], instances: list[Instance], now: datetime) ->
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """What the page shows of the chosen instances. `as_of` is the moment that the figures hold for."""
+    """What the page is made of; no `answers` while no day of the chosen instances is known."""
 
     instances: list[Instance]
     fresh: list[Freshness]
-    currencies: list[Currency]
-    customers: int | None
+    answers: _Answers | None
     interval: Interval
     notes: tuple[Note, ...]
-    as_of: datetime | None
+
+    @property
+    def as_of(self) -> datetime | None:
+        """The moment that the figures hold for."""
+        return self.answers.history.as_of if self.answers else oldest(self.fresh)
 
     def is_of_one_moment(self) -> bool:
         """Tell whether no sync was applied between the statements that read this."""
@@ -279,11 +316,11 @@ async def _read(context: Context, principal: Principal, lens: Lens, instance: st
     fresh = await freshness(context, principal, chosen)
     days = [(one.first_on, one.last_on) for one in fresh if one.first_on and one.last_on]
     if not days:
-        return _Reading(instances, fresh, [], None, Interval.DAY, (), oldest(fresh))
+        return _Reading(instances, fresh, None, Interval.DAY, ())
     selection = _Selection(lens, chosen, min(day[0] for day in days), max(day[1] for day in days))
     notes = notes_on(fresh, selection.start, lens)
-    currencies, customers, as_of = await _currencies(context, principal, selection)
-    return _Reading(instances, fresh, currencies, customers, selection.interval, notes, as_of)
+    answers = await _ask(context, principal, selection)
+    return _Reading(instances, fresh, answers, selection.interval, notes)
 
 
 @router.get("/")
@@ -301,25 +338,32 @@ async def overview(
         if read.is_of_one_moment():
             break
         read = await _read(context, principal, chosen_lens, instance)
-    return page(
-        request,
-        "overview.html",
-        principal=principal,
-        instances=read.instances,
-        instance_id=instance,
-        lens=chosen_lens,
-        lenses=list(Lens),
-        first_syncs=[
-            values(sync, principal, now) for sync in await _first_syncs(context, principal, read.instances)
-        ],
-        troubled=[(one, state_of(one, now)) for one in read.instances if one.shown_state in _TROUBLED],
-        freshness=_oldest(read.fresh, read.instances, now),
-        first_on=min((one.first_on for one in read.fresh if one.first_on), default=None),
-        interval=read.interval,
-        notes=[note for note in read.notes if not note.is_history],
-        history_notes=[note for note in read.notes if note.is_history],
-        reasons=_REASONS,
-        currencies=read.currencies,
-        customers=read.customers,
-        top=_TOP,
-    )
+    first_syncs = [
+        values(sync, principal, now) for sync in await _first_syncs(context, principal, read.instances)
+    ]
+    answers = read.answers
+
+    def shown() -> HTMLResponse:
+        return page(
+            request,
+            "overview.html",
+            principal=principal,
+            instances=read.instances,
+            instance_id=instance,
+            lens=chosen_lens,
+            lenses=list(Lens),
+            first_syncs=first_syncs,
+            troubled=[(one, state_of(one, now)) for one in read.instances if one.shown_state in _TROUBLED],
+            freshness=_oldest(read.fresh, read.instances, now),
+            first_on=min((one.first_on for one in read.fresh if one.first_on), default=None),
+            interval=read.interval,
+            notes=[note for note in read.notes if not note.is_history],
+            history_notes=[note for note in read.notes if note.is_history],
+            reasons=_REASONS,
+            currencies=_currencies(answers) if answers else [],
+            customers=_count(answers.customers) if answers else None,
+            top=_TOP,
+        )
+
+    is_small = answers is None or answers.is_small
+    return shown() if is_small else await context.answer_workers.run(shown)
