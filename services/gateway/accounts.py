@@ -195,7 +195,7 @@ async def follow_demo(context: Context) -> None:
             or instance.identifier_hint not in (None, (form.identifier or "")[-4:])
         )
         if is_other and instance.state != "deleting":
-            await instances.edit_instance(context, principal, instance.id, form)
+            await instances.edit_instance(context, principal, instance.id, form, into_demo=True)
 
 
 def _demo_form(file: Path) -> InstanceForm:

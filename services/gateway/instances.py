@@ -180,11 +180,8 @@ async def add_instance(
     raise_first(errors)
     try:
         async with transaction(context.engine, principal.organization_id) as connection:
-            if not into_demo and await repository.is_demo(connection, principal.organization_id):
-                raise Conflict(
-                    "demo_organization",
-                    "This organization holds sample data. Add your WHMCS to your own organization.",
-                )
+            if not into_demo:
+                await _refuse_demo(connection, principal)
             await _allow_check(connection, context, address)
             there = await repository.instance_at(connection, address)
             if there is not None and there.state != InstanceState.DRAFT:
@@ -209,12 +206,13 @@ async def add_instance(
 
 
 async def edit_instance(
-    context: Context, principal: Principal, instance_id: UUID, form: InstanceForm
+    context: Context, principal: Principal, instance_id: UUID, form: InstanceForm, *, into_demo: bool = False
 ) -> UUID | None:
     """Change what is given. A new address or new credentials are checked first, and take effect when that passes.
 
     Returns the check, if one was asked for. Raises Invalid `credentials_required` when the address changes without credentials: what is
-    stored is sealed for the address that it was entered for.
+    stored is sealed for the address that it was entered for. Raises Conflict when the organization holds sample data, whose address and
+    credentials stay as they are; `into_demo` is for the sample data itself.
     """
     errors: list[Invalid] = []
     try:
@@ -223,6 +221,8 @@ async def edit_instance(
             name = there.name if form.name is None else _name(form.name, errors)
             address = there.address if form.url is None else _address(form.url, errors)
             secrets = _secrets(form, errors)
+            if not into_demo and (secrets or address != there.address):
+                await _refuse_demo(connection, principal)
             if not secrets and not errors and address != there.address:
                 raise Invalid(
                     "credentials_required",
@@ -256,6 +256,14 @@ async def edit_instance(
     except IntegrityError as error:
         raise _address_taken(form.url or "") from error
     return check_id
+
+
+async def _refuse_demo(connection: AsyncConnection, principal: Principal) -> None:
+    if await repository.is_demo(connection, principal.organization_id):
+        raise Conflict(
+            "demo_organization",
+            "This organization holds sample data. Add your WHMCS to your own organization.",
+        )
 
 
 async def check_again(context: Context, principal: Principal, instance_id: UUID) -> UUID:

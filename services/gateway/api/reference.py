@@ -231,6 +231,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         (
             "instance_not_found",
             "address_taken",
+            "demo_organization",
             "instance_deleting",
             "not_connected",
             "credentials_required",

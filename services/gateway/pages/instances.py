@@ -30,7 +30,7 @@ Runner = Annotated[Principal, Depends(signed_in("sync:trigger"))]
 def _form(fields: dict[str, str]) -> InstanceForm:
     return InstanceForm(
         name=fields.get("name", ""),
-        url=fields.get("url", ""),
+        url=fields.get("url"),
         identifier=fields.get("identifier"),
         secret=fields.get("secret"),
         access_key=fields.get("access_key"),

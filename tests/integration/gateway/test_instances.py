@@ -545,6 +545,46 @@ async def test_the_demo_is_made_once_and_its_first_sync_starts_by_itself(
     assert len(await gateway.sent("sync.commands")) == 3
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"url": "https://billing.real.example", "identifier": "a" * 32, "secret": "b" * 32},
+        {"url": "https://billing.real.example"},
+        {"identifier": "a" * 32, "secret": "b" * 32},
+    ],
+)
+async def test_demo_takes_no_real_whmcs(gateway: Gateway, change: dict[str, str]) -> None:
+    owner = await gateway.owner()
+    instance_id = await connected(gateway, owner)
+    await gateway.execute("UPDATE gateway.organizations SET is_demo = true")
+    sent = await gateway.sent("sync.commands")
+
+    headers = {"x-csrf-token": await owner.csrf()}
+    path = f"/api/v1/instances/{instance_id}"
+    page = await owner.post(
+        f"/settings/instances/{instance_id}/edit", **{"name": "Main", "url": NEW["url"], **change}
+    )
+    assert page.status_code == 409
+    refused = await owner.client.patch(path, json=change, headers=headers)
+
+    assert (refused.status_code, refused.json()["code"]) == (409, "demo_organization")
+    assert await gateway.sent("sync.commands") == sent
+
+
+async def test_demo_can_be_renamed_and_says_what_stays(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    instance_id = await connected(gateway, owner)
+    await gateway.execute("UPDATE gateway.organizations SET is_demo = true")
+
+    form = await owner.open(f"/settings/instances/{instance_id}/edit")
+    saved = await owner.post(f"/settings/instances/{instance_id}/edit", name="Sample")
+
+    assert "its address and credentials stay as they are" in form.text
+    assert 'name="secret"' not in form.text
+    assert saved.status_code == 303
+    assert (await owner.client.get(f"/api/v1/instances/{instance_id}")).json()["name"] == "Sample"
+
+
 async def test_of_two_who_add_the_same_address_at_once_one_replaces_the_draft_of_the_other(
     gateway: Gateway,
 ) -> None:
