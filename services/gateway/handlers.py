@@ -80,7 +80,7 @@ async def follow(context: Context, message: Received) -> None:
             case InstanceChecked() as checked:
                 await _on_checked(connection, context, there, checked)
             case SyncQueued() as queued:
-                await _on_queued(connection, message, queued, at, now)
+                await _on_queued(connection, context, message, queued)
             case SyncStarted() as started:
                 await repository.change_run(
                     connection, started.run_id, state="running", started_at=started.started_at, heard_at=now
@@ -144,8 +144,9 @@ def _subject(event: Any) -> UUID:
 
 
 async def _on_queued(
-    connection: AsyncConnection, message: Received, queued: SyncQueued, at: datetime, now: datetime
+    connection: AsyncConnection, context: Context, message: Received, queued: SyncQueued
 ) -> None:
+    now = context.clock()
     before = await repository.read_sync(connection, queued.command_id)
     if before is not None and before.run_id not in (None, queued.run_id):
         # The connector lost the run that this command had joined, and has begun another.
@@ -167,9 +168,14 @@ async def _on_queued(
         command_id=queued.command_id,
         mode=queued.mode,
         trigger=queued.trigger,
-        requested_at=at,
+        requested_at=message.at,
         run_id=queued.run_id,
     )
+    if before is not None and before.run_id is None and before.cancel_requested_at is not None:
+        await syncs.cancel_run(
+            connection, context, message.organization_id, message.instance_id, queued.run_id
+        )
+        await repository.assume_ended(connection, queued.run_id, "cancelled", now)
 
 
 async def _on_succeeded(

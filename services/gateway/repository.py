@@ -26,7 +26,7 @@ WITH on_its_way AS (
     WHERE r.state IN ('queued', 'running') AND coalesce(r.heard_at, r.started_at, s.requested_at) BETWEEN :since AND :until
     UNION ALL
     SELECT s.instance_id, s.command_id, s.requested_at, s.mode FROM gateway.syncs s
-    WHERE s.run_id IS NULL AND s.requested_at BETWEEN :since AND :until)"""
+    WHERE s.run_id IS NULL AND s.cancel_requested_at IS NULL AND s.requested_at BETWEEN :since AND :until)"""
 
 _INSTANCES: Final = f"""{_ON_ITS_WAY}
 SELECT n.*, f.as_of, good.ended_at AS last_sync_at, good.state AS good_state, good.skipped AS run_skipped,
@@ -59,7 +59,7 @@ WHERE n.state <> 'deleted' AND (CAST(:instance_id AS uuid) IS NULL OR n.instance
 ORDER BY n.created_at, n.instance_id LIMIT :limit"""  # noqa: S608  fixed text
 
 _SYNCS: Final = """
-SELECT s.instance_id, s.command_id, s.requested_at, s.requested_by, s.run_id, n.name AS instance_name,
+SELECT s.instance_id, s.command_id, s.requested_at, s.requested_by, s.run_id, s.cancel_requested_at, n.name AS instance_name,
     coalesce(r.mode, s.mode) AS mode, coalesce(r.trigger, s.trigger) AS trigger, r.state, r.started_at, r.ended_at,
     r.progress, r.counts, r.changes, r.skipped, r.code, r.message, r.heard_at, r.expected_rows, r.per_cent, f.as_of
 FROM gateway.syncs s
@@ -252,6 +252,22 @@ async def add_sync(connection: AsyncConnection, **values: Any) -> None:
         await connection.execute(
             statement.on_conflict_do_update(index_elements=key, set_={"run_id": values["run_id"]})
         )
+
+
+async def keep_cancel(connection: AsyncConnection, command_id: UUID, now: datetime) -> bool:
+    """Write down that a command is cancelled that has no run yet; False when it is cancelled or has one already."""
+    waiting = update(syncs).where(
+        syncs.c.command_id == command_id, syncs.c.run_id.is_(None), syncs.c.cancel_requested_at.is_(None)
+    )
+    return bool((await connection.execute(waiting.values(cancel_requested_at=now))).rowcount)
+
+
+async def forget_cancels(connection: AsyncConnection, instance_id: UUID) -> None:
+    """Take back the cancels of commands that have no run yet."""
+    waiting = update(syncs).where(
+        syncs.c.instance_id == instance_id, syncs.c.run_id.is_(None), syncs.c.cancel_requested_at.is_not(None)
+    )
+    await connection.execute(waiting.values(cancel_requested_at=None))
 
 
 async def sync_under_way(

@@ -88,6 +88,8 @@ async def sync_now(
                 if there.state == InstanceState.PAUSED
                 else f"This instance is not connected: it is {there.state}.",
             )
+        # The connector joins what is asked for now to a command that it has not answered yet: that one is wanted again.
+        await repository.forget_cancels(connection, instance_id)
         under_way = await repository.sync_under_way(connection, instance_id, mode, context.clock())
         await audit.record(connection, context, principal, "sync.asked", instance_id)
         if under_way is not None:
@@ -148,26 +150,36 @@ async def list_syncs(
 async def cancel(context: Context, principal: Principal, command_id: UUID) -> None:
     """Ask the connector to end the run at its next page; one that has ended stays as it is.
 
-    A silent run ends at once, because its answer may never come.
+    A silent run ends at once, because its answer may never come. A command without a run is cancelled at once, and its run as soon as
+    the connector tells it.
     """
+    now = context.clock()
     async with transaction(context.engine, principal.organization_id) as connection:
         row = await repository.read_sync(connection, command_id)
+        if row is not None:
+            # The connector's answer may be written at this moment: whoever holds the instance comes first.
+            await repository.lock_instance(connection, row.instance_id)
+            row = await repository.read_sync(connection, command_id)
         if row is None:
             raise NotFound("sync_not_found", "There is no such sync here.")
-        if row.run_id is None or row.state not in ("queued", "running"):
+        if row.run_id is None:
+            if not await repository.keep_cancel(connection, command_id, now):
+                return
+        elif row.state in ("queued", "running"):
+            await cancel_run(connection, context, principal.organization_id, row.instance_id, row.run_id)
+            if is_silent(row.heard_at or row.started_at or row.requested_at, now):
+                await repository.assume_ended(connection, row.run_id, "cancelled", now)
+        else:
             return
-        command = CancelSync(command_id=uuid4(), instance_id=row.instance_id, run_id=row.run_id)
-        await _send(
-            connection,
-            context,
-            principal.organization_id,
-            row.instance_id,
-            command,
-            str(command.command_id),
-        )
-        if is_silent(row.heard_at or row.started_at or row.requested_at, context.clock()):
-            await repository.assume_ended(connection, row.run_id, "cancelled", context.clock())
         await audit.record(connection, context, principal, "sync.cancelled", command_id)
+
+
+async def cancel_run(
+    connection: AsyncConnection, context: Context, organization_id: UUID, instance_id: UUID, run_id: UUID
+) -> None:
+    """Send a CancelSync, in the caller's transaction."""
+    command = CancelSync(command_id=uuid4(), instance_id=instance_id, run_id=run_id)
+    await _send(connection, context, organization_id, instance_id, command, str(command.command_id))
 
 
 async def follow_silent_runs(context: Context, *, is_restart: bool = False) -> None:
@@ -229,7 +241,9 @@ async def _send(
 
 
 def _sync(row: Row[Any], now: datetime) -> Sync:
-    state = row.state or ("not_picked_up" if is_silent(row.requested_at, now) else "queued")
+    is_cancelled = row.run_id is None and row.cancel_requested_at is not None
+    waiting = "not_picked_up" if is_silent(row.requested_at, now) else "queued"
+    state = row.state or ("cancelled" if is_cancelled else waiting)
     return Sync(
         id=row.command_id,
         instance_id=row.instance_id,
@@ -241,7 +255,7 @@ def _sync(row: Row[Any], now: datetime) -> Sync:
         requested_at=row.requested_at,
         requested_by=row.requested_by,
         started_at=row.started_at,
-        ended_at=row.ended_at,
+        ended_at=row.cancel_requested_at if is_cancelled else row.ended_at,
         heard_at=row.heard_at,
         progress=_progress(row.progress or {}),
         per_cent=100 if state in _ENDED else row.per_cent or 0,

@@ -122,7 +122,8 @@ checks: Final = _of_instance(
     Column("estimate", JSONB),
     Column("is_assumed", Boolean, nullable=False),
 )
-# A command and the run that it joined; several commands may have joined the same.
+# A command and the run that it joined; several commands may have joined the same. `cancel_requested_at` is when somebody cancelled it
+# before it had a run.
 syncs: Final = _of_instance(
     "syncs",
     Column("command_id", Uuid, primary_key=True),
@@ -131,6 +132,7 @@ syncs: Final = _of_instance(
     Column("requested_at", _Moment, nullable=False),
     Column("requested_by", Text),
     Column("run_id", Uuid),
+    Column("cancel_requested_at", _Moment),
 )
 # `heard_at` is when the connector last said something of it, `asked_at` when the gateway last asked; an end that is assumed is the
 # gateway's own guess, which an end that the connector tells replaces. The same holds for checks.

@@ -193,6 +193,51 @@ async def test_a_sync_that_found_nobody_says_what_to_check(running: Running) -> 
     assert "returned no clients or services" in found["message"]
 
 
+async def test_cancel_is_kept_until_the_connector_answers(running: Running) -> None:
+    sync_id = (await running.post()).json()["id"]
+    path = f"/syncs/{sync_id}/cancel"
+
+    for _ in range(2):
+        await running.owner.post(path)
+    kept = await running.get(sync_id)
+    before = await running.gateway.sent("sync.commands")
+    await running.queued(sync_id)
+    await running.started()
+
+    assert (kept["state"], kept["ended_at"]) == ("cancelled", "2026-03-01T12:00:00Z")
+    sent = await running.gateway.sent("sync.commands")
+    assert [command.get("run_id") for command in sent[len(before) :]] == [str(running.run_id)]
+    assert (await running.get(sync_id))["state"] == "cancelled"
+    audited = await running.gateway.execute(
+        "SELECT target FROM gateway.audit WHERE action = 'sync.cancelled'"
+    )
+    assert [row.target for row in audited] == [sync_id]
+
+
+async def test_a_kept_cancel_gives_way_to_the_real_end(running: Running) -> None:
+    sync_id = (await running.post()).json()["id"]
+    await running.owner.post(f"/syncs/{sync_id}/cancel")
+    await running.queued(sync_id)
+
+    await running.succeeded()
+
+    assert (await running.get(sync_id))["state"] == "succeeded"
+
+
+async def test_sync_now_takes_back_a_kept_cancel(running: Running) -> None:
+    sync_id = (await running.post()).json()["id"]
+    await running.owner.post(f"/syncs/{sync_id}/cancel")
+    instance = (await running.owner.client.get(f"/api/v1/instances/{running.instance_id}")).json()
+
+    again = (await running.post()).json()
+    before = await running.gateway.sent("sync.commands")
+    await running.queued(sync_id)
+
+    assert instance["sync_under_way"] is None
+    assert (again["id"], again["state"]) == (sync_id, "queued")
+    assert await running.gateway.sent("sync.commands") == before
+
+
 async def test_cancelling_asks_the_connector_and_ends_when_it_says_so(running: Running) -> None:
     sync_id = (await running.post()).json()["id"]
     await running.queued(sync_id)
