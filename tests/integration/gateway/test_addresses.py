@@ -245,6 +245,19 @@ async def test_organizations_of_before_get_slugs(postgres: Postgres) -> None:
     assert slugs == ["demo-2", "demo", "nimbus", "nimbus-2"]
 
 
+async def test_version_before_adds_organizations(gateway: Gateway) -> None:
+    for name in ("Nimbus", "Cumulus"):
+        await gateway.execute(
+            """INSERT INTO gateway.organizations (organization_id, name, is_demo, created_at)
+            VALUES (gen_random_uuid(), :name, false, now())""",
+            name=name,
+        )
+
+    slugs = {slug for (slug,) in await gateway.execute("SELECT slug FROM gateway.organizations")}
+    assert len(slugs) == 2
+    assert all(re.fullmatch("organization-[0-9a-f]{8}-[0-9a-f]{4}", slug) for slug in slugs)
+
+
 async def test_same_names_get_slugs_of_their_own(gateway: Gateway) -> None:
     names = ["Ölmühle & Söhne", "olmuhle sohne", "租云", "Demo", "  "]
     async with gateway.context.engine.begin() as connection:

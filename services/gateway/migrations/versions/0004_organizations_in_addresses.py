@@ -1,15 +1,19 @@
 """Every organization has a slug of its own for addresses, and every membership knows when it was used last."""
 
+import re
+import unicodedata
+from itertools import count
+
 import sqlalchemy as sa
 from alembic import op
-
-from services.gateway.slugs import DEMO, free_slug
 
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
 depends_on = None
 
+# Replicas of the version before go on while the new ones start, and give no slug.
+_UNNAMED = "'organization-' || left(gen_random_uuid()::text, 13)"
 _USER = """CREATE OR REPLACE FUNCTION gateway.user_by_email(wanted text)
     RETURNS TABLE (user_id uuid, password_hash text, organization_id uuid)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
@@ -56,7 +60,9 @@ def upgrade() -> None:
     op.execute("ALTER TABLE gateway.organizations ADD slug text")
     op.execute("ALTER TABLE gateway.memberships ADD used_at timestamptz")
     _name_organizations()
-    op.execute("ALTER TABLE gateway.organizations ALTER slug SET NOT NULL")
+    op.execute(
+        f"ALTER TABLE gateway.organizations ALTER slug SET DEFAULT {_UNNAMED}, ALTER slug SET NOT NULL"
+    )
     op.execute("CREATE UNIQUE INDEX organizations_by_slug ON gateway.organizations (slug)")
     for statement in (_USER, _SESSION, *_TOKEN):
         op.execute(statement)
@@ -74,7 +80,7 @@ def _name_organizations() -> None:
     connection.execute(sa.text("RESET ROLE"))
     taken: set[str] = set()
     for row in rows:
-        slug = DEMO if row.is_demo and DEMO not in taken else free_slug(row.name, taken)
+        slug = "demo" if row.is_demo and "demo" not in taken else _free_slug(row.name, taken)
         taken.add(slug)
         connection.execute(
             sa.text("SELECT set_config('app.organization_id', :id, true)"), {"id": str(row.organization_id)}
@@ -84,3 +90,10 @@ def _name_organizations() -> None:
             {"slug": slug, "id": row.organization_id},
         )
     connection.execute(sa.text("SELECT set_config('app.organization_id', '', true)"))
+
+
+def _free_slug(name: str, taken: set[str]) -> str:
+    letters = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()
+    slug = re.sub(r"[^a-z0-9]+", "-", letters).strip("-")[:40].rstrip("-") or "organization"
+    used = taken | {"demo"}
+    return slug if slug not in used else next(f"{slug}-{n}" for n in count(2) if f"{slug}-{n}" not in used)
