@@ -263,7 +263,7 @@ def _as_owner(user_id: UUID, email: str, organization_id: UUID, name: str) -> Pr
 def _link_used() -> NotFound:
     return NotFound(
         "setup_link_used",
-        "This link was used or is too old. Sign in, or take the newest link from the log of the gateway.",
+        "This link was used or is too old. Sign in, or open the newest link in the log of MRRlytics.",
     )
 
 

@@ -110,8 +110,7 @@ async def follow(context: Context, message: Received) -> None:
                     code=failed.code,
                     message=failed.message,
                 )
-                is_of_now = changed is not None and not _is_older(changed, there)
-                if is_of_now and _stops(failed.code):
+                if _stops(failed.code) and not await _is_late(connection, changed, there):
                     await _need_attention(connection, context, there, failed.code, failed.message)
             case SyncCancelled() as cancelled:
                 await repository.end_run(
@@ -125,11 +124,14 @@ async def follow(context: Context, message: Received) -> None:
                     await instances.publish(connection, context, gone)
 
 
-def _is_older(run: Row[Any], there: Row[Any] | None) -> bool:
-    """Whether the run began with credentials that were replaced since."""
-    if there is None or run.started_at is None or there.credentials_updated_at is None:
+async def _is_late(connection: AsyncConnection, run: Row[Any] | None, there: Row[Any] | None) -> bool:
+    """Whether the end of a run says nothing of the present: it was told before, or credentials or a later run took its place."""
+    if run is None:
+        return True
+    if run.started_at is None or there is None:
         return False
-    return bool(run.started_at < there.credentials_updated_at)
+    is_replaced = there.credentials_updated_at is not None and run.started_at < there.credentials_updated_at
+    return is_replaced or await repository.is_overtaken(connection, run)
 
 
 def _subject(event: Any) -> UUID:
@@ -202,7 +204,7 @@ async def _on_succeeded(
         code=code,
         message=message,
     )
-    if changed is not None:
+    if not await _is_late(connection, changed, there):
         await _recover(connection, context, there)
 
 
@@ -217,7 +219,8 @@ def _outcome(succeeded: SyncSucceeded) -> tuple[str | None, str | None]:
             f"{rows} of kind {kind.replace('_', ' ')}" for kind, rows in sorted(succeeded.bad_rows.items())
         )
         texts.append(
-            f"Rows that could not be read are left out: {left_out}. The log of the connector has their ids; correct them in WHMCS."
+            f"Rows that could not be read are left out: {left_out}. Correct them in WHMCS: "
+            "whoever runs MRRlytics finds their ids in its log."
         )
     return needed[0].code if needed else None, " ".join(texts) or None
 

@@ -42,7 +42,7 @@ _CHECKS_OF_HOST: Final = 50
 _ANSWER_LIFE: Final = timedelta(minutes=5)
 _UNANSWERED_TEXT: Final = (
     "The connection test did not finish. Test again in a few minutes. "
-    "If it happens again, ask whoever runs MRRlytics to look whether its connector is running."
+    "If it happens again, ask whoever runs MRRlytics to restart it."
 )
 
 

@@ -329,6 +329,19 @@ async def end_run(connection: AsyncConnection, run_id: UUID, **values: Any) -> R
     return row
 
 
+async def is_overtaken(connection: AsyncConnection, run: Row[Any]) -> bool:
+    """Whether a run that began after this one has told its end already."""
+    began = func.coalesce(runs.c.started_at, runs.c.ended_at)
+    later = select(runs.c.run_id).where(
+        runs.c.instance_id == run.instance_id,
+        runs.c.run_id != run.run_id,
+        runs.c.state.in_(("succeeded", "partial", "failed")),
+        ~runs.c.is_assumed,
+        began > run.started_at,
+    )
+    return (await connection.execute(later.limit(1))).first() is not None
+
+
 async def assume_ended(
     connection: AsyncConnection, run_id: UUID, state: RunEnd, now: datetime, code: str | None = None
 ) -> None:

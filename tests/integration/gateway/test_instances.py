@@ -364,6 +364,43 @@ async def test_a_run_that_a_person_must_mend_stops_syncs_until_a_check_passes(ga
     ]
 
 
+@pytest.mark.parametrize("is_newer_good", [True, False])
+async def test_late_end_of_an_older_run_changes_nothing(gateway: Gateway, is_newer_good: bool) -> None:
+    owner = await gateway.owner()
+    instance_id = await connected(gateway, owner)
+    older, newer, started_at = uuid4(), uuid4(), {}
+
+    async def hear(event: Any) -> None:
+        await gateway.hear(owner.organization_id, instance_id, event)
+
+    def end(run_id: UUID, is_good: bool) -> Any:
+        if not is_good:
+            return SyncFailed(run_id=run_id, code="credentials_rejected", message="WHMCS refused it.")
+        return SyncSucceeded(
+            run_id=run_id,
+            mode="full",
+            started_at=started_at[run_id],
+            outcome="complete",
+            counts={},
+            changes={},
+            bad_rows={},
+            skipped=(),
+            positions={},
+        )
+
+    for run_id in (older, newer):
+        gateway.clock.advance(minutes=5)
+        started_at[run_id] = gateway.clock.now
+        await hear(SyncQueued(command_id=uuid4(), run_id=run_id, mode="full", trigger="schedule"))
+        await hear(SyncStarted(run_id=run_id, mode="full", started_at=started_at[run_id]))
+    await hear(end(newer, is_newer_good))
+    states = [(await owner.client.get(f"/api/v1/instances/{instance_id}")).json()["state"]]
+    await hear(end(older, not is_newer_good))
+    states.append((await owner.client.get(f"/api/v1/instances/{instance_id}")).json()["state"])
+
+    assert states == ["active" if is_newer_good else "needs_attention"] * 2
+
+
 async def test_a_run_that_may_work_again_by_itself_stops_nothing(gateway: Gateway) -> None:
     owner = await gateway.owner()
     instance_id = await connected(gateway, owner)
