@@ -264,7 +264,10 @@ async def figures(
 
 async def freshness(context: Context, principal: Principal, instance_ids: Sequence[UUID]) -> list[Freshness]:
     """How far the figures of the chosen instances reach; of all but drafts when none is chosen. NotFound for an unknown one."""
-    async with transaction(context.engine, principal.organization_id, is_snapshot=True) as connection:
+    async with (
+        context.reading,
+        transaction(context.engine, principal.organization_id, is_snapshot=True) as connection,
+    ):
         return _chosen(await read_freshness(await raw(connection)), instance_ids)
 
 

@@ -12,9 +12,9 @@ from services.gateway.auth import Principal
 from services.gateway.context import Context
 from services.gateway.errors import TooMany
 
-# Each stream looks at the database twice a second, and holds no connection in between.
+# Each stream looks at the database twice a second, and holds no connection in between. No two organizations can take all of them.
 _OF_CALLER: Final = 6
-_OF_ORGANIZATION: Final = 30
+_OF_ORGANIZATION: Final = 20
 _IN_ALL: Final = 60
 
 

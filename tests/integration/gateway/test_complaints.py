@@ -2,13 +2,13 @@
 
 import json
 from typing import Any
-from uuid import uuid4
+from uuid import UUID
 
 import pytest
 
 from tests.integration.gateway.conftest import NEW, Gateway
 
-ID = uuid4()
+ID = UUID(int=1)
 QUESTIONS = {
     "/api/v1/metrics/mrr?start=tomorrow": ("start must be a date such as 2026-11-29.", "start"),
     "/api/v1/metrics/mrr?end=2026-02-30": ("end must be a date such as 2026-11-29.", "end"),

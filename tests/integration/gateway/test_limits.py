@@ -20,14 +20,15 @@ from pydantic import SecretStr
 
 from libs.common.connections import Limits
 from libs.common.serve import build_server
-from services.gateway import accounts, passwords, web
+from services.gateway import accounts, figures, passwords, web
 from services.gateway.app import build_app
 from services.gateway.auth import digest, signed_in
 from services.gateway.context import Context
+from services.gateway.errors import Unavailable
 from services.gateway.pages.rendering import posted
 from services.gateway.rate_limits import ASSET, STRANGER, UNPROVEN
 from services.gateway.settings import Settings
-from services.gateway.workers import Workers
+from services.gateway.workers import Lane, Workers
 from tests.integration.gateway.conftest import ADDRESS, PASSWORD, Clock, Gateway
 from tests.integration.gateway.test_authorization import permissions, routes
 from tests.integration.gateway.test_figures import FIRST, add_site
@@ -360,6 +361,14 @@ async def test_strangers_leave_connections_to_the_database(gateway: Gateway) -> 
         assert [task.done() for task in strangers] == [False] * 5
 
     assert [(await task).status_code for task in strangers] == [404, 401, 401, 401, 200]
+
+
+async def test_freshness_waits_with_the_figures(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    principal = accounts._as_owner(uuid4(), owner.email, owner.organization_id, "Nimbus")
+
+    with pytest.raises(Unavailable):
+        await figures.freshness(replace(gateway.context, reading=Lane(0, seconds=0)), principal, [])
 
 
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"

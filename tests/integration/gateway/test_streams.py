@@ -88,6 +88,10 @@ async def test_a_stream_holds_no_connection_while_it_waits(running: Running) -> 
         assert gateway.context.open_streams["all"] == 6
 
 
+def test_two_organizations_leave_streams_to_others() -> None:
+    assert 3 * streams._OF_ORGANIZATION <= streams._IN_ALL
+
+
 def test_every_stream_is_counted() -> None:
     folder = Path(gateway_package.__file__).parent
     made = 'media_type="text/event-stream"'
