@@ -61,9 +61,11 @@ class InstanceForm:
 
 @dataclass(frozen=True, slots=True)
 class CheckProgress:
-    """The checklist so far."""
+    """The checklist so far. `is_new_credential`: what was entered is checked; else what is stored is tested again."""
 
     check_id: UUID
+    started_at: datetime
+    is_new_credential: bool
     complete: bool
     checks: tuple[Check, ...]
     seen_address: str | None
@@ -305,7 +307,7 @@ async def check_progress(context: Context, principal: Principal, check_id: UUID)
         row = await repository.read_check(connection, check_id)
     if row is None:
         raise NotFound("check_not_found", "There is no such check here.")
-    return _progress(row.check_id, row.is_complete, row.checks, row.seen_address, row.estimate)
+    return _progress(row, row.is_complete, row.checks)
 
 
 async def wait_for_check(context: Context, principal: Principal, check_id: UUID) -> CheckProgress:
@@ -574,7 +576,7 @@ def _rate(text: str, errors: list[Invalid]) -> float | None:
 def _instance(row: Row[Any], now: datetime) -> Instance:
     check = None
     if row.check_id is not None:
-        check = _progress(row.check_id, row.check_complete, row.check_lines, row.seen_address, row.estimate)
+        check = _progress(row, row.check_complete, row.check_lines)
     settings = InstanceSettings.model_validate(row.settings)
     warnings = [line for line in (check.checks if check else ()) if line.state == "warning"]
     skipped = row.run_skipped or ()
@@ -642,15 +644,15 @@ def _state_of_active(row: Row[Any], now: datetime) -> ShownState:
     return ShownState.SYNCED_IN_PART if row.good_state == "partial" else ShownState.HEALTHY
 
 
-def _progress(
-    check_id: UUID, complete: bool, lines: Any, seen_address: str | None, estimate: Any
-) -> CheckProgress:
+def _progress(row: Row[Any], complete: bool, lines: Any) -> CheckProgress:
     return CheckProgress(
-        check_id=check_id,
+        check_id=row.check_id,
+        started_at=row.started_at,
+        is_new_credential=row.is_new_credential,
         complete=complete,
         checks=tuple(Check.model_validate(line) for line in lines),
-        seen_address=seen_address,
-        estimate=None if estimate is None else Estimate.model_validate(estimate),
+        seen_address=row.seen_address,
+        estimate=None if row.estimate is None else Estimate.model_validate(row.estimate),
     )
 
 

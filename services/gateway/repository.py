@@ -36,7 +36,8 @@ SELECT n.*, f.as_of, good.ended_at AS last_sync_at, good.state AS good_state, go
         ORDER BY s.requested_at LIMIT 1) AS run_command_id,
     (SELECT w.command_id FROM on_its_way w WHERE w.instance_id = n.instance_id
         ORDER BY w.requested_at DESC LIMIT 1) AS sync_under_way,
-    c.check_id, c.is_complete AS check_complete, c.checks AS check_lines, c.seen_address, c.estimate,
+    c.check_id, c.started_at, c.is_new_credential, c.is_complete AS check_complete, c.checks AS check_lines,
+    c.seen_address, c.estimate,
     EXISTS (
         SELECT FROM connector.credentials k WHERE k.organization_id = n.organization_id AND k.instance_id = n.instance_id
     ) AS has_credentials

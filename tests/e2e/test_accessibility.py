@@ -173,6 +173,32 @@ async def test_filter_applies_what_the_pointer_chose(pages: Pages) -> None:
     await page.wait_for_url("**lens=active**")
 
 
+async def test_back_shows_the_choice_of_its_figures(pages: Pages) -> None:
+    await addresses(pages)
+    page = pages.page
+    await page.goto(pages.home)
+    chosen = page.locator("form[data-apply-on-change] select").first
+    await chosen.dispatch_event("pointerdown")
+    await chosen.select_option("active")
+    await page.wait_for_url("**lens=active**")
+
+    await page.go_back()
+
+    await expect(chosen).to_have_value("contract")
+
+
+async def test_long_name_makes_no_page_wider(pages: Pages) -> None:
+    await addresses(pages)
+    await pages.gateway.execute("UPDATE gateway.instances SET name = repeat('W', 90)")
+    page = pages.page
+    await page.set_viewport_size({"width": 360, "height": 700})
+
+    for place in ("/", "/settings/instances"):
+        await page.goto(f"{pages.home.rstrip('/')}{place}")
+
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 360, place
+
+
 async def test_news_of_a_sync_is_announced_once(watched: Watched) -> None:
     page = watched.page
     await page.goto(watched.address)

@@ -90,6 +90,8 @@ BODY: Final = ("json_invalid", "too_large", "not_json", "input_invalid")
 
 _CHECKLIST: Final = {
     "check_id": _CHECK,
+    "started_at": "2026-11-29T11:30:00Z",
+    "is_new_credential": False,
     "complete": True,
     "checks": [
         {
@@ -386,6 +388,8 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "CheckProgress": {
         "check_id": "The id of the check.",
+        "started_at": "When the check was asked for.",
+        "is_new_credential": "Whether credentials that were just entered are checked; else the stored ones are tested again.",
         "complete": "Whether the check has ended.",
         "checks": "The checklist, in the order in which results came.",
         "seen_address": "The network address from which WHMCS saw us, when it told.",

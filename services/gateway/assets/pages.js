@@ -117,6 +117,8 @@ document.addEventListener("submit", (event) => {
 });
 window.addEventListener("pageshow", () => {
   for (const button of document.querySelectorAll("button:disabled")) button.disabled = false;
+  // Back brings the page with the choice that led away from it: a filter shows what its figures count.
+  for (const form of document.querySelectorAll("form[data-apply-on-change]")) form.reset();
 });
 document.documentElement.classList.add("scripted");
 restoreFocus();

@@ -18,7 +18,7 @@ from services.gateway.instances import InstanceForm
 from services.gateway.pages import forms
 from services.gateway.pages.forms import Form
 from services.gateway.pages.rendering import Fields, fragment, live, page, see
-from services.gateway.pages.states import state_of
+from services.gateway.pages.states import clock_time, state_of
 
 router = APIRouter(prefix="/settings/instances")
 
@@ -103,13 +103,14 @@ async def add(
 @router.get("/{instance_id}")
 async def shown(request: Request, context: Here, instance_id: UUID, principal: Reader) -> HTMLResponse:
     """One instance: its checklist, its runs, and what can be done."""
-    found = await instances.get_instance(context, principal, instance_id)
+    found, now = await instances.get_instance(context, principal, instance_id), context.clock()
     return page(
         request,
         "instance.html",
         principal=principal,
         instance=found,
-        state=state_of(found, context.clock()),
+        state=state_of(found, now),
+        figures_at=clock_time(found.as_of, found.time_zone or "UTC", now) if found.as_of else None,
         check=found.check,
         passed=found.check is not None and found.check.passed,
         runs=await syncs.list_syncs(context, principal, instance_id),

@@ -272,6 +272,18 @@ async def test_an_edit_with_a_wrong_secret_leaves_the_working_one_in_place(gatew
     assert (found["state"], found["attention"]) == ("active", None)
 
 
+async def test_failed_test_of_working_credentials_says_what_is_kept(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    instance_id = await connected(gateway, owner)
+
+    await owner.post(f"/settings/instances/{instance_id}/checks")
+    await checked(gateway, owner, REJECTED)
+
+    page = (await owner.open(f"/settings/instances/{instance_id}")).text
+    assert "Nothing was changed: the stored credentials are kept." in page
+    assert "save again" not in page
+
+
 async def test_an_edit_with_good_credentials_takes_their_place(gateway: Gateway) -> None:
     owner = await gateway.owner()
     instance_id = await connected(gateway, owner)
