@@ -203,6 +203,7 @@ async def _on_succeeded(
         skipped=skipped,
         code=code,
         message=message,
+        epoch=succeeded.epoch,
     )
     if not await _is_late(connection, changed, there):
         await _recover(connection, context, there)

@@ -62,7 +62,8 @@ ORDER BY n.created_at, n.instance_id LIMIT :limit"""  # noqa: S608  fixed text
 _SYNCS: Final = """
 SELECT s.instance_id, s.command_id, s.requested_at, s.requested_by, s.run_id, s.cancel_requested_at, n.name AS instance_name,
     coalesce(r.mode, s.mode) AS mode, coalesce(r.trigger, s.trigger) AS trigger, r.state, r.started_at, r.ended_at,
-    r.progress, r.counts, r.changes, r.skipped, r.code, r.message, r.heard_at, r.expected_rows, r.per_cent, f.as_of
+    r.progress, r.counts, r.changes, r.skipped, r.code, r.message, r.heard_at, r.expected_rows, r.per_cent, r.epoch,
+    f.as_of, f.epoch AS applied_epoch
 FROM gateway.syncs s
 JOIN gateway.instances n USING (organization_id, instance_id)
 LEFT JOIN gateway.runs r USING (organization_id, instance_id, run_id)

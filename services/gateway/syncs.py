@@ -265,8 +265,17 @@ def _sync(row: Row[Any], now: datetime) -> Sync:
         skipped=tuple(SkippedKind.model_validate(one) for one in row.skipped or ()),
         code=row.code,
         message=row.message,
-        applied=state in _ENDED and row.as_of is not None and row.as_of >= row.started_at,
+        applied=state in _ENDED and _is_applied(row),
     )
+
+
+def _is_applied(row: Row[Any]) -> bool:
+    """Tell whether the figures hold what an ended run read. Moments are of the connector's clock: epochs alone are sure."""
+    if row.as_of is None:
+        return False
+    if row.epoch is not None and row.applied_epoch is not None:
+        return bool(row.applied_epoch >= row.epoch)
+    return bool(row.as_of >= row.started_at)
 
 
 def _progress(kinds: dict[str, Any]) -> dict[str, KindProgress]:

@@ -155,6 +155,7 @@ runs: Final = _of_instance(
     Column("is_assumed", Boolean, nullable=False),
     Column("expected_rows", BigInteger),
     Column("per_cent", SmallInteger, nullable=False),
+    Column("epoch", BigInteger),
 )
 # `subject` is the run, check or instance that the event speaks of; `id` is the id of the server-sent event.
 sync_events: Final = Table(

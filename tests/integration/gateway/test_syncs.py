@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -50,7 +51,11 @@ class Running:
         await self.hear(SyncStarted(run_id=self.run_id, mode="full", started_at=self.gateway.clock.now))
 
     async def succeeded(
-        self, outcome: str = "complete", *skipped: SkippedKind, bad_rows: dict[str, int] | None = None
+        self,
+        outcome: str = "complete",
+        *skipped: SkippedKind,
+        bad_rows: dict[str, int] | None = None,
+        epoch: int | None = None,
     ) -> None:
         await self.hear(
             SyncSucceeded(
@@ -63,6 +68,7 @@ class Running:
                 bad_rows=bad_rows or {},
                 skipped=skipped,
                 positions={},
+                epoch=epoch,
             )
         )
 
@@ -148,6 +154,35 @@ async def test_a_run_is_followed_from_queued_to_its_figures(running: Running) ->
         False,
     )
     assert applied["applied"] is True
+
+
+@pytest.mark.parametrize(
+    ("epoch", "applied_epoch", "hours", "applied"),
+    [(9, 8, 1, False), (9, 9, -1, True), (None, 9, 0, True), (None, 9, -1, False), (9, None, -1, False)],
+)
+async def test_figures_hold_a_sync_of_their_epoch(
+    running: Running, epoch: int | None, applied_epoch: int | None, hours: int, applied: bool
+) -> None:
+    """`hours`: how far the clock of the run that is applied was from that of this one."""
+    sync_id = (await running.post()).json()["id"]
+    await running.queued(sync_id)
+    await running.started()
+    await running.succeeded(epoch=epoch)
+    await running.gateway.execute(
+        """INSERT INTO metrics.instances
+        SELECT organization_id, instance_id, name, state, settings, version FROM gateway.instances"""
+    )
+    await running.gateway.execute(
+        """INSERT INTO metrics.freshness (organization_id, instance_id, run_id, as_of, last_at, epoch)
+        VALUES (:organization, :instance, :run, :as_of, :as_of, :epoch)""",
+        organization=running.owner.organization_id,
+        instance=running.instance_id,
+        run=uuid4(),
+        as_of=running.gateway.clock.now + timedelta(hours=hours),
+        epoch=applied_epoch,
+    )
+
+    assert (await running.get(sync_id))["applied"] is applied
 
 
 async def test_rows_that_could_not_be_read_are_told_with_their_run(running: Running) -> None:
