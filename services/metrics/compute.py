@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from functools import reduce
 from time import monotonic
 from typing import Any, Final
@@ -25,6 +26,7 @@ _SHORTEST_PAUSE_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 60.0
 
 _Observed = dict[Subscription, list[Observation]]
+_Take = Callable[[Any, Cut, int, int], Awaitable[list[int]]]
 
 
 class Computing:
@@ -87,8 +89,13 @@ class Computing:
             after = reduce(with_run, runs, state.coverage)
             if time_zone is None or after is None:
                 return False
-            await _mark_changes(database, instance, state, after, time_zone)
-            computed = await self._compute_customers(database, cut_of(instance, after), time_zone, stop)
+            await repository.date_marks(database, instance)
+            cut, takes = cut_of(instance, after), [repository.take_marks]
+            if _changes_all(state, after, time_zone):
+                takes.insert(0, repository.take_customers)
+            computed = sum(
+                [await self._compute_customers(database, cut, time_zone, stop, take) for take in takes]
+            )
             if not await repository.hold(database, instance):
                 raise _Undone
             is_new = bool(runs) or time_zone != state.time_zone
@@ -100,10 +107,12 @@ class Computing:
         log.info("figures are up to date", extra={**ids, "customers": computed})
         return True
 
-    async def _compute_customers(self, database: Any, cut: Cut, time_zone: str, stop: asyncio.Event) -> int:
-        """Compute the customers that facts of the cut have marked, so many at once; returns how many there were."""
+    async def _compute_customers(
+        self, database: Any, cut: Cut, time_zone: str, stop: asyncio.Event, take: _Take
+    ) -> int:
+        """Compute the customers that `take` gives, so many at once; returns how many there were."""
         computed, last = 0, -1
-        while customers := await repository.take_marks(database, cut, last, self._customers_at_once):
+        while customers := await take(database, cut, last, self._customers_at_once):
             if stop.is_set() or not await repository.time_zone_of(database, cut.instance):
                 raise _Undone
             observed = await _observed(database, cut, customers, time_zone)
@@ -123,24 +132,20 @@ def cut_of(instance: Instance, coverage: Coverage) -> Cut:
     return Cut(instance, coverage.epoch, {kind: epoch for kind, epoch in epochs.items() if epoch is not None})
 
 
-async def _mark_changes(
-    database: Any, instance: Instance, state: repository.State, after: Coverage, time_zone: str
-) -> None:
-    """Mark the customers whose figures change although no fact of the run says so.
+def _changes_all(state: repository.State, after: Coverage, time_zone: str) -> bool:
+    """Tell whether figures change of customers whom no fact of the run names.
 
-    These are all of them when days are read in another time zone, and those of a kind that runs before could not read whole: the marks of
-    what they saw were taken away with the other kinds.
+    So they do when days are read in another time zone, and with a kind that runs before could not read whole: the marks of what they saw
+    were taken away with the other kinds.
     """
     before = state.coverage
     if before is None:
-        return
-    if time_zone != state.time_zone:
-        await repository.mark_instance(database, *instance)
-        return
-    for kind in SUBSCRIPTION_KINDS:
-        used = before.epoch_of(kind)
-        if after.epoch_of(kind) != used and (used is None or used < before.epoch):
-            await repository.mark_kind(database, instance, kind, -1 if used is None else used)
+        return False
+    used = {kind: before.epoch_of(kind) for kind in SUBSCRIPTION_KINDS}
+    return time_zone != state.time_zone or any(
+        after.epoch_of(kind) != epoch and (epoch is None or epoch < before.epoch)
+        for kind, epoch in used.items()
+    )
 
 
 async def _observed(database: Any, cut: Cut, customers: list[int], time_zone: str) -> _Observed:

@@ -1,5 +1,8 @@
 """Messages in: facts to intake, instances and ended runs to their tables."""
 
+from datetime import datetime
+from typing import Any
+
 import orjson
 from faststream.kafka import KafkaBroker
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -56,7 +59,7 @@ def build_handlers(
             await check_owner(connection, _INSTANCES, message.organization_id, message.instance_id)
         match message.body:
             case SyncSucceeded() as run:
-                await _remember(engine, message, run)
+                await _remember(engine, message, run, clock())
             case InstancePurged() as gone:
                 await _forget(engine, message, gone)
 
@@ -75,26 +78,31 @@ def build_handlers(
         )
 
 
-async def _remember(engine: AsyncEngine, message: Received, run: SyncSucceeded) -> None:
-    read = {kind: {"read_at": run.started_at} for kind in run.counts}
+async def _remember(engine: AsyncEngine, message: Received, run: SyncSucceeded, now: datetime) -> None:
+    async with transaction(engine) as connection:
+        await repository.save_run(await raw(connection), run_row(message, run, now))
+
+
+def run_row(message: Received, run: SyncSucceeded, now: datetime) -> tuple[Any, ...]:
+    """Return an ended run as `save_run` stores it."""
+    # The connector's clock may be ahead or have stepped back: no day is closed that is not over.
+    started_at = min(run.started_at, message.at, now)
+    read = {kind: {"read_at": started_at} for kind in run.counts}
     skipped = {
         one.kind: {"read_at": None, "action": one.action, "code": one.code, "required": one.required}
         for one in run.skipped
     }
-    async with transaction(engine) as connection:
-        await repository.save_run(
-            await raw(connection),
-            (
-                message.organization_id,
-                message.instance_id,
-                run.run_id,
-                run.started_at,
-                message.at,
-                orjson.dumps(run.positions, option=orjson.OPT_NON_STR_KEYS).decode(),
-                orjson.dumps(read | skipped).decode(),
-                run.epoch,
-            ),
-        )
+    return (
+        message.organization_id,
+        message.instance_id,
+        run.run_id,
+        started_at,
+        message.at,
+        orjson.dumps(run.positions, option=orjson.OPT_NON_STR_KEYS).decode(),
+        orjson.dumps(read | skipped).decode(),
+        # Epochs are seconds: what ended at a moment has no greater one.
+        int(message.at.timestamp()) if run.epoch is None else run.epoch,
+    )
 
 
 async def _forget(engine: AsyncEngine, message: Received, gone: InstancePurged) -> None:

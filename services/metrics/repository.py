@@ -141,6 +141,10 @@ SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[])
 ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset
 WHERE positions.next_offset < excluded.next_offset"""
 
+# Versions before this one tell no epoch. Epochs are seconds of the clock when a lease is claimed: what ended then has no greater one.
+_RUN_EPOCH: Final = "coalesce(r.epoch, floor(extract(epoch FROM r.ended_at))::bigint)"
+_APPLIED_EPOCH: Final = "coalesce(f.epoch, floor(extract(epoch FROM f.last_at))::bigint)"
+
 _REACHED: Final = """NOT EXISTS (
     SELECT FROM jsonb_each(r.positions) topic CROSS JOIN LATERAL jsonb_each_text(topic.value) wanted
     LEFT JOIN metrics.positions p ON p.topic = topic.key AND p.partition::text = wanted.key
@@ -154,22 +158,17 @@ WHERE n.state NOT IN ('deleting', 'deleted') AND (
     EXISTS (
         SELECT FROM metrics.runs r
         WHERE r.organization_id = n.organization_id AND r.instance_id = n.instance_id
-            AND (f.as_of IS NULL OR r.started_at > f.as_of) AND {_REACHED})
-    OR (f.as_of IS NOT NULL AND f.time_zone IS DISTINCT FROM n.settings ->> 'time_zone')
+            AND (f.run_id IS NULL OR {_RUN_EPOCH} > {_APPLIED_EPOCH}) AND {_REACHED})
+    OR (f.run_id IS NOT NULL AND f.time_zone IS DISTINCT FROM n.settings ->> 'time_zone')
     OR EXISTS (
         SELECT FROM metrics.dirty d
-        WHERE d.organization_id = n.organization_id AND d.instance_id = n.instance_id AND d.epoch <= f.epoch))
+        WHERE d.organization_id = n.organization_id AND d.instance_id = n.instance_id AND d.epoch <= {_APPLIED_EPOCH}))
 ORDER BY f.as_of NULLS FIRST"""  # noqa: S608  fixed names
 
 _TAKE: Final = "SELECT pg_try_advisory_xact_lock(hashtextextended('compute:' || $1::uuid, 0))"
 
-# Runs of earlier versions tell no epoch, and neither does the freshness that they left.
-_EPOCH_UP_TO: Final = """(
-    SELECT coalesce(max(v.epoch), 0) FROM metrics.versions v
-    WHERE v.organization_id = $1 AND v.instance_id = $2 AND v.observed_at <= {moment})"""
-
 _STATE: Final = f"""
-SELECT f.run_id, f.as_of, f.last_at, f.time_zone, coalesce(f.epoch, {_EPOCH_UP_TO.format(moment="now()")}) AS epoch
+SELECT f.run_id, f.as_of, f.last_at, f.time_zone, {_APPLIED_EPOCH} AS epoch
 FROM metrics.freshness f WHERE f.organization_id = $1 AND f.instance_id = $2"""  # noqa: S608  fixed names
 
 _KINDS: Final = """
@@ -177,11 +176,16 @@ SELECT kind, first_at, read_at, epoch, action, code, is_required FROM metrics.co
 WHERE organization_id = $1 AND instance_id = $2"""
 
 _ENDED_RUNS: Final = f"""
-SELECT r.run_id, r.started_at, r.ended_at, r.kinds::text AS kinds,
-    coalesce(r.epoch, {_EPOCH_UP_TO.format(moment="r.ended_at")}) AS epoch
+SELECT r.run_id, r.started_at, r.ended_at, r.kinds::text AS kinds, {_RUN_EPOCH} AS epoch
 FROM metrics.runs r LEFT JOIN metrics.freshness f USING (organization_id, instance_id)
-WHERE r.organization_id = $1 AND r.instance_id = $2 AND (f.as_of IS NULL OR r.started_at > f.as_of) AND {_REACHED}
-ORDER BY r.started_at"""  # noqa: S608  fixed names
+WHERE r.organization_id = $1 AND r.instance_id = $2 AND (f.run_id IS NULL OR {_RUN_EPOCH} > {_APPLIED_EPOCH}) AND {_REACHED}
+ORDER BY {_RUN_EPOCH}"""  # noqa: S608  fixed names
+
+# A mark of the version before does not tell the epoch of its fact. The fact is stored, so its epoch is no greater than this one.
+_DATE_MARKS: Final = """
+UPDATE metrics.dirty SET epoch = (
+    SELECT coalesce(max(r.epoch), 0) FROM metrics.records r WHERE r.organization_id = $1 AND r.instance_id = $2)
+WHERE organization_id = $1 AND instance_id = $2 AND epoch IS NULL"""
 
 # The customers of a batch are a stretch of the index by customer, which goes on where the last one ended. "+ 0" keeps the planner off the
 # index of epochs, where it would look at all marks for every batch.
@@ -195,6 +199,19 @@ _TAKE_MARKS: Final = """
 DELETE FROM metrics.dirty
 WHERE organization_id = $1 AND instance_id = $2 AND epoch + 0 <= $3 AND customer_id > $4 AND customer_id <= $5
 RETURNING customer_id"""
+
+# Each step looks up the next customer in the index by customer, whatever the length of their histories.
+_NEXT_CUSTOMER: Final = f"""
+    SELECT (v.body ->> 'customer_id')::bigint FROM metrics.versions v
+    WHERE v.organization_id = $1 AND v.instance_id = $2 AND v.kind IN {_SUBSCRIPTIONS}
+        AND (v.body ->> 'customer_id')::bigint > {{last}}
+    ORDER BY (v.body ->> 'customer_id')::bigint LIMIT 1"""  # noqa: S608  fixed names
+_NEXT_CUSTOMERS: Final = f"""
+WITH RECURSIVE customers (id) AS (
+    SELECT ({_NEXT_CUSTOMER.format(last="$3")})
+    UNION ALL
+    SELECT ({_NEXT_CUSTOMER.format(last="customers.id")}) FROM customers WHERE customers.id IS NOT NULL)
+SELECT id FROM customers WHERE id IS NOT NULL LIMIT $4"""  # noqa: S608  fixed names
 
 # OFFSET 0: see _MARK_OWNERS.
 _EVIDENCE: Final = f"""
@@ -321,8 +338,8 @@ WHERE r.organization_id = $1 AND r.instance_id = $2 AND r.started_at < $3 AND r.
 
 # What was seen after a reading is computed with it, even when it is heard of once a later run is applied.
 _MARK_SEEN_LATER: Final = f"""
-INSERT INTO metrics.dirty (organization_id, instance_id, customer_id)
-SELECT DISTINCT organization_id, instance_id, (body ->> 'customer_id')::bigint FROM metrics.versions
+INSERT INTO metrics.dirty (organization_id, instance_id, customer_id, epoch)
+SELECT DISTINCT organization_id, instance_id, (body ->> 'customer_id')::bigint, 0 FROM metrics.versions
 WHERE organization_id = $1 AND instance_id = $2 AND observed_at > $3 AND kind IN {_SUBSCRIPTIONS}
     AND body IS NOT NULL"""  # noqa: S608  fixed names
 
@@ -332,17 +349,6 @@ VALUES ($1, $2, $3, $4, $5::jsonb, $6)
 ON CONFLICT (organization_id, instance_id) DO UPDATE SET
     name = excluded.name, state = excluded.state, settings = excluded.settings, version = excluded.version
 WHERE n.version < excluded.version AND n.state <> 'deleted'"""
-
-_MARK_INSTANCE: Final = f"""
-INSERT INTO metrics.dirty (organization_id, instance_id, customer_id)
-SELECT DISTINCT organization_id, instance_id, (body ->> 'customer_id')::bigint FROM metrics.versions
-WHERE organization_id = $1 AND instance_id = $2 AND kind IN {_SUBSCRIPTIONS} AND body IS NOT NULL"""  # noqa: S608  fixed names
-
-_MARK_OF_KIND: Final = """
-INSERT INTO metrics.dirty (organization_id, instance_id, customer_id)
-SELECT DISTINCT $1::uuid, $2::uuid, (owner.body ->> 'customer_id')::bigint
-FROM metrics.versions v JOIN metrics.versions owner USING (organization_id, instance_id, kind, id)
-WHERE v.organization_id = $1 AND v.instance_id = $2 AND v.kind = $3 AND v.epoch > $4 AND owner.body IS NOT NULL"""
 
 # Whether the instance was ever heard of or not: it stays deleted for good.
 _END_INSTANCE: Final = """
@@ -475,7 +481,7 @@ def _kind_coverage(row: Row, epoch: int) -> KindCoverage:
 
 
 async def ended_runs(connection: Any, instance: Instance) -> list[Run]:
-    """Return the runs that are newer than what is applied and whose facts are all stored, in order."""
+    """Return the runs that are newer than what is applied and whose facts are all stored, in order of their epochs."""
     return [_run(row) for row in await connection.fetch(_ENDED_RUNS, *instance)]
 
 
@@ -494,6 +500,25 @@ def _run(row: Row) -> Run:
         read=frozenset(kinds.keys() - skipped.keys()),
         skipped=skipped,
     )
+
+
+async def date_marks(connection: Any, instance: Instance) -> None:
+    """Give an epoch to the marks that have none."""
+    await connection.execute(_DATE_MARKS, *instance)
+
+
+async def take_customers(connection: Any, cut: Cut, after: int, limit: int) -> list[int]:
+    """Return the next `limit` customers behind the customer `after`, marked or not; takes away their marks that facts of a cut made."""
+    rows = await connection.fetch(_NEXT_CUSTOMERS, *cut.instance, after, limit)
+    customers = [row["id"] for row in rows]
+    await connection.execute(
+        """DELETE FROM metrics.dirty
+        WHERE organization_id = $1 AND instance_id = $2 AND epoch + 0 <= $3 AND customer_id = ANY ($4)""",
+        *cut.instance,
+        cut.epoch,
+        customers,
+    )
+    return customers
 
 
 async def take_marks(connection: Any, cut: Cut, after: int, limit: int) -> list[int]:
@@ -580,9 +605,9 @@ async def save_coverage(connection: Any, instance: Instance, coverage: Coverage,
     rows = [_coverage_row(coverage, kind, time_zone) for kind in sorted(coverage.kinds)]
     await connection.execute(_SAVE_COVERAGE, *instance, *columns(rows, 10))
     await connection.execute(
-        "DELETE FROM metrics.runs WHERE organization_id = $1 AND instance_id = $2 AND started_at <= $3",
+        f"DELETE FROM metrics.runs r WHERE organization_id = $1 AND instance_id = $2 AND {_RUN_EPOCH} <= $3",  # noqa: S608
         *instance,
-        coverage.as_of,
+        coverage.epoch,
     )
 
 
@@ -601,14 +626,14 @@ def _coverage_row(coverage: Coverage, kind: str, time_zone: str) -> tuple[Any, .
 
 async def save_run(connection: Any, row: tuple[Any, ...]) -> None:
     """A run that ended well and waits to be applied; `row`: organization, instance, run, started, ended, positions, kinds, epoch."""
-    organization_id, instance_id, _, started_at, ended_at, _, kinds, _ = row
+    organization_id, instance_id, _, started_at, ended_at, _, kinds, epoch = row
     await connection.execute(_HOLD_ALONE, organization_id, instance_id)
     is_late: bool = await connection.fetchval(
-        """SELECT EXISTS (SELECT FROM metrics.freshness
-        WHERE organization_id = $1 AND instance_id = $2 AND as_of >= $3)""",
+        f"""SELECT EXISTS (SELECT FROM metrics.freshness f
+        WHERE organization_id = $1 AND instance_id = $2 AND {_APPLIED_EPOCH} >= $3)""",  # noqa: S608  fixed names
         organization_id,
         instance_id,
-        started_at,
+        epoch,
     )
     read = await connection.fetchval(_SAVE_READING, *row[:5], kinds)
     if read is not None:
@@ -627,16 +652,6 @@ async def save_run(connection: Any, row: tuple[Any, ...]) -> None:
 async def save_instance(connection: Any, row: tuple[Any, ...]) -> None:
     """Keep the newest version of an instance."""
     await connection.execute(_SAVE_INSTANCE, *row)
-
-
-async def mark_instance(connection: Any, organization_id: object, instance_id: object) -> None:
-    """Mark every customer of an instance dirty."""
-    await connection.execute(_MARK_INSTANCE, organization_id, instance_id)
-
-
-async def mark_kind(connection: Any, instance: Instance, kind: str, after: int) -> None:
-    """Mark the customers of every subscription of a kind that was seen after an epoch."""
-    await connection.execute(_MARK_OF_KIND, *instance, kind, after)
 
 
 async def end_instance(connection: Any, organization_id: object, instance_id: object) -> None:

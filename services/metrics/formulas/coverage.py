@@ -45,7 +45,7 @@ class KindCoverage:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """The newest applied run of an instance, and what is known of each kind. `last_at` is the latest end of its runs."""
+    """The applied run of the greatest epoch of an instance, and what is known of each kind. `last_at` is the latest end of its runs."""
 
     run_id: UUID
     as_of: datetime
@@ -72,7 +72,7 @@ class Days:
 
 
 def with_run(before: Coverage | None, run: Run) -> Coverage:
-    """Return the coverage once a newer run is applied, too."""
+    """Return the coverage once a newer run, one of a greater epoch, is applied, too."""
     kinds = dict(before.kinds) if before else {}
     for kind in run.read:
         first_at = kinds.get(kind, KindCoverage()).first_at
@@ -83,7 +83,7 @@ def with_run(before: Coverage | None, run: Run) -> Coverage:
         run_id=run.run_id,
         as_of=run.started_at,
         last_at=max(run.ended_at, before.last_at) if before else run.ended_at,
-        epoch=max(run.epoch, before.epoch) if before else run.epoch,
+        epoch=run.epoch,
         kinds=kinds,
     )
 

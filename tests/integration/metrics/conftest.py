@@ -25,12 +25,17 @@ from tests.servers import Database, Postgres
 _RUN_OF_ALL = """
 INSERT INTO metrics.runs (organization_id, instance_id, run_id, started_at, ended_at, positions, epoch, kinds)
 SELECT organization_id, instance_id, gen_random_uuid(), now.at, now.at, '{}',
-    (SELECT coalesce(max(epoch), 0) FROM metrics.versions v WHERE v.instance_id = n.instance_id),
+    greatest((SELECT coalesce(max(epoch), 0) FROM metrics.versions v WHERE v.instance_id = n.instance_id), f.epoch + 1),
     (SELECT jsonb_object_agg(kind, jsonb_build_object('read_at', now.at)) FROM unnest($1::text[]) kind)
 FROM metrics.instances n LEFT JOIN metrics.freshness f USING (organization_id, instance_id)
 CROSS JOIN LATERAL (
     SELECT coalesce(f.as_of, '2026-01-01') + interval '1 second' AS at) now
 WHERE n.state <> 'deleted'"""
+
+_MARK_ALL = """
+INSERT INTO metrics.dirty (organization_id, instance_id, customer_id, epoch)
+SELECT DISTINCT organization_id, instance_id, (body ->> 'customer_id')::bigint, 0 FROM metrics.versions
+WHERE kind IN ('service', 'addon', 'domain') AND body IS NOT NULL"""
 
 # What follows from the facts alone: equal facts make equal rows here, however they came.
 FACTS = ("versions", "records", "segments", "issues", "dirty")
@@ -76,6 +81,10 @@ class Tables:
         for start in range(0, len(records), batch):
             await self.take(records[start : start + batch])
         await self.apply()
+
+    async def mark_all(self) -> None:
+        """Let every customer be computed again."""
+        await self.execute(_MARK_ALL)
 
     async def fetch(self, query: str, *arguments: Any) -> list[tuple[Any, ...]]:
         async with transaction(self.engine) as connection:

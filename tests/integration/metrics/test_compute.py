@@ -48,8 +48,8 @@ async def test_several_workers_lose_no_mark_while_facts_come_in(tables: Tables, 
     async def take() -> None:
         for number, start in enumerate(range(0, len(facts), 25)):
             await others.take(facts[start : start + 25])
-            await ended(others, NOON + timedelta(minutes=number), epoch=number // 3)
-        await ended(others, NOON + timedelta(days=1), epoch=9)
+            await ended(others, NOON + timedelta(minutes=number), epoch=number)
+        await ended(others, NOON + timedelta(days=1), epoch=len(facts))
         intake_is_done.set()
 
     async def work() -> int:
@@ -75,8 +75,7 @@ async def test_several_workers_lose_no_mark_while_facts_come_in(tables: Tables, 
     assert {name: found[name] for name in ("versions", "records", "issues")} == {
         name: expected[name] for name in ("versions", "records", "issues")
     }
-    async with transaction(others.engine) as connection:
-        await repository.mark_instance(await raw(connection), *MAIN)
+    await others.mark_all()
     await others.compute()
     assert (await others.content("segments"))["segments"] == found["segments"]
 
@@ -98,8 +97,7 @@ async def test_facts_of_later_runs_change_no_figure(tables: Tables, others: Tabl
             await ended(each, started_at, epoch=epoch)
             # Whoever is computed again, for whatever reason, is computed with the same facts.
             await each.compute()
-            async with transaction(each.engine) as connection:
-                await repository.mark_instance(await raw(connection), *MAIN)
+            await each.mark_all()
             await each.compute(limit=dice.randint(1, 40))
 
         assert await tables.content("segments", "issues") == await others.content("segments", "issues")
@@ -146,8 +144,7 @@ async def test_run_under_way_or_failed_changes_no_figure(tables: Tables, half: s
     await tables.take(HALVES[half])
     await tables.compute()
     waiting = await tables.content(*FIGURES)
-    async with transaction(tables.engine) as connection:
-        await repository.mark_instance(await raw(connection), *MAIN)
+    await tables.mark_all()
     await tables.compute()
     computed_again = await tables.content(*FIGURES)
     await ended(tables, NOON + timedelta(hours=1), epoch=3)
@@ -173,18 +170,29 @@ async def test_late_facts_of_an_applied_run_are_computed(tables: Tables) -> None
     assert (await freshness(tables))[:2] == (run_id, NOON)
 
 
-async def test_run_without_an_epoch_counts_what_was_seen_until_its_end(tables: Tables) -> None:
+async def test_newer_run_is_applied_whatever_its_clock(tables: Tables) -> None:
+    """The clock of the first was fast: it ended after the second began, as it seems."""
     await tables.take(first_run())
-    await tables.take([fact(Kind.SERVICE, subscription(3, 7), seq=1, epoch=2, day=1)])
-    await ended(tables, epoch=None)
+    await ended(tables, NOON + timedelta(hours=20), epoch=1)
     await tables.compute()
-    first = await tables.fetch("SELECT DISTINCT id FROM metrics.segments ORDER BY 1")
-
-    await ended(tables, NOON + timedelta(days=1), epoch=None)
+    dearer = subscription(1, 7, recurring_micros=30_000_000)
+    await tables.take([fact(Kind.SERVICE, dearer, seq=1, epoch=2)])
+    second = await ended(tables, NOON, epoch=2)
     await tables.compute()
 
-    assert first == [(1,), (2,)]
-    assert await tables.fetch("SELECT DISTINCT id FROM metrics.segments ORDER BY 1") == [(1,), (2,), (3,)]
+    assert (await freshness(tables))[:2] == (second, NOON)
+    assert (30_000_000,) in await tables.fetch("SELECT mrr_micros FROM metrics.segments WHERE id = 1")
+    assert await tables.fetch("SELECT FROM metrics.runs") == []
+    assert await tables.ask_as_gateway("SELECT epoch FROM metrics_read.freshness") == [(2,)]
+
+
+async def test_older_run_is_late_whatever_its_clock(tables: Tables) -> None:
+    second = await ended(tables, NOON, epoch=2)
+    await tables.compute()
+    await ended(tables, NOON + timedelta(hours=20), epoch=1)
+
+    assert await applied(tables) == second
+    assert await tables.fetch("SELECT FROM metrics.runs") == []
 
 
 async def test_kind_that_was_read_in_part_counts_once_it_is_read_whole(tables: Tables) -> None:
@@ -243,6 +251,33 @@ async def test_another_time_zone_changes_days_and_freshness_in_one_step(tables: 
     assert is_due == []
     assert before == waiting == [("UTC", date(2026, 3, 1), date(2026, 3, 1))]
     assert await tables.ask_as_gateway(query) == [("Pacific/Auckland", date(2026, 3, 2), date(2026, 3, 2))]
+
+
+async def test_another_time_zone_marks_nobody(tables: Tables) -> None:
+    """All customers are computed in stretches, those with marks once; no mark is left, not even of who has no subscription."""
+    services = [
+        fact(Kind.SERVICE, subscription(number, number // 2), seq=number + 1, day=number / 24)
+        for number in range(14)
+    ]
+    await tables.take([*first_run()[:2], *services, fact(Kind.INVOICE, invoice(9, 99), seq=100)])
+    for number in range(9):
+        await tables.take([fact(Kind.CUSTOMER_DETAIL, customer_detail(number), seq=200 + number)])
+    await ended(tables, epoch=1)
+    await tables.compute()
+    await tables.take([fact(Kind.SERVICE, subscription(20, 3), seq=300), fact(Kind.INVOICE, 9, seq=301)])
+    marks = await tables.fetch("SELECT last_value FROM metrics.dirty_id_seq")
+
+    await tables.add_instance(instance(2, settings=InstanceSettings(time_zone="Pacific/Auckland")))
+    await tables.compute(limit=2)
+    in_stretches = await tables.content("segments", "issues", "dirty")
+    after = await tables.fetch("SELECT last_value FROM metrics.dirty_id_seq")
+    await tables.mark_all()
+    await tables.compute()
+
+    assert after == marks
+    assert in_stretches["dirty"] == []
+    assert in_stretches == await tables.content("segments", "issues", "dirty")
+    assert len(await tables.fetch("SELECT DISTINCT id FROM metrics.segments")) == 15
 
 
 async def _due(tables: Tables) -> list[Instance]:

@@ -16,7 +16,6 @@ from libs.common.contracts.billing import Kind
 from libs.common.contracts.envelope import Record
 from libs.common.contracts.topics import DEAD_LETTER
 from libs.common.database import raw, transaction
-from services.metrics import repository
 from services.metrics.unknown_instances import Tidier
 from tests.builders import (
     FIRST_SEEN,
@@ -79,8 +78,7 @@ async def test_what_is_known_already_writes_nothing_not_even_when_all_is_compute
     await tables.take_all(facts)
     random.Random(4).shuffle(facts)
     await tables.take_all(facts, batch=77)
-    async with transaction(tables.engine) as connection:
-        await repository.mark_instance(await raw(connection), ORGANIZATION, INSTANCE)
+    await tables.mark_all()
     [(marked,)] = await tables.fetch("SELECT count(*) FROM metrics.dirty")
     await tables.compute()
 

@@ -44,7 +44,7 @@ async def ended(
         ended_at,
         json.dumps(positions or {}),
         orjson.dumps(kinds | read).decode(),
-        epoch,
+        int(ended_at.timestamp()) if epoch is None else epoch,
     )
     async with transaction(tables.engine) as connection:
         await repository.save_run(await raw(connection), row)

@@ -1,6 +1,6 @@
 """What a version before this one left: its figures stay readable, and are computed anew in the days of the calendar."""
 
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 from libs.common.broker import Publisher
 from libs.common.contracts.billing import Kind
@@ -8,7 +8,8 @@ from libs.common.database import build_engine
 from libs.common.migrations import prepare, upgrade_service
 from libs.common.settings import PostgresSettings
 from tests.builders import INSTANCE, ORGANIZATION, customer_detail, fact, subscription
-from tests.integration.metrics.conftest import open_tables
+from tests.integration.metrics.conftest import Tables, open_tables
+from tests.integration.metrics.test_runs import NOON, ended
 from tests.servers import Database, Postgres
 
 # Midnight in Lisbon was at 23:00 UTC: the run ended on 2 April there.
@@ -26,6 +27,8 @@ LEFT = [
     VALUES ($1, $2, 'service', 1, 'active', '2026-02-28', NULL, 7, 'EUR', 5, 'service:1', 'monthly', 'active', 'observed'),
         ($1, $2, 'addon', 1, 'active', '2026-03-02', '2026-03-25', 7, 'EUR', 7, 'addon:1', 'monthly', 'active', 'observed')""",
 ]
+# What the run left behind covers: its end, in seconds.
+APPLIED = int(datetime(2026, 4, 1, 23, 10, tzinfo=UTC).timestamp())
 LEDGER = """SELECT kind, sum(mrr_micros)::bigint FROM metrics_read.ledger WHERE lens = 'active' GROUP BY 1 ORDER BY 1"""
 COVERAGE = """SELECT kind, first_on, last_on, closed_before, code FROM metrics_read.coverage ORDER BY kind"""
 
@@ -55,8 +58,8 @@ async def test_figures_of_the_version_before_stay_and_are_computed_anew(
 
         await tables.take(
             [
-                fact(Kind.CUSTOMER_DETAIL, customer_detail(7), seq=1),
-                fact(Kind.SERVICE, subscription(1, 7), seq=2),
+                fact(Kind.CUSTOMER_DETAIL, customer_detail(7), seq=1, epoch=APPLIED - 1200),
+                fact(Kind.SERVICE, subscription(1, 7), seq=2, epoch=APPLIED - 1200),
             ]
         )
         await tables.compute()
@@ -71,4 +74,80 @@ async def test_figures_of_the_version_before_stay_and_are_computed_anew(
         ("service", date(2026, 3, 1), date(2026, 4, 2), date(2026, 4, 1), None),
     ]
     assert anew == [("addon", 7), ("service", 10_000_000)]
-    assert zones == [("Europe/Lisbon", 1)]
+    assert zones == [("Europe/Lisbon", APPLIED)]
+
+
+MRR = "SELECT id, mrr_micros FROM metrics.segments WHERE lens = 'active' AND to_on IS NULL ORDER BY 1"
+EPOCH = int(NOON.timestamp())
+
+
+async def applied_by_the_version_before(tables: Tables) -> None:
+    """One service, with a freshness that tells neither epoch nor time zone."""
+    await tables.take(
+        [
+            fact(Kind.CUSTOMER_DETAIL, customer_detail(7), seq=1, epoch=EPOCH),
+            fact(Kind.SERVICE, subscription(1, 7), seq=2, epoch=EPOCH),
+        ]
+    )
+    await ended(tables, epoch=EPOCH)
+    await tables.compute()
+    await tables.execute("UPDATE metrics.freshness SET epoch = NULL, time_zone = NULL")
+    await tables.execute("UPDATE metrics.coverage SET epoch = NULL")
+
+
+async def test_half_a_run_after_an_upgrade_changes_no_figure(tables: Tables) -> None:
+    await applied_by_the_version_before(tables)
+    later = EPOCH + 900
+
+    await tables.take(
+        [fact(Kind.SERVICE, subscription(1, 7, status="cancelled"), seq=1, epoch=later, day=0.01)]
+    )
+    await tables.compute()
+    half = await tables.fetch(MRR)
+    await tables.take([fact(Kind.SERVICE, subscription(2, 7), seq=2, epoch=later, day=0.01)])
+    await ended(tables, NOON + timedelta(minutes=15), epoch=later)
+    await tables.compute()
+
+    assert half == [(1, 10_000_000)]
+    assert await tables.fetch(MRR) == [(2, 10_000_000)]
+
+
+async def test_mark_without_an_epoch_waits_for_its_run(tables: Tables) -> None:
+    """A replica of the version before stores a fact of a run under way while a new one computes."""
+    await applied_by_the_version_before(tables)
+    await tables.compute()
+    dearer = subscription(1, 7, recurring_micros=30_000_000)
+    await tables.take([fact(Kind.SERVICE, dearer, seq=1, epoch=EPOCH + 900)])
+    await tables.execute("UPDATE metrics.dirty SET epoch = DEFAULT")
+
+    await tables.compute()
+    waiting = await tables.fetch(MRR)
+    # Another run was under way: the mark is dated by it, and waits on.
+    await ended(tables, NOON + timedelta(minutes=10), epoch=EPOCH + 600)
+    await tables.compute()
+    dated = await tables.fetch("SELECT customer_id, epoch FROM metrics.dirty")
+    await ended(tables, NOON + timedelta(minutes=15), epoch=EPOCH + 900)
+    await tables.compute()
+
+    assert waiting == [(1, 10_000_000)]
+    assert dated == [(7, EPOCH + 900)]
+    assert await tables.fetch(MRR) == [(1, 30_000_000)]
+    assert await tables.fetch("SELECT FROM metrics.dirty") == []
+
+
+async def test_run_without_an_epoch_counts_facts_until_its_end(tables: Tables) -> None:
+    await tables.take(
+        [
+            fact(Kind.CUSTOMER_DETAIL, customer_detail(7), seq=1, epoch=EPOCH),
+            fact(Kind.SERVICE, subscription(1, 7), seq=2, epoch=EPOCH),
+            fact(Kind.SERVICE, subscription(2, 7), seq=1, epoch=EPOCH + 900),
+        ]
+    )
+    seen = []
+    for minutes in (0, 15):
+        await ended(tables, NOON + timedelta(minutes=minutes))
+        await tables.execute("UPDATE metrics.runs SET epoch = NULL")
+        await tables.compute()
+        seen.append(await tables.fetch("SELECT DISTINCT id FROM metrics.segments ORDER BY 1"))
+
+    assert seen == [[(1,)], [(1,), (2,)]]

@@ -63,9 +63,9 @@ async def test_a_run_whose_connector_and_metrics_are_killed_ten_times_ends_with_
 # Metrics computes while facts come in, too, as it does when one run has ended and another is under way. It began long ago, so that the
 # run of the test is the newest.
 _AN_EARLIER_RUN_ENDS = """
-INSERT INTO metrics.runs (organization_id, instance_id, run_id, started_at, ended_at, positions, kinds)
-VALUES ($1, $2, gen_random_uuid(), timestamptz '2026-01-01' + (now() - date_trunc('day', now())), now(), '{}',
-    '{"service": {}, "addon": {}, "domain": {}}')"""
+INSERT INTO metrics.runs (organization_id, instance_id, run_id, started_at, ended_at, positions, kinds, epoch)
+SELECT $1, $2, gen_random_uuid(), at, now(), '{}', '{"service": {}, "addon": {}, "domain": {}}', extract(epoch FROM at)
+FROM (SELECT timestamptz '2026-01-01' + (now() - date_trunc('day', now())) AS at) earlier"""
 _PAGES = "SELECT coalesce(sum(rows), 0)::bigint FROM connector.checkpoints"
 _POSITIONS = "SELECT coalesce(sum(next_offset), 0)::bigint FROM metrics.positions"
 

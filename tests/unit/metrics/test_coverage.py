@@ -62,7 +62,8 @@ def test_days_are_those_of_the_time_zone(time_zone: str, day: int) -> None:
     assert days_of(coverage, "service", time_zone) == Days(*[date(2026, 3, day)] * 3)
 
 
-def test_smaller_epoch_takes_no_facts_away() -> None:
-    coverage = after(run(7), run(3, NOON + timedelta(hours=1)))
+def test_newer_run_counts_whatever_its_clock_says() -> None:
+    coverage = after(run(3, NOON + timedelta(hours=1)), run(7))
 
-    assert coverage.epoch == 7
+    assert (coverage.epoch, coverage.as_of) == (7, NOON)
+    assert coverage.last_at == NOON + timedelta(hours=1, minutes=5)

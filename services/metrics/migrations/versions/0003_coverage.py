@@ -39,7 +39,7 @@ _KEEP = """INSERT INTO metrics.coverage (organization_id, instance_id, kind, fir
 # The names of jsonb stay for those who read them; the rows of the view `coverage` say the same.
 _FRESHNESS = """CREATE OR REPLACE VIEW metrics_read.freshness AS
     SELECT f.organization_id, f.instance_id, f.run_id, f.as_of, known.first_on, known.last_on, known.kinds,
-        coalesce(f.time_zone, n.settings ->> 'time_zone') AS time_zone, known.first_read_at
+        coalesce(f.time_zone, n.settings ->> 'time_zone') AS time_zone, known.first_read_at, f.epoch
     FROM metrics.freshness f JOIN metrics.instances n USING (organization_id, instance_id)
     CROSS JOIN LATERAL (
         SELECT min(c.first_on) AS first_on, max(c.last_on) AS last_on,
@@ -76,7 +76,7 @@ _LEDGER = """CREATE OR REPLACE VIEW metrics_read.ledger AS
 _MEANINGS = {
     "freshness": (
         "Per instance: the last applied run, as_of its start, and the days [first_on, last_on] of time_zone that figures "
-        "are known for. kinds and first_read_at say as one object what coverage says in rows."
+        "are known for. kinds and first_read_at say as one object what coverage says in rows. epoch: up to which facts are used."
     ),
     "coverage": (
         "Per instance and kind: the days [first_on, last_on] that figures are known for, those before closed_before no "
@@ -98,8 +98,9 @@ def upgrade() -> None:
     op.execute(_COVERAGE)
     protect("metrics.coverage", service="metrics")
     _fill_coverage()
+    # NULL is not known: what the version before writes.
     op.execute("ALTER TABLE metrics.runs ADD epoch bigint")
-    op.execute("ALTER TABLE metrics.dirty ADD epoch bigint NOT NULL DEFAULT 0, ADD left_invoice_id bigint")
+    op.execute("ALTER TABLE metrics.dirty ADD epoch bigint, ADD left_invoice_id bigint")
     op.execute("CREATE INDEX dirty_epochs ON metrics.dirty (organization_id, instance_id, epoch)")
     op.execute(
         "ALTER TABLE metrics.freshness ADD epoch bigint, ADD time_zone text, ALTER kinds DROP NOT NULL"

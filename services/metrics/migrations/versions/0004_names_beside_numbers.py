@@ -12,8 +12,8 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-_MARK_CUSTOMERS = """INSERT INTO metrics.dirty (organization_id, instance_id, customer_id)
-    SELECT DISTINCT organization_id, instance_id, customer_id FROM batch WHERE kind IN ('service', 'addon')"""
+_MARK_CUSTOMERS = """INSERT INTO metrics.dirty (organization_id, instance_id, customer_id, epoch)
+    SELECT DISTINCT organization_id, instance_id, customer_id, 0 FROM batch WHERE kind IN ('service', 'addon')"""
 _SEGMENT = {
     "organization_id": "uuid",
     "instance_id": "uuid",
