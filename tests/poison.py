@@ -108,6 +108,8 @@ def poisons(topic: Topic, number: int) -> Iterator[tuple[str, Raw]]:
         yield name, record._replace(value=value)
     for name, change in _HEADERS.items():
         yield name, change(record)
+    for name, value in _moments().items():
+        yield f"sent at {name}", record.with_header("ce_time", value)
     for name, key in _KEYS.items():
         # Kafka itself refuses records without a key for compacted topics.
         if key is not None or topic.config["cleanup.policy"] != "compact":
@@ -186,17 +188,20 @@ def _bodies(topic: Topic, body: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
         yield "a partition out of range", _with(body, positions={"billing.customers": {str(2**31): 1}})
         yield "a partition below 0", _with(body, positions={"billing.customers": {"-1": 1}})
         yield "an epoch far ahead", _with(body, epoch=2**62)
-        for name, moment in _MOMENTS.items():
+        for name, moment in _moments().items():
             yield f"begun at {name}", _with(body, started_at=moment.decode())
 
 
-_MOMENTS: Final = {
-    "no time": b"yesterday",
-    "a time without offset": b"2026-03-01T12:00:00",
-    "the end of all years": b"9999-12-31T23:59:59-14:00",
-    "the first of all years": b"0001-01-01T00:00:00+14:00",
-    "next week": (datetime.now(UTC) + timedelta(days=7)).isoformat().encode(),
-}
+def _moments() -> dict[str, bytes]:
+    """Return moments at which nothing can have happened, by what is wrong with them."""
+    return {
+        "no time": b"yesterday",
+        "a time without offset": b"2026-03-01T12:00:00",
+        "the end of all years": b"9999-12-31T23:59:59-14:00",
+        "the first of all years": b"0001-01-01T00:00:00+14:00",
+        "next week": (datetime.now(UTC) + timedelta(days=7)).isoformat().encode(),
+    }
+
 
 _HEADERS: Final[dict[str, Callable[[Raw], Raw]]] = {
     "no headers": lambda record: record._replace(headers=()),
@@ -207,10 +212,6 @@ _HEADERS: Final[dict[str, Callable[[Raw], Raw]]] = {
     **{
         f"{name} of bytes that are no text": lambda record, name=name: record.with_header(name, b"\xff\xfe")  # type: ignore[misc]
         for name in ("ce_id", "ce_type", "ce_time", "ce_organization", "ce_source")
-    },
-    **{
-        f"sent at {name}": lambda record, value=value: record.with_header("ce_time", value)  # type: ignore[misc]
-        for name, value in _MOMENTS.items()
     },
     "an id without a value": lambda record: record.with_header("ce_id", None),
     "an id that is too long": lambda record: record.with_header("ce_id", b"x" * 10_000),
@@ -258,7 +259,7 @@ def _of_facts(topic: Topic, record: Raw, body: dict[str, Any]) -> Iterator[tuple
             yield f"{name} {fault}", record.with_header(name, value)
     ahead = int(datetime.now(UTC).timestamp()) + 2 * 86_400
     yield "an epoch two days ahead", record.with_header("ce_epoch", b"%d" % ahead)
-    for fault, value in _MOMENTS.items():
+    for fault, value in _moments().items():
         yield f"seen at {fault}", record.with_header("ce_observedat", value)
     kind, prefix = topic.kinds[0], str(INSTANCE)
     for fault, key in {

@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from collections import Counter
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from time import time
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -25,8 +26,10 @@ from libs.common.contracts.topics import DEAD_LETTER, Topic
 from libs.common.database import build_engine
 from libs.common.settings import KafkaSettings, PostgresSettings
 from services.gateway.context import Context
+from services.metrics.intake import Intake
 from services.scheduler.repository import database_now
 from tests.builders import INSTANCE, ORGANIZATION
+from tests.integration.metrics.conftest import Tables
 from tests.poison import CONSUMED, FOREIGN, Raw, good, harmless, poisons
 from tests.servers import Database
 
@@ -38,20 +41,41 @@ GROUPS = {
 SCHEMAS = ("gateway", "scheduler", "connector", "metrics")
 
 
+SECONDS_PER_RECORD = 5.0
+
+
+class Place(NamedTuple):
+    """Where a record stands for the consumers of a group."""
+
+    group: str
+    topic: str
+    partition: int
+    offset: int
+
+
 class Sent(NamedTuple):
-    """Where a record of this name stands."""
+    """Where a record of this name stands, and when it was written, in seconds."""
 
     topic: str
     partition: int
     offset: int
     name: str
+    at: float
+
+    def places(self) -> list[Place]:
+        """Return its place for each group that reads it."""
+        groups = GROUPS.get(self.topic, ("metrics",))
+        return [Place(group, self.topic, self.partition, self.offset) for group in groups]
 
 
 class System:
     """The handlers of all four services on one database and one broker."""
 
-    def __init__(self, admin: AsyncEngine, producer: AIOKafkaProducer, bootstrap: str) -> None:
+    def __init__(
+        self, admin: AsyncEngine, tables: Tables, producer: AIOKafkaProducer, bootstrap: str
+    ) -> None:
         self.admin = admin
+        self.tables = tables
         self.producer = producer
         self.bootstrap = bootstrap
 
@@ -65,53 +89,70 @@ class System:
             partition=partition,
             headers=cast(Any, list(record.headers)),
         )
-        return Sent(topic.name, done.partition, done.offset, name)
+        return Sent(topic.name, done.partition, done.offset, name, done.timestamp / 1000)
 
     async def fetch(self, query: str) -> list[tuple[Any, ...]]:
         async with self.admin.connect() as connection:
             return [tuple(row) for row in await connection.execute(text(query))]
 
-    async def until_read(self) -> None:
-        """Wait until every consumer has read everything."""
+    async def until_passed(self, sent: Sent) -> dict[Place, float]:
+        """Wait until each group has passed a record; return when each had."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap)
         await admin.start()
-        await consumer.start()
+        passed: dict[Place, float] = {}
         try:
             async with asyncio.timeout(60):
-                for topic in CONSUMED:
-                    for group in GROUPS.get(topic.name, ("metrics",)):
-                        while not await _is_read(admin, consumer, topic, group):  # noqa: ASYNC110
-                            await asyncio.sleep(0.05)
+                while waiting := [place for place in sent.places() if place not in passed]:
+                    for place in waiting:
+                        committed = await admin.list_consumer_group_offsets(place.group)
+                        reached = committed.get(TopicPartition(place.topic, place.partition))
+                        if reached is not None and reached.offset > place.offset:
+                            passed[place] = time()
+                    await asyncio.sleep(0.05)
         finally:
-            await consumer.stop()
             await admin.close()
+        return passed
 
-    async def parked(self, count: int) -> Counter[tuple[str, str, int, int]]:
-        """How often each record was parked: by group, topic, partition and offset."""
+    async def parked(self, count: int) -> dict[Place, list[float]]:
+        """When each record was parked, in seconds, as often as it was."""
         consumer = AIOKafkaConsumer(
             DEAD_LETTER.name, bootstrap_servers=self.bootstrap, auto_offset_reset="earliest"
         )
         await consumer.start()
-        found: Counter[tuple[str, str, int, int]] = Counter()
+        moments: dict[Place, list[float]] = defaultdict(list)
         try:
             async with asyncio.timeout(30):
-                while batch := await consumer.getmany(timeout_ms=500) or found.total() < count:
+                while (
+                    batch := await consumer.getmany(timeout_ms=500) or sum(map(len, moments.values())) < count
+                ):
                     for records in batch.values() if isinstance(batch, dict) else ():
                         for record in records:
-                            told = dict(record.headers)
-                            place = (told[f"dl_{name}"].decode() for name in ("group", "topic"))
-                            found[*place, int(told["dl_partition"]), int(told["dl_offset"])] += 1
+                            moments[_place(dict(record.headers))].append(record.timestamp / 1000)
         finally:
             await consumer.stop()
-        return found
+        return moments
 
 
-async def _is_read(admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer, topic: Topic, group: str) -> bool:
-    committed = await admin.list_consumer_group_offsets(group)
-    places = [place for place in committed if place.topic == topic.name]
-    ends = await consumer.end_offsets(places)
-    return bool(places) and all(committed[place].offset == ends[place] for place in places)
+def _place(headers: dict[str, bytes]) -> Place:
+    """Return where the record of a dead letter stands."""
+    group, topic, partition, offset = (
+        headers[f"dl_{name}"].decode() for name in ("group", "topic", "partition", "offset")
+    )
+    return Place(group, topic, int(partition), int(offset))
+
+
+def _durations(sent: list[Sent], done: dict[Place, float]) -> dict[tuple[str, str], float]:
+    """How long each record took, by group and name: from when it was there and the one before it was done."""
+    before: dict[tuple[str, str], float] = defaultdict(float)
+    durations = {}
+    for record in sent:
+        for place in record.places():
+            line = (place.group, place.topic)
+            durations[place.group, f"{record.topic}: {record.name}"] = done[place] - max(
+                before[line], record.at
+            )
+            before[line] = max(before[line], done[place])
+    return durations
 
 
 @pytest.fixture
@@ -152,7 +193,8 @@ async def system(database: Database, kafka: str) -> AsyncIterator[System]:
         services.metrics.handlers.build_handlers(brokers["metrics"], engine("metrics"), publisher, None)
         for broker in brokers.values():
             await stack.enter_async_context(_consuming(broker))
-        yield System(admin, producer, kafka)
+        tables = Tables(engine("metrics"), database, Intake(engine("metrics"), publisher))
+        yield System(admin, tables, producer, kafka)
 
 
 @asynccontextmanager
@@ -200,9 +242,10 @@ async def test_poison_of_each_kind_is_parked_once_and_rest_flows(
 ) -> None:
     caplog.set_level(logging.ERROR)
     for topic in CONSUMED:
-        await system.send(topic, "good", good(topic, 1))
-    await system.until_read()
-    bad = []
+        await system.until_passed(await system.send(topic, "good", good(topic, 1)))
+    bad: list[Sent] = []
+    last: list[Sent] = []
+    passed: dict[Place, float] = {}
     for topic in CONSUMED:
         kinds = [*poisons(topic, 2)]
         assert len(kinds) >= 44
@@ -210,14 +253,15 @@ async def test_poison_of_each_kind_is_parked_once_and_rest_flows(
         for name, record in harmless(topic, 3):
             await system.send(topic, name, record)
         bad += [await system.send(topic, name, record) for name, record in kinds]
-        await system.send(topic, "good", good(topic, 9))
+        last.append(await system.send(topic, "good", good(topic, 9)))
+        passed |= await system.until_passed(last[-1])
 
-    await system.until_read()
-
-    wanted = {(group, *sent[:3]): sent.name for sent in bad for group in GROUPS.get(sent.topic, ("metrics",))}
+    wanted = {place: sent.name for sent in bad for place in sent.places()}
     parked = await system.parked(len(wanted))
-    assert {(name, *place) for place, name in wanted.items() if parked[place] != 1} == set()
+    assert {(name, *place) for place, name in wanted.items() if len(parked[place]) != 1} == set()
     assert parked.keys() == wanted.keys()
+    durations = _durations([*bad, *last], {place: moments[0] for place, moments in parked.items()} | passed)
+    assert {name: seconds for name, seconds in durations.items() if seconds > SECONDS_PER_RECORD} == {}
     assert await system.fetch("SELECT DISTINCT epoch, seq FROM metrics.records") == [(1, 9)]
     for service in ("scheduler", "connector", "metrics"):
         versions = await system.fetch(f"SELECT organization_id, version FROM {service}.instances")  # noqa: S608
@@ -227,6 +271,11 @@ async def test_poison_of_each_kind_is_parked_once_and_rest_flows(
     # No batch was tried again: nothing waited for a record that can never be handled.
     retried = [vars(record) for record in caplog.records if "tried again" in record.message]
     assert [(record["group"], record["error"]) for record in retried] == []
+    # Nothing that was stored breaks the computing.
+    await system.tables.apply()
+    assert await system.fetch("SELECT instance_id FROM metrics.freshness") == [(INSTANCE,)]
+    assert await system.fetch("SELECT DISTINCT kind, id FROM metrics.segments") == [("service", 7)]
+    assert [record.message for record in caplog.records if "cannot be computed" in record.message] == []
     assert await _rows_of(system, FOREIGN) == {"gateway.organizations": 1}
 
 
