@@ -271,6 +271,31 @@ async def forget_blocks(connection: Any, owner: Owner, kind: str, blocks: Sequen
     )
 
 
+async def forget_all(connection: Any, owner: Owner, limit: int) -> int:
+    """Null up to `limit` fingerprints of an instance; returns how many, 0 when all are null."""
+    done: str = await connection.execute(
+        """UPDATE connector.fingerprints SET fingerprint = NULL WHERE ctid = ANY (ARRAY(
+               SELECT ctid FROM connector.fingerprints
+               WHERE organization_id = $1 AND instance_id = $2 AND fingerprint IS NOT NULL LIMIT $3))""",
+        owner.organization_id,
+        owner.instance_id,
+        limit,
+    )
+    return int(done.rsplit(" ", 1)[1])
+
+
+async def last_success(connection: Any, owner: Owner) -> bytes | None:
+    """Return the body of the event that told the newest good run of an instance."""
+    body: bytes | None = await connection.fetchval(
+        """SELECT final_body FROM connector.runs
+           WHERE organization_id = $1 AND instance_id = $2 AND state IN ('succeeded', 'partial')
+             AND final_body IS NOT NULL ORDER BY ended_at DESC LIMIT 1""",
+        owner.organization_id,
+        owner.instance_id,
+    )
+    return body
+
+
 async def queue_check(
     connection: Any, owner: Owner, check_id: UUID, credential_id: UUID, settings: InstanceSettings
 ) -> None:

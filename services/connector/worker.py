@@ -43,6 +43,10 @@ _ATTEMPTS: Final = 3
 _POLL_SECONDS: Final = 0.25
 _FULL_SECONDS: Final = 4 * 3600.0
 _TOMBSTONES: Final = 1_000
+_FORGOTTEN_AT_ONCE: Final = 50_000
+
+# Per topic and partition the offset of the next record.
+Positions = dict[str, dict[int, int]]
 
 
 class Worker:
@@ -181,6 +185,7 @@ class Worker:
             url = credentials.base_url
             async with transaction(self._engine) as connection:
                 points = await repository.load_checkpoints(await raw(connection), owner, run.run_id)
+            before = await self._positions(owner, await self._last_positions(owner))
             async with Client(self._settings, credentials) as client:
                 caller = Caller(client, self._pace(url), self._clock, run.settings.requests_per_second)
                 sync = Sync(self._engine, self._publisher, caller, self._clock, run, points)
@@ -196,7 +201,7 @@ class Worker:
         except NeedsOperator as error:
             await self._failed(run, error.code, url, action, error.message)
         else:
-            positions = await end_offsets(self._settings, topics.BILLING)
+            positions = await self._positions(owner, before)
             succeeded = SyncSucceeded(
                 run_id=run.run_id,
                 mode=run.mode,
@@ -215,6 +220,33 @@ class Worker:
                 await send_end(connection, owner, succeeded, f"{run.run_id}.succeeded", self._clock)
             sync_runs.add(1, {"outcome": result.outcome, "code": ""})
             log.info("run ended", extra={"run_id": str(run.run_id), "outcome": result.outcome})
+
+    async def _last_positions(self, owner: Owner) -> Positions:
+        async with transaction(self._engine) as connection:
+            told = await repository.last_success(await raw(connection), owner)
+        return {} if told is None else SyncSucceeded.model_validate_json(told).positions
+
+    async def _positions(self, owner: Owner, before: Positions) -> Positions:
+        """Return where the topics of facts end now.
+
+        Topics that end earlier than `before` were emptied or made anew, and hold the present state no more: with all fingerprints
+        forgotten, whoever reads WHMCS next publishes all of it again.
+        """
+        positions = await end_offsets(self._settings, topics.BILLING)
+        if any(
+            positions.get(topic, {}).get(partition, 0) < offset
+            for topic, partitions in before.items()
+            for partition, offset in partitions.items()
+        ):
+            log.warning(
+                "topics are shorter than they were, all facts are published again",
+                extra={"instance_id": str(owner.instance_id)},
+            )
+            forgotten = _FORGOTTEN_AT_ONCE
+            while forgotten == _FORGOTTEN_AT_ONCE:
+                async with transaction(self._engine) as connection:
+                    forgotten = await repository.forget_all(await raw(connection), owner, _FORGOTTEN_AT_ONCE)
+        return positions
 
     async def _failed(self, run: Run, code: str, url: str, action: str, detail: str) -> None:
         code = code if code in FAILURES else "bad_response"

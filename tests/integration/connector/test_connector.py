@@ -35,7 +35,7 @@ from services.connector import caller, checks, repository
 from services.connector.changes import fact
 from services.connector.credentials import Credentials
 from services.connector.repository import FencedError, Lease
-from services.connector.sync import apply_facts
+from services.connector.sync import Result, Sync, apply_facts
 from services.connector.tables import metadata, outbox
 from services.connector.whmcs import client
 from tests.integration.connector.conftest import (
@@ -50,7 +50,7 @@ from tests.integration.connector.conftest import (
     simulate,
     start,
 )
-from tests.servers import Database
+from tests.servers import Database, recreate_topics
 
 
 async def test_a_first_sync_publishes_every_row_once_and_says_where_its_facts_end(
@@ -279,6 +279,40 @@ async def test_republishing_forgets_fingerprints_and_the_next_run_publishes_them
     again = await world.sync()
 
     assert {kind: n for kind, n in again["changes"].items() if n} == {"customer": first["counts"]["customer"]}
+
+
+async def test_emptied_topics_get_the_whole_state_again(world: World, kafka: str) -> None:
+    await world.add_instance()
+    first = await world.sync()
+    await world.publisher.close()
+    await recreate_topics(kafka, topics.BILLING)
+
+    await world.sync()
+
+    records = await facts(kafka)
+    assert kinds_of(records) == {kind: count for kind, count in first["counts"].items() if count}
+
+
+async def test_topics_that_are_emptied_in_a_run_are_filled_by_the_next(
+    world: World, kafka: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.add_instance()
+    first = await world.sync()
+    read_all = Sync.read_all
+
+    async def read_then_lose_the_topics(sync: Sync) -> Result:
+        result = await read_all(sync)
+        await world.publisher.close()
+        await recreate_topics(kafka, topics.BILLING)
+        return result
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Sync, "read_all", read_then_lose_the_topics)
+        await world.sync()
+    await world.sync()
+
+    records = await facts(kafka)
+    assert kinds_of(records) == {kind: count for kind, count in first["counts"].items() if count}
 
 
 async def test_deleting_an_instance_buries_every_fact_and_leaves_no_credential(
