@@ -228,7 +228,7 @@ async def dead_letter(
 
 
 def _kept_headers(original: Sequence[tuple[str, bytes | None]]) -> Headers:
-    """The first headers, as many as a dead letter has room for; those of an earlier dead letter are replaced by its own."""
+    """Return the first headers, as many as a dead letter has room for; those of an earlier dead letter are replaced by its own."""
     kept: Headers = []
     room = _MAX_PARKED_HEADER_BYTES
     for name, value in original:

@@ -98,7 +98,7 @@ class LimitedProtocol(H11Protocol):
 
     @property
     def waits_for_caller(self) -> bool:
-        """Whether the rest of a request, or the next one, has to come before anything can be done."""
+        """Return whether the rest of a request, or the next one, has to come before anything can be done."""
         is_answered = self.cycle is None or self.cycle.response_complete
         return is_answered or self.conn.their_state is h11.SEND_BODY
 

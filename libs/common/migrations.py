@@ -157,7 +157,7 @@ def _run(connection: Connection, schema: str) -> None:
 
 
 def _pending(connection: Connection, service: str, scripts: ScriptDirectory, revision: str) -> list[Script]:
-    """The versions that are not applied yet, in the order in which they come."""
+    """Return the versions that are not applied yet, in the order in which they come."""
     state = MigrationContext.configure(connection, opts={"version_table_schema": service})
     applied = state.get_current_revision()
     connection.commit()
@@ -200,7 +200,7 @@ def _run_batch(connection: Connection, service: str, backfill: Backfill) -> bool
 
 
 def _last_of_batch(backfill: Backfill, position: str | None) -> str:
-    """The query for the key of the last row of the next batch."""
+    """Return the query for the key of the last row of the next batch."""
     columns = ", ".join(backfill.key)
     backwards = ", ".join(f"{column} DESC" for column in backfill.key)
     return f"""SELECT to_jsonb(batch)::text FROM (
@@ -209,7 +209,7 @@ def _last_of_batch(backfill: Backfill, position: str | None) -> str:
 
 
 def _within(backfill: Backfill, **bounds: str | None) -> str:
-    """The condition that a key is after `after` and not after `last`, as far as these are given."""
+    """Return the condition that a key is after `after` and not after `last`, as far as these are given."""
     columns = ", ".join(backfill.key)
     conditions = ["true"]
     for name, sign in (("after", ">"), ("last", "<=")):

@@ -78,22 +78,22 @@ class Principal:
 
     @property
     def organization_id(self) -> UUID:
-        """The id that row-level security knows the organization by."""
+        """Return the id that row-level security knows the organization by."""
         return self.organization.id
 
     @property
     def organization_name(self) -> str:
-        """The name as its owner wrote it."""
+        """Return the name as its owner wrote it."""
         return self.organization.name
 
     @property
     def home(self) -> str:
-        """Where the addresses of the organization's pages begin."""
+        """Return where the addresses of the organization's pages begin."""
         return f"/o/{self.organization.slug}"
 
     @property
     def own(self) -> Organization | None:
-        """The organization to connect a WHMCS in: this one, or in the demo the first that is none."""
+        """Return the organization to connect a WHMCS in: this one, or in the demo the first that is none."""
         return next((one for one in (self.organization, *self.organizations) if not one.is_demo), None)
 
     def may(self, permission: str) -> bool:
@@ -160,7 +160,7 @@ def credential(request: Request, context: Context) -> bytes | None:
 
 
 def is_stream(request: Request) -> bool:
-    """Whether a script asks for server-sent events, not a person for a page."""
+    """Return whether a script asks for server-sent events, not a person for a page."""
     return "text/event-stream" in request.headers.get("accept", "")
 
 

@@ -153,7 +153,7 @@ class _Changes:
 
     @property
     def values(self) -> int:
-        """How many values the answer has."""
+        """Count the values of the answer."""
         return len(self._of) * len(self.question.points)
 
     def add(self, rows: Iterable[Row], *measures: str) -> None:
@@ -419,7 +419,7 @@ def _part(group: Mapping[Group, str]) -> tuple[str | None, str | None, str | Non
 
 
 def _is_behind(source: Source, kind: str | None, instance_id: str | None, product: str | None) -> bool:
-    """Whether the figures of a part are summed over this source."""
+    """Return whether the figures of a part are summed over this source."""
     return (
         kind in (None, source.kind)
         and instance_id in (None, str(source.instance_id))

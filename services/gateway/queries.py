@@ -176,7 +176,7 @@ def read_balances(
 def read_customers(
     connection: Any, stretches: Sequence[Stretch], lens: Lens, points: Sequence[date], groups: Iterable[Group]
 ) -> AsyncIterator[list[Row]]:
-    """The same for the number of `customers` with a live subscription."""
+    """Read the same for the number of `customers` with a live subscription."""
     return _read(connection, _CUSTOMERS, stretches, lens, points, groups)
 
 

@@ -39,7 +39,7 @@ class Settings(PostgresSettings, KafkaSettings, ProcessSettings):
         return self.public_url.startswith("http://")
 
     def is_trusted(self, address: str) -> bool:
-        """Whether this is the address of a proxy whose headers are believed."""
+        """Return whether this is the address of a proxy whose headers are believed."""
         try:
             parsed = ipaddress.ip_address(address)
         except ValueError:

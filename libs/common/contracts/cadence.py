@@ -37,11 +37,11 @@ class Rhythm:
     delay: timedelta
 
     def newest(self, now: datetime) -> Tick:
-        """The last tick that is due at `now`."""
+        """Return the last tick that is due at `now`."""
         return self._tick((now - self.delay - self.phase - _EPOCH) // self.period)
 
     def after(self, scheduled_for: datetime) -> Tick:
-        """The first tick whose nominal time is later than `scheduled_for`."""
+        """Return the first tick whose nominal time is later than `scheduled_for`."""
         return self._tick((scheduled_for - self.phase - _EPOCH) // self.period + 1)
 
     def _tick(self, number: int) -> Tick:
@@ -50,7 +50,7 @@ class Rhythm:
 
 
 def rhythm(kind: Kind, instance_id: UUID, full_spread_seconds: int) -> Rhythm:
-    """An instance's own rhythm: incrementals each 15 minutes, checks each hour, fulls at midnight UTC and a little later.
+    """Return an instance's own rhythm: incrementals each 15 minutes, checks each hour, fulls at midnight UTC and a little later.
 
     Which minute is a stable hash of its id, so that instances are spread and replicas agree.
     """
@@ -70,6 +70,6 @@ def next_run(kind: Kind, instance_id: UUID, now: datetime) -> datetime:
 
 
 def share(instance_id: UUID, width: int) -> int:
-    """A stable number from 0 up to `width`, `width` itself not included; 0 when there is no width."""
+    """Return a stable number from 0 up to `width`, `width` itself not included; 0 when there is no width."""
     digest = hashlib.sha256(instance_id.bytes).digest()
     return int.from_bytes(digest[:8], "big") % width if width else 0

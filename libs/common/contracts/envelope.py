@@ -278,7 +278,7 @@ def _require(values: Mapping[str, str], *names: str) -> None:
 
 
 def _check_subject(body: Any, envelope: _Envelope) -> None:
-    """A body that names its instance and organization names those of the headers, which are used."""
+    """Check that a body which names its instance and organization names those of the headers, which are used."""
     instance_id = body.id if isinstance(body, InstanceChanged) else getattr(body, "instance_id", None)
     organization_id = getattr(body, "organization_id", None)
     if instance_id not in (None, envelope.instance_id) or organization_id not in (

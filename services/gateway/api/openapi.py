@@ -63,7 +63,7 @@ def describe(app: FastAPI) -> None:
 
 
 def operations_of(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every operation of a description, by method and path."""
+    """Return every operation of a description, by method and path."""
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             yield f"{method.upper()} {path.removeprefix(PREFIX)}", operation

@@ -10,7 +10,7 @@ __all__ = ["build_router", "error_page", "keep_form", "sign_in_for", "signed_out
 
 
 def build_router() -> APIRouter:
-    """Every page, for mounting at /; all but the doors name their organization. Each needs `app.state.context`."""
+    """Build the router of every page, for mounting at /; all but the doors name their organization. Each needs `app.state.context`."""
     router = APIRouter(include_in_schema=False)
     router.include_router(account.router)
     for page in (overview, instances, syncs, tokens):

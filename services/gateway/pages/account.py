@@ -66,7 +66,7 @@ async def welcome(
 async def sign_in_form(
     request: Request, context: Here, asked: Annotated[str, Query(alias="next")] = ""
 ) -> HTMLResponse:
-    """The form; `next` is the page that it leads back to."""
+    """Show the form; `next` is the page that it leads back to."""
     is_resumed = forms.resumed(request, context, asked) is not None
     return page(request, "sign_in.html", form=Form(is_resumed=is_resumed), asked=page_asked_for(asked))
 

@@ -204,7 +204,7 @@ class _Answers:
 
     @property
     def is_small(self) -> bool:
-        """Whether the page is made faster than a thread is asked for it."""
+        """Return whether the page is made faster than a thread is asked for it."""
         answers = (self.history, self.kinds, self.products, self.cycles)
         return sum(len(series.points) for answer in answers for series in answer.series) <= SMALL
 
@@ -272,7 +272,7 @@ def _is_on_its_way(sync: Sync) -> bool:
 
 
 async def _first_syncs(context: Context, principal: Principal, instances: list[Instance]) -> list[Sync]:
-    """The syncs on their way of instances that have no finished one yet."""
+    """Return the syncs on their way of instances that have no finished one yet."""
     found: list[Sync] = []
     for instance in instances:
         if instance.as_of is None:
@@ -300,7 +300,7 @@ class _Reading:
 
     @property
     def as_of(self) -> datetime | None:
-        """The moment that the figures hold for."""
+        """Return the moment that the figures hold for."""
         return self.answers.history.as_of if self.answers else oldest(self.fresh)
 
     def is_of_one_moment(self) -> bool:

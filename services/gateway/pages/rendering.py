@@ -114,7 +114,7 @@ def page(
 
 
 def error_page(request: Request, status: int, message: str, request_id: str) -> HTMLResponse:
-    """What went wrong, what to do next, and the id that finds it in the log; in the shell for who is signed in."""
+    """Say what went wrong, what to do next, and the id that finds it in the log; in the shell for who is signed in."""
     return page(
         request,
         "error.html",

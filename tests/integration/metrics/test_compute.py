@@ -233,7 +233,7 @@ async def test_kind_that_was_read_in_part_counts_once_it_is_read_whole(tables: T
     ]
 
 
-async def test_another_time_zone_changes_days_and_freshness_in_one_step(tables: Tables) -> None:
+async def test_another_time_zone_changes_days_and_freshness_at_once(tables: Tables) -> None:
     await tables.take(first_run())
     await ended(tables, epoch=1)
     await tables.compute()
@@ -348,7 +348,7 @@ async def test_instance_that_is_deleted_meanwhile_is_not_computed(
     assert not any((await tables.content(*FIGURES)).values())
 
 
-async def test_computing_that_breaks_off_changes_nothing_and_is_repeated(
+async def test_broken_off_computing_changes_nothing_and_is_repeated(
     tables: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await tables.take(first_run())

@@ -546,7 +546,7 @@ _NEVER[Kind.ADDON] = _NEVER[Kind.SERVICE]
         ["active", "suspended", "grace", "on_hold", *sorted(_NEVER[Kind.SERVICE] | _NEVER[Kind.DOMAIN])]
     ),
 )
-def test_every_priced_subscription_is_live_listed_or_never_counts(
+def test_priced_subscription_is_live_listed_or_never_counts(
     kind: Kind, observations: list[Observation], requests: list[Request], status: str
 ) -> None:
     last = observations[-1]._replace(status=status)
