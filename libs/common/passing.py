@@ -1,4 +1,4 @@
-"""Values that pass through somebody else's hands for a few minutes, sealed. Credentials have a seal of their own (crypto.py)."""
+"""Values that pass through somebody else's hands, signed or sealed. Credentials have a seal of their own (crypto.py)."""
 
 import base64
 import hashlib
@@ -19,6 +19,11 @@ def unseal(key: bytes, purpose: bytes, sealed: str, now: datetime, *, seconds: i
         return _fernet(key, purpose).decrypt_at_time(sealed, seconds, int(now.timestamp()))
     except InvalidToken:
         return None
+
+
+def signature(key: bytes, value: bytes) -> str:
+    """Return the text that proves that whoever holds the key has made this value; it begins with what it is for."""
+    return base64.urlsafe_b64encode(hmac.new(key, value, hashlib.sha256).digest()).decode().rstrip("=")
 
 
 def _fernet(key: bytes, purpose: bytes) -> Fernet:

@@ -1,6 +1,5 @@
 """Who is asking, and what they may do: sessions of people, tokens of programs, one declared permission per route."""
 
-import base64
 import hashlib
 import hmac
 import re
@@ -16,6 +15,7 @@ from sqlalchemy import update
 from starlette.responses import Response
 
 from libs.common.database import raw, transaction
+from libs.common.passing import signature
 from services.gateway.context import Context
 from services.gateway.errors import Denied, NotFound, Unauthenticated
 from services.gateway.tables import memberships, sessions, tokens
@@ -327,8 +327,7 @@ async def _check_form(request: Request, principal: Principal) -> None:
 
 
 def _csrf_token(context: Context, session: str) -> str:
-    mac = hmac.new(context.session_key, b"form:" + digest(session), hashlib.sha256).digest()
-    return base64.urlsafe_b64encode(mac).decode().rstrip("=")
+    return signature(context.session_key, b"form:" + digest(session))
 
 
 def _from(request: Request) -> dict[str, Any]:

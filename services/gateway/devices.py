@@ -1,7 +1,5 @@
 """Browsers in which an account signed in before: a signed cookie that stays when the session ends."""
 
-import base64
-import hashlib
 import hmac
 import secrets
 from datetime import timedelta
@@ -10,6 +8,7 @@ from typing import Final
 from fastapi import Request
 from starlette.responses import Response
 
+from libs.common.passing import signature
 from services.gateway.context import Context
 
 _LIFE: Final = timedelta(days=180)
@@ -30,17 +29,15 @@ def remember_device(answer: Response, context: Context, email: str) -> None:
 
 def known_device(request: Request, context: Context, email: str) -> str | None:
     """Return the name of the browser when this account signed in with it; None for every other account."""
-    device, _, signature = request.cookies.get(_cookie(context), "").rpartition(".")
-    if not hmac.compare_digest(signature.encode(), _signature(context, device, email).encode()):
+    device, _, proof = request.cookies.get(_cookie(context), "").rpartition(".")
+    if not hmac.compare_digest(proof.encode(), _signature(context, device, email).encode()):
         return None
     age = context.clock().timestamp() - int(device.rpartition(".")[2])
     return device if age < _LIFE.total_seconds() else None
 
 
 def _signature(context: Context, device: str, email: str) -> str:
-    signed = f"device:{device}:{email.strip().lower()}".encode()
-    mac = hmac.new(context.session_key, signed, hashlib.sha256).digest()
-    return base64.urlsafe_b64encode(mac).decode().rstrip("=")
+    return signature(context.session_key, f"device:{device}:{email.strip().lower()}".encode())
 
 
 def _cookie(context: Context) -> str:

@@ -4,7 +4,7 @@ from itertools import product
 from typing import Any
 
 from fastapi.routing import APIRoute, iter_route_contexts
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, expect
 
 from libs.common.contracts.sync import Check
 from tests.e2e.conftest import Pages
@@ -161,28 +161,27 @@ async def test_filter_waits_for_enter_and_keeps_the_focus(pages: Pages) -> None:
     await expect(page.get_by_role("button", name="Apply")).to_be_visible()
 
 
-async def test_filter_applies_what_the_pointer_chose(pages: Pages) -> None:
+async def choose_by_pointer(pages: Pages) -> Locator:
+    """Choose what is counted on the overview, as the pointer does; returns the list."""
     await addresses(pages)
-    page = pages.page
-    await page.goto(pages.home)
-    chosen = page.locator("form[data-apply-on-change] select").first
-
+    await pages.page.goto(pages.home)
+    chosen = pages.page.locator("form[data-apply-on-change] select").first
     await chosen.dispatch_event("pointerdown")
     await chosen.select_option("active")
+    return chosen
 
-    await page.wait_for_url("**lens=active**")
+
+async def test_filter_applies_what_the_pointer_chose(pages: Pages) -> None:
+    await choose_by_pointer(pages)
+
+    await pages.page.wait_for_url("**lens=active**")
 
 
 async def test_back_shows_the_choice_of_its_figures(pages: Pages) -> None:
-    await addresses(pages)
-    page = pages.page
-    await page.goto(pages.home)
-    chosen = page.locator("form[data-apply-on-change] select").first
-    await chosen.dispatch_event("pointerdown")
-    await chosen.select_option("active")
-    await page.wait_for_url("**lens=active**")
+    chosen = await choose_by_pointer(pages)
+    await pages.page.wait_for_url("**lens=active**")
 
-    await page.go_back()
+    await pages.page.go_back()
 
     await expect(chosen).to_have_value("contract")
 
