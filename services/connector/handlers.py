@@ -15,6 +15,7 @@ from libs.common.contracts.failures import text_of
 from libs.common.contracts.instances import InstanceChanged, InstanceState, Message
 from libs.common.contracts.sync import (
     InstancePurged,
+    RunState,
     SyncCancelled,
     SyncFailed,
     SyncQueued,
@@ -106,15 +107,14 @@ async def _answer(
     of a run keeps its id: whoever has it needs nothing, and whoever lost it takes it for new. Of a run whose end cannot be told nothing is
     said at all, because the asker would take any news for a sign of life.
     """
-    is_open = run.state in ("queued", "running")
-    end = None if is_open else await _end_of(connection, owner, run.run_id, clock)
-    if not is_open and end is None:
+    end = None if run.state.is_open else await _end_of(connection, owner, run.run_id, clock)
+    if not run.state.is_open and end is None:
         return
     # A digest, because the id of the message comes from outside and may be of any length.
     question = uuid5(command_id, asked_by)
     queued = SyncQueued(command_id=command_id, run_id=run.run_id, mode=run.mode, trigger=run.trigger)
     await send(connection, owner, queued, f"{command_id}.queued.{question}", clock)
-    if run.state == "running" and run.started_at is not None:
+    if run.state is RunState.RUNNING and run.started_at is not None:
         points = await repository.load_checkpoints(await raw(connection), owner, run.run_id)
         started = SyncStarted(run_id=run.run_id, mode=run.mode, started_at=run.started_at)
         progressed = progress_of(run.run_id, points)
@@ -169,10 +169,10 @@ async def _end_of(connection: AsyncConnection, owner: Owner, run_id: UUID, clock
             return _event(owner, SyncCancelled(run_id=run_id), _cancelled_id(run_id), clock())
         case End(event=Outgoing() as event):
             return event
-        case End(state="failed", code=str(code)):
+        case End(state=RunState.FAILED, code=str(code)):
             failed = SyncFailed(run_id=run_id, code=code, message=text_of(code))
             return _event(owner, failed, f"{run_id}.failed", end.at)
-        case End(state="cancelled"):
+        case End(state=RunState.CANCELLED):
             return _event(owner, SyncCancelled(run_id=run_id), _cancelled_id(run_id), end.at)
         case _:
             return None

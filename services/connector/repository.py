@@ -11,6 +11,7 @@ from libs.common.contracts import topics
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.commands import SyncMode, SyncTrigger
 from libs.common.contracts.instances import InstanceChanged, InstanceSettings
+from libs.common.contracts.sync import RunState
 from libs.common.outbox import Outgoing
 from services.connector.changes import Fact
 
@@ -55,7 +56,7 @@ class JoinedRun:
     run_id: UUID
     mode: SyncMode
     trigger: SyncTrigger
-    state: str
+    state: RunState
     started_at: datetime | None
 
 
@@ -63,7 +64,7 @@ class JoinedRun:
 class End:
     """How a run ended. `event` told it; None for a run that ended before events were kept."""
 
-    state: str
+    state: RunState
     code: str | None
     at: datetime
     event: Outgoing | None
@@ -178,7 +179,7 @@ async def queue_run(
             trigger,
             command_id,
         )
-        return JoinedRun(run_id, mode, trigger, "queued", None)
+        return JoinedRun(run_id, mode, trigger, RunState.QUEUED, None)
     joined = await connection.fetchrow(
         """UPDATE connector.runs SET
                commands = CASE WHEN $4 = ANY(commands) THEN commands ELSE commands || $4::uuid END,
@@ -197,7 +198,7 @@ async def queue_run(
         joined["run_id"],
         SyncMode(joined["mode"]),
         SyncTrigger(joined["trigger"]),
-        joined["state"],
+        RunState(joined["state"]),
         joined["started_at"],
     )
 
@@ -235,7 +236,7 @@ async def read_end(connection: Any, owner: Owner, run_id: UUID) -> End | None:
         row["final_headers"],
         row["final_body"],
     )
-    return End(row["state"], row["code"], row["ended_at"], event)
+    return End(RunState(row["state"]), row["code"], row["ended_at"], event)
 
 
 async def drop_runs_without_instance(connection: Any) -> None:
@@ -484,7 +485,7 @@ async def hand_back(connection: Any, run: Run) -> None:
     )
 
 
-async def end_run(connection: Any, run: Run, state: str, code: str | None = None) -> None:
+async def end_run(connection: Any, run: Run, state: RunState, code: str | None = None) -> None:
     """The run has ended: its checkpoints go and the lease is given back."""
     owner = run.lease.owner
     await renew(connection, run.lease, 0)

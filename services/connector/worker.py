@@ -19,7 +19,14 @@ from libs.common.contracts.billing import Kind
 from libs.common.contracts.commands import SyncMode
 from libs.common.contracts.envelope import FactEnvelope, Record
 from libs.common.contracts.failures import FAILURES, text_of
-from libs.common.contracts.sync import InstancePurged, SyncFailed, SyncStarted, SyncSucceeded
+from libs.common.contracts.sync import (
+    InstancePurged,
+    Outcome,
+    RunState,
+    SyncFailed,
+    SyncStarted,
+    SyncSucceeded,
+)
 from libs.common.crypto import Keyring
 from libs.common.database import raw, transaction
 from libs.common.errors import NeedsOperator
@@ -214,7 +221,7 @@ class Worker:
                 positions=positions,
                 epoch=run.lease.epoch,
             )
-            state = "partial" if result.outcome == "partial" else "succeeded"
+            state = RunState.PARTIAL if result.outcome is Outcome.PARTIAL else RunState.SUCCEEDED
             async with transaction(self._engine) as connection:
                 await repository.end_run(await raw(connection), run, state)
                 await send_end(connection, owner, succeeded, f"{run.run_id}.succeeded", self._clock)
@@ -252,7 +259,7 @@ class Worker:
         code = code if code in FAILURES else "bad_response"
         message = text_of(code, **describe(url, self._settings), action=action, detail=detail)
         async with transaction(self._engine) as connection:
-            await repository.end_run(await raw(connection), run, "failed", code)
+            await repository.end_run(await raw(connection), run, RunState.FAILED, code)
             failed = SyncFailed(run_id=run.run_id, code=code, message=message)
             await send_end(connection, run.lease.owner, failed, f"{run.run_id}.failed", self._clock)
         sync_runs.add(1, {"outcome": "failed", "code": code})

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from libs.common.broker import Publisher
 from libs.common.clock import utc_now
 from libs.common.contracts.commands import SyncMode, SyncTrigger
+from libs.common.contracts.sync import RunState
 from libs.common.database import build_engine, raw, transaction
 from libs.common.tls import client_context
 from services.connector import repository
@@ -68,7 +69,7 @@ class Bench:
         result = await sync.read_all()
         seconds = time.perf_counter() - started
         async with transaction(self.engine) as connection:
-            await repository.end_run(await raw(connection), run, "succeeded")
+            await repository.end_run(await raw(connection), run, RunState.SUCCEEDED)
         return sum(result.counts.values()), seconds
 
     async def _claimed(self) -> Run:

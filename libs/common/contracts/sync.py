@@ -11,6 +11,22 @@ from libs.common.contracts.instances import Message
 from libs.common.contracts.values import Count, LongText, Moment, Partition, Text
 
 
+class RunState(StrEnum):
+    """How a run stands. PARTIAL: some kind could not be read, the others are in the figures."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether the run may still publish facts."""
+        return self in (RunState.QUEUED, RunState.RUNNING)
+
+
 class Check(Message):
     """One line of the checklist. `code` is of the error table (docs/whmcs.md); `action` is the WHMCS action it speaks of."""
 

@@ -11,6 +11,7 @@ from libs.common.contracts.commands import CancelSync, CheckInstance, RunSync
 from libs.common.contracts.envelope import Received
 from libs.common.contracts.instances import InstanceChanged
 from libs.common.contracts.sync import (
+    RunState,
     SyncCancelled,
     SyncProgressed,
     SyncQueued,
@@ -111,7 +112,7 @@ class Post:
             positions={},
         )
         async with transaction(self.engine) as connection:
-            await repository.end_run(await raw(connection), run, "succeeded")
+            await repository.end_run(await raw(connection), run, RunState.SUCCEEDED)
             message_id = f"{run.run_id}.succeeded"
             await connector.send_end(connection, self.owner, event, message_id, self.running.gateway.clock)
 
