@@ -1,26 +1,39 @@
-"""docs/architecture.md speaks of what is there: every path exists, every name is defined where the page says."""
+"""Test that the docs name only what exists: paths, functions, links, commands, settings and topics."""
 
 import ast
+import importlib.util
 import re
 from pathlib import Path
 
 import pytest
 
 from libs.common.contracts.topics import BY_NAME
+from libs.common.settings import KNOWN_SETTINGS, PREFIX
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-DOCS = [
+PAGES = [
     *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md")),
     *sorted((REPOSITORY / "docs").rglob("*.md")),
 ]
-PAGE = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
-STEPS = re.findall(r"^\| (\d+) \| `([^`]+)` \| (?:`([^`]+)`)? *\| .+ \|$", PAGE, re.MULTILINE)
+ARCHITECTURE = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+# A walk is a table under a heading; a step has a number, a file and, mostly, a name that the file defines.
+WALKS = [
+    part for part in re.split(r"^## ", ARCHITECTURE, flags=re.MULTILINE) if re.search(r"^\| 1 ", part, re.M)
+]
+STEPS = [
+    step
+    for walk in WALKS
+    for step in re.findall(r"^\| (\d+) \| `([^`]+)` \| (?:`([^`]+)`)? *\| .+ \|$", walk, re.MULTILINE)
+]
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 
 
-def defined_in(path: Path) -> set[str]:
-    """Functions, classes, methods as Class.method, and in a migration the schemas that its text names."""
+def names_defined_in(path: Path) -> set[str]:
+    """Return functions, classes, methods as Class.method, and the schemas of views that a migration creates."""
     source = path.read_text(encoding="utf-8")
     names = set(re.findall(r"CREATE VIEW (\w+)\.", source))
+    if path.suffix != ".py":
+        return names
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
@@ -33,33 +46,64 @@ def defined_in(path: Path) -> set[str]:
     return names
 
 
-def test_the_way_of_a_price_is_told_step_by_step() -> None:
-    assert [int(number) for number, _, _ in STEPS] == list(
-        range(1, len(re.findall(r"^\| \d+ ", PAGE, re.M)) + 1)
-    )
+def anchors_of(page: Path) -> set[str]:
+    """Return the anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def leads_somewhere(page: Path, link: str) -> bool:
+    path, _, anchor = link.partition("#")
+    target = page.parent / path if path else page
+    return target.exists() and (not anchor or anchor in anchors_of(target))
+
+
+@pytest.mark.parametrize("walk", WALKS, ids=lambda walk: walk.splitlines()[0])
+def test_steps_of_a_walk_are_numbered(walk: str) -> None:
+    numbers = [int(number) for number in re.findall(r"^\| (\d+) ", walk, re.MULTILINE)]
+    complete_rows = re.findall(r"^\| \d+ \| `[^`]+` \| (?:`[^`]+`)? *\| .+ \|$", walk, re.MULTILINE)
+
+    assert numbers == list(range(1, len(complete_rows) + 1))
 
 
 @pytest.mark.parametrize(("number", "path", "name"), STEPS)
-def test_every_step_names_a_file_that_is_there_and_what_is_defined_in_it(
-    number: str, path: str, name: str
-) -> None:
+def test_step_names_a_file_and_what_it_defines(number: str, path: str, name: str) -> None:
     assert (REPOSITORY / path).is_file(), f"step {number}"
-    assert not name or name in defined_in(REPOSITORY / path), f"step {number}"
+    assert not name or name in names_defined_in(REPOSITORY / path), f"step {number}"
 
 
-def test_the_topics_that_it_names_exist() -> None:
-    named = set(re.findall(r"`((?:billing|sync)\.[a-z]+)`", PAGE))
+def test_architecture_page_names_topics_that_exist() -> None:
+    named = set(re.findall(r"`((?:billing|sync)\.[a-z]+)`", ARCHITECTURE))
 
     assert named
     assert named <= set(BY_NAME)
 
 
-@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
-def test_every_path_and_link_of_a_page_leads_somewhere(page: Path) -> None:
+@each_page
+def test_paths_and_links_of_a_page_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     paths = re.findall(r"`((?:libs|services|tools|tests|docs)/[\w./-]+)`", text)
-    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text)
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
 
     missing = [path for path in paths if not (REPOSITORY / path).exists()]
-    missing += [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    missing += [link for link in links if not leads_somewhere(page, link)]
     assert missing == []
+
+
+@each_page
+def test_commands_of_a_page_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    modules = re.findall(r"python -m ([\w.]+\w)", text)
+    targets = re.findall(r"(?:`|^ {4})make ([a-z]+)", text, re.MULTILINE)
+
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    missing += [target for target in targets if not re.search(rf"^{target}:", makefile, re.MULTILINE)]
+    assert missing == []
+
+
+@each_page
+def test_settings_of_a_page_exist(page: Path) -> None:
+    names = re.findall(rf"{PREFIX}([A-Z_]+)", page.read_text(encoding="utf-8"))
+
+    assert {name for name in names if not {name, name.removesuffix("_FILE")} & KNOWN_SETTINGS} == set()
