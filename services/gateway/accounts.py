@@ -1,10 +1,8 @@
 """Accounts: the one-time setup, signing out, and the first organization of a headless start."""
 
-import json
 import logging
 import re
 from datetime import timedelta
-from pathlib import Path
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -12,21 +10,14 @@ from sqlalchemy import delete, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.database import transaction
-from services.gateway import audit, instances, passwords, sign_in
-from services.gateway.auth import (
-    ROLES,
-    SCOPES,
-    TOKEN_FORM,
-    Organization,
-    Principal,
-    digest,
-    new_secret,
-    use,
-)
+from services.gateway import audit, demo, passwords, sign_in
+from services.gateway.auth import TOKEN_FORM, digest, new_secret, use
 from services.gateway.context import SYSTEM, Context
 from services.gateway.errors import Invalid, NotFound, raise_first
-from services.gateway.instances import InstanceForm
-from services.gateway.slugs import DEMO, free_slug
+from services.gateway.instances.checks import wait_for_check
+from services.gateway.instances.views import list_instances
+from services.gateway.organizations import add_organization
+from services.gateway.principals import SCOPES, Principal
 from services.gateway.tables import memberships, organizations, sessions, setup_links, tokens, users
 from services.gateway.tokens import prefix_of
 
@@ -81,15 +72,15 @@ async def set_up(
         if digest(token) not in live or await _has_users(connection):
             raise _link_used()
         user_id, own = await _make_owner(connection, context, name, mail, stored)
-    demo = await _ensure_demo(context, user_id, mail)
+    sample = await demo.ensure_demo(context, user_id, mail)
     await sign_in.record(context, own, mail, "account.created", address)
-    if demo is None:
+    if sample is None:
         return await sign_in.start_session(context, user_id, own, mail, address)
-    for instance in await instances.list_instances(context, demo):
+    for instance in await list_instances(context, sample):
         if instance.check is not None:  # once it has passed, the first sync is on its way
-            await instances.wait_for_check(context, demo, instance.check.check_id)
-    await use(context, demo)
-    return await sign_in.start_session(context, user_id, demo.organization_id, mail, address)
+            await wait_for_check(context, sample, instance.check.check_id)
+    await use(context, sample)
+    return await sign_in.start_session(context, user_id, sample.organization_id, mail, address)
 
 
 async def sign_out(context: Context, principal: Principal) -> None:
@@ -124,7 +115,7 @@ async def ensure_init(context: Context) -> None:
             log.info("owner created")
         if token is not None:
             await _make_token(connection, context, known, token)
-    await _ensure_demo(context, known, mail)
+    await demo.ensure_demo(context, known, mail)
 
 
 async def _make_token(connection: AsyncConnection, context: Context, user_id: UUID, token: str) -> None:
@@ -151,60 +142,6 @@ async def _make_token(connection: AsyncConnection, context: Context, user_id: UU
         )
 
 
-async def _ensure_demo(context: Context, user_id: UUID, email: str) -> Principal | None:
-    """The owner of the demo's organization, made with its instance unless it is there; None when there is no demo."""
-    if context.settings.demo_instance_file is None:
-        return None
-    form = _demo_form(context.settings.demo_instance_file)
-    async with transaction(context.engine, role=SYSTEM) as connection:
-        await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('gateway.demo', 0))"))
-        found = select(organizations.c.organization_id).where(organizations.c.is_demo)
-        demo = (await connection.execute(found)).scalar()
-        if demo is None:
-            demo = uuid4()
-            await _make_organization(connection, context, demo, "Demo", is_demo=True)
-            await connection.execute(
-                insert(memberships).values(organization_id=demo, user_id=user_id, role="owner")
-            )
-    principal = _as_owner(user_id, email, demo, "Demo")
-    known = await instances.list_instances(context, principal)
-    if not known:
-        await instances.add_instance(context, principal, form, into_demo=True)
-    return principal
-
-
-async def follow_demo(context: Context) -> None:
-    """Enter the simulator's credentials again when it has moved or is another one."""
-    if context.settings.demo_instance_file is None:
-        return
-    form = _demo_form(context.settings.demo_instance_file)
-    async with transaction(context.engine, role=SYSTEM) as connection:
-        found = (
-            select(organizations.c.organization_id, users.c.user_id, users.c.email)
-            .join(memberships, memberships.c.organization_id == organizations.c.organization_id)
-            .join(users, users.c.user_id == memberships.c.user_id)
-            .where(organizations.c.is_demo)
-        )
-        owner = (await connection.execute(found)).first()
-    if owner is None:
-        return
-    principal = _as_owner(owner.user_id, owner.email, owner.organization_id, "Demo")
-    for instance in await instances.list_instances(context, principal):
-        is_other = instance.name == form.name and (
-            instance.address != form.url
-            or instance.identifier_hint not in (None, (form.identifier or "")[-4:])
-        )
-        if is_other and instance.state != "deleting":
-            await instances.edit_instance(context, principal, instance.id, form, into_demo=True)
-
-
-def _demo_form(file: Path) -> InstanceForm:
-    told = json.loads(file.read_text(encoding="utf-8"))
-    return InstanceForm(
-        name=told["name"], url=told["url"], identifier=told["identifier"], secret=told["secret"]
-    )
-
-
 async def _has_users(connection: AsyncConnection) -> bool:
     return (await connection.execute(select(users.c.user_id).limit(1))).first() is not None
 
@@ -218,46 +155,11 @@ async def _make_owner(
             user_id=user_id, email=email, password_hash=password_hash, created_at=context.clock()
         )
     )
-    await _make_organization(connection, context, organization_id, name, is_demo=False)
+    await add_organization(connection, context, organization_id, name, is_demo=False)
     await connection.execute(
         insert(memberships).values(organization_id=organization_id, user_id=user_id, role="owner")
     )
     return user_id, organization_id
-
-
-async def _make_organization(
-    connection: AsyncConnection, context: Context, organization_id: UUID, name: str, *, is_demo: bool
-) -> None:
-    # Two that are made at once get two slugs.
-    await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('gateway.slugs', 0))"))
-    taken = set((await connection.execute(select(organizations.c.slug))).scalars())
-    await connection.execute(
-        insert(organizations).values(
-            organization_id=organization_id,
-            name=name,
-            slug=DEMO if is_demo else free_slug(name, taken),
-            is_demo=is_demo,
-            created_at=context.clock(),
-        )
-    )
-
-
-def _as_owner(user_id: UUID, email: str, organization_id: UUID, name: str) -> Principal:
-    """The owner, when the gateway acts in that name outside a request."""
-    organization = Organization(organization_id, "", name, is_demo=False)
-    return Principal(
-        user_id=user_id,
-        email=email,
-        actor=email,
-        organization=organization,
-        role="owner",
-        permissions=ROLES["owner"],
-        organizations=(organization,),
-        session_id=None,
-        csrf_token="",
-        address="this server",
-        request_id="",
-    )
 
 
 def _link_used() -> NotFound:

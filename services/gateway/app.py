@@ -6,12 +6,11 @@ import binascii
 import logging
 import sys
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 from fastapi import FastAPI
-from sqlalchemy import DateTime, bindparam, select, text
+from sqlalchemy import DateTime, bindparam, text
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
@@ -19,29 +18,28 @@ from libs.common import telemetry
 from libs.common.broker import Publisher, build_broker, consume
 from libs.common.clock import Clock, utc_now
 from libs.common.connections import Limits
-from libs.common.contracts.instances import InstanceState
 from libs.common.crypto import Keyring
 from libs.common.database import build_engine, ping, transaction
 from libs.common.outbox import relay
 from libs.common.serve import VERSION, Task, serve
 from libs.common.settings import refuse
-from services.gateway import accounts, instances, repository, syncs
+from services.gateway import accounts, demo, syncs
 from services.gateway.api import build_router as build_api
 from services.gateway.api import describe
 from services.gateway.context import SYSTEM, Context
 from services.gateway.errors import Invalid
 from services.gateway.handlers import build_handlers
 from services.gateway.head import AnswersHead
+from services.gateway.instances import lifecycle
+from services.gateway.instances.checks import end_unanswered_checks
 from services.gateway.pages import build_router as build_pages
 from services.gateway.settings import Settings
-from services.gateway.tables import instances as instances_table
 from services.gateway.tables import outbox
 from services.gateway.web import Shell, add_error_answers
 
 log = logging.getLogger(__name__)
 
 _STATIC: Final = Path(__file__).parent / "static"
-_DRAFT_LIFE: Final = timedelta(minutes=15)
 _TIDY_SECONDS: Final = 60.0
 _TURN_SECONDS: Final = 0.0005
 _DAY_SECONDS: Final = 86_400.0
@@ -126,7 +124,7 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
                 "first_account": lambda stop: first_account(context, stop, is_owned),
                 "consume": lambda stop: consume(broker, stop),
                 "relay": lambda stop: relay(context.engine, outbox, publisher, stop, role=SYSTEM),
-                "publish": _every(_DAY_SECONDS, publish_instances, context),
+                "publish": _every(_DAY_SECONDS, lifecycle.publish_all, context),
                 "tidy": _every(_TIDY_SECONDS, tidy, context),
                 "silent_runs": lambda stop: follow_silent_runs(context, stop),
             },
@@ -145,7 +143,7 @@ async def first_account(context: Context, stop: asyncio.Event, is_owned: asyncio
         await accounts.ensure_init(context)
     except Invalid as error:
         log.error("the first account cannot be made", extra={"code": error.code, "reason": error.message})
-    await accounts.follow_demo(context)
+    await demo.follow_demo(context)
     while not stop.is_set():
         link = await accounts.setup_link(context)
         if link is not None:
@@ -159,22 +157,10 @@ async def first_account(context: Context, stop: asyncio.Event, is_owned: asyncio
         await _sleep(stop, accounts.SETUP_LIFE.total_seconds() * 0.8)
 
 
-async def publish_instances(context: Context) -> None:
-    """Tell the state of every instance: at the start and daily, so that an emptied topic fills again."""
-    async with transaction(context.engine, role=SYSTEM) as connection:
-        found = select(instances_table.c.organization_id, instances_table.c.instance_id)
-        owners = (await connection.execute(found)).all()
-    for organization_id, instance_id in owners:
-        async with transaction(context.engine, organization_id) as connection:
-            of_owner = select(instances_table).where(instances_table.c.instance_id == instance_id)
-            row = (await connection.execute(of_owner)).first()
-            if row is not None:
-                await instances.publish(connection, context, row, again=True)
-
-
 async def tidy(context: Context) -> None:
     """Remove what nobody needs any more, and drafts whose check did not pass; end checks that nobody answers."""
-    await instances.end_unanswered_checks(context)
+    await end_unanswered_checks(context)
+    await lifecycle.delete_stale_drafts(context)
     now = context.clock()
     async with transaction(context.engine, role=SYSTEM) as connection:
         for rows, age in _KEPT.items():
@@ -182,12 +168,6 @@ async def tidy(context: Context) -> None:
             await connection.execute(
                 text(statement).bindparams(bindparam("now", now, DateTime(timezone=True)), age=age)
             )
-        drafts = await repository.stale_drafts(connection, now - _DRAFT_LIFE)
-    for organization_id, instance_id in drafts:
-        async with transaction(context.engine, organization_id) as connection:
-            row = await repository.lock_instance(connection, instance_id)
-            if row is not None and row.state == InstanceState.DRAFT:
-                await instances.drop_draft(connection, instance_id)
 
 
 async def follow_silent_runs(context: Context, stop: asyncio.Event) -> None:

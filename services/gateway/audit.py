@@ -5,8 +5,8 @@ from uuid import UUID
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.gateway.auth import Principal
 from services.gateway.context import Context
+from services.gateway.principals import Principal
 from services.gateway.tables import audit
 
 

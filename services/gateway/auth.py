@@ -5,7 +5,6 @@ import hmac
 import re
 import secrets
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -18,87 +17,14 @@ from libs.common.database import raw, transaction
 from libs.common.passing import signature
 from services.gateway.context import Context
 from services.gateway.errors import Denied, NotFound, Unauthenticated
+from services.gateway.principals import ANYONE, ROLES, Organization, Principal
 from services.gateway.tables import memberships, sessions, tokens
 
-# What every caller may: ask who it is.
-_ANYONE: Final = frozenset({"self:read"})
-_VIEWER: Final = _ANYONE | {"session:own", "metrics:read", "instances:read"}
-_ANALYST: Final = _VIEWER | {"customers:read", "sync:trigger"}
-_ADMIN: Final = _ANALYST | {"instances:write", "tokens:write", "members:admin"}
-# What each role may do, from least to most. The scopes of tokens are of the same names.
-ROLES: Final = {
-    "viewer": _VIEWER,
-    "analyst": _ANALYST,
-    "admin": _ADMIN,
-    "owner": _ADMIN | {"audit:read"},
-}
-SCOPES: Final = (
-    "metrics:read",
-    "customers:read",
-    "instances:read",
-    "instances:write",
-    "sync:trigger",
-    "members:admin",
-)
 TOKEN_FORM: Final = re.compile(r"mrr_pat_[0-9A-Za-z]{36}")
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 IDLE: Final = timedelta(hours=12)
 ABSOLUTE: Final = timedelta(days=14)
 _SEEN_EVERY: Final = timedelta(minutes=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Organization:
-    """One that the user is a member of; `slug` names it in addresses."""
-
-    id: UUID
-    slug: str
-    name: str
-    is_demo: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """The caller in one organization, with the role that it has there.
-
-    `organizations` begins with the one used last. `session_id` is None for a token; `actor` is what the audit log calls it.
-    """
-
-    user_id: UUID
-    email: str
-    actor: str
-    organization: Organization
-    role: str
-    permissions: frozenset[str]
-    organizations: tuple[Organization, ...]
-    session_id: UUID | None
-    csrf_token: str
-    address: str
-    request_id: str
-
-    @property
-    def organization_id(self) -> UUID:
-        """Return the id that row-level security knows the organization by."""
-        return self.organization.id
-
-    @property
-    def organization_name(self) -> str:
-        """Return the name as its owner wrote it."""
-        return self.organization.name
-
-    @property
-    def home(self) -> str:
-        """Return where the addresses of the organization's pages begin."""
-        return f"/o/{self.organization.slug}"
-
-    @property
-    def own(self) -> Organization | None:
-        """Return the organization to connect a WHMCS in: this one, or in the demo the first that is none."""
-        return next((one for one in (self.organization, *self.organizations) if not one.is_demo), None)
-
-    def may(self, permission: str) -> bool:
-        """Whether this permission is among those of the role, and of the token's scopes."""
-        return permission in self.permissions
 
 
 class signed_in:
@@ -292,7 +218,7 @@ async def _by_token(request: Request, context: Context, authorization: str, slug
         actor=f"token {row['name']}",
         organization=organization,
         role=row["role"],
-        permissions=ROLES[row["role"]] & (_ANYONE | frozenset(row["scopes"])),
+        permissions=ROLES[row["role"]] & (ANYONE | frozenset(row["scopes"])),
         organizations=(organization,),
         session_id=None,
         csrf_token="",

@@ -63,6 +63,11 @@ class Invalid(RequestError):
     others: tuple["Invalid", ...] = ()
 
 
+def instance_not_found() -> NotFound:
+    """Return the error about an id that is no instance of the organization."""
+    return NotFound("instance_not_found", "There is no such instance here. Choose one from the list.")
+
+
 def raise_first(errors: list[Invalid]) -> None:
     """Raise the first error, which carries the others; return when there is none."""
     if errors:

@@ -13,7 +13,6 @@ from libs.common.contracts.billing import SUBSCRIPTION_KINDS
 from libs.common.contracts.catalog import BY_SLUG, Group, Lens, Metric
 from libs.common.contracts.money import divide_half_even, format_micros
 from libs.common.database import raw, transaction
-from services.gateway.auth import Principal
 from services.gateway.context import Context
 from services.gateway.coverage import (
     Freshness,
@@ -27,6 +26,7 @@ from services.gateway.coverage import (
 )
 from services.gateway.errors import Invalid, NotFound
 from services.gateway.periods import Interval, points_of
+from services.gateway.principals import Principal
 from services.gateway.queries import (
     Known,
     Row,

@@ -10,10 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.broker import Publisher, subscribe_messages
 from libs.common.contracts import topics
-from libs.common.contracts.commands import SyncMode
 from libs.common.contracts.envelope import Received
-from libs.common.contracts.failures import FAILURES, text_of, text_of_skipped
-from libs.common.contracts.instances import InstanceState
+from libs.common.contracts.failures import text_of, text_of_skipped
 from libs.common.contracts.sync import (
     InstanceChecked,
     InstancePurged,
@@ -27,12 +25,12 @@ from libs.common.contracts.sync import (
 )
 from libs.common.database import transaction
 from libs.common.errors import Permanent
-from services.gateway import instances, repository, syncs
+from services.gateway import demo, repository, syncs
 from services.gateway.context import Context
+from services.gateway.instances import checks, transitions
 from services.gateway.progress import per_cent
 
 _ENDS: Final = (SyncSucceeded, SyncFailed, SyncCancelled)
-_RUNNING: Final = (InstanceState.ACTIVE, InstanceState.NEEDS_ATTENTION)
 
 
 def build_handlers(broker: KafkaBroker, context: Context, publisher: Publisher, replica: str | None) -> None:
@@ -75,10 +73,13 @@ async def follow(context: Context, message: Received) -> None:
         )
         if not is_new and not isinstance(message.body, _ENDS):
             return
-        there = await repository.lock_instance(connection, message.instance_id)
+        instance = await repository.lock_instance(connection, message.instance_id)
         match message.body:
             case InstanceChecked() as checked:
-                await _on_checked(connection, context, there, checked)
+                if await checks.store_answer(connection, context, instance, checked):
+                    await demo.start_first_sync(
+                        connection, context, message.organization_id, message.instance_id
+                    )
             case SyncQueued() as queued:
                 await _on_queued(connection, context, message, queued)
             case SyncStarted() as started:
@@ -99,7 +100,7 @@ async def follow(context: Context, message: Received) -> None:
                     reached = per_cent(run.per_cent, progressed.kinds, run.expected_rows)
                     await repository.change_run(connection, progressed.run_id, per_cent=reached)
             case SyncSucceeded() as succeeded:
-                await _on_succeeded(connection, context, there, succeeded, at, now)
+                await _on_succeeded(connection, context, instance, succeeded, at, now)
             case SyncFailed() as failed:
                 changed = await repository.end_run(
                     connection,
@@ -110,27 +111,25 @@ async def follow(context: Context, message: Received) -> None:
                     code=failed.code,
                     message=failed.message,
                 )
-                if _stops(failed.code) and not await _is_late(connection, changed, there):
-                    await _need_attention(connection, context, there, failed.code, failed.message)
+                if instance is not None and not await _is_late(connection, changed, instance):
+                    await transitions.stop(connection, context, instance, failed.code, failed.message)
             case SyncCancelled() as cancelled:
                 await repository.end_run(
                     connection, cancelled.run_id, state="cancelled", ended_at=at, heard_at=now
                 )
             case InstancePurged():
-                if there is not None and there.state == InstanceState.DELETING:
-                    gone = await repository.change_instance(
-                        connection, there.instance_id, state=InstanceState.DELETED
-                    )
-                    await instances.publish(connection, context, gone)
+                if instance is not None:
+                    await transitions.finish_deletion(connection, context, instance)
 
 
-async def _is_late(connection: AsyncConnection, run: Row[Any] | None, there: Row[Any] | None) -> bool:
+async def _is_late(connection: AsyncConnection, run: Row[Any] | None, instance: Row[Any]) -> bool:
     """Whether the end of a run says nothing of the present: it was told before, or credentials or a later run took its place."""
     if run is None:
         return True
-    if run.started_at is None or there is None:
+    if run.started_at is None:
         return False
-    is_replaced = there.credentials_updated_at is not None and run.started_at < there.credentials_updated_at
+    entered_at = instance.credentials_updated_at
+    is_replaced = entered_at is not None and run.started_at < entered_at
     return is_replaced or await repository.is_overtaken(connection, run)
 
 
@@ -183,7 +182,7 @@ async def _on_queued(
 async def _on_succeeded(
     connection: AsyncConnection,
     context: Context,
-    there: Row[Any] | None,
+    instance: Row[Any] | None,
     succeeded: SyncSucceeded,
     at: datetime,
     now: datetime,
@@ -205,8 +204,8 @@ async def _on_succeeded(
         message=message,
         epoch=succeeded.epoch,
     )
-    if not await _is_late(connection, changed, there):
-        await _recover(connection, context, there)
+    if instance is not None and not await _is_late(connection, changed, instance):
+        await transitions.recover(connection, context, instance)
 
 
 def _outcome(succeeded: SyncSucceeded) -> tuple[str | None, str | None]:
@@ -224,104 +223,3 @@ def _outcome(succeeded: SyncSucceeded) -> tuple[str | None, str | None]:
             "whoever runs MRRlytics finds their ids in its log."
         )
     return needed[0].code if needed else None, " ".join(texts) or None
-
-
-async def _on_checked(
-    connection: AsyncConnection, context: Context, there: Row[Any] | None, checked: InstanceChecked
-) -> None:
-    known = await repository.read_check(connection, checked.check_id)
-    if known is not None and known.is_complete and not (known.is_assumed and checked.complete):
-        return  # said already
-    check = await repository.change_check(
-        connection,
-        checked.check_id,
-        is_complete=checked.complete,
-        is_assumed=False,
-        checks=[line.model_dump(mode="json") for line in checked.checks],
-        whmcs_version=checked.whmcs_version,
-        seen_address=checked.seen_address,
-        estimate=None if checked.estimate is None else checked.estimate.model_dump(),
-    )
-    if not checked.complete or there is None or there.state == InstanceState.DELETING:
-        return
-    failed = next((line for line in checked.checks if line.state == "failed"), None)
-    if check is not None and check.is_new_credential:
-        if failed is None:
-            await _take(connection, context, there, check)
-        elif there.state != InstanceState.DRAFT:
-            await repository.drop_credential(connection, there.instance_id, check.credential_id)
-    elif failed is None:
-        await _recover(connection, context, there, checked.whmcs_version)
-    elif failed.code is not None and _stops(failed.code):
-        await _need_attention(connection, context, there, failed.code, failed.message)
-
-
-async def _take(connection: AsyncConnection, context: Context, there: Row[Any], check: Row[Any]) -> None:
-    """A checked credential takes its place; a newer one, entered meanwhile, will by its own check."""
-    if not await repository.has_credential(connection, there.instance_id, check.credential_id):
-        return
-    state = InstanceState.PAUSED if there.state == InstanceState.PAUSED else InstanceState.ACTIVE
-    changed = await repository.change_instance(
-        connection,
-        there.instance_id,
-        state=state,
-        credential_id=check.credential_id,
-        address=check.address,
-        identifier_hint=check.identifier_hint,
-        credentials_updated_at=check.started_at,
-        whmcs_version=check.whmcs_version,
-        attention_code=None,
-        attention_message=None,
-    )
-    await repository.drop_credentials(connection, there.instance_id, keep=check.credential_id)
-    await instances.publish(connection, context, changed)
-    if there.state == InstanceState.DRAFT and await repository.is_demo(connection, there.organization_id):
-        await syncs.start(
-            connection, context, there.organization_id, there.instance_id, SyncMode.FULL, "the demo"
-        )
-
-
-async def _recover(
-    connection: AsyncConnection, context: Context, there: Row[Any] | None, whmcs_version: str | None = None
-) -> None:
-    """It works: the instance needs no attention any more, and is of the version that was seen."""
-    if there is None or there.state not in _RUNNING:
-        return
-    version = whmcs_version or there.whmcs_version
-    if (there.state, there.whmcs_version) == (InstanceState.ACTIVE, version):
-        return
-    changed = await repository.change_instance(
-        connection,
-        there.instance_id,
-        state=InstanceState.ACTIVE,
-        whmcs_version=version,
-        attention_code=None,
-        attention_message=None,
-    )
-    await instances.publish(connection, context, changed)
-
-
-async def _need_attention(
-    connection: AsyncConnection, context: Context, there: Row[Any] | None, code: str, message: str
-) -> None:
-    if there is None or there.state not in _RUNNING:
-        return
-    if (there.state, there.attention_code, there.attention_message) == (
-        InstanceState.NEEDS_ATTENTION,
-        code,
-        message,
-    ):
-        return
-    changed = await repository.change_instance(
-        connection,
-        there.instance_id,
-        state=InstanceState.NEEDS_ATTENTION,
-        attention_code=code,
-        attention_message=message,
-    )
-    await instances.publish(connection, context, changed)
-
-
-def _stops(code: str) -> bool:
-    failure = FAILURES.get(code)
-    return failure is not None and failure.needs_attention

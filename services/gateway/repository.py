@@ -123,6 +123,17 @@ async def lock_instance(connection: AsyncConnection, instance_id: UUID) -> Row[A
     return (await connection.execute(found.with_for_update())).first()
 
 
+async def read_instance(connection: AsyncConnection, instance_id: UUID) -> Row[Any] | None:
+    """Return the instance as it is stored; None when the organization never had it."""
+    return (await connection.execute(select(instances).where(instances.c.instance_id == instance_id))).first()
+
+
+async def all_instances(connection: AsyncConnection) -> list[tuple[UUID, UUID]]:
+    """Return organization and instance of the instances of all organizations."""
+    rows = await connection.execute(select(instances.c.organization_id, instances.c.instance_id))
+    return [(row.organization_id, row.instance_id) for row in rows]
+
+
 async def has_instance(connection: AsyncConnection, instance_id: UUID) -> bool:
     """Whether the organization has, or had, this instance."""
     known = select(instances.c.instance_id).where(instances.c.instance_id == instance_id)

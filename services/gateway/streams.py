@@ -8,9 +8,9 @@ from typing import Final
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from services.gateway.auth import Principal
 from services.gateway.context import Context
 from services.gateway.errors import TooMany
+from services.gateway.principals import Principal
 
 # Each stream looks at the database twice a second, and holds no connection in between. No two organizations can take all of them.
 _OF_CALLER: Final = 6

@@ -16,15 +16,16 @@ from libs.common.contracts.sync import KindProgress, SkippedKind
 from libs.common.database import transaction
 from libs.common.outbox import enqueue, outgoing
 from services.gateway import audit, repository
-from services.gateway.auth import Principal
 from services.gateway.context import SYSTEM, Context
-from services.gateway.errors import Conflict, NotFound
+from services.gateway.errors import Conflict, NotFound, instance_not_found
+from services.gateway.instances.states import SYNCED
+from services.gateway.instances.transitions import lock
+from services.gateway.principals import Principal
 from services.gateway.silence import Step, is_silent, next_step
 from services.gateway.tables import outbox
 
 PAGE: Final = 50
 _ENDED: Final = ("succeeded", "partial")
-_SYNCED: Final = (InstanceState.ACTIVE, InstanceState.NEEDS_ATTENTION)
 _READ_IN_ORDER: Final = (
     Kind.CURRENCY,
     Kind.PRODUCT,
@@ -78,15 +79,13 @@ async def sync_now(
     Raises NotFound, and Conflict while the instance is a draft, paused or being removed.
     """
     async with transaction(context.engine, principal.organization_id) as connection:
-        there = await repository.lock_instance(connection, instance_id)
-        if there is None:
-            raise NotFound("instance_not_found", "There is no such instance here. Choose one from the list.")
-        if there.state not in _SYNCED:
+        instance = await lock(connection, instance_id)
+        if instance.state not in SYNCED:
             raise Conflict(
-                f"instance_{there.state}",
+                f"instance_{instance.state}",
                 "A paused instance is not synced. Resume it first."
-                if there.state == InstanceState.PAUSED
-                else f"This instance is not connected: it is {there.state}.",
+                if instance.state == InstanceState.PAUSED
+                else f"This instance is not connected: it is {instance.state}.",
             )
         # The connector joins what is asked for now to a command that it has not answered yet: that one is wanted again.
         await repository.forget_cancels(connection, instance_id)
@@ -141,7 +140,7 @@ async def list_syncs(
     """Commands of an instance, newest first; `before` is (requested_at, id) of the last one of the page before."""
     async with transaction(context.engine, principal.organization_id) as connection:
         if not await repository.read_instances(connection, context.clock(), instance_id):
-            raise NotFound("instance_not_found", "There is no such instance here. Choose one from the list.")
+            raise instance_not_found()
         rows = await repository.read_syncs(connection, instance_id, before, limit)
     now = context.clock()
     return [_sync(row, now) for row in rows]
@@ -196,7 +195,7 @@ async def follow_silent_runs(context: Context, *, is_restart: bool = False) -> N
 async def _follow_silent_run(
     connection: AsyncConnection, context: Context, run: Row[Any], *, is_restart: bool
 ) -> None:
-    now, is_wanted = context.clock(), run.instance_state in _SYNCED
+    now, is_wanted = context.clock(), run.instance_state in SYNCED
     match next_step(run.heard_at, run.asked_at, now, is_wanted=is_wanted, is_restart=is_restart):
         case Step.CANCEL:
             await repository.assume_ended(connection, run.run_id, "cancelled", now)

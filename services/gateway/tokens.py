@@ -13,9 +13,10 @@ from sqlalchemy import insert, select, tuple_, update
 
 from libs.common.database import transaction
 from services.gateway import audit
-from services.gateway.auth import ROLES, SCOPES, Principal, digest
+from services.gateway.auth import digest
 from services.gateway.context import Context
 from services.gateway.errors import Invalid, NotFound, raise_first
+from services.gateway.principals import ROLES, SCOPES, Principal
 from services.gateway.tables import tokens, users
 
 LONGEST_DAYS: Final = 365

@@ -11,8 +11,8 @@ from sqlalchemy import select
 from libs.common.database import transaction
 from services.gateway.api.caller import caller
 from services.gateway.api.paging import Cursor, Limit, Page, key_of, page_of
-from services.gateway.auth import Organization, Principal
 from services.gateway.context import Here
+from services.gateway.principals import Organization, Principal
 from services.gateway.tables import audit
 
 router = APIRouter(tags=["account"])

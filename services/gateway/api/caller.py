@@ -4,8 +4,9 @@ from typing import Annotated
 
 from fastapi import Query, Request
 
-from services.gateway.auth import Principal, signed_in
+from services.gateway.auth import signed_in
 from services.gateway.errors import Invalid
+from services.gateway.principals import Principal
 
 
 class caller(signed_in):

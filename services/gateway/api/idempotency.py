@@ -10,9 +10,9 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from libs.common.database import transaction
-from services.gateway.auth import Principal
 from services.gateway.context import Context
 from services.gateway.errors import Conflict
+from services.gateway.principals import Principal
 from services.gateway.tables import idempotency
 
 # A first try that has not answered for so long has died, and may be made again.

@@ -7,14 +7,16 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter
 
-from services.gateway import instances
 from services.gateway.api.caller import caller
 from services.gateway.api.idempotency import once
 from services.gateway.api.paging import Cursor, Limit, Moment, Page, key_of, page_of
-from services.gateway.auth import Principal
 from services.gateway.context import Context, Here
 from services.gateway.errors import Invalid
-from services.gateway.instances import CheckProgress, Instance, InstanceForm
+from services.gateway.instances import checks, lifecycle, views
+from services.gateway.instances.checks import CheckProgress
+from services.gateway.instances.forms import InstanceForm
+from services.gateway.instances.views import Instance
+from services.gateway.principals import Principal
 from services.gateway.web import problem
 
 router = APIRouter(prefix="/instances", tags=["instances"])
@@ -68,7 +70,7 @@ async def list_instances(
     context: Here, principal: Reader, cursor: Cursor = None, limit: Limit = 50
 ) -> Page[Instance]:
     """Instances of the organization, in the order in which they were added."""
-    added = await instances.list_instances(context, principal, key_of(cursor, _KEY), limit + 1)
+    added = await views.list_instances(context, principal, key_of(cursor, _KEY), limit + 1)
     return page_of(added, limit, lambda instance: (instance.created_at, instance.id))
 
 
@@ -79,7 +81,7 @@ async def add_instance(
     """Save a draft, check it, and answer with its checks: 201 passed, 422 failed, 202 while they go on after 20 s."""
 
     async def work() -> Response:
-        instance_id, check_id = await instances.add_instance(context, principal, _form(new))
+        instance_id, check_id = await lifecycle.add_instance(context, principal, _form(new))
         return await _checked(request, context, principal, instance_id, check_id, 201)
 
     return await once(context, principal, key, await request.body(), work)
@@ -88,7 +90,7 @@ async def add_instance(
 @router.get("/{instance_id}")
 async def get_instance(context: Here, principal: Reader, instance_id: UUID) -> Instance:
     """One instance with its newest checks."""
-    return await instances.get_instance(context, principal, instance_id)
+    return await views.get_instance(context, principal, instance_id)
 
 
 @router.patch("/{instance_id}", response_model=Instance, responses=_GOES_ON)
@@ -98,45 +100,45 @@ async def change_instance(
     """Change what is given. New credentials are checked before they take the place of the working ones."""
     form = _form(changed)
     if form != InstanceForm():
-        check_id = await instances.edit_instance(context, principal, instance_id, form)
+        check_id = await lifecycle.edit_instance(context, principal, instance_id, form)
     elif changed.state is None:
         raise Invalid("nothing_given", "Give at least one field to change.")
     else:
         check_id = None
     if changed.state == "paused":
-        await instances.pause(context, principal, instance_id)
+        await lifecycle.pause(context, principal, instance_id)
     elif changed.state == "active":
-        await instances.resume(context, principal, instance_id)
+        await lifecycle.resume(context, principal, instance_id)
     if check_id is not None:
         return await _checked(request, context, principal, instance_id, check_id, 200)
-    return _told(await instances.get_instance(context, principal, instance_id), 200)
+    return _told(await views.get_instance(context, principal, instance_id), 200)
 
 
 @router.delete("/{instance_id}", status_code=202, response_class=Response)
 async def remove_instance(context: Here, principal: Writer, instance_id: UUID) -> Response:
     """Remove it with its credentials, data and figures; 202, because the services do so one after the other."""
-    await instances.remove(context, principal, instance_id)
+    await lifecycle.delete_instance(context, principal, instance_id)
     return Response(status_code=202)
 
 
 @router.post("/{instance_id}/checks", response_model=Instance, responses=_GOES_ON)
 async def check_again(request: Request, context: Here, principal: Writer, instance_id: UUID) -> Response:
     """Run all checks again with the stored credentials."""
-    check_id = await instances.check_again(context, principal, instance_id)
+    check_id = await checks.check_again(context, principal, instance_id)
     return await _checked(request, context, principal, instance_id, check_id, 200)
 
 
 @router.get("/{instance_id}/checks/{check_id}")
 async def get_check(context: Here, principal: Reader, instance_id: UUID, check_id: UUID) -> CheckProgress:
     """The checklist so far."""
-    return await instances.check_progress(context, principal, check_id)
+    return await checks.get_check(context, principal, check_id)
 
 
 async def _checked(
     request: Request, context: Context, principal: Principal, instance_id: UUID, check_id: UUID, status: int
 ) -> Response:
-    check = await instances.wait_for_check(context, principal, check_id)
-    instance = await instances.get_instance(context, principal, instance_id)
+    check = await checks.wait_for_check(context, principal, check_id)
+    instance = await views.get_instance(context, principal, instance_id)
     if not check.complete:
         answer = _told(instance, 202)
         answer.headers["Location"] = f"/api/v1/instances/{instance_id}/checks/{check_id}"

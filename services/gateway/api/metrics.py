@@ -15,11 +15,11 @@ from pydantic import BaseModel
 from libs.common.contracts.catalog import CATALOG, Group, Lens
 from services.gateway import figures
 from services.gateway.api.caller import caller
-from services.gateway.auth import Principal
 from services.gateway.context import Context, Here
 from services.gateway.errors import Invalid
 from services.gateway.figures import NATIVE, Figure
 from services.gateway.periods import Interval
+from services.gateway.principals import Principal
 
 router = APIRouter(prefix="/metrics", tags=["metrics"])
 

@@ -17,8 +17,8 @@ from services.gateway.api.caller import caller
 from services.gateway.api.idempotency import once
 from services.gateway.api.instances import Key
 from services.gateway.api.paging import Cursor, Limit, Moment, Page, key_of, page_of
-from services.gateway.auth import Principal
 from services.gateway.context import Context, Here
+from services.gateway.principals import Principal
 from services.gateway.streams import EventStream
 from services.gateway.syncs import Sync
 

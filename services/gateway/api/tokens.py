@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from services.gateway import tokens
 from services.gateway.api.caller import caller
 from services.gateway.api.paging import Cursor, Limit, Page, key_of, page_of
-from services.gateway.auth import SCOPES, Principal
 from services.gateway.context import Here
+from services.gateway.principals import SCOPES, Principal
 from services.gateway.tokens import LONGEST_DAYS, Token
 
 router = APIRouter(prefix="/tokens", tags=["tokens"])

@@ -6,14 +6,15 @@ from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from services.gateway import accounts, auth, sign_in, syncs
-from services.gateway import instances as instances_of
-from services.gateway.auth import Principal, signed_in
+from services.gateway.auth import signed_in
 from services.gateway.context import Here
 from services.gateway.devices import known_device, remember_device
 from services.gateway.errors import Invalid, RequestError
+from services.gateway.instances import views
 from services.gateway.pages import forms
 from services.gateway.pages.forms import Form
 from services.gateway.pages.rendering import Fields, page, page_asked_for, posted, see
+from services.gateway.principals import Principal
 
 router = APIRouter()
 
@@ -53,7 +54,7 @@ async def welcome(
     context: Here, principal: Annotated[Principal, Depends(signed_in("metrics:read"))]
 ) -> RedirectResponse:
     """The first page after setup: the run or the checks that are on their way, else the overview."""
-    for instance in await instances_of.list_instances(context, principal):
+    for instance in await views.list_instances(context, principal):
         if instance.state == "draft":
             return see(f"{principal.home}/settings/instances/{instance.id}")
         for sync in await syncs.list_syncs(context, principal, instance.id):

@@ -10,15 +10,17 @@ from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
 from libs.common.addresses import normalise_url
 from libs.common.calendar import time_zones
 from libs.common.errors import Permanent
-from services.gateway import instances, syncs
-from services.gateway.auth import Principal, signed_in
+from services.gateway import syncs
+from services.gateway.auth import signed_in
 from services.gateway.context import Context, Here
 from services.gateway.errors import Conflict, Invalid, RequestError, TooMany
-from services.gateway.instances import InstanceForm
+from services.gateway.instances import checks, lifecycle, views
+from services.gateway.instances.forms import InstanceForm
 from services.gateway.pages import forms
 from services.gateway.pages.forms import Form
 from services.gateway.pages.rendering import Fields, fragment, live, page, see
 from services.gateway.pages.states import clock_time, state_of
+from services.gateway.principals import Principal
 
 router = APIRouter(prefix="/settings/instances")
 
@@ -74,7 +76,7 @@ def _refused(fields: dict[str, str], error: RequestError) -> Form:
 @router.get("")
 async def listed(request: Request, context: Here, principal: Reader) -> HTMLResponse:
     """Every instance with its state and its last sync."""
-    found = await instances.list_instances(context, principal)
+    found = await views.list_instances(context, principal)
     now = context.clock()
     states = {instance.id: state_of(instance, now) for instance in found}
     return page(request, "instances.html", principal=principal, instances=found, states=states)
@@ -94,7 +96,7 @@ async def add(
 ) -> HTMLResponse | RedirectResponse:
     """Save a draft and go to its checklist, which fills as the results come."""
     try:
-        instance_id, _ = await instances.add_instance(context, principal, _form(fields))
+        instance_id, _ = await lifecycle.add_instance(context, principal, _form(fields))
     except (Invalid, Conflict, TooMany) as error:
         return _shown(request, context, principal, _refused(fields, error), status=error.status)
     return see(f"{principal.home}/settings/instances/{instance_id}")
@@ -103,7 +105,7 @@ async def add(
 @router.get("/{instance_id}")
 async def shown(request: Request, context: Here, instance_id: UUID, principal: Reader) -> HTMLResponse:
     """One instance: its checklist, its runs, and what can be done."""
-    found, now = await instances.get_instance(context, principal, instance_id), context.clock()
+    found, now = await views.get_instance(context, principal, instance_id), context.clock()
     return page(
         request,
         "instance.html",
@@ -122,7 +124,7 @@ async def check_live(context: Here, check_id: UUID, principal: Reader) -> Stream
     """The checklist each time it grows."""
 
     async def look() -> tuple[str, bool]:
-        check = await instances.check_progress(context, principal, check_id)
+        check = await checks.get_check(context, principal, check_id)
         return fragment("_checklist.html", check=check, passed=check.passed), check.complete
 
     return await live(look)
@@ -131,7 +133,7 @@ async def check_live(context: Here, check_id: UUID, principal: Reader) -> Stream
 @router.get("/{instance_id}/edit")
 async def edit_form(request: Request, context: Here, instance_id: UUID, principal: Writer) -> HTMLResponse:
     """The form with what is stored, but for the secrets, which are never shown again."""
-    found = await instances.get_instance(context, principal, instance_id)
+    found = await views.get_instance(context, principal, instance_id)
     fields = {
         "name": found.name,
         "url": found.address,
@@ -147,7 +149,7 @@ async def edit(
 ) -> HTMLResponse | RedirectResponse:
     """Saves; new credentials are checked before they take the place of the working ones."""
     try:
-        await instances.edit_instance(context, principal, instance_id, _form(fields))
+        await lifecycle.edit_instance(context, principal, instance_id, _form(fields))
     except (Invalid, Conflict, TooMany) as error:
         return _shown(request, context, principal, _refused(fields, error), instance_id, error.status)
     return see(f"{principal.home}/settings/instances/{instance_id}")
@@ -156,35 +158,35 @@ async def edit(
 @router.post("/{instance_id}/checks")
 async def check_again(context: Here, instance_id: UUID, principal: Writer) -> RedirectResponse:
     """Test: all checks again with the stored credentials."""
-    await instances.check_again(context, principal, instance_id)
+    await checks.check_again(context, principal, instance_id)
     return see(f"{principal.home}/settings/instances/{instance_id}")
 
 
 @router.post("/{instance_id}/pause")
 async def pause(context: Here, instance_id: UUID, principal: Writer) -> RedirectResponse:
     """No scheduled sync until it is resumed."""
-    await instances.pause(context, principal, instance_id)
+    await lifecycle.pause(context, principal, instance_id)
     return see(f"{principal.home}/settings/instances/{instance_id}")
 
 
 @router.post("/{instance_id}/resume")
 async def resume(context: Here, instance_id: UUID, principal: Writer) -> RedirectResponse:
     """Scheduled syncs go on."""
-    await instances.resume(context, principal, instance_id)
+    await lifecycle.resume(context, principal, instance_id)
     return see(f"{principal.home}/settings/instances/{instance_id}")
 
 
 @router.get("/{instance_id}/remove")
 async def remove_form(request: Request, context: Here, instance_id: UUID, principal: Writer) -> HTMLResponse:
     """What removing does, before it is done."""
-    found = await instances.get_instance(context, principal, instance_id)
+    found = await views.get_instance(context, principal, instance_id)
     return page(request, "instance_remove.html", principal=principal, instance=found)
 
 
 @router.post("/{instance_id}/remove")
 async def remove(context: Here, instance_id: UUID, principal: Writer) -> RedirectResponse:
     """Removes the instance and all that was read from it."""
-    await instances.remove(context, principal, instance_id)
+    await lifecycle.delete_instance(context, principal, instance_id)
     return see(f"{principal.home}/settings/instances")
 
 

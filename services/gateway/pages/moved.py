@@ -5,8 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse
 
-from services.gateway.auth import Principal, signed_in
+from services.gateway.auth import signed_in
 from services.gateway.pages.rendering import see, target
+from services.gateway.principals import Principal
 
 router = APIRouter()
 

@@ -11,20 +11,22 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
 
 from libs.common.contracts.catalog import BY_SLUG, Group, Lens
-from services.gateway import instances as instances_of
 from services.gateway import syncs
-from services.gateway.auth import Principal, signed_in
+from services.gateway.auth import signed_in
 from services.gateway.context import Context, Here
 from services.gateway.coverage import Freshness, Note, notes_on, oldest
 from services.gateway.errors import Invalid, NotFound
 from services.gateway.figures import NATIVE, SMALL, Figure, Point, Question, Series, figures, freshness
-from services.gateway.instances import Instance, ShownState
+from services.gateway.instances import views
+from services.gateway.instances.states import ShownState
+from services.gateway.instances.views import Instance
 from services.gateway.pages.amounts import are_off_by_rounding
 from services.gateway.pages.chart import Chart, draw
 from services.gateway.pages.rendering import identifier, page
 from services.gateway.pages.states import State, freshness_of, state_of
 from services.gateway.pages.watching import values
 from services.gateway.periods import Interval
+from services.gateway.principals import Principal
 from services.gateway.syncs import Sync
 
 router = APIRouter()
@@ -311,7 +313,7 @@ class _Reading:
 
 
 async def _read(context: Context, principal: Principal, lens: Lens, instance: str) -> _Reading:
-    instances = [one for one in await instances_of.list_instances(context, principal) if one.state != "draft"]
+    instances = [one for one in await views.list_instances(context, principal) if one.state != "draft"]
     chosen = _chosen(instance, instances)
     fresh = await freshness(context, principal, chosen)
     days = [(one.first_on, one.last_on) for one in fresh if one.first_on and one.last_on]

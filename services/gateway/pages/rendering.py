@@ -16,8 +16,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response, Streamin
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from libs.common.contracts.failures import FAILURES
-from services.gateway.auth import Principal
 from services.gateway.pages import amounts
+from services.gateway.principals import Principal
 from services.gateway.streams import EventStream
 
 _GATEWAY = Path(__file__).parents[1]

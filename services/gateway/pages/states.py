@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from libs.common.calendar import local_time
-from services.gateway.instances import Instance, ShownState
+from services.gateway.instances.states import ShownState
+from services.gateway.instances.views import Instance
 from services.gateway.pages.rendering import age_level, ago
 
 

@@ -7,10 +7,11 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
 
 from services.gateway import syncs
-from services.gateway.auth import Principal, signed_in
+from services.gateway.auth import signed_in
 from services.gateway.context import Here
 from services.gateway.pages.rendering import fragment, live, page, see
 from services.gateway.pages.watching import is_over, values
+from services.gateway.principals import Principal
 
 router = APIRouter(prefix="/syncs")
 

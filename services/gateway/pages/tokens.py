@@ -7,12 +7,13 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from services.gateway import tokens
-from services.gateway.auth import Principal, credential, signed_in
+from services.gateway.auth import credential, signed_in
 from services.gateway.context import Context, Here
 from services.gateway.errors import Invalid
 from services.gateway.pages import flash, forms
 from services.gateway.pages.forms import Form
 from services.gateway.pages.rendering import page, see
+from services.gateway.principals import Principal
 
 router = APIRouter(prefix="/settings/tokens")
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.failures import text_of_skipped
 from libs.common.contracts.sync import KindProgress, SkippedKind
-from services.gateway.auth import Principal
+from services.gateway.principals import Principal
 from services.gateway.progress import Size, seconds_left, size
 from services.gateway.silence import SILENT_AFTER
 from services.gateway.syncs import Sync

@@ -20,9 +20,10 @@ from libs.common.contracts.instances import Message
 from libs.common.crypto import Keyring
 from libs.common.database import build_engine
 from libs.common.settings import PostgresSettings
-from services.gateway import accounts, handlers, instances, web
+from services.gateway import accounts, handlers, web
 from services.gateway.app import build_app
 from services.gateway.context import Context
+from services.gateway.instances import checks
 from services.gateway.settings import Settings
 from services.gateway.slugs import slug_of
 from tests.servers import Database
@@ -199,7 +200,7 @@ async def gateway(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Gateway]:
     # Who waits for a check looks again at once: here its answer comes a moment later.
-    monkeypatch.setattr(instances, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(checks, "_POLL_SECONDS", 0.01)
     keys = tmp_path / "keys.json"
     key = base64.b64encode(os.urandom(32)).decode()
     keys.write_text(json.dumps({"primary": "k1", "keys": {"k1": key}}))

@@ -11,7 +11,8 @@ from sqlalchemy import text
 from libs.common.database import build_engine
 from libs.common.migrations import prepare, upgrade_service
 from libs.common.settings import PostgresSettings
-from services.gateway import accounts
+from services.gateway.context import SYSTEM
+from services.gateway.organizations import add_organization
 from tests.integration.gateway.conftest import ADDRESS, NEW, PASSWORD, Gateway, Person
 from tests.servers import Postgres
 
@@ -261,9 +262,9 @@ async def test_version_before_adds_organizations(gateway: Gateway) -> None:
 async def test_same_names_get_slugs_of_their_own(gateway: Gateway) -> None:
     names = ["Ölmühle & Söhne", "olmuhle sohne", "租云", "Demo", "  "]
     async with gateway.context.engine.begin() as connection:
-        await connection.execute(text(f"SET LOCAL ROLE {accounts.SYSTEM}"))
+        await connection.execute(text(f"SET LOCAL ROLE {SYSTEM}"))
         for name in names:
-            await accounts._make_organization(connection, gateway.context, uuid4(), name, is_demo=False)
+            await add_organization(connection, gateway.context, uuid4(), name, is_demo=False)
 
     slugs = await gateway.execute("SELECT slug FROM gateway.organizations ORDER BY slug")
     assert [slug for (slug,) in slugs] == [

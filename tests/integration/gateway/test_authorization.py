@@ -9,7 +9,8 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
-from services.gateway.auth import ROLES, signed_in
+from services.gateway.auth import signed_in
+from services.gateway.principals import ROLES
 from tests.integration.gateway.conftest import ADDRESS, Gateway
 
 # The doors, which are there for those who are not signed in.

@@ -20,10 +20,10 @@ from libs.common.contracts.money import divide_half_even, format_micros
 from libs.common.database import raw, transaction
 from services.gateway import figures as figures_module
 from services.gateway.api import metrics
-from services.gateway.auth import Organization, Principal
 from services.gateway.errors import Invalid, NotFound
 from services.gateway.figures import Figure, Point, Question, figure, figures, freshness
 from services.gateway.periods import Interval
+from services.gateway.principals import Organization, Principal
 from services.metrics import repository
 from services.metrics.formulas.coverage import Coverage, KindCoverage, Skipped
 from services.metrics.repository import Instance

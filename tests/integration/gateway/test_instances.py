@@ -15,8 +15,11 @@ from libs.common.contracts.sync import (
     SyncStarted,
     SyncSucceeded,
 )
-from services.gateway import accounts, app, instances
-from services.gateway.instances import InstanceForm
+from services.gateway import accounts, app
+from services.gateway.demo import follow_demo
+from services.gateway.instances import checks, lifecycle
+from services.gateway.instances.forms import InstanceForm
+from services.gateway.principals import as_owner
 from tests.integration.gateway.conftest import NEW, Gateway, Person
 
 OK = Check(name="credentials", state="ok", message="WHMCS accepts the identifier and secret.")
@@ -229,7 +232,7 @@ async def test_without_an_answer_of_the_connector_save_says_where_to_look(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner = await gateway.owner()
-    monkeypatch.setattr(instances, "SAVE_SECONDS", 0.01)
+    monkeypatch.setattr(checks, "SAVE_SECONDS", 0.01)
 
     answer = await owner.client.post(
         "/api/v1/instances", json=NEW, headers={"x-csrf-token": await owner.csrf()}
@@ -527,7 +530,7 @@ async def test_the_state_of_every_instance_is_told_again_at_the_start(gateway: G
     owner = await gateway.owner()
     instance_id = await connected(gateway, owner)
 
-    await app.publish_instances(gateway.context)
+    await lifecycle.publish_all(gateway.context)
 
     first, again = await gateway.sent("instances")
     assert first == again
@@ -585,12 +588,12 @@ async def test_the_demo_is_made_once_and_its_first_sync_starts_by_itself(
         ["command_id", "instance_id", "mode", "scheduled_for", "trigger"],
     ]
     assert welcome.headers["location"] == f"/o/demo/syncs/{commands[1]['command_id']}"
-    await accounts.follow_demo(gateway.context)
+    await follow_demo(gateway.context)
     assert len(await gateway.sent("sync.commands")) == 2
     file.write_text(
         '{"name": "Demo", "url": "https://127.0.0.1:9444", "identifier": "demo-id", "secret": "s"}'
     )
-    await accounts.follow_demo(gateway.context)
+    await follow_demo(gateway.context)
     assert len(await gateway.sent("sync.commands")) == 3
 
 
@@ -638,11 +641,11 @@ async def test_of_two_who_add_the_same_address_at_once_one_replaces_the_draft_of
     gateway: Gateway,
 ) -> None:
     owner = await gateway.owner()
-    principal = accounts._as_owner(uuid4(), "owner@example.com", owner.organization_id, "Nimbus")
+    principal = as_owner(uuid4(), "owner@example.com", owner.organization_id, "Nimbus")
     form = InstanceForm(**NEW)
 
     made = await asyncio.gather(
-        *(instances.add_instance(gateway.context, principal, form) for _ in range(4)), return_exceptions=True
+        *(lifecycle.add_instance(gateway.context, principal, form) for _ in range(4)), return_exceptions=True
     )
 
     ids = {one[0] for one in made if isinstance(one, tuple)}

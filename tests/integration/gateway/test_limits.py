@@ -26,6 +26,7 @@ from services.gateway.auth import digest, signed_in
 from services.gateway.context import Context
 from services.gateway.errors import Unavailable
 from services.gateway.pages.rendering import posted
+from services.gateway.principals import as_owner
 from services.gateway.rate_limits import ASSET, STRANGER, UNPROVEN
 from services.gateway.settings import Settings
 from services.gateway.workers import Lane, Workers
@@ -365,7 +366,7 @@ async def test_strangers_leave_connections_to_the_database(gateway: Gateway) -> 
 
 async def test_freshness_waits_with_the_figures(gateway: Gateway) -> None:
     owner = await gateway.owner()
-    principal = accounts._as_owner(uuid4(), owner.email, owner.organization_id, "Nimbus")
+    principal = as_owner(uuid4(), owner.email, owner.organization_id, "Nimbus")
 
     with pytest.raises(Unavailable):
         await figures.freshness(replace(gateway.context, reading=Lane(0, seconds=0)), principal, [])

@@ -13,9 +13,9 @@ from schemathesis import Case, GenerationMode
 from schemathesis.checks import content_type_conformance, not_a_server_error, response_schema_conformance
 from schemathesis.transport.requests import REQUESTS_TRANSPORT
 
-from services.gateway import instances
 from services.gateway.api import build_router, describe, syncs
 from services.gateway.api.openapi import operations_of
+from services.gateway.instances import checks
 from tests.integration.gateway.conftest import ADDRESS, Gateway
 from tests.integration.gateway.test_instances import connected, newest_check
 
@@ -49,7 +49,7 @@ async def there(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
     instance_id = await connected(gateway, owner)
     _, check_id = await newest_check(gateway)
     owner.client.headers["x-csrf-token"] = await owner.csrf()
-    monkeypatch.setattr(instances, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(checks, "SAVE_SECONDS", 0.0)
     monkeypatch.setattr(syncs, "_STREAM_SECONDS", 0.0)
     sync = await owner.client.post(f"/api/v1/instances/{instance_id}/syncs")
     await owner.token("metrics:read")

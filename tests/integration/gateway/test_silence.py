@@ -17,6 +17,7 @@ from libs.common.contracts.sync import (
     SyncSucceeded,
 )
 from services.gateway import app, syncs
+from services.gateway.instances import lifecycle
 from tests.integration.gateway.conftest import NEW, Gateway
 from tests.integration.gateway.test_instances import OK, connected, credentials, saved
 from tests.integration.gateway.test_syncs import Running
@@ -332,7 +333,7 @@ async def test_removing_again_sends_the_removal_again(running: Running) -> None:
 
     for _ in range(2):
         await running.owner.client.delete(path, headers=headers)
-    await app.publish_instances(running.gateway.context)
+    await lifecycle.publish_all(running.gateway.context)
 
     states = [one["state"] for one in await running.gateway.sent("instances")]
     assert states == ["active", "deleting", "deleting", "deleting"]

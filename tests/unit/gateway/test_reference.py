@@ -133,5 +133,5 @@ def test_every_code_is_one_that_the_gateway_answers() -> None:
         if path.name != "reference.py"
     )
 
-    made = {"instance_paused": "instance_{there.state}"}
+    made = {"instance_paused": "instance_{instance.state}"}
     assert [name for name in REFUSALS if f'"{made.get(name, name)}"' not in code] == []

@@ -6,7 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from services.gateway.instances import Attention, Instance, LastSync, ShownState
+from services.gateway.instances.states import ShownState
+from services.gateway.instances.views import Attention, Instance, LastSync
 from services.gateway.pages.states import State, freshness_of, state_of
 
 NOW = datetime(2026, 11, 29, 11, 32, tzinfo=UTC)

@@ -1,0 +1,278 @@
+"""Connection tests: ask the connector for them, follow their answers, and use the credentials that passed."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from urllib.parse import urlsplit
+from uuid import UUID, uuid4
+
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.common.addresses import origin
+from libs.common.contracts import topics
+from libs.common.contracts.commands import CheckInstance
+from libs.common.contracts.instances import InstanceSettings, InstanceState
+from libs.common.contracts.sync import Check, Estimate, InstanceChecked
+from libs.common.crypto import seal
+from libs.common.database import transaction
+from libs.common.outbox import enqueue, outgoing
+from services.gateway import audit, repository
+from services.gateway.context import SYSTEM, Context
+from services.gateway.errors import Invalid, NotFound, TooMany
+from services.gateway.instances import transitions
+from services.gateway.instances.states import Event, next_state
+from services.gateway.principals import Principal
+from services.gateway.tables import outbox
+
+SAVE_SECONDS: Final = 20.0
+_POLL_SECONDS: Final = 0.5
+# On average 10 checks a minute for an organization and 5 for a host, so that nobody scans a network with us.
+_CHECKS_WINDOW: Final = timedelta(minutes=10)
+_CHECKS_OF_ORGANIZATION: Final = 100
+_CHECKS_OF_HOST: Final = 50
+_ANSWER_LIFE: Final = timedelta(minutes=5)
+_UNANSWERED: Final = Check(
+    name="answer",
+    state="failed",
+    code="run_timeout",
+    message="The connection test did not finish. Test again in a few minutes. "
+    "If it happens again, ask whoever runs MRRlytics to restart it.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckProgress:
+    """The checklist so far. `is_new_credential`: what was entered is checked; else what is stored is tested again."""
+
+    check_id: UUID
+    started_at: datetime
+    is_new_credential: bool
+    complete: bool
+    checks: tuple[Check, ...]
+    seen_address: str | None
+    estimate: Estimate | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is complete and nothing failed."""
+        return self.complete and all(line.state != "failed" for line in self.checks)
+
+
+async def get_check(context: Context, principal: Principal, check_id: UUID) -> CheckProgress:
+    """Return how far a check is; raise NotFound when the organization has none of this id."""
+    async with transaction(context.engine, principal.organization_id) as connection:
+        row = await repository.read_check(connection, check_id)
+    if row is None:
+        raise NotFound("check_not_found", "There is no such check here.")
+    return progress_of(row, row.is_complete, row.checks)
+
+
+async def wait_for_check(context: Context, principal: Principal, check_id: UUID) -> CheckProgress:
+    """Return the check once it is complete, or as it is after 20 s; no connection is held meanwhile."""
+    deadline = asyncio.get_running_loop().time() + SAVE_SECONDS
+    while True:
+        check = await get_check(context, principal, check_id)
+        if check.complete or asyncio.get_running_loop().time() >= deadline:
+            return check
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+def progress_of(row: Row[Any], complete: bool, lines: Iterable[Mapping[str, Any]]) -> CheckProgress:
+    """Return a stored check as people see it."""
+    return CheckProgress(
+        check_id=row.check_id,
+        started_at=row.started_at,
+        is_new_credential=row.is_new_credential,
+        complete=complete,
+        checks=tuple(Check.model_validate(line) for line in lines),
+        seen_address=row.seen_address,
+        estimate=None if row.estimate is None else Estimate.model_validate(row.estimate),
+    )
+
+
+async def check_again(context: Context, principal: Principal, instance_id: UUID) -> UUID:
+    """Ask for all checks again with the stored credential; returns the check."""
+    async with transaction(context.engine, principal.organization_id) as connection:
+        instance = await transitions.lock_editable(connection, instance_id)
+        last = await repository.newest_check(connection, instance_id)
+        credential_id, is_new = instance.credential_id, False
+        if credential_id is None and last is not None:
+            credential_id, is_new = last.credential_id, True
+        if credential_id is None or not await repository.has_credential(
+            connection, instance_id, credential_id
+        ):
+            raise Invalid(
+                "credentials_required",
+                "Nothing is stored to test with. Enter identifier and secret.",
+                "identifier",
+            )
+        await refuse_too_many(connection, context, instance.address)
+        hint = instance.identifier_hint or (last.identifier_hint if last is not None else "")
+        check_id = await _ask(
+            connection,
+            context,
+            principal.organization_id,
+            instance_id,
+            credential_id,
+            instance.address,
+            hint,
+            InstanceSettings.model_validate(instance.settings),
+            is_new_credential=is_new,
+        )
+        await audit.record(connection, context, principal, "instance.checked", instance_id)
+    return check_id
+
+
+async def refuse_too_many(connection: AsyncConnection, context: Context, address: str) -> None:
+    """Raise TooMany when the organization asked for too many checks lately, in all or of this host."""
+    now = context.clock()
+    recent = await repository.checks_between(connection, now - _CHECKS_WINDOW, now + _CHECKS_WINDOW)
+    host = urlsplit(address).hostname
+    of_host = sum(urlsplit(checked).hostname == host for checked in recent)
+    if len(recent) >= _CHECKS_OF_ORGANIZATION or of_host >= _CHECKS_OF_HOST:
+        raise TooMany("too_many_checks", "Too many connection tests. Try again in a minute.", retry_after=60)
+
+
+async def check_new_credential(
+    connection: AsyncConnection,
+    context: Context,
+    organization_id: UUID,
+    instance_id: UUID,
+    address: str,
+    settings: InstanceSettings,
+    secrets: dict[str, str],
+    *,
+    working: UUID | None,
+) -> UUID:
+    """Seal and store what was entered and ask for its check; returns the check. `working` is the credential in use."""
+    credential_id = uuid4()
+    cipher = seal(
+        context.keyring,
+        secrets,
+        organization_id=organization_id,
+        instance_id=instance_id,
+        origin=origin(address),
+    )
+    # One that was entered before and never passed is given up.
+    await repository.drop_credentials(connection, instance_id, keep=working)
+    await repository.add_credential(connection, organization_id, instance_id, credential_id, address, cipher)
+    return await _ask(
+        connection,
+        context,
+        organization_id,
+        instance_id,
+        credential_id,
+        address,
+        secrets["identifier"][-4:],
+        settings,
+        is_new_credential=True,
+    )
+
+
+async def _ask(
+    connection: AsyncConnection,
+    context: Context,
+    organization_id: UUID,
+    instance_id: UUID,
+    credential_id: UUID,
+    address: str,
+    identifier_hint: str,
+    settings: InstanceSettings,
+    *,
+    is_new_credential: bool,
+) -> UUID:
+    check_id = uuid4()
+    await repository.add_check(
+        connection,
+        organization_id=organization_id,
+        instance_id=instance_id,
+        check_id=check_id,
+        credential_id=credential_id,
+        address=address,
+        identifier_hint=identifier_hint,
+        is_new_credential=is_new_credential,
+        started_at=context.clock(),
+    )
+    command = CheckInstance(
+        check_id=check_id, instance_id=instance_id, credential_id=credential_id, settings=settings
+    )
+    message = outgoing(
+        topics.SYNC_COMMANDS,
+        command,
+        message_id=str(check_id),
+        source="gateway",
+        organization_id=organization_id,
+        instance_id=instance_id,
+        at=context.clock(),
+    )
+    await enqueue(connection, outbox, message)
+    return check_id
+
+
+async def store_answer(
+    connection: AsyncConnection, context: Context, instance: Row[Any] | None, answer: InstanceChecked
+) -> bool:
+    """Store what the connector says of a check and, once it is complete, act on it. Returns whether a draft became an instance."""
+    before = await repository.read_check(connection, answer.check_id)
+    if before is not None and before.is_complete and not (before.is_assumed and answer.complete):
+        return False
+    check = await repository.change_check(
+        connection,
+        answer.check_id,
+        is_complete=answer.complete,
+        is_assumed=False,
+        checks=[line.model_dump(mode="json") for line in answer.checks],
+        whmcs_version=answer.whmcs_version,
+        seen_address=answer.seen_address,
+        estimate=None if answer.estimate is None else answer.estimate.model_dump(),
+    )
+    if not answer.complete or instance is None or instance.state == InstanceState.DELETING:
+        return False
+    failed = next((line for line in answer.checks if line.state == "failed"), None)
+    if check is not None and check.is_new_credential:
+        if failed is None:
+            return await _activate_credential(connection, context, instance, check)
+        if instance.state != InstanceState.DRAFT:
+            await repository.drop_credential(connection, instance.instance_id, check.credential_id)
+    elif failed is None:
+        await transitions.recover(connection, context, instance, answer.whmcs_version)
+    elif failed.code is not None:
+        await transitions.stop(connection, context, instance, failed.code, failed.message)
+    return False
+
+
+async def _activate_credential(
+    connection: AsyncConnection, context: Context, instance: Row[Any], check: Row[Any]
+) -> bool:
+    """Use a checked credential from now on, unless a newer one was entered meanwhile. Returns whether a draft became an instance."""
+    if not await repository.has_credential(connection, instance.instance_id, check.credential_id):
+        return False
+    await repository.drop_credentials(connection, instance.instance_id, keep=check.credential_id)
+    await transitions.change(
+        connection,
+        context,
+        instance,
+        state=next_state(InstanceState(instance.state), Event.CONNECT),
+        credential_id=check.credential_id,
+        address=check.address,
+        identifier_hint=check.identifier_hint,
+        credentials_updated_at=check.started_at,
+        whmcs_version=check.whmcs_version,
+        attention_code=None,
+        attention_message=None,
+    )
+    return bool(instance.state == InstanceState.DRAFT)
+
+
+async def end_unanswered_checks(context: Context) -> None:
+    """End the checks that nobody answered, as failed. The real answer, if it comes after all, replaces that."""
+    now = context.clock()
+    async with transaction(context.engine, role=SYSTEM) as connection:
+        unanswered = await repository.unanswered_checks(connection, now - _ANSWER_LIFE, now + _ANSWER_LIFE)
+    for organization_id, instance_id, check_id in unanswered:
+        async with transaction(context.engine, organization_id) as connection:
+            await repository.lock_instance(connection, instance_id)
+            await repository.end_check(connection, check_id, _UNANSWERED.model_dump())

@@ -1,0 +1,191 @@
+"""What people do with instances: add, edit, pause, resume and delete them."""
+
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.common.contracts.instances import InstanceSettings, InstanceState
+from libs.common.database import transaction
+from services.gateway import audit, repository
+from services.gateway.context import SYSTEM, Context
+from services.gateway.errors import Conflict, raise_first
+from services.gateway.instances import transitions
+from services.gateway.instances.checks import check_new_credential, refuse_too_many
+from services.gateway.instances.forms import InstanceForm, read_change, read_new
+from services.gateway.instances.states import Event, next_state
+from services.gateway.principals import Principal
+
+_DRAFT_LIFE: Final = timedelta(minutes=15)
+
+
+async def add_instance(
+    context: Context, principal: Principal, form: InstanceForm, *, into_demo: bool = False
+) -> tuple[UUID, UUID]:
+    """Save a draft with its sealed credential and ask for its check; returns instance and check.
+
+    A draft with the same address is replaced. Raises Conflict when an instance has the address or the organization holds sample data,
+    Invalid when a field cannot be used. `into_demo` is for the sample data itself.
+    """
+    entries = read_new(form)
+    raise_first(entries.errors)
+    try:
+        async with transaction(context.engine, principal.organization_id) as connection:
+            if not into_demo:
+                await _refuse_demo(connection, principal)
+            await refuse_too_many(connection, context, entries.address)
+            other = await repository.instance_at(connection, entries.address)
+            if other is not None and other.state != InstanceState.DRAFT:
+                raise _address_taken(entries.address)
+            instance_id = uuid4() if other is None else other.instance_id
+            await repository.add_draft(
+                connection,
+                organization_id=principal.organization_id,
+                instance_id=instance_id,
+                name=entries.name,
+                address=entries.address,
+                settings=entries.settings.model_dump(),
+                created_at=context.clock(),
+            )
+            check_id = await check_new_credential(
+                connection,
+                context,
+                principal.organization_id,
+                instance_id,
+                entries.address,
+                entries.settings,
+                entries.secrets,
+                working=None,
+            )
+            await audit.record(connection, context, principal, "instance.added", instance_id)
+    except IntegrityError as error:
+        raise _address_taken(entries.address) from error
+    return instance_id, check_id
+
+
+async def edit_instance(
+    context: Context, principal: Principal, instance_id: UUID, form: InstanceForm, *, into_demo: bool = False
+) -> UUID | None:
+    """Change what is given. A new address or new credentials are checked first, and take effect when that passes.
+
+    Returns the check, if one was asked for. Raises Invalid, and Conflict when the organization holds sample data, whose address and
+    credentials stay as they are; `into_demo` is for the sample data itself.
+    """
+    try:
+        async with transaction(context.engine, principal.organization_id) as connection:
+            instance = await transitions.lock_editable(connection, instance_id)
+            present = InstanceSettings.model_validate(instance.settings)
+            entries = read_change(form, instance.name, instance.address, present)
+            if not into_demo and (entries.secrets or entries.address != instance.address):
+                await _refuse_demo(connection, principal)
+            raise_first(entries.errors)
+            values: dict[str, Any] = {"settings": entries.settings.model_dump(), "name": entries.name}
+            if instance.state == InstanceState.DRAFT:
+                values["address"] = entries.address
+            await transitions.change(connection, context, instance, **values)
+            check_id = None
+            if entries.secrets:
+                other = await repository.instance_at(connection, entries.address)
+                if other is not None and other.instance_id != instance_id:
+                    raise _address_taken(entries.address)
+                await refuse_too_many(connection, context, entries.address)
+                check_id = await check_new_credential(
+                    connection,
+                    context,
+                    principal.organization_id,
+                    instance_id,
+                    entries.address,
+                    entries.settings,
+                    entries.secrets,
+                    working=instance.credential_id,
+                )
+            await audit.record(connection, context, principal, "instance.edited", instance_id)
+    except IntegrityError as error:
+        raise _address_taken(form.url or "") from error
+    return check_id
+
+
+async def pause(context: Context, principal: Principal, instance_id: UUID) -> None:
+    """Start no more syncs until the instance is resumed, and end the one that runs. Pausing twice changes nothing."""
+    await _set_paused(context, principal, instance_id, Event.PAUSE, "instance.paused")
+
+
+async def resume(context: Context, principal: Principal, instance_id: UUID) -> None:
+    """Sync the instance by schedule again."""
+    await _set_paused(context, principal, instance_id, Event.RESUME, "instance.resumed")
+
+
+async def delete_instance(context: Context, principal: Principal, instance_id: UUID) -> None:
+    """Delete the instance and, as the other services read of it, all that was read from it. A draft is deleted at once."""
+    async with transaction(context.engine, principal.organization_id) as connection:
+        instance = await transitions.lock(connection, instance_id)
+        state = next_state(InstanceState(instance.state), Event.DELETE)
+        if state is InstanceState.DELETED:
+            await delete_draft(connection, instance_id)
+        elif state == instance.state:
+            # The message may have been lost: deleting it again sends it again.
+            await transitions.publish(connection, context, instance, again=True)
+        else:
+            await repository.assume_cancelled(connection, instance_id, context.clock())
+            await transitions.change(connection, context, instance, state=state)
+        await audit.record(connection, context, principal, "instance.removed", instance_id)
+
+
+async def delete_draft(connection: AsyncConnection, instance_id: UUID) -> None:
+    """Delete a draft and its credential."""
+    await repository.drop_credentials(connection, instance_id, keep=None)
+    await repository.drop_instance(connection, instance_id)
+
+
+async def delete_stale_drafts(context: Context) -> None:
+    """Delete drafts whose newest check was asked for 15 minutes ago and did not pass."""
+    async with transaction(context.engine, role=SYSTEM) as connection:
+        drafts = await repository.stale_drafts(connection, context.clock() - _DRAFT_LIFE)
+    for organization_id, instance_id in drafts:
+        async with transaction(context.engine, organization_id) as connection:
+            instance = await repository.lock_instance(connection, instance_id)
+            if instance is not None and instance.state == InstanceState.DRAFT:
+                await delete_draft(connection, instance_id)
+
+
+async def publish_all(context: Context) -> None:
+    """Publish the state of every instance, at the start and daily, so that an emptied topic fills again."""
+    async with transaction(context.engine, role=SYSTEM) as connection:
+        keys = await repository.all_instances(connection)
+    for organization_id, instance_id in keys:
+        async with transaction(context.engine, organization_id) as connection:
+            instance = await repository.read_instance(connection, instance_id)
+            if instance is not None:
+                await transitions.publish(connection, context, instance, again=True)
+
+
+async def _set_paused(
+    context: Context, principal: Principal, instance_id: UUID, event: Event, action: str
+) -> None:
+    async with transaction(context.engine, principal.organization_id) as connection:
+        instance = await transitions.lock_editable(connection, instance_id)
+        if instance.state == InstanceState.DRAFT:
+            raise Conflict("not_connected", "This instance is a draft: its checks have not passed yet.")
+        state = next_state(InstanceState(instance.state), event)
+        if state == instance.state:
+            return
+        if state is InstanceState.PAUSED:
+            await repository.assume_cancelled(connection, instance_id, context.clock())
+        await transitions.change(
+            connection, context, instance, state=state, attention_code=None, attention_message=None
+        )
+        await audit.record(connection, context, principal, action, instance_id)
+
+
+async def _refuse_demo(connection: AsyncConnection, principal: Principal) -> None:
+    if await repository.is_demo(connection, principal.organization_id):
+        raise Conflict(
+            "demo_organization",
+            "This organization holds sample data. Add your WHMCS to your own organization.",
+        )
+
+
+def _address_taken(address: str) -> Conflict:
+    return Conflict("address_taken", f"{address} is connected already. Edit that instance instead.", "url")

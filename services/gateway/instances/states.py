@@ -1,0 +1,94 @@
+"""States of an instance: what an event makes of it, and what it is doing for people to see. Pure: times are arguments."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from libs.common.contracts.instances import InstanceState
+
+_DEGRADED_AFTER: Final = timedelta(minutes=30)
+# States in which an instance is synced.
+SYNCED: Final = frozenset({InstanceState.ACTIVE, InstanceState.NEEDS_ATTENTION})
+
+
+class Event(StrEnum):
+    """What happens to an instance."""
+
+    CONNECT = "connect"  # new credentials passed their check
+    RECOVER = "recover"  # a sync or a check of the stored credentials went well
+    STOP = "stop"  # a sync or a check failed in a way that only a person can mend
+    PAUSE = "pause"
+    RESUME = "resume"
+    DELETE = "delete"
+    PURGE = "purge"  # the connector has erased everything of it
+
+
+_NEXT: Final = {
+    (InstanceState.DRAFT, Event.CONNECT): InstanceState.ACTIVE,
+    # Nothing of a draft was published, so no other service has anything to erase first.
+    (InstanceState.DRAFT, Event.DELETE): InstanceState.DELETED,
+    (InstanceState.ACTIVE, Event.STOP): InstanceState.NEEDS_ATTENTION,
+    (InstanceState.ACTIVE, Event.PAUSE): InstanceState.PAUSED,
+    (InstanceState.ACTIVE, Event.DELETE): InstanceState.DELETING,
+    (InstanceState.NEEDS_ATTENTION, Event.CONNECT): InstanceState.ACTIVE,
+    (InstanceState.NEEDS_ATTENTION, Event.RECOVER): InstanceState.ACTIVE,
+    (InstanceState.NEEDS_ATTENTION, Event.PAUSE): InstanceState.PAUSED,
+    (InstanceState.NEEDS_ATTENTION, Event.DELETE): InstanceState.DELETING,
+    (InstanceState.PAUSED, Event.RESUME): InstanceState.ACTIVE,
+    (InstanceState.PAUSED, Event.DELETE): InstanceState.DELETING,
+    (InstanceState.DELETING, Event.PURGE): InstanceState.DELETED,
+}
+
+
+def next_state(state: InstanceState, event: Event) -> InstanceState:
+    """Return the state after an event; an event that does not concern a state leaves it as it is."""
+    return _NEXT.get((state, event), state)
+
+
+class ShownState(StrEnum):
+    """What an instance is doing, for people. Only `healthy` needs no further word."""
+
+    DRAFT = "draft"
+    WAITING_FOR_FIRST_SYNC = "waiting_for_first_sync"
+    FIRST_SYNC_RUNNING = "first_sync_running"
+    HEALTHY = "healthy"
+    SYNCED_IN_PART = "synced_in_part"
+    SYNC_FAILED = "sync_failed"
+    DEGRADED = "degraded"
+    FAILING = "failing"
+    PAUSED = "paused"
+    DELETING = "deleting"
+
+
+@dataclass(frozen=True, slots=True)
+class SyncHistory:
+    """How the syncs of an instance went. `synced_at` is the end of the newest good one, which figures prove, too."""
+
+    synced_at: datetime | None
+    is_partial: bool
+    is_running: bool
+    has_failed: bool
+
+
+def shown_state(state: InstanceState, history: SyncHistory, now: datetime) -> ShownState:
+    """Return what an instance in this state is doing."""
+    match state:
+        case InstanceState.ACTIVE:
+            return _shown_while_active(history, now)
+        case InstanceState.NEEDS_ATTENTION:
+            return ShownState.FAILING
+        case _:
+            return ShownState(state)
+
+
+def _shown_while_active(history: SyncHistory, now: datetime) -> ShownState:
+    if history.synced_at is None:
+        if history.is_running:
+            return ShownState.FIRST_SYNC_RUNNING
+        return ShownState.SYNC_FAILED if history.has_failed else ShownState.WAITING_FOR_FIRST_SYNC
+    if now - history.synced_at > _DEGRADED_AFTER:
+        return ShownState.DEGRADED
+    if history.has_failed:
+        return ShownState.SYNC_FAILED
+    return ShownState.SYNCED_IN_PART if history.is_partial else ShownState.HEALTHY
