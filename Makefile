@@ -1,4 +1,4 @@
-# Every chore of the project; `make` lists them. Needs Python 3.11 or newer, and nothing else.
+# All commands of the project; `make` lists them. They need Python 3.11 or newer, and nothing else.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
@@ -19,36 +19,36 @@ help:
 
 ##@ Run it
 .PHONY: up down run
-up: .venv/.installed $(ASSETS) ## start everything and print one address; Ctrl-C stops it, data is kept in .local/
+up: .venv/.installed $(ASSETS) ## start everything and print one address; Ctrl-C stops it and keeps the data in .local/
 	@exec $(PYTHON) -m tools.local_stack up
 
 down: .venv/.installed ## stop what `make up` started here
 	@$(PYTHON) -m tools.local_stack down
 
-run: .venv/.installed ## one more replica of a service of the running stack: make run s=metrics
+run: .venv/.installed ## add a replica of a service to the running stack: make run s=metrics
 	@test -n "$(s)" || { echo 'Say which service: make run s=metrics'; exit 2; }
 	@exec $(PYTHON) -m tools.local_stack run $(s)
 
 ##@ Work on it
 .PHONY: setup check test browser bench migration
-setup: .venv/.installed $(ASSETS) browser ## fetch and build all that the other targets need
+setup: .venv/.installed $(ASSETS) browser ## fetch and build everything that the other commands need
 	@$(PYTHON) -m tools.local_stack.kafka
 
-check: .venv/.installed ## format, lint, types, imports, unit and contract tests
+check: .venv/.installed ## check format, lint, types and imports, run unit and contract tests
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports --no-cache
 	$(PYTEST) -q tests/unit tests/contract
 
-test: check $(ASSETS) browser ## everything: check, integration and end-to-end tests; what CI runs
+test: check $(ASSETS) browser ## run everything as CI does: check, integration and end-to-end tests
 	$(PYTEST) -q -n 2 --dist loadfile tests/integration
 	$(PYTEST) -q tests/e2e
 
-bench: .venv/.installed $(ASSETS) ## throughput and memory beside the floors that we promise
+bench: .venv/.installed $(ASSETS) ## measure throughput and memory, and show the promised limits beside them
 	$(PYTHON) -m tests.bench
 
-migration: .venv/.installed ## a new migration of one service: make migration s=metrics m="keep refunds"
+migration: .venv/.installed ## write a new migration of one service: make migration s=metrics m="keep refunds"
 	@test -n "$(s)" && test -n "$(m)" || { echo 'Say which and what: make migration s=metrics m="keep refunds"'; exit 2; }
 	$(PYTHON) -m alembic --name "$(s)" revision --message "$(m)"
 
@@ -65,7 +65,7 @@ browser: .venv/.installed
 	    fi; \
 	    echo "$$python cannot make virtual environments: on Debian or Ubuntu, install python3-venv."; exit 1; \
 	  fi; \
-	done; echo 'Python 3.11 or newer is needed, and none was found on the path.'; exit 1
+	done; echo 'MRRlytics needs Python 3.11 or newer, and the path has none.'; exit 1
 
 .venv/.installed: requirements-dev.lock .venv/.made
 	@echo 'Installing the locked requirements'
