@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from libs.common.contracts.catalog import CATALOG
+from libs.common.figures.catalogue import CATALOG
 from libs.common.settings import KNOWN_SETTINGS, PREFIX, Block
 
 REPOSITORY = Path(__file__).resolve().parents[2]

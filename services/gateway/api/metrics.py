@@ -12,13 +12,15 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
-from libs.common.contracts.catalog import CATALOG, Group, Lens
+from libs.common.contracts.lenses import Lens
+from libs.common.figures.answers import NATIVE, Figure
+from libs.common.figures.catalogue import BY_SLUG, CATALOG, Group, Metric
+from libs.common.figures.periods import Interval
+from libs.common.figures.questions import Question
 from services.gateway import figures
 from services.gateway.api.caller import caller
 from services.gateway.context import Context, Here
-from services.gateway.errors import Invalid
-from services.gateway.figures import NATIVE, Figure
-from services.gateway.periods import Interval
+from services.gateway.errors import Invalid, NotFound
 from services.gateway.principals import Principal
 
 router = APIRouter(prefix="/metrics", tags=["metrics"])
@@ -112,18 +114,9 @@ async def get_metric(
     """
     chosen = instance_ids or []
     last = end or await _newest(context, principal, chosen)
-    answer = await figures.figure(
-        context,
-        principal,
-        slug,
-        start=start or last,
-        end=last,
-        interval=interval,
-        group_by=_groups(group_by or []),
-        currency=currency,
-        lens=lens,
-        instance_ids=chosen,
-    )
+    question = Question(_metric(slug), start or last, last, interval, tuple(_groups(group_by or [])))
+    _refuse_conversion(currency)
+    [answer] = await figures.figures(context, principal, [question], lens=lens, instance_ids=chosen)
     is_small = sum(len(series.points) for series in answer.series) <= figures.SMALL
     body, etag = _rendered(answer) if is_small else await context.answer_workers.run(_rendered, answer)
     headers = {} if etag is None else {**_CLOSED, "ETag": etag}
@@ -136,6 +129,21 @@ async def get_metric(
 async def _newest(context: Context, principal: Principal, instance_ids: list[UUID]) -> date:
     known = await figures.freshness(context, principal, instance_ids)
     return max((one.last_on for one in known if one.last_on is not None), default=context.clock().date())
+
+
+def _metric(slug: str) -> Metric:
+    if slug not in BY_SLUG:
+        raise NotFound(
+            "metric_unknown", f"There is no metric {slug:.40}. Choose one of {', '.join(BY_SLUG)}."
+        )
+    return BY_SLUG[slug]
+
+
+def _refuse_conversion(currency: str) -> None:
+    if currency != NATIVE:
+        raise Invalid(
+            "currency_unknown", "Figures are in their own currency for now: use currency=native.", "currency"
+        )
 
 
 def _groups(given: list[str]) -> list[Group]:

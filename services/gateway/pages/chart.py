@@ -7,7 +7,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from services.gateway.figures import Point
+from libs.common.figures.answers import Point
 from services.gateway.pages.amounts import money
 
 _STEPS: Final = (Decimal(1), Decimal(2), Decimal("2.5"), Decimal(5), Decimal(10))

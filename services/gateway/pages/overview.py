@@ -10,13 +10,17 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
 
-from libs.common.contracts.catalog import BY_SLUG, Group, Lens
+from libs.common.contracts.lenses import Lens
+from libs.common.figures.answers import Figure, Point, Series
+from libs.common.figures.catalogue import BY_SLUG, CATALOG, Group, Metric
+from libs.common.figures.coverage import Freshness, Note, notes_on, oldest
+from libs.common.figures.periods import Interval
+from libs.common.figures.questions import Question
 from services.gateway import syncs
 from services.gateway.auth import signed_in
 from services.gateway.context import Context, Here
-from services.gateway.coverage import Freshness, Note, notes_on, oldest
 from services.gateway.errors import Invalid, NotFound
-from services.gateway.figures import NATIVE, SMALL, Figure, Point, Question, Series, figures, freshness
+from services.gateway.figures import SMALL, figures, freshness
 from services.gateway.instances import views
 from services.gateway.instances.states import ShownState
 from services.gateway.instances.views import Instance
@@ -25,7 +29,6 @@ from services.gateway.pages.chart import Chart, draw
 from services.gateway.pages.rendering import identifier, page
 from services.gateway.pages.states import State, freshness_of, state_of
 from services.gateway.pages.watching import values
-from services.gateway.periods import Interval
 from services.gateway.principals import Principal
 from services.gateway.syncs import Sync
 
@@ -212,19 +215,21 @@ class _Answers:
 
 
 async def _ask(context: Context, principal: Principal, chosen: _Selection) -> _Answers:
-    def newest(slug: str, *group_by: Group) -> Question:
-        return Question(slug, chosen.end, chosen.end, Interval.DAY, group_by)
+    def newest(metric: Metric, *group_by: Group) -> Question:
+        return Question(metric, chosen.end, chosen.end, Interval.DAY, group_by)
 
     history, kinds, products, cycles, customers, *totals = await figures(
         context,
         principal,
         [
-            Question("mrr", chosen.start, chosen.end, chosen.interval, (Group.CURRENCY,)),
-            *(newest("mrr", group, Group.CURRENCY) for group in (Group.KIND, Group.PRODUCT, Group.CYCLE)),
-            newest("customers"),
-            *(newest(slug, Group.CURRENCY) for slug in BY_SLUG),
+            Question(BY_SLUG["mrr"], chosen.start, chosen.end, chosen.interval, (Group.CURRENCY,)),
+            *(
+                newest(BY_SLUG["mrr"], group, Group.CURRENCY)
+                for group in (Group.KIND, Group.PRODUCT, Group.CYCLE)
+            ),
+            newest(BY_SLUG["customers"]),
+            *(newest(metric, Group.CURRENCY) for metric in CATALOG),
         ],
-        currency=NATIVE,
         lens=chosen.lens,
         instance_ids=chosen.instance_ids,
     )

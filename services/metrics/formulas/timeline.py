@@ -6,10 +6,9 @@ from itertools import zip_longest
 from typing import Final, NamedTuple
 
 from libs.common.contracts.billing import Kind, cycle_months
-from libs.common.contracts.catalog import Lens
+from libs.common.contracts.lenses import GRACE_DAYS, Lens
 from libs.common.contracts.money import divide_half_even
 
-GRACE_DAYS: Final = 14
 # The last due date whose grace still ends within the calendar.
 _LAST_DUE_ON: Final = date.max - timedelta(days=GRACE_DAYS + 2)
 

@@ -15,14 +15,19 @@ import orjson
 import pytest
 from pydantic import TypeAdapter
 
-from libs.common.contracts.catalog import BY_SLUG, CATALOG, Group, Lens
+from libs.common.contracts.lenses import Lens
 from libs.common.contracts.money import divide_half_even, format_micros
 from libs.common.database import raw, transaction
-from services.gateway import figures as figures_module
+from libs.common.figures import answers as answers_module
+from libs.common.figures import reading as reading_module
+from libs.common.figures.answers import Figure, Point
+from libs.common.figures.catalogue import BY_SLUG, CATALOG, Group
+from libs.common.figures.periods import Interval
+from libs.common.figures.questions import Question
+from services.gateway import figures as use_cases
 from services.gateway.api import metrics
 from services.gateway.errors import Invalid, NotFound
-from services.gateway.figures import Figure, Point, Question, figure, figures, freshness
-from services.gateway.periods import Interval
+from services.gateway.figures import figures, freshness
 from services.gateway.principals import Organization, Principal
 from services.metrics import repository
 from services.metrics.formulas.coverage import Coverage, KindCoverage, Skipped
@@ -199,18 +204,15 @@ async def ask(
     end: date = TODAY,
     **more: Any,
 ) -> Figure:
-    return await figure(
+    question = Question(BY_SLUG[slug], start, end, more.get("interval", Interval.DAY), group_by)
+    [answer] = await figures(
         gateway.context,
         reader(organization_id),
-        slug,
-        start=start,
-        end=end,
-        interval=more.get("interval", Interval.DAY),
-        group_by=group_by,
-        currency=more.get("currency", "native"),
+        [question],
         lens=more.get("lens", Lens.CONTRACT),
         instance_ids=more.get("instance_ids", ()),
     )
+    return answer
 
 
 def points_of(answer: Figure, **group: str) -> tuple[Point, ...]:
@@ -337,22 +339,20 @@ async def test_every_figure_equals_counting_segment_by_segment(gateway: Gateway,
     await add_segments(gateway, ours, segments)
     await add_segments(gateway, theirs, invented(dice, [await add_site(gateway, theirs)]))
     questions = [
-        Question(slug, FIRST - 5 * DAY, TODAY, interval, groups)
-        for slug, interval, groups in every(BY_SLUG, Interval, GROUPS)
+        Question(metric, FIRST - 5 * DAY, TODAY, interval, groups)
+        for metric, interval, groups in every(CATALOG, Interval, GROUPS)
     ]
 
     for lens, chosen in ((Lens.CONTRACT, []), (Lens.ACTIVE, []), (Lens.STATUS, [sites[1].id, sites[2].id])):
-        answers = await figures(
-            gateway.context, reader(ours), questions, currency="native", lens=lens, instance_ids=chosen
-        )
+        answers = await figures(gateway.context, reader(ours), questions, lens=lens, instance_ids=chosen)
 
         included = {site.id: site for site in sites if not chosen or site.id in chosen}
         seen = [one for one in segments if one.lens == lens and one.instance_id in included]
         for groups in GROUPS:
             same = [pair for pair in zip(questions, answers, strict=True) if pair[0].group_by == groups]
-            compare([pair for pair in same if BY_SLUG[pair[0].slug].unit == "count"], groups, seen, included)
+            compare([pair for pair in same if pair[0].metric.unit == "count"], groups, seen, included)
             money = tuple(dict.fromkeys((*groups, Group.CURRENCY)))
-            compare([pair for pair in same if BY_SLUG[pair[0].slug].unit == "money"], money, seen, included)
+            compare([pair for pair in same if pair[0].metric.unit == "money"], money, seen, included)
 
 
 def compare(
@@ -381,7 +381,7 @@ def compare(
                 assert point.complete == complete
                 if known:
                     assert key in ever
-                    assert point.value == value(question.slug, *live[point.on].get(key, (0, 0, 0)))
+                    assert point.value == value(question.metric.slug, *live[point.on].get(key, (0, 0, 0)))
                 else:
                     assert (point.value, point.reason) == (None, reason)
 
@@ -430,16 +430,14 @@ async def test_questions_asked_together_are_answered_as_if_alone(gateway: Gatewa
     site = await add_site(gateway, ours)
     await add_segments(gateway, ours, invented(random.Random(7), [site]))
     questions = [
-        Question(slug, FIRST, TODAY, Interval.WEEK, groups) for slug, groups in every(BY_SLUG, GROUPS)
+        Question(metric, FIRST, TODAY, Interval.WEEK, groups) for metric, groups in every(CATALOG, GROUPS)
     ]
     principal = reader(ours)
 
-    together = await figures(
-        gateway.context, principal, questions, currency="native", lens=Lens.CONTRACT, instance_ids=()
-    )
+    together = await figures(gateway.context, principal, questions, lens=Lens.CONTRACT, instance_ids=())
 
     alone = [
-        await ask(gateway, ours, one.slug, *one.group_by, start=FIRST, interval=Interval.WEEK)
+        await ask(gateway, ours, one.metric.slug, *one.group_by, start=FIRST, interval=Interval.WEEK)
         for one in questions
     ]
     assert together == alone
@@ -594,7 +592,7 @@ async def test_an_answer_is_bounded_as_a_whole(gateway: Gateway, monkeypatch: py
     site = await add_site(gateway, owner.organization_id)
     segments = [Segment(site.id, id=number, product=f"service:{number}") for number in range(20)]
     await add_segments(gateway, owner.organization_id, segments)
-    monkeypatch.setattr(figures_module, "MOST_VALUES", 199)
+    monkeypatch.setattr(reading_module, "MOST_VALUES", 199)
     path = "/api/v1/metrics/arpa?group_by=product&end=2026-02-28"
 
     too_large = await owner.client.get(f"{path}&start=2026-02-19")
@@ -621,7 +619,7 @@ async def test_groups_of_one_day_are_bounded(gateway: Gateway, monkeypatch: pyte
     await add_segments(
         gateway, ours, [Segment(site.id, id=number, product=f"service:{number}") for number in range(20)]
     )
-    monkeypatch.setattr(figures_module, "MOST_VALUES", 19)
+    monkeypatch.setattr(reading_module, "MOST_VALUES", 19)
 
     with pytest.raises(Invalid, match="1 point x more than 19 groups"):
         await ask(gateway, ours, "customers", Group.PRODUCT)
@@ -636,9 +634,9 @@ async def test_a_too_large_answer_is_refused_before_it_is_read(
     await add_segments(
         gateway, ours, [Segment(site.id, id=number, product=f"service:{number}") for number in range(20)]
     )
-    monkeypatch.setattr(figures_module, "MOST_VALUES", 399)
+    monkeypatch.setattr(reading_module, "MOST_VALUES", 399)
     read: list[str] = []
-    monkeypatch.setattr(figures_module, "read_balances", lambda *_: read.append("balances"))
+    monkeypatch.setattr(reading_module, "read_balances", lambda *_: read.append("balances"))
 
     with pytest.raises(Invalid, match="20 points x 20 groups"):
         await ask(gateway, ours, "mrr", Group.PRODUCT, start=TODAY - 19 * DAY)
@@ -653,7 +651,7 @@ async def test_domains_of_several_instances_count_as_one_group(
     sites = [await add_site(gateway, ours, str(number)) for number in range(3)]
     com = {"kind": "domain", "product": "domain:com", "product_name": ".com"}
     await add_segments(gateway, ours, [Segment(site.id, **com) for site in sites])
-    monkeypatch.setattr(figures_module, "MOST_VALUES", 10)
+    monkeypatch.setattr(reading_module, "MOST_VALUES", 10)
 
     answer = await ask(gateway, ours, "subscriptions", Group.PRODUCT, start=TODAY - 9 * DAY)
 
@@ -682,9 +680,9 @@ async def test_a_large_answer_is_made_by_a_worker(gateway: Gateway, monkeypatch:
     path = "/api/v1/metrics/customers?group_by=product&start=2026-02-01&end=2026-02-28"
     small = await owner.client.get(path)
     threads: list[str] = []
-    for module, name in ((figures_module, "_series"), (metrics, "_rendered")):
+    for module, name in ((answers_module, "_series"), (metrics, "_rendered")):
         monkeypatch.setattr(module, name, noting_its_thread(getattr(module, name), threads))
-    monkeypatch.setattr(figures_module, "SMALL", 500)
+    monkeypatch.setattr(use_cases, "SMALL", 500)
 
     large = await owner.client.get(path)
 
@@ -815,7 +813,7 @@ async def test_answer_is_of_one_moment_while_a_run_is_applied(
     ours = await gateway.organization("Ours")
     site = await add_site(gateway, ours)
     await add_segments(gateway, ours, [Segment(site.id)])
-    read_balances = figures_module.read_balances
+    read_balances = reading_module.read_balances
 
     async def read_after_a_run(*arguments: Any) -> Any:
         await sync(gateway, replace(site, as_of=site.as_of + timedelta(minutes=15)))
@@ -823,7 +821,7 @@ async def test_answer_is_of_one_moment_while_a_run_is_applied(
         async for rows in read_balances(*arguments):
             yield rows
 
-    monkeypatch.setattr(figures_module, "read_balances", read_after_a_run)
+    monkeypatch.setattr(reading_module, "read_balances", read_after_a_run)
     answer = await ask(gateway, ours, "mrr")
 
     assert (answer.as_of, values_of(answer, currency="EUR")) == (site.as_of, ["10.000000"])

@@ -11,8 +11,8 @@ from xml.etree.ElementTree import Element
 import html5lib
 import pytest
 
-from libs.common.contracts.catalog import CATALOG
-from services.gateway.figures import Figure
+from libs.common.figures.answers import Figure
+from libs.common.figures.catalogue import CATALOG
 from services.gateway.pages import overview as overview_page
 from tests.integration.gateway.conftest import Gateway, Person
 from tests.integration.gateway.test_figures import (

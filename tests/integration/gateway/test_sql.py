@@ -10,8 +10,9 @@ from uuid import UUID
 
 import pytest
 
-from libs.common.contracts.catalog import Group, Lens
+from libs.common.contracts.lenses import Lens
 from libs.common.database import raw, transaction
+from libs.common.figures.catalogue import Group
 from tests.integration.gateway.conftest import Gateway
 from tests.integration.gateway.test_figures import (
     DAY,

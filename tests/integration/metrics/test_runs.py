@@ -10,8 +10,8 @@ import orjson
 import pytest
 
 from libs.common.contracts.billing import Kind
-from libs.common.contracts.catalog import Lens
 from libs.common.contracts.instances import InstanceSettings
+from libs.common.contracts.lenses import Lens
 from libs.common.database import raw, transaction
 from services.metrics import repository
 from services.metrics.formulas.timeline import Observation, timeline

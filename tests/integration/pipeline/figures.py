@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
-from libs.common.contracts.catalog import Lens
+from libs.common.contracts.lenses import Lens
 from tests.integration.pipeline.system import Instance, System
 
 Figures = dict[str, Any]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from libs.common.contracts.catalog import Lens
+from libs.common.contracts.lenses import Lens
 from tests.integration.pipeline.figures import told, true
 from tests.integration.pipeline.system import Whmcs, running_system, simulate, started
 from tests.servers import Postgres

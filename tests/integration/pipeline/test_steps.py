@@ -15,11 +15,13 @@ from uuid import UUID
 import pytest
 
 from libs.common.clock import utc_now
-from libs.common.contracts.catalog import Group, Lens
+from libs.common.contracts.lenses import Lens
 from libs.common.contracts.money import format_micros
 from libs.common.database import build_engine
+from libs.common.figures.catalogue import BY_SLUG, Group
+from libs.common.figures.questions import Question
 from services.gateway.context import Context
-from services.gateway.figures import Question, figures
+from services.gateway.figures import figures
 from services.gateway.settings import Settings
 from tests.integration.gateway.test_figures import reader
 from tests.integration.pipeline.system import (
@@ -206,13 +208,13 @@ async def api_of(system: System, instance: Instance, directory: Path) -> AsyncIt
         today = utc_now().date()
         shown: set[tuple[str, str, str, int]] = set()
         questions = [
-            Question("mrr", today, today),
-            Question("subscriptions", today, today, group_by=(Group.CURRENCY,)),
+            Question(BY_SLUG["mrr"], today, today),
+            Question(BY_SLUG["subscriptions"], today, today, group_by=(Group.CURRENCY,)),
         ]
         moments = set()
         for lens in Lens:
             money, counts = await figures(
-                context, principal, questions, currency="native", lens=lens, instance_ids=[instance.id]
+                context, principal, questions, lens=lens, instance_ids=[instance.id]
             )
             moments |= {money.as_of, counts.as_of}
             live = {series.group["currency"]: series.points[0].value for series in counts.series}

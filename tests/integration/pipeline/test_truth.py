@@ -12,7 +12,7 @@ import pytest
 
 from libs.common.broker import end_offsets
 from libs.common.contracts import topics
-from libs.common.contracts.catalog import Lens
+from libs.common.contracts.lenses import Lens
 from tests.integration.pipeline.figures import told, true
 from tests.integration.pipeline.system import (
     Instance,

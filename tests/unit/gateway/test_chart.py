@@ -6,7 +6,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.figures import Point
+from libs.common.figures.answers import Point
 from services.gateway.pages.chart import draw, scale
 
 FIRST = date(2026, 11, 3)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.common.contracts.billing import Kind
-from libs.common.contracts.catalog import Lens
+from libs.common.contracts.lenses import Lens
 from services.metrics.formulas.timeline import Observation, Request, Segment, Timeline, timeline
 
 FIRST = date(2026, 3, 1)

@@ -7,7 +7,7 @@ from itertools import chain
 import pytest
 
 from libs.common.contracts.billing import Kind
-from libs.common.contracts.catalog import Lens
+from libs.common.contracts.lenses import Lens
 from services.metrics.formulas.timeline import Observation, Request, Segment, timeline
 from tools.whmcs_simulator import Company, advance, build_company
 from tools.whmcs_simulator.company import Subscription

@@ -5,14 +5,6 @@ from enum import StrEnum
 from typing import Final, Literal
 
 
-class Lens(StrEnum):
-    """What counts as live (docs/metrics.md): `contract` is the default."""
-
-    CONTRACT = "contract"
-    ACTIVE = "active"
-    STATUS = "status"
-
-
 class Group(StrEnum):
     """What a figure can be split by."""
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 from itertools import islice
 from typing import Final
 
-from services.gateway.errors import Invalid
+from libs.common.figures.errors import QuestionError
 
 MOST_POINTS: Final = 3_660
 _DAY: Final = timedelta(days=1)
@@ -23,15 +23,15 @@ class Interval(StrEnum):
 def points_of(start: date, end: date, newest: date, interval: Interval) -> tuple[date, ...]:
     """The last day of each interval in [start, end], that of a cut one being `end`; none after `newest`.
 
-    Raises Invalid `range_invalid` when start lies after end, or when there are more than MOST_POINTS.
+    Raises QuestionError `range_invalid` when start lies after end, or when there are more than MOST_POINTS.
     """
     if start > end:
-        raise Invalid(
+        raise QuestionError(
             "range_invalid", f"The range starts after its end, {end}. Choose an earlier start.", "start"
         )
     points = tuple(islice(_ends(start, min(end, newest), interval), MOST_POINTS + 1))
     if len(points) > MOST_POINTS:
-        raise Invalid(
+        raise QuestionError(
             "range_invalid",
             f"A range has at most {MOST_POINTS:,} points: by day about 10 years, by week 70, by month 305. "
             "Choose a later start or a longer interval.",

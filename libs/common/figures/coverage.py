@@ -8,8 +8,8 @@ from uuid import UUID
 
 from libs.common.calendar import day_of
 from libs.common.contracts.billing import SUBSCRIPTION_KINDS, Kind
-from libs.common.contracts.catalog import Lens
 from libs.common.contracts.failures import text_of_skipped
+from libs.common.contracts.lenses import Lens
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,19 +7,12 @@ from datetime import date
 from typing import Any, Final
 from uuid import UUID
 
-from libs.common.contracts.catalog import Group, Lens
-from libs.common.contracts.instances import InstanceState
-from services.gateway.coverage import Days, Freshness, KindState
+from libs.common.contracts.lenses import Lens
+from libs.common.figures.catalogue import Group
+from libs.common.figures.coverage import Days, KindState
 
 Row = Any
 _ROWS_AT_ONCE: Final = 500
-
-_FRESHNESS: Final = """
-SELECT n.instance_id, n.name, n.state, coalesce(f.time_zone, n.settings ->> 'time_zone') AS time_zone,
-    f.as_of, f.first_on, f.last_on
-FROM gateway.instances n LEFT JOIN metrics_read.freshness f USING (organization_id, instance_id)
-WHERE n.state NOT IN ('deleting', 'deleted')
-ORDER BY n.created_at, n.instance_id"""
 
 _COVERAGE: Final = """
 SELECT instance_id, kind, first_on, last_on, closed_before, read_at, action, code FROM metrics_read.coverage"""
@@ -108,34 +101,12 @@ def group_of(row: Row, group: Group) -> str:
     return str(row[_COLUMNS[group][-1]])
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """An instance, a draft when it is not connected yet, and how far its figures reach."""
-
-    is_draft: bool
-    freshness: Freshness
-
-
-async def read_freshness(connection: Any) -> list[Known]:
-    """Every instance that is not being deleted, drafts too, with what metrics says of its figures."""
+async def read_coverage(connection: Any) -> dict[UUID, dict[str, KindState]]:
+    """Return what is known of each kind, by instance."""
     kinds: dict[UUID, dict[str, KindState]] = defaultdict(dict)
     for row in await connection.fetch(_COVERAGE):
         kinds[row["instance_id"]][row["kind"]] = _kind_state(row)
-    return [
-        Known(
-            row["state"] == InstanceState.DRAFT,
-            Freshness(
-                instance_id=row["instance_id"],
-                name=row["name"],
-                time_zone=row["time_zone"],
-                as_of=row["as_of"],
-                first_on=row["first_on"],
-                last_on=row["last_on"],
-                kinds=kinds[row["instance_id"]],
-            ),
-        )
-        for row in await connection.fetch(_FRESHNESS)
-    ]
+    return kinds
 
 
 def _kind_state(row: Row) -> KindState:
