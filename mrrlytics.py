@@ -8,7 +8,7 @@ from typing import Final
 import typer
 
 from libs.common import migrations
-from libs.common.broker import align_topics
+from libs.common.kafka.administration import align_topics
 from libs.common.settings import KafkaSettings, PostgresSettings, load
 
 

@@ -24,11 +24,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from libs.common.broker import Publisher
 from libs.common.contracts.envelope import Record, headers
 from libs.common.contracts.instances import Message
 from libs.common.contracts.topics import Topic
 from libs.common.database import transaction
+from libs.common.kafka.publisher import Publisher
 from libs.common.telemetry import current_traceparent, outbox_pending
 
 log = logging.getLogger(__name__)

@@ -1,10 +1,11 @@
 """Composition root of the connector."""
 
 from libs.common import telemetry
-from libs.common.broker import Publisher, build_broker, consume
 from libs.common.clock import Clock, utc_now
 from libs.common.crypto import Keyring
 from libs.common.database import build_engine, ping
+from libs.common.kafka.consumer import build_broker, consume
+from libs.common.kafka.publisher import Publisher
 from libs.common.outbox import relay
 from libs.common.serve import serve
 from libs.common.settings import refuse

@@ -6,7 +6,6 @@ from uuid import UUID, uuid4, uuid5
 from faststream.kafka import KafkaBroker
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from libs.common.broker import Publisher, subscribe_messages
 from libs.common.clock import Clock
 from libs.common.contracts import topics
 from libs.common.contracts.commands import CancelSync, CheckInstance, Republish, RunSync
@@ -23,6 +22,8 @@ from libs.common.contracts.sync import (
     SyncSucceeded,
 )
 from libs.common.database import check_owner, raw, transaction
+from libs.common.kafka.consumer import subscribe_messages
+from libs.common.kafka.publisher import Publisher
 from libs.common.outbox import Outgoing, enqueue, outgoing
 from services.connector import repository
 from services.connector.repository import End, JoinedRun, Owner

@@ -13,13 +13,13 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from libs.common.broker import Publisher
 from libs.common.clock import Clock
 from libs.common.contracts import topics
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.envelope import FactEnvelope, Record
 from libs.common.contracts.sync import KindProgress, Outcome, SkippedKind, SyncProgressed
 from libs.common.database import raw, transaction
+from libs.common.kafka.publisher import Publisher
 from libs.common.outbox import enqueue, outgoing
 from libs.common.telemetry import current_traceparent, records_skipped
 from services.connector import repository

@@ -12,7 +12,6 @@ from uuid import UUID, uuid4
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.addresses import origin
-from libs.common.broker import Publisher, end_offsets
 from libs.common.clock import Clock
 from libs.common.contracts import topics
 from libs.common.contracts.billing import Kind
@@ -30,6 +29,8 @@ from libs.common.contracts.sync import (
 from libs.common.crypto import Keyring
 from libs.common.database import raw, transaction
 from libs.common.errors import NeedsOperator
+from libs.common.kafka.administration import end_offsets
+from libs.common.kafka.publisher import Publisher
 from libs.common.telemetry import lease_lost, sync_runs
 from services.connector import repository
 from services.connector.caller import Caller, Pace

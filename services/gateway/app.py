@@ -15,11 +15,12 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
 from libs.common import telemetry
-from libs.common.broker import Publisher, build_broker, consume
 from libs.common.clock import Clock, utc_now
 from libs.common.connections import Limits
 from libs.common.crypto import Keyring
 from libs.common.database import build_engine, ping, transaction
+from libs.common.kafka.consumer import build_broker, consume
+from libs.common.kafka.publisher import Publisher
 from libs.common.outbox import relay
 from libs.common.serve import VERSION, Task, serve
 from libs.common.settings import refuse

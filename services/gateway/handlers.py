@@ -8,7 +8,6 @@ from faststream.kafka import KafkaBroker
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from libs.common.broker import Publisher, subscribe_messages
 from libs.common.contracts import topics
 from libs.common.contracts.envelope import Received
 from libs.common.contracts.failures import text_of, text_of_skipped
@@ -25,6 +24,8 @@ from libs.common.contracts.sync import (
 )
 from libs.common.database import transaction
 from libs.common.errors import Permanent
+from libs.common.kafka.consumer import subscribe_messages
+from libs.common.kafka.publisher import Publisher
 from services.gateway import demo, repository, syncs
 from services.gateway.context import Context
 from services.gateway.instances import checks, transitions

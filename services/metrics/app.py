@@ -1,9 +1,10 @@
 """Composition root of the metrics service."""
 
 from libs.common import telemetry
-from libs.common.broker import Publisher, build_broker, consume
 from libs.common.clock import Clock, utc_now
 from libs.common.database import build_engine, ping
+from libs.common.kafka.consumer import build_broker, consume
+from libs.common.kafka.publisher import Publisher
 from libs.common.serve import serve
 from services.metrics.compute import Computing
 from services.metrics.handlers import build_handlers

@@ -7,7 +7,6 @@ import orjson
 from faststream.kafka import KafkaBroker
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from libs.common.broker import Publisher, subscribe, subscribe_messages
 from libs.common.calendar import is_time_zone
 from libs.common.clock import Clock, utc_now
 from libs.common.contracts import topics
@@ -16,6 +15,8 @@ from libs.common.contracts.instances import InstanceChanged
 from libs.common.contracts.sync import InstancePurged, SyncSucceeded
 from libs.common.database import check_owner, raw, transaction
 from libs.common.errors import Permanent
+from libs.common.kafka.consumer import subscribe, subscribe_messages
+from libs.common.kafka.publisher import Publisher
 from services.metrics import repository
 from services.metrics.intake import GROUP, Intake
 from services.metrics.unknown_instances import purge

@@ -9,12 +9,14 @@ from uuid import UUID
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from libs.common.broker import Publisher, Records, dead_letter, reason_of
 from libs.common.clock import Clock, utc_now
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.envelope import read_fact, read_headers
 from libs.common.contracts.topics import BY_NAME
 from libs.common.database import is_data_error, raw, transaction
+from libs.common.kafka.consumer import Records
+from libs.common.kafka.dead_letters import dead_letter, reason_of
+from libs.common.kafka.publisher import Publisher
 from libs.common.telemetry import events_applied
 from services.metrics import repository, unknown_instances
 from services.metrics.unknown_instances import Owner

@@ -1,8 +1,9 @@
 """Composition root of the scheduler."""
 
 from libs.common import telemetry
-from libs.common.broker import Publisher, build_broker, consume
 from libs.common.database import build_engine, ping
+from libs.common.kafka.consumer import build_broker, consume
+from libs.common.kafka.publisher import Publisher
 from libs.common.outbox import relay
 from libs.common.serve import serve
 from services.scheduler.handlers import build_handlers

@@ -3,12 +3,13 @@
 from faststream.kafka import KafkaBroker
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from libs.common.broker import Publisher, subscribe_messages
 from libs.common.contracts import topics
 from libs.common.contracts.cadence import rhythm
 from libs.common.contracts.envelope import Received
 from libs.common.contracts.instances import InstanceChanged, InstanceState
 from libs.common.database import check_owner, transaction
+from libs.common.kafka.consumer import subscribe_messages
+from libs.common.kafka.publisher import Publisher
 from services.scheduler import repository
 from services.scheduler.repository import Now
 from services.scheduler.schedule import first_tick, kinds_of

@@ -12,11 +12,11 @@ import httpx
 import orjson
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from libs.common.broker import Publisher
 from libs.common.clock import utc_now
 from libs.common.contracts.commands import SyncMode, SyncTrigger
 from libs.common.contracts.sync import RunState
 from libs.common.database import build_engine, raw, transaction
+from libs.common.kafka.publisher import Publisher
 from libs.common.tls import client_context
 from services.connector import repository
 from services.connector.caller import Caller, Pace

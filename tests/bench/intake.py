@@ -10,10 +10,11 @@ from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
-from libs.common.broker import Publisher, build_broker, consume, subscribe
 from libs.common.clock import utc_now
 from libs.common.contracts import topics
 from libs.common.database import build_engine, raw, transaction
+from libs.common.kafka.consumer import build_broker, consume, subscribe
+from libs.common.kafka.publisher import Publisher
 from services.connector.whmcs.client import Client
 from services.metrics import repository
 from services.metrics.intake import Intake, decode

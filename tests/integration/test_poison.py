@@ -19,11 +19,12 @@ import services.connector.handlers
 import services.gateway.handlers
 import services.metrics.handlers
 import services.scheduler.handlers
-from libs.common.broker import Publisher, build_broker, consume
 from libs.common.clock import utc_now
 from libs.common.contracts.envelope import partition_of
 from libs.common.contracts.topics import DEAD_LETTER, Topic
 from libs.common.database import build_engine
+from libs.common.kafka.consumer import build_broker, consume
+from libs.common.kafka.publisher import Publisher
 from libs.common.settings import KafkaSettings, PostgresSettings
 from services.gateway.context import Context
 from services.metrics.intake import Intake

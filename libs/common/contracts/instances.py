@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from math import isfinite
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -14,6 +14,13 @@ class Message(BaseModel):
     """Base of all messages that are not billing facts: frozen; unknown fields are ignored, because fields are only added."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class InstanceKey(NamedTuple):
+    """The key of an instance in every table; the organization comes first because row-level security filters by it."""
+
+    organization_id: UUID
+    instance_id: UUID
 
 
 class InstanceState(StrEnum):

@@ -10,12 +10,12 @@ from aiokafka import AIOKafkaConsumer
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from libs.common.broker import Publisher
 from libs.common.contracts.commands import CancelSync
 from libs.common.contracts.envelope import Record
 from libs.common.contracts.topics import SYNC_COMMANDS
 from libs.common.database import build_engine, transaction
 from libs.common.errors import Transient
+from libs.common.kafka.publisher import Publisher
 from libs.common.outbox import Outgoing, enqueue, outgoing, relay, relay_once
 from libs.common.settings import KafkaSettings, PostgresSettings
 from services.scheduler.tables import outbox

@@ -22,7 +22,6 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.addresses import origin
-from libs.common.broker import Publisher
 from libs.common.clock import utc_now
 from libs.common.contracts import topics
 from libs.common.contracts.commands import (
@@ -35,6 +34,7 @@ from libs.common.contracts.envelope import Received
 from libs.common.contracts.instances import InstanceChanged, InstanceSettings
 from libs.common.crypto import Keyring, seal
 from libs.common.database import build_engine, raw, transaction
+from libs.common.kafka.publisher import Publisher
 from services.connector.handlers import follow, record
 from services.connector.repository import Owner
 from services.connector.settings import Settings

@@ -18,7 +18,6 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from libs.common.broker import Publisher
 from libs.common.clock import utc_now
 from libs.common.contracts import topics
 from libs.common.contracts.billing import Kind, fact_key
@@ -30,6 +29,7 @@ from libs.common.contracts.commands import (
 )
 from libs.common.contracts.envelope import Record, headers, read_headers
 from libs.common.database import raw, transaction
+from libs.common.kafka.publisher import Publisher
 from libs.common.outbox import relay_once
 from services.connector import caller, checks, repository
 from services.connector.changes import fact

@@ -5,9 +5,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from libs.common.broker import Publisher
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.instances import InstanceSettings
+from libs.common.kafka.publisher import Publisher
 from libs.common.settings import KafkaSettings
 from tests.builders import FIRST_SEEN, INSTANCE, ORGANIZATION, customer_detail, fact, instance, subscription
 from tests.integration.gateway.conftest import Gateway

@@ -9,11 +9,11 @@ import pytest
 from aiokafka import ConsumerRecord
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from libs.common.broker import Publisher
 from libs.common.contracts.billing import SUBSCRIPTION_KINDS
 from libs.common.contracts.envelope import Record
 from libs.common.contracts.instances import InstanceChanged
 from libs.common.database import build_engine, raw, transaction
+from libs.common.kafka.publisher import Publisher
 from libs.common.settings import KafkaSettings, PostgresSettings
 from services.metrics import repository
 from services.metrics.compute import Computing

@@ -13,13 +13,15 @@ import httpx
 import orjson
 import pytest
 
-from libs.common.broker import Publisher, build_broker, consume, end_offsets
 from libs.common.contracts import topics
 from libs.common.contracts.commands import SyncMode
 from libs.common.contracts.envelope import Record, headers
 from libs.common.contracts.instances import InstanceSettings, Message
 from libs.common.contracts.sync import InstancePurged, Outcome, SkippedKind, SyncSucceeded
 from libs.common.contracts.topics import Topic
+from libs.common.kafka.administration import end_offsets
+from libs.common.kafka.consumer import build_broker, consume
+from libs.common.kafka.publisher import Publisher
 from libs.common.settings import KafkaSettings
 from services.metrics import handlers, repository
 from tests.builders import FIRST_SEEN, INSTANCE, ORGANIZATION, book, instance, with_header

@@ -2,9 +2,9 @@
 
 from datetime import UTC, date, datetime, timedelta
 
-from libs.common.broker import Publisher
 from libs.common.contracts.billing import Kind
 from libs.common.database import build_engine
+from libs.common.kafka.publisher import Publisher
 from libs.common.migrations import prepare, upgrade_service
 from libs.common.settings import PostgresSettings
 from tests.builders import INSTANCE, ORGANIZATION, customer_detail, fact, subscription

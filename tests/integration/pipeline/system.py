@@ -17,7 +17,6 @@ import httpx
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from libs.common.addresses import origin
-from libs.common.broker import Publisher
 from libs.common.clock import utc_now
 from libs.common.contracts import topics
 from libs.common.contracts.commands import RunSync, SyncMode, SyncTrigger
@@ -25,6 +24,7 @@ from libs.common.contracts.envelope import Record, headers, read_headers
 from libs.common.contracts.instances import InstanceChanged, InstanceSettings, Message
 from libs.common.contracts.topics import Topic
 from libs.common.crypto import Keyring, seal
+from libs.common.kafka.publisher import Publisher
 from libs.common.settings import KafkaSettings
 from tests.servers import Database, Postgres, recreate_topics, wait_out_midnight
 from tools.local_stack.process import Program, free_port, running

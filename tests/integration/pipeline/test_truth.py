@@ -9,10 +9,11 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+from libs.common.contracts.catalog import Lens
 
-from libs.common.broker import end_offsets
 from libs.common.contracts import topics
 from libs.common.contracts.lenses import Lens
+from libs.common.kafka.administration import end_offsets
 from tests.integration.pipeline.figures import told, true
 from tests.integration.pipeline.system import (
     Instance,

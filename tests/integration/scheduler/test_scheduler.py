@@ -23,13 +23,13 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from libs.common.broker import Publisher
 from libs.common.contracts import topics
 from libs.common.contracts.cadence import Kind, rhythm
 from libs.common.contracts.commands import tick_id
 from libs.common.contracts.envelope import Record, headers
 from libs.common.contracts.instances import InstanceChanged, InstanceSettings
 from libs.common.database import build_engine, transaction
+from libs.common.kafka.publisher import Publisher
 from libs.common.outbox import relay_once
 from libs.common.settings import KafkaSettings, PostgresSettings
 from services.scheduler.handlers import follow

@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
-from libs.common.broker import Publisher, dead_letter, end_offsets
 from libs.common.contracts.envelope import MAX_RECORD_BYTES, Record
 from libs.common.contracts.topics import DEAD_LETTER, INSTANCES
+from libs.common.kafka.administration import end_offsets
+from libs.common.kafka.dead_letters import dead_letter
+from libs.common.kafka.publisher import Publisher
 from libs.common.settings import KafkaSettings
 
 

@@ -1,0 +1,1 @@
+"""Kafka: one way to publish and one way to consume."""
