@@ -25,7 +25,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from libs.common.contracts.envelope import Record, headers
-from libs.common.contracts.instances import Message
+from libs.common.contracts.message import Message
 from libs.common.contracts.topics import Topic
 from libs.common.database import transaction
 from libs.common.kafka.publisher import Publisher

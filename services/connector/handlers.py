@@ -9,9 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from libs.common.clock import Clock
 from libs.common.contracts import topics
 from libs.common.contracts.commands import CancelSync, CheckInstance, Republish, RunSync
-from libs.common.contracts.envelope import Received
 from libs.common.contracts.failures import text_of
-from libs.common.contracts.instances import InstanceChanged, InstanceState, Message
+from libs.common.contracts.instances import InstanceChanged, InstanceState
+from libs.common.contracts.message import Message
+from libs.common.contracts.received import Received
 from libs.common.contracts.sync import (
     InstancePurged,
     RunState,

@@ -16,7 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from libs.common.clock import Clock
 from libs.common.contracts import topics
 from libs.common.contracts.billing import Kind
-from libs.common.contracts.envelope import FactEnvelope, Record
+from libs.common.contracts.envelope import Record
+from libs.common.contracts.facts import FactEnvelope
 from libs.common.contracts.sync import KindProgress, Outcome, SkippedKind, SyncProgressed
 from libs.common.database import raw, transaction
 from libs.common.kafka.publisher import Publisher

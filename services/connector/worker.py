@@ -16,7 +16,8 @@ from libs.common.clock import Clock
 from libs.common.contracts import topics
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.commands import SyncMode
-from libs.common.contracts.envelope import FactEnvelope, Record
+from libs.common.contracts.envelope import Record
+from libs.common.contracts.facts import FactEnvelope
 from libs.common.contracts.failures import FAILURES, text_of
 from libs.common.contracts.sync import (
     InstancePurged,

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.common.contracts import topics
 from libs.common.contracts.envelope import Received
 from libs.common.contracts.failures import text_of, text_of_skipped
+from libs.common.contracts.received import Received
 from libs.common.contracts.sync import (
     InstanceChecked,
     InstancePurged,

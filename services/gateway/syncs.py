@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.common.contracts import topics
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.commands import CancelSync, RunSync, SyncMode, SyncTrigger
-from libs.common.contracts.instances import InstanceState, Message
+from libs.common.contracts.instances import InstanceState
+from libs.common.contracts.message import Message
 from libs.common.contracts.sync import KindProgress, SkippedKind
 from libs.common.database import transaction
 from libs.common.outbox import enqueue, outgoing

@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from libs.common.calendar import is_time_zone
 from libs.common.clock import Clock, utc_now
 from libs.common.contracts import topics
-from libs.common.contracts.envelope import Received
 from libs.common.contracts.instances import InstanceChanged
+from libs.common.contracts.received import Received
 from libs.common.contracts.sync import InstancePurged, SyncSucceeded
 from libs.common.database import check_owner, raw, transaction
 from libs.common.errors import Permanent

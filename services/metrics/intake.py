@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.clock import Clock, utc_now
 from libs.common.contracts.billing import Kind
-from libs.common.contracts.envelope import read_fact, read_headers
+from libs.common.contracts.envelope import read_headers
+from libs.common.contracts.facts import read_fact
 from libs.common.contracts.topics import BY_NAME
 from libs.common.database import is_data_error, raw, transaction
 from libs.common.kafka.consumer import Records

@@ -5,8 +5,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.contracts import topics
 from libs.common.contracts.cadence import rhythm
-from libs.common.contracts.envelope import Received
 from libs.common.contracts.instances import InstanceChanged, InstanceState
+from libs.common.contracts.received import Received
 from libs.common.database import check_owner, transaction
 from libs.common.kafka.consumer import subscribe_messages
 from libs.common.kafka.publisher import Publisher

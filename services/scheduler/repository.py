@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from libs.common.contracts.cadence import Kind, Tick
+from libs.common.contracts.cadence import Schedule, Tick
 from libs.common.contracts.instances import InstanceChanged, InstanceSettings
 from services.scheduler.tables import instances, schedules
 
@@ -27,7 +27,7 @@ class Due:
 
     organization_id: UUID
     instance_id: UUID
-    kind: Kind
+    kind: Schedule
     planned: Tick
     credential_id: UUID
     settings: InstanceSettings
@@ -59,7 +59,7 @@ async def claim_due(connection: AsyncConnection, now: datetime, limit: int) -> l
         Due(
             row.organization_id,
             row.instance_id,
-            Kind(row.kind),
+            Schedule(row.kind),
             Tick(row.scheduled_for, row.due_at),
             row.credential_id,
             InstanceSettings.model_validate(row.settings),
@@ -70,7 +70,7 @@ async def claim_due(connection: AsyncConnection, now: datetime, limit: int) -> l
 
 async def plan(
     connection: AsyncConnection,
-    plans: Sequence[tuple[UUID, UUID, Kind, Tick, datetime | None]],
+    plans: Sequence[tuple[UUID, UUID, Schedule, Tick, datetime | None]],
 ) -> None:
     """Plan the next tick of (organization, instance, kind); a moment at the end says when a command was issued."""
     if not plans:
@@ -122,11 +122,11 @@ async def save_instance(connection: AsyncConnection, instance: InstanceChanged) 
 
 async def planned(
     connection: AsyncConnection, organization_id: UUID, instance_id: UUID
-) -> dict[Kind, Planned]:
+) -> dict[Schedule, Planned]:
     """All schedules of an instance, locked."""
     statement = select(schedules).where(_of(organization_id, instance_id)).with_for_update()
     return {
-        Kind(row.kind): Planned(
+        Schedule(row.kind): Planned(
             None if row.due_at is None else Tick(row.scheduled_for, row.due_at), row.issued_at
         )
         for row in await connection.execute(statement)
@@ -134,7 +134,7 @@ async def planned(
 
 
 async def stop(
-    connection: AsyncConnection, organization_id: UUID, instance_id: UUID, *, keep: Sequence[Kind]
+    connection: AsyncConnection, organization_id: UUID, instance_id: UUID, *, keep: Sequence[Schedule]
 ) -> None:
     """Plan nothing more for an instance but the kinds to keep."""
     await connection.execute(

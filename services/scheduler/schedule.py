@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from libs.common.contracts.cadence import Kind, Rhythm, Tick, share
+from libs.common.contracts.cadence import Rhythm, Schedule, Tick, share
 from libs.common.contracts.instances import InstanceState
 
 _SECOND: Final = timedelta(seconds=1)
@@ -15,7 +15,7 @@ _DAY: Final = timedelta(days=1)
 GAP: Final = timedelta(minutes=5)
 _CATCH_UP_SPREAD_SECONDS: Final = 300
 # Missed fulls come in the first five minutes after a gap, what else was missed in the five after them.
-_CATCH_UP_START: Final = {Kind.FULL: 0, Kind.INCREMENTAL: 300, Kind.CHECK: 300}
+_CATCH_UP_START: Final = {Schedule.FULL: 0, Schedule.INCREMENTAL: 300, Schedule.CHECK: 300}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +30,19 @@ class Decision:
     coalesced: int
 
 
-def kinds_of(state: str) -> tuple[Kind, ...]:
+def kinds_of(state: str) -> tuple[Schedule, ...]:
     """What is scheduled for an instance in `state`."""
     match state:
         case InstanceState.ACTIVE:
-            return (Kind.FULL, Kind.INCREMENTAL)
+            return (Schedule.FULL, Schedule.INCREMENTAL)
         case InstanceState.NEEDS_ATTENTION:
-            return (Kind.CHECK,)
+            return (Schedule.CHECK,)
         case _:
             return ()
 
 
 def first_tick(
-    kind: Kind, own: Rhythm, *, now: datetime, resumed: bool, last_issued_at: datetime | None
+    kind: Schedule, own: Rhythm, *, now: datetime, resumed: bool, last_issued_at: datetime | None
 ) -> Tick:
     """The tick to plan for an instance that has none.
 
@@ -50,12 +50,12 @@ def first_tick(
     a full at once, unless one was issued in the last 24 hours.
     """
     newest = own.newest(now)
-    if kind is Kind.FULL and resumed and (last_issued_at is None or now - last_issued_at > _DAY):
+    if kind is Schedule.FULL and resumed and (last_issued_at is None or now - last_issued_at > _DAY):
         return Tick(newest.scheduled_for, now)
     return own.after(newest.scheduled_for)
 
 
-def decide(kind: Kind, own: Rhythm, instance_id: UUID, planned: Tick, now: datetime) -> Decision:
+def decide(kind: Schedule, own: Rhythm, instance_id: UUID, planned: Tick, now: datetime) -> Decision:
     """What to do about `planned`, which is due at `now`.
 
     On time, its command is issued. After a gap the newest tick that was missed is planned again, within ten minutes and fulls first; the

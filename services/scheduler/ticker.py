@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.contracts import topics
-from libs.common.contracts.cadence import Kind, rhythm
+from libs.common.contracts.cadence import Schedule, rhythm
 from libs.common.contracts.commands import CheckInstance, RunSync, SyncMode, SyncTrigger, tick_id
 from libs.common.database import transaction
 from libs.common.outbox import Outgoing, enqueue, outgoing
@@ -61,7 +61,7 @@ async def tick(engine: AsyncEngine, now: Now, full_spread_seconds: int) -> int:
 def _command(due: Due, scheduled_for: datetime, at: datetime) -> Outgoing:
     command_id = tick_id(due.instance_id, due.kind, scheduled_for)
     body: RunSync | CheckInstance
-    if due.kind is Kind.CHECK:
+    if due.kind is Schedule.CHECK:
         body = CheckInstance(
             check_id=command_id,
             instance_id=due.instance_id,

@@ -14,7 +14,9 @@ from pydantic import TypeAdapter
 
 from libs.common.contracts import topics
 from libs.common.contracts.billing import Kind, parse_fact_key
-from libs.common.contracts.envelope import MessageReader, partition_of, read_fact
+from libs.common.contracts.envelope import partition_of
+from libs.common.contracts.facts import read_fact
+from libs.common.contracts.received import MessageReader
 from libs.common.contracts.topics import BY_NAME, NOT_SENT_YET, TOPICS, Topic
 from tools.docs.compatibility import breaking_changes
 from tools.docs.pages import asyncapi, broken_promises, generated, schemas

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from libs.common.contracts.instances import Message
+from libs.common.contracts.message import Message
 
 
 class AlertRaised(Message):

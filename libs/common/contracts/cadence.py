@@ -12,7 +12,7 @@ _SECOND: Final = timedelta(seconds=1)
 _DAY: Final = timedelta(days=1)
 
 
-class Kind(StrEnum):
+class Schedule(StrEnum):
     """What a schedule is for; full and incremental are the modes of RunSync."""
 
     FULL = "full"
@@ -49,21 +49,21 @@ class Rhythm:
         return Tick(scheduled_for, scheduled_for + self.delay)
 
 
-def rhythm(kind: Kind, instance_id: UUID, full_spread_seconds: int) -> Rhythm:
+def rhythm(kind: Schedule, instance_id: UUID, full_spread_seconds: int) -> Rhythm:
     """Return an instance's own rhythm: incrementals each 15 minutes, checks each hour, fulls at midnight UTC and a little later.
 
     Which minute is a stable hash of its id, so that instances are spread and replicas agree.
     """
     match kind:
-        case Kind.INCREMENTAL:
+        case Schedule.INCREMENTAL:
             return Rhythm(900 * _SECOND, share(instance_id, 900) * _SECOND, 0 * _SECOND)
-        case Kind.CHECK:
+        case Schedule.CHECK:
             return Rhythm(3600 * _SECOND, share(instance_id, 3600) * _SECOND, 0 * _SECOND)
-        case Kind.FULL:
+        case Schedule.FULL:
             return Rhythm(_DAY, 0 * _SECOND, share(instance_id, full_spread_seconds) * _SECOND)
 
 
-def next_run(kind: Kind, instance_id: UUID, now: datetime) -> datetime:
+def next_run(kind: Schedule, instance_id: UUID, now: datetime) -> datetime:
     """Return when the scheduler next sends an incremental sync or a check for this instance."""
     ticks = rhythm(kind, instance_id, full_spread_seconds=0)
     return ticks.after(ticks.newest(now).scheduled_for).due_at

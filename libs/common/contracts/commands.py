@@ -5,7 +5,8 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID, uuid5
 
-from libs.common.contracts.instances import InstanceSettings, Message
+from libs.common.contracts.instances import InstanceSettings
+from libs.common.contracts.message import Message
 from libs.common.contracts.values import Count, Moment, Text
 
 _COMMANDS: Final = UUID("6d3f9a54-6a0e-4a53-9c53-6a1f0a1f7b11")

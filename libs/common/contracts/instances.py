@@ -5,15 +5,10 @@ from math import isfinite
 from typing import Annotated, Literal, NamedTuple
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
+from libs.common.contracts.message import Message
 from libs.common.contracts.values import Count, Text
-
-
-class Message(BaseModel):
-    """Base of all messages that are not billing facts: frozen; unknown fields are ignored, because fields are only added."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class InstanceKey(NamedTuple):

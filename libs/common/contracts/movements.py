@@ -4,7 +4,7 @@ from datetime import date
 from enum import StrEnum
 
 from libs.common.contracts.billing import CurrencyCode, Micros
-from libs.common.contracts.instances import Message
+from libs.common.contracts.message import Message
 
 
 class MovementKind(StrEnum):

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import Field
 
 from libs.common.contracts.commands import SyncMode, SyncTrigger
-from libs.common.contracts.instances import Message
+from libs.common.contracts.message import Message
 from libs.common.contracts.values import Count, LongText, Moment, Partition, Text
 
 

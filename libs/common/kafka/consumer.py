@@ -18,7 +18,7 @@ from faststream.security import BaseSecurity, SASLScram512
 from opentelemetry import trace
 
 from libs.common.clock import Clock, utc_now
-from libs.common.contracts.envelope import MessageReader, Received
+from libs.common.contracts.received import MessageReader, Received
 from libs.common.contracts.topics import Topic
 from libs.common.database import is_data_error
 from libs.common.errors import Permanent, Transient

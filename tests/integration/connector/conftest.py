@@ -30,8 +30,8 @@ from libs.common.contracts.commands import (
     SyncMode,
     SyncTrigger,
 )
-from libs.common.contracts.envelope import Received
 from libs.common.contracts.instances import InstanceChanged, InstanceSettings
+from libs.common.contracts.received import Received
 from libs.common.crypto import Keyring, seal
 from libs.common.database import build_engine, raw, transaction
 from libs.common.kafka.publisher import Publisher

@@ -15,8 +15,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from libs.common.contracts.envelope import Received
-from libs.common.contracts.instances import Message
+from libs.common.contracts.message import Message
+from libs.common.contracts.received import Received
 from libs.common.crypto import Keyring
 from libs.common.database import build_engine
 from libs.common.settings import PostgresSettings

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.contracts.commands import CancelSync, CheckInstance, RunSync
-from libs.common.contracts.envelope import Received
 from libs.common.contracts.instances import InstanceChanged
+from libs.common.contracts.received import Received
 from libs.common.contracts.sync import (
     RunState,
     SyncCancelled,

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.contracts import topics
 from libs.common.contracts.commands import CancelSync
-from libs.common.contracts.envelope import MessageReader, Received
+from libs.common.contracts.received import MessageReader, Received
 from libs.common.contracts.topics import Topic
 from libs.common.database import build_engine
 from libs.common.settings import PostgresSettings

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from libs.common.contracts.instances import Message
+from libs.common.contracts.message import Message
 from libs.common.contracts.sync import (
     KindProgress,
     SkippedKind,

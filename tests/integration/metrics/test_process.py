@@ -16,7 +16,8 @@ import pytest
 from libs.common.contracts import topics
 from libs.common.contracts.commands import SyncMode
 from libs.common.contracts.envelope import Record, headers
-from libs.common.contracts.instances import InstanceSettings, Message
+from libs.common.contracts.instances import InstanceSettings
+from libs.common.contracts.message import Message
 from libs.common.contracts.sync import InstancePurged, Outcome, SkippedKind, SyncSucceeded
 from libs.common.contracts.topics import Topic
 from libs.common.kafka.administration import end_offsets

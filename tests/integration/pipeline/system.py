@@ -21,7 +21,8 @@ from libs.common.clock import utc_now
 from libs.common.contracts import topics
 from libs.common.contracts.commands import RunSync, SyncMode, SyncTrigger
 from libs.common.contracts.envelope import Record, headers, read_headers
-from libs.common.contracts.instances import InstanceChanged, InstanceSettings, Message
+from libs.common.contracts.instances import InstanceChanged, InstanceSettings
+from libs.common.contracts.message import Message
 from libs.common.contracts.topics import Topic
 from libs.common.crypto import Keyring, seal
 from libs.common.kafka.publisher import Publisher

@@ -24,7 +24,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from libs.common.contracts import topics
-from libs.common.contracts.cadence import Kind, rhythm
+from libs.common.contracts.cadence import Schedule, rhythm
 from libs.common.contracts.commands import tick_id
 from libs.common.contracts.envelope import Record, headers
 from libs.common.contracts.instances import InstanceChanged, InstanceSettings
@@ -96,7 +96,7 @@ def ticks(issued: Sequence[dict[str, Any]]) -> list[tuple[str, str, datetime]]:
 def expected_ticks(instances: Sequence[InstanceChanged], start: datetime, end: datetime) -> set[Any]:
     wanted = set()
     for one in instances:
-        for kind in (Kind.FULL, Kind.INCREMENTAL):
+        for kind in (Schedule.FULL, Schedule.INCREMENTAL):
             own = rhythm(kind, one.id, SPREAD)
             following = own.after(own.newest(start).scheduled_for)
             while following.due_at <= end:
@@ -302,14 +302,14 @@ async def test_processes_that_are_killed_and_stopped_lose_and_repeat_no_command(
             await replica.wait()
 
     assert ended == 0
-    wanted = {str(tick_id(one["instance_id"], Kind.CHECK, one["scheduled_for"])) for one in made_due}
+    wanted = {str(tick_id(one["instance_id"], Schedule.CHECK, one["scheduled_for"])) for one in made_due}
     assert {one["check_id"] for one in published} == wanted
     assert len(wanted) == SEVERAL_BATCHES
 
 
 def has_no_check_soon(one: InstanceChanged) -> bool:
     """Whether the instance's own rhythm leaves it alone for as long as a test with real processes may take."""
-    own, now = rhythm(Kind.CHECK, one.id, SPREAD), datetime.now(UTC)
+    own, now = rhythm(Schedule.CHECK, one.id, SPREAD), datetime.now(UTC)
     return own.after(own.newest(now).scheduled_for).due_at - now > timedelta(minutes=10)
 
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.common.contracts.billing import Kind, fact_key, parse_fact_key
-from libs.common.contracts.envelope import FactEnvelope, headers, partition_of, read_headers
+from libs.common.contracts.envelope import headers, partition_of, read_headers
+from libs.common.contracts.facts import FactEnvelope
 
 AT = datetime(2026, 11, 23, 6, 15, tzinfo=UTC)
 ORGANIZATION = UUID("0f4f24a4-9a37-4c0e-8a6a-1d3a1f0f6f01")

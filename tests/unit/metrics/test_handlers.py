@@ -6,7 +6,7 @@ from uuid import uuid4
 import orjson
 import pytest
 
-from libs.common.contracts.envelope import Received
+from libs.common.contracts.received import Received
 from libs.common.contracts.sync import SyncSucceeded
 from services.metrics.handlers import run_row
 from tests.builders import INSTANCE, ORGANIZATION

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.common.contracts.cadence import Kind, Rhythm, Tick, rhythm
+from libs.common.contracts.cadence import Rhythm, Schedule, Tick, rhythm
 from services.scheduler.schedule import GAP, decide, first_tick, kinds_of
 
 SPREAD = 300
-KINDS = st.sampled_from(Kind)
+KINDS = st.sampled_from(Schedule)
 IDS = st.uuids(version=4)
 MOMENTS = st.integers(1_577_836_800, 3_786_912_000).map(lambda seconds: datetime.fromtimestamp(seconds, UTC))
 GAPS = st.timedeltas(GAP + timedelta(seconds=1), timedelta(days=400))
@@ -25,7 +25,7 @@ NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 def test_a_full_is_for_midnight_utc_and_due_within_the_spread(
     instance: UUID, spread: int, now: datetime
 ) -> None:
-    tick = rhythm(Kind.FULL, instance, spread).newest(now)
+    tick = rhythm(Schedule.FULL, instance, spread).newest(now)
 
     assert tick.scheduled_for.timetz() == datetime(2026, 1, 1, tzinfo=UTC).timetz()
     assert timedelta(0) <= tick.due_at - tick.scheduled_for <= timedelta(seconds=max(0, spread - 1))
@@ -37,7 +37,7 @@ def test_a_full_is_for_midnight_utc_and_due_within_the_spread(
 def test_incrementals_come_each_quarter_of_an_hour_at_the_instances_own_second(
     instance: UUID, now: datetime
 ) -> None:
-    own = rhythm(Kind.INCREMENTAL, instance, SPREAD)
+    own = rhythm(Schedule.INCREMENTAL, instance, SPREAD)
     newest, following = own.newest(now), own.after(now)
 
     assert newest.due_at <= now < following.due_at
@@ -47,14 +47,14 @@ def test_incrementals_come_each_quarter_of_an_hour_at_the_instances_own_second(
 
 @pytest.mark.rule("S3")
 def test_instances_are_spread_over_the_quarter_of_an_hour() -> None:
-    phases = {rhythm(Kind.INCREMENTAL, UUID(int=n), SPREAD).phase for n in range(2000)}
+    phases = {rhythm(Schedule.INCREMENTAL, UUID(int=n), SPREAD).phase for n in range(2000)}
 
     assert len(phases) > 700
 
 
 @given(KINDS, IDS, MOMENTS, ON_TIME)
 def test_a_tick_on_time_is_issued_and_the_next_regular_one_planned(
-    kind: Kind, instance: UUID, now: datetime, lateness: timedelta
+    kind: Schedule, instance: UUID, now: datetime, lateness: timedelta
 ) -> None:
     own = rhythm(kind, instance, SPREAD)
     planned = own.after(now)
@@ -68,7 +68,7 @@ def test_a_tick_on_time_is_issued_and_the_next_regular_one_planned(
 @given(KINDS, IDS, MOMENTS, GAPS)
 @pytest.mark.rule("S4")
 def test_after_a_gap_one_tick_is_caught_up_within_ten_minutes_and_the_others_are_counted(
-    kind: Kind, instance: UUID, before: datetime, gap: timedelta
+    kind: Schedule, instance: UUID, before: datetime, gap: timedelta
 ) -> None:
     own = rhythm(kind, instance, SPREAD)
     planned = own.after(before)
@@ -90,18 +90,18 @@ def test_after_a_gap_one_tick_is_caught_up_within_ten_minutes_and_the_others_are
 def test_of_what_was_missed_the_full_is_caught_up_first(
     instance: UUID, before: datetime, gap: timedelta
 ) -> None:
-    def caught_up(kind: Kind) -> Tick:
+    def caught_up(kind: Schedule) -> Tick:
         own = rhythm(kind, instance, SPREAD)
         planned = own.newest(before)
         return decide(kind, own, instance, planned, before + timedelta(days=1) + gap).following
 
-    assert caught_up(Kind.FULL).due_at < caught_up(Kind.INCREMENTAL).due_at
+    assert caught_up(Schedule.FULL).due_at < caught_up(Schedule.INCREMENTAL).due_at
 
 
 @given(KINDS, IDS, MOMENTS, st.lists(st.timedeltas(timedelta(0), timedelta(days=3)), max_size=60))
 @pytest.mark.rule("S2")
 def test_however_late_and_seldom_it_is_asked_no_tick_is_issued_twice_or_before_its_time(
-    kind: Kind, instance: UUID, start: datetime, waits: list[timedelta]
+    kind: Schedule, instance: UUID, start: datetime, waits: list[timedelta]
 ) -> None:
     own = rhythm(kind, instance, SPREAD)
     planned, now, issued, coalesced = own.after(start), start, [], 0
@@ -123,7 +123,9 @@ def test_however_late_and_seldom_it_is_asked_no_tick_is_issued_twice_or_before_i
 
 
 @given(KINDS, IDS, MOMENTS)
-def test_a_new_instance_waits_for_its_next_regular_tick(kind: Kind, instance: UUID, now: datetime) -> None:
+def test_a_new_instance_waits_for_its_next_regular_tick(
+    kind: Schedule, instance: UUID, now: datetime
+) -> None:
     own = rhythm(kind, instance, SPREAD)
 
     tick = first_tick(kind, own, now=now, resumed=False, last_issued_at=None)
@@ -140,9 +142,9 @@ def test_a_new_instance_waits_for_its_next_regular_tick(kind: Kind, instance: UU
 def test_resume_starts_with_a_full_when_the_last_one_is_older_than_a_day(
     last_full_at: datetime | None, is_at_once: bool
 ) -> None:
-    own = rhythm(Kind.FULL, INSTANCE, SPREAD)
+    own = rhythm(Schedule.FULL, INSTANCE, SPREAD)
 
-    tick = first_tick(Kind.FULL, own, now=NOON, resumed=True, last_issued_at=last_full_at)
+    tick = first_tick(Schedule.FULL, own, now=NOON, resumed=True, last_issued_at=last_full_at)
 
     assert (tick.due_at == NOON) is is_at_once
     assert (tick.scheduled_for == datetime(2026, 11, 23, tzinfo=UTC)) is is_at_once
@@ -157,8 +159,8 @@ def test_only_active_instances_are_synced_and_broken_ones_checked() -> None:
 
     assert scheduled == {
         "draft": (),
-        "active": (Kind.FULL, Kind.INCREMENTAL),
-        "needs_attention": (Kind.CHECK,),
+        "active": (Schedule.FULL, Schedule.INCREMENTAL),
+        "needs_attention": (Schedule.CHECK,),
         "paused": (),
         "deleting": (),
         "deleted": (),

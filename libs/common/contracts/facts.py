@@ -1,0 +1,130 @@
+"""Billing facts on their topics: how the connector makes their records, and how consumers read them."""
+
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from libs.common.contracts.billing import SHAPES, Kind, fact_key, parse_fact_key, read_body
+from libs.common.contracts.envelope import (
+    Headers,
+    ReadHeaders,
+    Record,
+    ce_headers,
+    check_epoch,
+    check_not_ahead,
+    check_size,
+    headers,
+    parse_moment,
+    parse_number,
+    read_envelope,
+    require_headers,
+)
+from libs.common.contracts.topics import TOPIC_OF, Topic
+
+
+class FactEnvelope:
+    """What the facts of one kind carry that are published together under one lease; what they share is encoded once."""
+
+    def __init__(
+        self,
+        *,
+        organization_id: UUID,
+        instance_id: UUID,
+        kind: Kind,
+        epoch: int,
+        at: datetime,
+        traceparent: str | None = None,
+    ) -> None:
+        shared = dict(
+            headers(
+                message_id="",
+                message_type=SHAPES[kind].__name__,
+                source="connector",
+                at=at,
+                subject="",
+                organization_id=organization_id,
+                instance_id=instance_id,
+                traceparent=traceparent,
+            )
+        )
+        del shared["ce_id"], shared["ce_subject"]
+        self._shared: Headers = [*shared.items(), ("ce_epoch", b"%d" % epoch)]
+        self._topic = TOPIC_OF[kind].name
+        self._keys = fact_key(instance_id, kind, 0).removesuffix("0").encode()
+        self._epoch = epoch
+        self._pages: dict[tuple[int, datetime], tuple[Headers, bytes]] = {}
+
+    def record(
+        self,
+        entity_id: int,
+        body: bytes | None,
+        *,
+        seq: int,
+        observed_at: datetime,
+        fingerprint: bytes | None,
+    ) -> Record:
+        """One fact. `observed_at` is when its page was asked for; a tombstone has neither body nor fingerprint."""
+        page = self._pages.get((seq, observed_at))
+        if page is None:
+            told = [("ce_seq", b"%d" % seq), ("ce_observedat", observed_at.isoformat().encode())]
+            page = self._pages[seq, observed_at] = (self._shared + told, b"@%d.%d" % (self._epoch, seq))
+        shared, version = page
+        key = b"%b%d" % (self._keys, entity_id)
+        own = [("ce_id", key + version), ("ce_subject", key)]
+        if fingerprint is not None:
+            own.append(("ce_fingerprint", fingerprint.hex().encode()))
+        return Record(self._topic, key, body, shared + own)
+
+
+class ReceivedFact(NamedTuple):
+    """A billing fact as its consumer sees it; `body` None is a tombstone."""
+
+    organization_id: UUID
+    instance_id: UUID
+    kind: Kind
+    id: int
+    epoch: int
+    seq: int
+    observed_at: datetime
+    body: Any
+
+
+def read_fact(
+    topic: Topic, key: bytes | None, value: bytes | None, pairs: ReadHeaders, now: datetime
+) -> ReceivedFact | None:
+    """Return the fact of a record, or None for a type that the topic does not list; raise ValueError for a record that is none."""
+    values = ce_headers(pairs)
+    envelope = read_envelope(values, now)
+    if envelope.type not in topic.messages:
+        return None
+    require_headers(values, "ce_epoch", "ce_seq", "ce_observedat")
+    instance_id, kind, entity_id = parse_fact_key((key or b"").decode())
+    if TOPIC_OF[kind] is not topic:
+        raise ValueError("the kind of the key belongs to another topic")
+    if instance_id != envelope.instance_id:
+        raise ValueError("the instance of the key is not that of the headers")
+    epoch, observed_at = _lease_and_moment(values["ce_epoch"], values["ce_observedat"], now)
+    check_size(value)
+    body = None if value is None else read_body(kind, value)
+    if body is not None and body["id"] != entity_id:
+        raise ValueError("the id of the body is not the id of the key")
+    return ReceivedFact(
+        envelope.organization_id,
+        instance_id,
+        kind,
+        entity_id,
+        epoch,
+        parse_number(values["ce_seq"]),
+        observed_at,
+        body,
+    )
+
+
+@lru_cache(4096)
+def _lease_and_moment(epoch: str, observed_at: str, now: datetime) -> tuple[int, datetime]:
+    """Return under which lease and when facts were observed, which the facts of a page share."""
+    number, moment = parse_number(epoch), parse_moment(observed_at)
+    check_not_ahead(moment, now)
+    check_epoch(number, now)
+    return number, moment

@@ -1,0 +1,79 @@
+"""Messages that are not billing facts, as their consumers read them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import TypeAdapter
+
+from libs.common.contracts.envelope import (
+    Envelope,
+    ReadHeaders,
+    ce_headers,
+    check_epoch,
+    check_not_ahead,
+    check_size,
+    read_envelope,
+    read_headers,
+)
+from libs.common.contracts.instances import InstanceChanged
+from libs.common.contracts.topics import INSTANCE_KEY, Topic
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message as its consumer sees it: the decoded body, who it is about, and when it was sent."""
+
+    body: Any
+    type: str
+    id: str
+    organization_id: UUID
+    instance_id: UUID
+    headers: Mapping[str, str]
+    at: datetime
+
+
+class MessageReader:
+    """Reads the records of one topic of messages. What it refuses, no service handles."""
+
+    def __init__(self, topic: Topic) -> None:
+        self._topic = topic
+        self._adapters = {name: TypeAdapter[Any](shape) for name, shape in topic.messages.items()}
+
+    def read(
+        self, key: bytes | None, value: bytes | None, pairs: ReadHeaders, now: datetime
+    ) -> Received | None:
+        """Return the message, or None for a type that the topic does not list; raise ValueError for a record that is none."""
+        envelope = read_envelope(ce_headers(pairs), now)
+        adapter = self._adapters.get(envelope.type)
+        if adapter is None:
+            return None
+        check_size(value)
+        body = adapter.validate_json(value or b"")
+        if self._topic.key == INSTANCE_KEY and key != str(envelope.instance_id).encode():
+            raise ValueError("the key is not the instance of the headers")
+        _check_subject(body, envelope)
+        check_not_ahead(getattr(body, "started_at", None), envelope.at)
+        check_epoch(getattr(body, "epoch", None) or 0, now)
+        return Received(
+            body,
+            envelope.type,
+            envelope.id,
+            envelope.organization_id,
+            envelope.instance_id,
+            read_headers(pairs),
+            envelope.at,
+        )
+
+
+def _check_subject(body: Any, envelope: Envelope) -> None:
+    """Check that a body which names its instance and organization names those of the headers, which are used."""
+    instance_id = body.id if isinstance(body, InstanceChanged) else getattr(body, "instance_id", None)
+    organization_id = getattr(body, "organization_id", None)
+    if instance_id not in (None, envelope.instance_id) or organization_id not in (
+        None,
+        envelope.organization_id,
+    ):
+        raise ValueError("the body is about another instance than the headers")
