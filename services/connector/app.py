@@ -4,7 +4,7 @@ from libs.common import telemetry
 from libs.common.clock import Clock, utc_now
 from libs.common.crypto import Keyring
 from libs.common.database import build_engine, ping
-from libs.common.kafka.consumer import build_broker, consume
+from libs.common.kafka.consumer import Consumer
 from libs.common.kafka.publisher import Publisher
 from libs.common.outbox import relay
 from libs.common.serve import serve
@@ -24,8 +24,8 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
         refuse(f"MRRLYTICS_CREDENTIAL_KEYS_FILE: {error}")
     engine = build_engine(settings, service="connector")
     publisher = Publisher(settings)
-    broker = build_broker(settings)
-    build_handlers(broker, engine, publisher, clock, settings.replica)
+    consumer = Consumer(settings, replica=settings.replica)
+    build_handlers(consumer, publisher, engine, clock)
     worker = Worker(settings, engine, publisher, keyring, clock)
     try:
         await serve(
@@ -34,7 +34,7 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
             health_port=settings.health_port,
             checks={"database": lambda: ping(engine), "kafka": publisher.ping},
             tasks={
-                "consume": lambda stop: consume(broker, stop),
+                "consume": consumer.run,
                 "runs": worker.runs,
                 "checks": worker.checks,
                 "purges": worker.purges,

@@ -3,7 +3,6 @@
 from datetime import datetime
 from uuid import UUID, uuid4, uuid5
 
-from faststream.kafka import KafkaBroker
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from libs.common.clock import Clock
@@ -23,7 +22,8 @@ from libs.common.contracts.sync import (
     SyncSucceeded,
 )
 from libs.common.database import check_owner, raw, transaction
-from libs.common.kafka.consumer import subscribe_messages
+from libs.common.kafka.consumer import Consumer
+from libs.common.kafka.messages import subscribe_messages
 from libs.common.kafka.publisher import Publisher
 from libs.common.outbox import Outgoing, enqueue, outgoing
 from services.connector import repository
@@ -35,9 +35,7 @@ _INSTANCES = "connector.instances"
 _STOPPED = (InstanceState.PAUSED, InstanceState.DELETING, InstanceState.DELETED)
 
 
-def build_handlers(
-    broker: KafkaBroker, engine: AsyncEngine, publisher: Publisher, clock: Clock, replica: str | None
-) -> None:
+def build_handlers(consumer: Consumer, publisher: Publisher, engine: AsyncEngine, clock: Clock) -> None:
     """Instances and commands in."""
 
     async def on_instance(message: Received) -> None:
@@ -50,9 +48,7 @@ def build_handlers(
         (topics.INSTANCES, "connector.instances", on_instance),
         (topics.SYNC_COMMANDS, "connector", on_command),
     ):
-        subscribe_messages(
-            broker, topic, group=group, replica=replica, publisher=publisher, handle=handle, clock=clock
-        )
+        subscribe_messages(consumer, publisher, topic, group=group, handle=handle, clock=clock)
 
 
 async def follow(engine: AsyncEngine, instance: InstanceChanged, clock: Clock) -> None:

@@ -19,7 +19,7 @@ from libs.common.clock import Clock, utc_now
 from libs.common.connections import Limits
 from libs.common.crypto import Keyring
 from libs.common.database import build_engine, ping, transaction
-from libs.common.kafka.consumer import build_broker, consume
+from libs.common.kafka.consumer import Consumer
 from libs.common.kafka.publisher import Publisher
 from libs.common.outbox import relay
 from libs.common.serve import VERSION, Task, serve
@@ -101,8 +101,8 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
         session_key=_session_key(settings),
     )
     publisher = Publisher(settings)
-    broker = build_broker(settings)
-    build_handlers(broker, context, publisher, settings.replica)
+    consumer = Consumer(settings, replica=settings.replica)
+    build_handlers(consumer, publisher, context)
     app = build_app(context)
     # The description of the API takes long to make, so it is made before anybody asks for it.
     app.app.openapi()
@@ -123,7 +123,7 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
             },
             tasks={
                 "first_account": lambda stop: first_account(context, stop, is_owned),
-                "consume": lambda stop: consume(broker, stop),
+                "consume": consumer.run,
                 "relay": lambda stop: relay(context.engine, outbox, publisher, stop, role=SYSTEM),
                 "publish": _every(_DAY_SECONDS, lifecycle.publish_all, context),
                 "tidy": _every(_TIDY_SECONDS, tidy, context),

@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from faststream.kafka import KafkaBroker
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -25,7 +24,8 @@ from libs.common.contracts.sync import (
 )
 from libs.common.database import transaction
 from libs.common.errors import Permanent
-from libs.common.kafka.consumer import subscribe_messages
+from libs.common.kafka.consumer import Consumer
+from libs.common.kafka.messages import subscribe_messages
 from libs.common.kafka.publisher import Publisher
 from services.gateway import demo, repository, syncs
 from services.gateway.context import Context
@@ -35,20 +35,14 @@ from services.gateway.progress import per_cent
 _ENDS: Final = (SyncSucceeded, SyncFailed, SyncCancelled)
 
 
-def build_handlers(broker: KafkaBroker, context: Context, publisher: Publisher, replica: str | None) -> None:
+def build_handlers(consumer: Consumer, publisher: Publisher, context: Context) -> None:
     """Events of checks and runs in; all replicas share the work."""
 
     async def on_event(message: Received) -> None:
         await follow(context, message)
 
     subscribe_messages(
-        broker,
-        topics.SYNC_EVENTS,
-        group="gateway",
-        replica=replica,
-        publisher=publisher,
-        handle=on_event,
-        clock=context.clock,
+        consumer, publisher, topics.SYNC_EVENTS, group="gateway", handle=on_event, clock=context.clock
     )
 
 

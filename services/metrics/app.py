@@ -3,7 +3,7 @@
 from libs.common import telemetry
 from libs.common.clock import Clock, utc_now
 from libs.common.database import build_engine, ping
-from libs.common.kafka.consumer import build_broker, consume
+from libs.common.kafka.consumer import Consumer
 from libs.common.kafka.publisher import Publisher
 from libs.common.serve import serve
 from services.metrics.compute import Computing
@@ -20,9 +20,9 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
     telemetry.configure("metrics", settings.log_level, settings.otlp_endpoint)
     engine = build_engine(settings, service="metrics")
     publisher = Publisher(settings)
-    broker = build_broker(settings)
+    consumer = Consumer(settings, replica=settings.replica)
     computing = Computing(engine)
-    build_handlers(broker, engine, publisher, settings.replica, clock)
+    build_handlers(consumer, publisher, engine, clock)
     try:
         await serve(
             "metrics",
@@ -30,7 +30,7 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
             health_port=settings.health_port,
             checks={"database": lambda: ping(engine), "kafka": publisher.ping},
             tasks={
-                "consume": lambda stop: consume(broker, stop),
+                "consume": consumer.run,
                 **{f"compute {number}": computing.work for number in range(_WORKERS)},
                 "tidy": Tidier(engine, clock).run,
             },

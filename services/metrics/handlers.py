@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from faststream.kafka import KafkaBroker
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.calendar import is_time_zone
@@ -15,7 +14,8 @@ from libs.common.contracts.received import Received
 from libs.common.contracts.sync import InstancePurged, SyncSucceeded
 from libs.common.database import check_owner, raw, transaction
 from libs.common.errors import Permanent
-from libs.common.kafka.consumer import subscribe, subscribe_messages
+from libs.common.kafka.consumer import Consumer
+from libs.common.kafka.messages import subscribe_messages
 from libs.common.kafka.publisher import Publisher
 from services.metrics import repository
 from services.metrics.intake import GROUP, Intake
@@ -25,17 +25,11 @@ _INSTANCES = "metrics.instances"
 
 
 def build_handlers(
-    broker: KafkaBroker,
-    engine: AsyncEngine,
-    publisher: Publisher,
-    replica: str | None,
-    clock: Clock = utc_now,
+    consumer: Consumer, publisher: Publisher, engine: AsyncEngine, clock: Clock = utc_now
 ) -> None:
     """Billing facts in, entities stored, customers marked for computing; runs and instances remembered."""
     intake = Intake(engine, publisher, clock)
-    subscribe(
-        broker, topics.BILLING, group=GROUP, replica=replica, apply=intake.apply, on_assigned=intake.resume
-    )
+    consumer.subscribe(topics.BILLING, group=GROUP, apply=intake.apply, on_assigned=intake.resume)
 
     async def on_instance(message: Received) -> None:
         instance: InstanceChanged = message.body
@@ -68,15 +62,7 @@ def build_handlers(
         (topics.INSTANCES, f"{GROUP}.instances", on_instance),
         (topics.SYNC_EVENTS, f"{GROUP}.events", on_event),
     ):
-        subscribe_messages(
-            broker,
-            topic,
-            group=group,
-            replica=replica,
-            publisher=publisher,
-            handle=handle,
-            clock=clock,
-        )
+        subscribe_messages(consumer, publisher, topic, group=group, handle=handle, clock=clock)
 
 
 async def _remember(engine: AsyncEngine, message: Received, run: SyncSucceeded, now: datetime) -> None:

@@ -2,7 +2,7 @@
 
 from libs.common import telemetry
 from libs.common.database import build_engine, ping
-from libs.common.kafka.consumer import build_broker, consume
+from libs.common.kafka.consumer import Consumer
 from libs.common.kafka.publisher import Publisher
 from libs.common.outbox import relay
 from libs.common.serve import serve
@@ -18,9 +18,9 @@ async def run(settings: Settings, now: Now = database_now) -> None:
     telemetry.configure("scheduler", settings.log_level, settings.otlp_endpoint)
     engine = build_engine(settings, service="scheduler")
     publisher = Publisher(settings)
-    broker = build_broker(settings)
+    consumer = Consumer(settings, replica=settings.replica)
     spread = settings.full_sync_spread
-    build_handlers(broker, engine, publisher, now=now, full_spread_seconds=spread, replica=settings.replica)
+    build_handlers(consumer, publisher, engine, now=now, full_spread_seconds=spread)
     try:
         await serve(
             "scheduler",
@@ -28,7 +28,7 @@ async def run(settings: Settings, now: Now = database_now) -> None:
             health_port=settings.health_port,
             checks={"database": lambda: ping(engine), "kafka": publisher.ping},
             tasks={
-                "consume": lambda stop: consume(broker, stop),
+                "consume": consumer.run,
                 "tick": lambda stop: tick_loop(engine, now, spread, stop),
                 "relay": lambda stop: relay(engine, outbox, publisher, stop),
             },

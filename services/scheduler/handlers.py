@@ -1,6 +1,5 @@
 """Messages in: instances come, change and go."""
 
-from faststream.kafka import KafkaBroker
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.contracts import topics
@@ -8,7 +7,8 @@ from libs.common.contracts.cadence import rhythm
 from libs.common.contracts.instances import InstanceChanged, InstanceState
 from libs.common.contracts.received import Received
 from libs.common.database import check_owner, transaction
-from libs.common.kafka.consumer import subscribe_messages
+from libs.common.kafka.consumer import Consumer
+from libs.common.kafka.messages import subscribe_messages
 from libs.common.kafka.publisher import Publisher
 from services.scheduler import repository
 from services.scheduler.repository import Now
@@ -16,27 +16,14 @@ from services.scheduler.schedule import first_tick, kinds_of
 
 
 def build_handlers(
-    broker: KafkaBroker,
-    engine: AsyncEngine,
-    publisher: Publisher,
-    *,
-    now: Now,
-    full_spread_seconds: int,
-    replica: str | None,
+    consumer: Consumer, publisher: Publisher, engine: AsyncEngine, *, now: Now, full_spread_seconds: int
 ) -> None:
     """Instances in, their schedules planned or stopped."""
 
     async def on_instance(message: Received) -> None:
         await follow(engine, message.body, now=now, full_spread_seconds=full_spread_seconds)
 
-    subscribe_messages(
-        broker,
-        topics.INSTANCES,
-        group="scheduler",
-        replica=replica,
-        publisher=publisher,
-        handle=on_instance,
-    )
+    subscribe_messages(consumer, publisher, topics.INSTANCES, group="scheduler", handle=on_instance)
 
 
 async def follow(

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from libs.common.clock import utc_now
 from libs.common.contracts import topics
 from libs.common.database import build_engine, raw, transaction
-from libs.common.kafka.consumer import build_broker, consume, subscribe
+from libs.common.kafka.consumer import Consumer
 from libs.common.kafka.publisher import Publisher
 from services.connector.whmcs.client import Client
 from services.metrics import repository
@@ -104,16 +104,11 @@ class Bench:
             if not left:
                 stop.set()
 
-        broker = build_broker(self._settings)
-        subscribe(
-            broker,
-            topics.BILLING,
-            group=f"bench-{uuid4()}",
-            replica=None,
-            apply=apply,
-            on_assigned=self._intake.resume,
+        consumer = Consumer(self._settings, replica=None)
+        consumer.subscribe(
+            topics.BILLING, group=f"bench-{uuid4()}", apply=apply, on_assigned=self._intake.resume
         )
-        consuming = asyncio.create_task(consume(broker, stop))
+        consuming = asyncio.create_task(consumer.run(stop))
         await stop.wait()
         seconds = time.perf_counter() - began
         await consuming

@@ -23,7 +23,7 @@ from libs.common.clock import utc_now
 from libs.common.contracts.envelope import partition_of
 from libs.common.contracts.topics import DEAD_LETTER, Topic
 from libs.common.database import build_engine
-from libs.common.kafka.consumer import build_broker, consume
+from libs.common.kafka.consumer import Consumer
 from libs.common.kafka.publisher import Publisher
 from libs.common.settings import KafkaSettings, PostgresSettings
 from services.gateway.context import Context
@@ -173,35 +173,29 @@ async def system(database: Database, kafka: str) -> AsyncIterator[System]:
         stack.push_async_callback(publisher.close)
         admin = engine("postgres")
         await _add_instance(admin)
-        brokers = {service: build_broker(settings) for service in SCHEMAS}
+        consumers = {service: Consumer(settings, replica=None) for service in SCHEMAS}
         services.gateway.handlers.build_handlers(
-            brokers["gateway"],
-            cast(Context, SimpleNamespace(engine=engine("gateway"), clock=utc_now)),
+            consumers["gateway"],
             publisher,
-            None,
+            cast(Context, SimpleNamespace(engine=engine("gateway"), clock=utc_now)),
         )
         services.scheduler.handlers.build_handlers(
-            brokers["scheduler"],
-            engine("scheduler"),
-            publisher,
-            now=database_now,
-            full_spread_seconds=0,
-            replica=None,
+            consumers["scheduler"], publisher, engine("scheduler"), now=database_now, full_spread_seconds=0
         )
         services.connector.handlers.build_handlers(
-            brokers["connector"], engine("connector"), publisher, utc_now, None
+            consumers["connector"], publisher, engine("connector"), utc_now
         )
-        services.metrics.handlers.build_handlers(brokers["metrics"], engine("metrics"), publisher, None)
-        for broker in brokers.values():
-            await stack.enter_async_context(_consuming(broker))
+        services.metrics.handlers.build_handlers(consumers["metrics"], publisher, engine("metrics"))
+        for consumer in consumers.values():
+            await stack.enter_async_context(_consuming(consumer))
         tables = Tables(engine("metrics"), database, Intake(engine("metrics"), publisher))
         yield System(admin, tables, producer, kafka)
 
 
 @asynccontextmanager
-async def _consuming(broker: Any) -> AsyncIterator[None]:
+async def _consuming(consumer: Consumer) -> AsyncIterator[None]:
     stop = asyncio.Event()
-    serving = asyncio.create_task(consume(broker, stop))
+    serving = asyncio.create_task(consumer.run(stop))
     yield
     stop.set()
     await serving

@@ -1,11 +1,16 @@
-"""The one way to consume: at least once, from the earliest offset, group = service. FastStream is used here alone."""
+"""Read batches of records from Kafka: at least once, from the earliest offset. Only this module uses FastStream.
+
+FastStream's own acknowledgement either commits a batch before it is stored or skips a batch that failed. So this module
+acknowledges by itself: it commits the offsets of a batch after the batch is stored, and after an error it seeks back to
+the start of the batch and tries again with backoff, for ever.
+"""
 
 import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
@@ -15,29 +20,59 @@ from faststream.kafka.message import KafkaAckableMessage
 from faststream.kafka.subscriber.usecase import LogicSubscriber
 from faststream.middlewares import AckPolicy, BaseMiddleware
 from faststream.security import BaseSecurity, SASLScram512
-from opentelemetry import trace
 
-from libs.common.clock import Clock, utc_now
-from libs.common.contracts.received import MessageReader, Received
 from libs.common.contracts.topics import Topic
-from libs.common.database import is_data_error
-from libs.common.errors import Permanent, Transient
+from libs.common.errors import Transient
 from libs.common.kafka.connection import tls_context
-from libs.common.kafka.dead_letters import dead_letter, reason_of
-from libs.common.kafka.publisher import Publisher
 from libs.common.settings import KafkaSettings
-from libs.common.telemetry import consumer_paused, continued, tracer
+from libs.common.telemetry import consumer_paused
 
 log = logging.getLogger(__name__)
 
 Records = Sequence[ConsumerRecord]
 Apply = Callable[[Records], Awaitable[None]]
-Assigned = Callable[[AIOKafkaConsumer, set[TopicPartition]], Awaitable[None]]
-Handle = Callable[[Received], Awaitable[None]]
+OnAssigned = Callable[[AIOKafkaConsumer, set[TopicPartition]], Awaitable[None]]
+
+# A batch ends after this time even if the database hangs, so that the consumer does not keep its partitions without working.
+_APPLY_SECONDS: Final = 120
+_REVOCATION_SECONDS: Final = 10
 
 
-class _NeverSkip(BaseMiddleware):
-    """An error outside the handler (parser, another middleware) must not skip a batch."""
+class Consumer:
+    """All subscriptions of one process."""
+
+    def __init__(self, settings: KafkaSettings, *, replica: str | None) -> None:
+        self._broker = _build_broker(settings)
+        self._replica = replica
+
+    def subscribe(
+        self,
+        topics: Sequence[Topic],
+        *,
+        group: str,
+        apply: Apply,
+        on_assigned: OnAssigned | None = None,
+        max_records: int = 2000,
+    ) -> None:
+        """Pass batches of records to `apply`, which stores a whole batch in one transaction or raises.
+
+        A batch mixes partitions and is in order within each. The same batch may come twice, so `apply` must be idempotent.
+        `on_assigned` may seek to other offsets than the committed ones.
+        """
+        static_member = self._replica and f"{group}.{topics[0].name}.{self._replica}"
+        _Subscription(self._broker, topics, group, static_member, apply, on_assigned, max_records)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Read until `stop`. Raise when Kafka cannot be reached; the caller may call again."""
+        try:
+            await self._broker.start()
+            await stop.wait()
+        finally:
+            await self._broker.stop()
+
+
+class _SeekBackAfterError(BaseMiddleware):
+    """Read a batch again when FastStream fails before or after our handler; its own loop would skip the batch."""
 
     async def after_processed(
         self,
@@ -47,14 +82,13 @@ class _NeverSkip(BaseMiddleware):
     ) -> bool:
         consumer = getattr(self.context.get_local("handler_"), "consumer", None)
         if exc_type and issubclass(exc_type, Exception) and consumer and isinstance(self.msg, tuple):
-            log.error("a batch failed outside its handler", extra={"error": repr(exc_val)})
+            log.error("A batch failed outside its handler; will retry", extra={"error": repr(exc_val)})
             await asyncio.sleep(1)
-            _rewind(consumer, self.msg)
+            _seek_back(consumer, self.msg)
         return False
 
 
-def build_broker(settings: KafkaSettings) -> KafkaBroker:
-    """The FastStream broker that all subscribers of a process share; it only consumes."""
+def _build_broker(settings: KafkaSettings) -> KafkaBroker:
     context = tls_context(settings)
     security: BaseSecurity | None = None
     if settings.kafka_username is not None and settings.kafka_password is not None:
@@ -71,82 +105,56 @@ def build_broker(settings: KafkaSettings) -> KafkaBroker:
         security=security,
         consumer_only=True,
         graceful_timeout=30,
-        # A broker that lost all comes back without topics: how long it takes until those that were made again are read.
+        # After a cluster lost its data and the topics were created again, consumers see them within this time.
         metadata_max_age_ms=10_000,
-        middlewares=(_NeverSkip,),
+        middlewares=(_SeekBackAfterError,),
         logger=logging.getLogger("faststream"),
         log_level=logging.DEBUG,
         apply_types=False,
     )
 
 
-async def consume(broker: KafkaBroker, stop: asyncio.Event) -> None:
-    """Run the broker's subscribers until `stop`; raises when Kafka cannot be reached, and may then be called again."""
-    try:
-        await broker.start()
-        await stop.wait()
-    finally:
-        await broker.stop()
+class _Subscription(ConsumerRebalanceListener):  # type: ignore[misc]
+    """One FastStream subscriber with our own acknowledgement."""
 
-
-def subscribe(
-    broker: KafkaBroker,
-    subscribed: Sequence[Topic],
-    *,
-    group: str,
-    replica: str | None,
-    apply: Apply,
-    on_assigned: Assigned | None = None,
-    max_records: int = 2000,
-) -> None:
-    """Hand raw batches of `subscribed` to `apply`, which stores a whole batch in one transaction or raises.
-
-    A batch mixes partitions and is ordered within each. After an error it waits with backoff and is handed over again, for ever; offsets
-    are committed after `apply`. `on_assigned` may seek; a batch may come twice.
-    """
-    _Batches(broker, subscribed, group, replica, apply, on_assigned, max_records)
-
-
-class _Batches(ConsumerRebalanceListener):  # type: ignore[misc]
     def __init__(
         self,
         broker: KafkaBroker,
-        subscribed: Sequence[Topic],
+        topics: Sequence[Topic],
         group: str,
-        replica: str | None,
+        static_member: str | None,
         apply: Apply,
-        on_assigned: Assigned | None,
+        on_assigned: OnAssigned | None,
         max_records: int,
     ) -> None:
-        self.apply, self.on_assigned, self.group = apply, on_assigned, group
-        self.idle, self.revoking, self.failures = asyncio.Event(), asyncio.Event(), 0
-        self.idle.set()
-        self.subscriber: LogicSubscriber[Any] = broker.subscriber(
-            *(FastStreamTopic(topic.name, declare=False) for topic in subscribed),
+        self._group, self._apply, self._on_assigned = group, apply, on_assigned
+        self._idle, self._revoking, self._failures = asyncio.Event(), asyncio.Event(), 0
+        self._idle.set()
+        self._subscriber: LogicSubscriber[Any] = broker.subscriber(
+            # `mrrlytics migrate` creates the topics: FastStream would create them with one partition.
+            *(FastStreamTopic(topic.name, declare=False) for topic in topics),
             batch=True,
             max_records=max_records,
             batch_timeout_ms=50,
             fetch_max_wait_ms=100,
             group_id=group,
-            group_instance_id=replica and f"{group}.{subscribed[0].name}.{replica}",
+            group_instance_id=static_member,
             auto_offset_reset="earliest",
             ack_policy=AckPolicy.MANUAL,
+            # Without it a record with a `reply_to` header makes FastStream publish to any topic the header names.
             no_reply=True,
             listener=self,
+            # Own parser and decoder: those of FastStream skip a whole batch when one header is not UTF-8.
             parser=self.parse,
             decoder=self.decode,
             session_timeout_ms=30_000,
             rebalance_timeout_ms=60_000,
             max_poll_interval_ms=300_000,
         )
-        self.subscriber(self.handle)
-
-    async def decode(self, message: Any) -> Any:
-        """The handler gets the records. FastStream keeps this on the message, which would keep itself alive if it were the message."""
-        return message.raw_message
+        self._subscriber(self.handle)
 
     async def parse(self, records: Any) -> KafkaAckableMessage:
-        """Exactly one parameter: with two FastStream passes its default parser."""
+        """Wrap raw records. Exactly one parameter: FastStream passes its default parser to functions with two."""
         return KafkaAckableMessage(
             raw_message=records,
             body=[record.value or b"" for record in records],
@@ -156,125 +164,95 @@ class _Batches(ConsumerRebalanceListener):  # type: ignore[misc]
             content_type=None,
             correlation_id="",
             path={},
-            consumer=self.subscriber.consumer,
+            consumer=self._subscriber.consumer,
             message_id=f"{records[0].offset}-{records[-1].offset}",
         )
 
+    async def decode(self, message: Any) -> Any:
+        """Return the raw records. FastStream stores the result on the message, so returning the message makes a cycle."""
+        return message.raw_message
+
     async def handle(self, records: Records) -> None:
-        """Never raises: FastStream would drop the error and go on."""
-        consumer: Any = self.subscriber.consumer
-        self.idle.clear()
+        """Apply and commit a batch, or seek back to its start. Never raises, because FastStream skips a batch that raised."""
+        consumer: Any = self._subscriber.consumer
+        self._idle.clear()
         try:
-            async with asyncio.timeout(120):  # a hanging database must not hold the partitions
-                await self.apply(records)
-            self.failures = 0
+            async with asyncio.timeout(_APPLY_SECONDS):
+                await self._apply(records)
+            self._failures = 0
             await _commit(consumer, records)
         except Exception as error:
-            self.failures += 1
-            consumer_paused.add(1, {"group": self.group, "reason": type(error).__name__})
-            log.error(
-                "batch failed and will be tried again",
-                extra={
-                    "group": self.group,
-                    "records": len(records),
-                    "failures": self.failures,
-                    "error": repr(error),
-                },
-                exc_info=not isinstance(error, (Transient, OSError, TimeoutError)),
-            )
-            pause = min(15.0, 0.25 * 2 ** min(self.failures, 9)) * random.uniform(0.5, 1)  # noqa: S311
+            self._failures += 1
+            self._report(error, records)
+            # A revocation ends the wait at once: another replica may already be able to store the batch.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.revoking.wait(), pause)
-            _rewind(consumer, records)
+                await asyncio.wait_for(self._revoking.wait(), self._backoff_seconds())
+            _seek_back(consumer, records)
         finally:
-            self.idle.set()
+            self._idle.set()
+
+    def _report(self, error: Exception, records: Records) -> None:
+        consumer_paused.add(1, {"group": self._group, "reason": type(error).__name__})
+        log.error(
+            "Could not apply a batch; will retry",
+            extra={
+                "group": self._group,
+                "records": len(records),
+                "failures": self._failures,
+                "error": repr(error),
+            },
+            exc_info=not isinstance(error, (Transient, OSError, TimeoutError)),
+        )
+
+    def _backoff_seconds(self) -> float:
+        return min(15.0, 0.25 * 2 ** min(self._failures, 9)) * random.uniform(0.5, 1)  # noqa: S311
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        """Holds the rebalance until the batch in flight is settled, for a while."""
-        self.revoking.set()
+        """Delay the rebalance until the batch in flight is stored and committed, but not for long.
+
+        If the batch takes longer, the next owner of the partition applies it a second time, which changes nothing.
+        """
+        self._revoking.set()
         try:
-            await asyncio.wait_for(self.idle.wait(), 10)
+            await asyncio.wait_for(self._idle.wait(), _REVOCATION_SECONDS)
         except TimeoutError:
-            log.warning("a batch is still in flight and will be handled twice", extra={"group": self.group})
+            log.warning("A batch is still in flight; it will be applied twice", extra={"group": self._group})
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        """Lets `on_assigned` seek while nothing is fetched."""
-        self.revoking.clear()
-        if self.on_assigned is None or not assigned:
+        """Let `on_assigned` seek. Fetching is paused meanwhile: it has already begun when aiokafka calls this method."""
+        self._revoking.clear()
+        if self._on_assigned is None or not assigned:
             return
-        consumer: Any = self.subscriber.consumer
+        consumer: Any = self._subscriber.consumer
         consumer.pause(*assigned)
-        # aiokafka logs what is raised here and reads on from the committed offsets, which may be beyond our own.
+        # aiokafka only logs what this method raises and then reads from the committed offsets, which may be ahead of what
+        # is stored (a restored backup). So retry here until the stored positions are known.
         while True:
             try:
-                await self.on_assigned(consumer, assigned)
+                await self._on_assigned(consumer, assigned)
                 break
             except Exception as error:
-                extra = {"group": self.group, "error": repr(error)}
-                log.warning("where to read on from is not known yet", extra=extra)
+                extra = {"group": self._group, "error": repr(error)}
+                log.warning("Could not load the stored positions; will retry", extra=extra)
                 await asyncio.sleep(1)
         consumer.resume(*(assigned & consumer.assignment()))
 
 
-def subscribe_messages(
-    broker: KafkaBroker,
-    topic: Topic,
-    *,
-    group: str,
-    replica: str | None,
-    publisher: Publisher,
-    handle: Handle,
-    clock: Clock = utc_now,
-) -> None:
-    """Hand each decoded message of `topic` to `handle`, in order within a key; `handle` is idempotent and owns its transaction.
-
-    Messages of an unknown `ce_type` are passed over. What cannot be decoded, raises Permanent, or is refused by the database
-    for its data is parked on `dead-letter`: it would be refused again, and hold up the messages behind it.
-    """
-    reader = MessageReader(topic)
-
-    async def apply(records: Records) -> None:
-        for record in records:
-            try:
-                message = reader.read(record.key, record.value, record.headers, clock())
-            except ValueError as error:
-                await dead_letter(publisher, record, group=group, code="unreadable", reason=reason_of(error))
-                continue
-            if message is None:
-                log.info("message of an unknown type passed over", extra={"topic": topic.name})
-                continue
-            with tracer.start_as_current_span(
-                f"handle {message.type}", context=continued(message.headers), kind=trace.SpanKind.CONSUMER
-            ):
-                try:
-                    await handle(message)
-                except Permanent as error:
-                    await dead_letter(publisher, record, group=group, code=error.code, reason=error.message)
-                except Exception as error:
-                    if not is_data_error(error):
-                        raise
-                    await dead_letter(
-                        publisher, record, group=group, code="unreadable", reason=reason_of(error)
-                    )
-
-    subscribe(broker, [topic], group=group, replica=replica, apply=apply, max_records=100)
-
-
-def _rewind(consumer: AIOKafkaConsumer, records: Records) -> None:
+def _seek_back(consumer: AIOKafkaConsumer, records: Records) -> None:
     first: dict[TopicPartition, int] = {}
     for record in records:
         first.setdefault(TopicPartition(record.topic, record.partition), record.offset)
     for partition, offset in first.items():
         try:
             consumer.seek(partition, offset)
-        except IllegalStateError:  # no longer ours: its new owner starts at the committed offset
-            log.info("a partition was taken away", extra={"partition": str(partition)})
+        except IllegalStateError:  # revoked meanwhile: the next owner starts at the committed offset
+            log.info("A partition was revoked during a batch", extra={"partition": str(partition)})
 
 
 async def _commit(consumer: AIOKafkaConsumer, records: Records) -> None:
-    ours = consumer.assignment()
+    assigned = consumer.assignment()
     offsets = {TopicPartition(record.topic, record.partition): record.offset + 1 for record in records}
-    try:  # with offsets of a partition that is not ours, aiokafka would commit none
-        await consumer.commit({place: offset for place, offset in offsets.items() if place in ours})
-    except KafkaError as error:  # a rebalance came first: the batch will be handled again, harmlessly
-        log.warning("stored but not committed", extra={"error": repr(error)})
+    try:  # one offset of a partition that is not assigned makes aiokafka refuse all of them
+        await consumer.commit({place: offset for place, offset in offsets.items() if place in assigned})
+    except KafkaError as error:  # a rebalance came first: the batch is applied again, which changes nothing
+        log.warning("Stored a batch but could not commit its offsets", extra={"error": repr(error)})

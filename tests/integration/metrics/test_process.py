@@ -21,7 +21,7 @@ from libs.common.contracts.message import Message
 from libs.common.contracts.sync import InstancePurged, Outcome, SkippedKind, SyncSucceeded
 from libs.common.contracts.topics import Topic
 from libs.common.kafka.administration import end_offsets
-from libs.common.kafka.consumer import build_broker, consume
+from libs.common.kafka.consumer import Consumer
 from libs.common.kafka.publisher import Publisher
 from libs.common.settings import KafkaSettings
 from services.metrics import handlers, repository
@@ -266,9 +266,9 @@ async def test_positions_that_cannot_be_read_at_once_are_waited_for(
         return await progress(tables) == len(facts)
 
     async def serve() -> None:
-        broker, stop = build_broker(settings), asyncio.Event()
-        handlers.build_handlers(broker, tables.engine, publisher, None)
-        serving = asyncio.create_task(consume(broker, stop))
+        consumer, stop = Consumer(settings, replica=None), asyncio.Event()
+        handlers.build_handlers(consumer, publisher, tables.engine)
+        serving = asyncio.create_task(consumer.run(stop))
         await eventually(stored)
         stop.set()
         await serving
