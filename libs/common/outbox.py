@@ -29,6 +29,7 @@ from libs.common.contracts.message import Message
 from libs.common.contracts.topics import Topic
 from libs.common.database import transaction
 from libs.common.kafka.publisher import Publisher
+from libs.common.pause import pause
 from libs.common.telemetry import current_traceparent, outbox_pending
 
 log = logging.getLogger(__name__)
@@ -145,10 +146,7 @@ async def relay(
                 )
         polls += 1
         if sent < _BATCH:
-            try:
-                await asyncio.wait_for(stop.wait(), _POLL_SECONDS)
-            except TimeoutError:
-                continue
+            await pause(stop, _POLL_SECONDS)
 
 
 async def relay_once(

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from libs.common.connections import HEAD_BYTES, Connections, LimitedProtocol, Limits
+from libs.common.pause import pause
 
 log = logging.getLogger(__name__)
 
@@ -135,9 +136,7 @@ async def _supervised(name: str, task: Task, stop: asyncio.Event) -> None:
                 "task failed and is started again", extra={"task": name, "error": repr(error)}, exc_info=True
             )
         if not stop.is_set():
-            pause = min(30.0, 0.5 * 2 ** min(failures, 6)) * random.uniform(0.5, 1)  # noqa: S311
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), pause)
+            await pause(stop, min(30.0, 0.5 * 2 ** min(failures, 6)) * random.uniform(0.5, 1))  # noqa: S311
 
 
 def _health(stop: asyncio.Event, checks: Mapping[str, Check], heartbeat: _Heartbeat) -> ASGIApp:

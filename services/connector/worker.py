@@ -32,6 +32,7 @@ from libs.common.database import raw, transaction
 from libs.common.errors import NeedsOperator
 from libs.common.kafka.administration import end_offsets
 from libs.common.kafka.publisher import Publisher
+from libs.common.pause import pause
 from libs.common.telemetry import lease_lost, sync_runs
 from services.connector import repository
 from services.connector.caller import Caller, Pace
@@ -352,8 +353,7 @@ def _tombstones(lease: Lease, keys: Sequence[tuple[Kind, int]], seq: int, at: da
 async def _poll(claim: Callable[[], Awaitable[bool]], stop: asyncio.Event) -> None:
     while not stop.is_set():
         if not await claim():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), _POLL_SECONDS)
+            await pause(stop, _POLL_SECONDS)
 
 
 async def _end(active: dict[asyncio.Task[None], bool]) -> None:

@@ -22,6 +22,7 @@ from libs.common.database import build_engine, ping, transaction
 from libs.common.kafka.consumer import Consumer
 from libs.common.kafka.publisher import Publisher
 from libs.common.outbox import relay
+from libs.common.pause import pause
 from libs.common.serve import VERSION, Task, serve
 from libs.common.settings import refuse
 from services.gateway import accounts, demo, syncs
@@ -155,7 +156,7 @@ async def first_account(context: Context, stop: asyncio.Event, is_owned: asyncio
         if link is None:
             await stop.wait()
             return
-        await _sleep(stop, accounts.SETUP_LIFE.total_seconds() * 0.8)
+        await pause(stop, accounts.SETUP_LIFE.total_seconds() * 0.8)
 
 
 async def tidy(context: Context) -> None:
@@ -175,7 +176,7 @@ async def follow_silent_runs(context: Context, stop: asyncio.Event) -> None:
     """Look after runs that went silent: at the start, because much may have been missed meanwhile, and each minute."""
     await syncs.follow_silent_runs(context, is_restart=True)
     while not stop.is_set():
-        await _sleep(stop, _TIDY_SECONDS)
+        await pause(stop, _TIDY_SECONDS)
         await syncs.follow_silent_runs(context)
 
 
@@ -183,7 +184,7 @@ def _every(seconds: float, work: Callable[[Context], Awaitable[None]], context: 
     async def repeat(stop: asyncio.Event) -> None:
         while not stop.is_set():
             await work(context)
-            await _sleep(stop, seconds)
+            await pause(stop, seconds)
 
     return repeat
 
@@ -191,13 +192,6 @@ def _every(seconds: float, work: Callable[[Context], Awaitable[None]], context: 
 async def _check_owned(is_owned: asyncio.Event) -> None:
     if not is_owned.is_set():
         raise ConnectionError("the first account is not looked after yet")
-
-
-async def _sleep(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return
 
 
 def _keyring(settings: Settings) -> Keyring:

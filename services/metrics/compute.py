@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from libs.common.calendar import day_of
 from libs.common.contracts.billing import ADAPTERS, SUBSCRIPTION_KINDS, Kind
 from libs.common.database import raw, transaction
+from libs.common.pause import pause
 from services.metrics import repository
 from services.metrics.formulas.coverage import Coverage, with_run
 from services.metrics.formulas.timeline import Observation, Request, Segment, Timeline, timeline
@@ -43,10 +44,7 @@ class Computing:
         while not stop.is_set():
             if await self.compute_next(stop):
                 continue
-            try:
-                await asyncio.wait_for(stop.wait(), _IDLE_SECONDS)
-            except TimeoutError:
-                continue
+            await pause(stop, _IDLE_SECONDS)
 
     async def compute_next(self, stop: asyncio.Event) -> bool:
         """Bring one instance up to date that is not, and that no other worker has; False when there is none."""

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.clock import Clock, utc_now
 from libs.common.database import raw, transaction
+from libs.common.pause import pause
 from services.metrics import repository
 
 log = logging.getLogger(__name__)
@@ -76,10 +77,7 @@ class Tidier:
         """Tidy every ten minutes, until `stop`."""
         while not stop.is_set():
             await self.tidy()
-            try:
-                await asyncio.wait_for(stop.wait(), _TIDY_SECONDS)
-            except TimeoutError:
-                continue
+            await pause(stop, _TIDY_SECONDS)
 
     async def tidy(self) -> None:
         """Delete what has to go now. How long an owner is unknown counts from when this process saw it first."""

@@ -11,6 +11,7 @@ from libs.common.contracts.cadence import Schedule, rhythm
 from libs.common.contracts.commands import CheckInstance, RunSync, SyncMode, SyncTrigger, tick_id
 from libs.common.database import transaction
 from libs.common.outbox import Outgoing, enqueue, outgoing
+from libs.common.pause import pause
 from libs.common.telemetry import last_tick, scheduler_commands, tick_lag, tracer
 from services.scheduler import repository
 from services.scheduler.repository import Due, Now
@@ -26,10 +27,7 @@ async def tick_loop(engine: AsyncEngine, now: Now, full_spread_seconds: int, sto
     while not stop.is_set():
         if await tick(engine, now, full_spread_seconds) == _BATCH:
             continue
-        try:
-            await asyncio.wait_for(stop.wait(), _POLL_SECONDS)
-        except TimeoutError:
-            continue
+        await pause(stop, _POLL_SECONDS)
 
 
 async def tick(engine: AsyncEngine, now: Now, full_spread_seconds: int) -> int:

@@ -9,7 +9,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -24,6 +23,7 @@ from faststream.security import BaseSecurity, SASLScram512
 from libs.common.contracts.topics import Topic
 from libs.common.errors import Transient
 from libs.common.kafka.connection import tls_context
+from libs.common.pause import pause
 from libs.common.settings import KafkaSettings
 from libs.common.telemetry import consumer_paused
 
@@ -185,8 +185,7 @@ class _Subscription(ConsumerRebalanceListener):  # type: ignore[misc]
             self._failures += 1
             self._report(error, records)
             # A revocation ends the wait at once: another replica may already be able to store the batch.
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._revoking.wait(), self._backoff_seconds())
+            await pause(self._revoking, self._backoff_seconds())
             _seek_back(consumer, records)
         finally:
             self._idle.set()
