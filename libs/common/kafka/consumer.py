@@ -204,7 +204,8 @@ class _Subscription(ConsumerRebalanceListener):  # type: ignore[misc]
         )
 
     def _backoff_seconds(self) -> float:
-        return min(15.0, 0.25 * 2 ** min(self._failures, 9)) * random.uniform(0.5, 1)  # noqa: S311
+        longest = min(15.0, 0.25 * 2.0 ** min(self._failures, 9))
+        return longest * random.uniform(0.5, 1)  # noqa: S311
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Delay the rebalance until the batch in flight is stored and committed, but not for long.
