@@ -8,7 +8,6 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts import topics
-from libs.common.contracts.envelope import Received
 from libs.common.contracts.failures import text_of, text_of_skipped
 from libs.common.contracts.received import Received
 from libs.common.contracts.sync import (
