@@ -9,7 +9,6 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from libs.common.contracts.catalog import Lens
 
 from libs.common.contracts import topics
 from libs.common.contracts.lenses import Lens
