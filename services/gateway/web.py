@@ -33,7 +33,10 @@ from services.gateway.errors import (
     Unreadable,
     title_of,
 )
-from services.gateway.pages import error_page, keep_form, sign_in_for, signed_out_stream, target
+from services.gateway.pages import forms
+from services.gateway.pages.live import signed_out_stream
+from services.gateway.pages.redirects import sign_in_for, target
+from services.gateway.pages.rendering import error_page
 
 log = logging.getLogger(__name__)
 
@@ -241,7 +244,7 @@ def add_error_answers(app: FastAPI) -> None:
 
     async def on_request_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestError)  # noqa: S101  told by the registration below
-        return await keep_form(request, request.app.state.context, error) or answer(request, error)
+        return await forms.keep(request, request.app.state.context, error) or answer(request, error)
 
     async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101

@@ -54,7 +54,7 @@ async def addresses(pages: Pages) -> list[str]:
         if isinstance(route.original_route, APIRoute)
         and "GET" in (route.methods or ())
         and route.path.startswith("/o/{organization}/")
-        and not route.path.endswith("/live")
+        and not route.path.endswith(("/live", "{rest:path}"))
     ]
     return ["/sign-in", "/o/nobody/", *found]
 

@@ -10,7 +10,7 @@ from playwright.async_api import Browser, expect
 
 from libs.common.contracts.sync import KindProgress, SkippedKind, SyncProgressed
 from services.gateway import syncs
-from services.gateway.pages import rendering
+from services.gateway.pages import live
 from services.gateway.syncs import Sync
 from tests.e2e.conftest import Pages
 from tests.integration.gateway.test_figures import Site
@@ -115,7 +115,7 @@ async def test_skipped_list_stays_with_its_reason(watched: Watched) -> None:
 async def test_ended_session_ends_the_stream_with_a_sentence(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rendering, "_STREAM_SECONDS", 1.0)
+    monkeypatch.setattr(live, "_STREAM_SECONDS", 1.0)
     asked: list[str] = []
     watched.page.on("request", lambda request: asked.append(request.url) if "/live" in request.url else None)
     await watched.page.goto(watched.address)

@@ -1,19 +1,25 @@
-"""The pages people see. They call the use cases that the API calls, and hold no figure of their own."""
+"""The pages people see. They call the use cases that the API calls, and compute no figure themselves."""
 
 from fastapi import APIRouter
 
-from services.gateway.pages import account, instances, moved, overview, syncs, tokens
-from services.gateway.pages.forms import keep as keep_form
-from services.gateway.pages.rendering import error_page, sign_in_for, signed_out_stream, target
-
-__all__ = ["build_router", "error_page", "keep_form", "sign_in_for", "signed_out_stream", "target"]
+from services.gateway.pages import (
+    account,
+    instance,
+    instance_form,
+    instances,
+    other_addresses,
+    overview,
+    sync,
+    tokens,
+)
 
 
 def build_router() -> APIRouter:
-    """Build the router of every page, for mounting at /; all but the doors name their organization. Each needs `app.state.context`."""
+    """Return the router of every page, for mounting at /. Each needs `app.state.context`."""
     router = APIRouter(include_in_schema=False)
     router.include_router(account.router)
-    for page in (overview, instances, syncs, tokens):
+    # Of two addresses that fit, the first is taken: /instances/new before /instances/{instance_id}.
+    for page in (overview, instances, instance_form, instance, sync, tokens):
         router.include_router(page.router, prefix="/o/{organization}")
-    router.include_router(moved.router)
+    router.include_router(other_addresses.router)
     return router

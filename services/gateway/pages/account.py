@@ -1,60 +1,61 @@
-"""The doors: one-time setup, sign-in and out."""
+"""One-time setup, sign-in and sign-out."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
+from starlette.responses import Response
 
 from services.gateway import accounts, auth, sign_in, syncs
 from services.gateway.auth import signed_in
-from services.gateway.context import Here
+from services.gateway.context import Context, Here
 from services.gateway.devices import known_device, remember_device
-from services.gateway.errors import Invalid, RequestError
-from services.gateway.instances import views
-from services.gateway.pages import forms
-from services.gateway.pages.forms import Form
-from services.gateway.pages.rendering import Fields, page, page_asked_for, posted, see
+from services.gateway.instances.views import list_instances
+from services.gateway.pages.callers import MetricsReader
+from services.gateway.pages.forms import Fields, Form, posted, resumed, submit
+from services.gateway.pages.redirects import page_asked_for, see
+from services.gateway.pages.rendering import page
 from services.gateway.principals import Principal
 
 router = APIRouter()
 
 
 @router.get("/setup/{token}")
-async def setup(request: Request, context: Here, token: str) -> HTMLResponse:
-    """The form behind the one-time link; a link that is used up or too old raises NotFound."""
+async def setup_form(request: Request, context: Here, token: str) -> HTMLResponse:
+    """Show the form behind the one-time link; a link that is used up or too old raises NotFound."""
     await accounts.setup_state(context, token)
     return page(request, "setup.html", form=Form())
 
 
-@router.post("/setup/{token}", response_model=None)
-async def set_up(request: Request, context: Here, token: str) -> HTMLResponse | RedirectResponse:
-    """Makes the first organization and its owner, who is then signed in."""
+@router.post("/setup/{token}")
+async def set_up(request: Request, context: Here, token: str) -> Response:
+    """Create the first organization and its owner, and sign the owner in."""
     auth.same_origin(request, context)
     await accounts.setup_state(context, token)
     fields = await posted(request)
-    try:
+
+    async def save() -> RedirectResponse:
+        email = fields.get("email", "")
         session = await accounts.set_up(
             context,
             token,
             fields.get("organization", ""),
-            fields.get("email", ""),
+            email,
             fields.get("password", ""),
             request.state.address,
         )
-    except Invalid as error:
-        return page(request, "setup.html", status=error.status, form=forms.refused(fields, error))
-    answer = see("/welcome")
-    auth.remember(answer, context, session)
-    remember_device(answer, context, fields.get("email", ""))
-    return answer
+        return _signed_in(context, session, email, "/welcome")
+
+    async def show(form: Form) -> HTMLResponse:
+        return page(request, "setup.html", form=form)
+
+    return await submit(fields, save, show)
 
 
 @router.get("/welcome")
-async def welcome(
-    context: Here, principal: Annotated[Principal, Depends(signed_in("metrics:read"))]
-) -> RedirectResponse:
-    """The first page after setup: the run or the checks that are on their way, else the overview."""
-    for instance in await views.list_instances(context, principal):
+async def welcome(context: Here, principal: MetricsReader) -> RedirectResponse:
+    """Lead from setup to the sync or the checks that are under way, else to the overview."""
+    for instance in await list_instances(context, principal):
         if instance.state == "draft":
             return see(f"{principal.home}/settings/instances/{instance.id}")
         for sync in await syncs.list_syncs(context, principal, instance.id):
@@ -68,45 +69,42 @@ async def sign_in_form(
     request: Request, context: Here, asked: Annotated[str, Query(alias="next")] = ""
 ) -> HTMLResponse:
     """Show the form; `next` is the page that it leads back to."""
-    is_resumed = forms.resumed(request, context, asked) is not None
+    is_resumed = resumed(request, context, asked) is not None
     return page(request, "sign_in.html", form=Form(is_resumed=is_resumed), asked=page_asked_for(asked))
 
 
-@router.post("/sign-in", response_model=None)
-async def signed_in_by_password(
+@router.post("/sign-in")
+async def sign_in_by_password(
     request: Request, context: Here, fields: Fields, later: BackgroundTasks
-) -> HTMLResponse | RedirectResponse:
-    """Signs in, or says the same for a wrong password and an unknown address."""
+) -> Response:
+    """Sign in; the answer to a wrong password and to an unknown address is the same."""
     auth.same_origin(request, context)
     email, asked = fields.get("email", ""), page_asked_for(fields.get("next", ""))
-    try:
-        session = await sign_in.sign_in(
-            context,
-            email,
-            fields.get("password", ""),
-            request.state.address,
-            known_device(request, context, email),
-            later,
-        )
-    except RequestError as error:
-        refused = page(
-            request, "sign_in.html", status=error.status, form=forms.refused(fields, error), asked=asked
-        )
-        if error.retry_after is not None:
-            refused.headers["Retry-After"] = str(error.retry_after)
-        return refused
-    answer = see(asked or "/")
-    auth.remember(answer, context, session)
-    remember_device(answer, context, email)
-    return answer
+
+    async def save() -> RedirectResponse:
+        password, device = fields.get("password", ""), known_device(request, context, email)
+        session = await sign_in.sign_in(context, email, password, request.state.address, device, later)
+        return _signed_in(context, session, email, asked or "/")
+
+    async def show(form: Form) -> HTMLResponse:
+        return page(request, "sign_in.html", form=form, asked=asked)
+
+    return await submit(fields, save, show)
 
 
 @router.post("/sign-out")
 async def sign_out(
     context: Here, principal: Annotated[Principal, Depends(signed_in("session:own"))]
 ) -> RedirectResponse:
-    """Ends this session."""
+    """End this session."""
     await accounts.sign_out(context, principal)
     answer = see("/sign-in")
     auth.forget(answer, context)
+    return answer
+
+
+def _signed_in(context: Context, session: str, email: str, path: str) -> RedirectResponse:
+    answer = see(path)
+    auth.remember(answer, context, session)
+    remember_device(answer, context, email)
     return answer

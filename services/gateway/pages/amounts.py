@@ -17,6 +17,11 @@ _DIGITS: Final = {
 }
 
 
+def count(number: int) -> str:
+    """Return 1234 as `1,234`."""
+    return f"{number:,}"
+
+
 def number(amount: str | Decimal, currency: str) -> str:
     """Return `1234.560000` EUR as `1,234.56`, rounded half to even."""
     return f"{Decimal(amount):z,.{_digits(currency)}f}".replace("-", _MINUS)

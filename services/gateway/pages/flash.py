@@ -29,15 +29,15 @@ def put(answer: Response, context: Context, name: str, value: object, holder: by
         )
 
 
-def take(request: Request, context: Context, name: str, holder: bytes = b"") -> object:
+def read(request: Request, context: Context, name: str, holder: bytes = b"") -> object:
     """Return the value; None when there is none, it is older than ten minutes, or it is for another holder."""
     sealed = request.cookies.get(_cookie(context, name), "")
     text = unseal(context.session_key, _purpose(name, holder), sealed, context.clock(), seconds=_LIFE)
     return None if text is None else json.loads(text)
 
 
-def drop(answer: Response, context: Context, name: str) -> None:
-    """Take the value from the browser."""
+def discard(answer: Response, context: Context, name: str) -> None:
+    """Delete the value from the browser."""
     answer.delete_cookie(
         _cookie(context, name), httponly=True, secure=not context.settings.is_local, samesite="lax"
     )

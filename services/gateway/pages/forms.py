@@ -1,18 +1,20 @@
-"""Forms: what was typed and what is wrong with it, also after the session ended before it was saved."""
+"""Forms: what was typed, what is wrong with it, and what is kept when the session ended before it was saved."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypedDict
+from typing import Annotated, Final, TypedDict
 
-from fastapi import Request
-from starlette.datastructures import FormData
+from fastapi import Depends, Request
+from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.responses import Response
 
 from services.gateway import auth
 from services.gateway.context import Context
-from services.gateway.errors import Denied, Invalid, RequestError, Unauthenticated
+from services.gateway.errors import Denied, Invalid, NotFound, RequestError, Unauthenticated
 from services.gateway.pages import flash
-from services.gateway.pages.rendering import see, sign_in_for
+from services.gateway.pages.redirects import see, sign_in_for
+from services.gateway.pages.rendering import page
+from services.gateway.principals import Principal
 
 _DRAFT: Final = "draft"
 _NEVER_KEPT: Final = frozenset({"csrf_token", "secret", "access_key", "password"})
@@ -22,7 +24,7 @@ _PAGES: Final = frozenset({"new", "edit", "tokens", "remove", "revoke"})
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a form shows. `is_resumed`: it was sent without a valid session, so nothing was saved yet."""
+    """A form as its page shows it. `is_resumed`: it was sent without a valid session, so nothing was saved yet."""
 
     fields: Mapping[str, str] = field(default_factory=dict)
     errors: tuple[RequestError, ...] = ()
@@ -33,27 +35,65 @@ class Form:
         return next((error.message for error in self.errors if error.field == name), None)
 
     def is_first(self, name: str) -> bool:
-        """Tell whether the focus belongs on this field: it is the first that is wrong."""
+        """Return whether the focus belongs on this field: it is the first that is wrong."""
         return bool(self.errors) and self.errors[0].field == name
 
 
-class _Draft(TypedDict):
-    path: str
-    fields: dict[str, str]
+async def posted(request: Request) -> dict[str, str]:
+    """Return the fields of a form; several values of one name are separated by spaces.
 
-
-def refused(fields: Mapping[str, str], error: RequestError) -> Form:
-    """Return the form with what was typed and everything that is wrong with it."""
-    return Form(fields, (error, *(error.others if isinstance(error, Invalid) else ())))
-
-
-def typed(form: FormData) -> dict[str, str]:
-    """Return the fields of a form; several values of one name are separated by spaces."""
+    A route without a session calls this once it knows that the caller may post.
+    """
     fields: dict[str, str] = {}
-    for name, value in form.multi_items():
+    for name, value in (await request.form()).multi_items():
         if isinstance(value, str):
             fields[name] = f"{fields[name]} {value}" if name in fields else value
     return fields
+
+
+Fields = Annotated[dict[str, str], Depends(posted)]
+
+
+async def submit(
+    fields: Mapping[str, str],
+    save: Callable[[], Awaitable[RedirectResponse]],
+    show: Callable[[Form], Awaitable[HTMLResponse]],
+) -> Response:
+    """Return the answer of `save`; when it refuses the fields, the form with everything that is wrong, under the error's status.
+
+    Denied and NotFound are not about the fields, so they become error pages.
+    """
+    try:
+        return await save()
+    except (Denied, NotFound):
+        raise
+    except RequestError as error:
+        others = error.others if isinstance(error, Invalid) else ()
+        answer = await show(Form(fields, (error, *others)))
+        answer.status_code = error.status
+        if error.retry_after is not None:
+            answer.headers["Retry-After"] = str(error.retry_after)
+        return answer
+
+
+def form_page(
+    request: Request, context: Context, template: str, principal: Principal, form: Form, **values: object
+) -> HTMLResponse:
+    """Return the page of a form. On a GET it holds what was typed before the session ended, once."""
+    is_get = request.method == "GET"
+    kept = resumed(request, context, request.scope["path"]) if is_get else None
+    answer = page(request, template, principal=principal, status=200, form=kept or form, **values)
+    if kept is not None:
+        flash.discard(answer, context, _DRAFT)
+    return answer
+
+
+def resumed(request: Request, context: Context, path: str) -> Form | None:
+    """Return the form of this page as it was typed before the session ended."""
+    draft = flash.read(request, context, _DRAFT)
+    if not isinstance(draft, dict) or draft["path"] != path:
+        return None
+    return Form(draft["fields"], is_resumed=True)
 
 
 async def keep(request: Request, context: Context, error: RequestError) -> Response | None:
@@ -74,20 +114,12 @@ async def keep(request: Request, context: Context, error: RequestError) -> Respo
         auth.same_origin(request, context)
     except Denied:
         return answer
-    fields = {name: text for name, text in typed(await request.form()).items() if name not in _NEVER_KEPT}
+    fields = {name: text for name, text in (await posted(request)).items() if name not in _NEVER_KEPT}
     if fields:
         flash.put(answer, context, _DRAFT, _Draft(path=shown_at, fields=fields))
     return answer
 
 
-def resumed(request: Request, context: Context, path: str) -> Form | None:
-    """Return the form of this page as it was typed before the session ended."""
-    draft = flash.take(request, context, _DRAFT)
-    if not isinstance(draft, dict) or draft["path"] != path:
-        return None
-    return Form(draft["fields"], is_resumed=True)
-
-
-def drop_resumed(answer: Response, context: Context) -> None:
-    """Forget what was typed, once it is shown again."""
-    flash.drop(answer, context, _DRAFT)
+class _Draft(TypedDict):
+    path: str
+    fields: dict[str, str]

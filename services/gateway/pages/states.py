@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from libs.common.calendar import local_time
 from services.gateway.instances.states import ShownState
 from services.gateway.instances.views import Instance
-from services.gateway.pages.rendering import age_level, ago
+from services.gateway.pages.times import age_level, ago, clock_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +63,6 @@ def freshness_of(instance: Instance, now: datetime) -> State:
     words = {"bad": "Stale", "warn": "Late"}
     level = age_level(instance.as_of, now)
     return State(f"Synced {_last(instance, now)}, {figures}{_next(instance, now)}", words.get(level), level)
-
-
-def clock_time(moment: datetime, time_zone: str, now: datetime) -> str:
-    """Return `06:15`, with the day when it is not today's."""
-    local = local_time(moment, time_zone)
-    is_today = local.date() == local_time(now, time_zone).date()
-    return f"{local:%H:%M}" if is_today else f"{local:%H:%M on %-d %B %Y}"
 
 
 def _last(instance: Instance, now: datetime) -> str:

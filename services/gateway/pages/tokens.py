@@ -1,80 +1,51 @@
-"""Settings > API tokens: made once, shown once, revoked at any time."""
+"""Settings > API tokens: created, shown once, revoked at any time."""
 
-from typing import Annotated
+from typing import Final
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
+from starlette.responses import Response
 
 from services.gateway import tokens
-from services.gateway.auth import credential, signed_in
+from services.gateway.auth import credential
 from services.gateway.context import Context, Here
-from services.gateway.errors import Invalid
-from services.gateway.pages import flash, forms
-from services.gateway.pages.forms import Form
-from services.gateway.pages.rendering import page, see
+from services.gateway.pages import flash
+from services.gateway.pages.callers import TokenWriter
+from services.gateway.pages.forms import Fields, Form, form_page, submit
+from services.gateway.pages.redirects import see
+from services.gateway.pages.rendering import page
 from services.gateway.principals import Principal
 
 router = APIRouter(prefix="/settings/tokens")
 
-Administrator = Annotated[Principal, Depends(signed_in("tokens:write"))]
-
-_SCOPES = {
+_SCOPES: Final = {
     "metrics:read": "Read figures",
     "instances:read": "Read instances and their runs",
     "instances:write": "Add, change and remove instances",
     "sync:trigger": "Start and cancel syncs",
 }
-_DAYS = (30, 90, 180, 365)
-_NEW = Form({"scope": "metrics:read", "days": "90"})
-_SECRET = "token"  # noqa: S105  the name of a cookie
-
-
-async def _page(
-    request: Request,
-    context: Context,
-    principal: Principal,
-    form: Form,
-    *,
-    status: int = 200,
-    secret: object = None,
-) -> HTMLResponse:
-    return page(
-        request,
-        "tokens.html",
-        principal=principal,
-        status=status,
-        tokens=await tokens.list_tokens(context, principal),
-        scopes=_SCOPES,
-        chosen=form.fields.get("scope", "").split(),
-        days=_DAYS,
-        secret=secret,
-        form=form,
-        address=context.settings.public_url,
-    )
+_DAYS: Final = (30, 90, 180, 365)
+_NEW: Final = Form({"scope": "metrics:read", "days": "90"})
+_SECRET: Final = "token"  # noqa: S105  the name of a cookie
 
 
 @router.get("")
-async def listed(request: Request, context: Here, principal: Administrator) -> HTMLResponse:
-    """Show the tokens by name, and the secret of one that was just made: this once."""
-    secret = flash.take(request, context, _SECRET, _holder(request, context))
-    form = forms.resumed(request, context, request.scope["path"]) or _NEW
-    answer = await _page(request, context, principal, form, secret=secret)
+async def token_list(request: Request, context: Here, principal: TokenWriter) -> HTMLResponse:
+    """Show the tokens by name, and the secret of one that was just created: this once."""
+    secret = flash.read(request, context, _SECRET, _holder(request, context))
+    answer = await _page(request, context, principal, _NEW, secret=secret)
     if secret is not None:
-        flash.drop(answer, context, _SECRET)
-    if form.is_resumed:
-        forms.drop_resumed(answer, context)
+        flash.discard(answer, context, _SECRET)
     return answer
 
 
-@router.post("", response_model=None)
-async def create(
-    request: Request, context: Here, principal: Administrator
-) -> HTMLResponse | RedirectResponse:
-    """Make a token and lead to the page that shows its secret, so that a reload makes no second one."""
-    fields = forms.typed(await request.form())
-    days = fields.get("days", "")
-    try:
+@router.post("")
+async def create(request: Request, context: Here, principal: TokenWriter, fields: Fields) -> Response:
+    """Create a token and lead to the page that shows its secret, so that a reload creates no second one."""
+
+    async def save() -> RedirectResponse:
+        days = fields.get("days", "")
         _, secret = await tokens.create_token(
             context,
             principal,
@@ -82,16 +53,19 @@ async def create(
             tuple(fields.get("scope", "").split()),
             int(days) if days.isdecimal() and len(days) < 9 else 0,
         )
-    except Invalid as error:
-        return await _page(request, context, principal, forms.refused(fields, error), status=error.status)
-    answer = see(f"{principal.home}/settings/tokens")
-    flash.put(answer, context, _SECRET, secret, _holder(request, context))
-    return answer
+        answer = see(f"{principal.home}/settings/tokens")
+        flash.put(answer, context, _SECRET, secret, _holder(request, context))
+        return answer
+
+    async def show(form: Form) -> HTMLResponse:
+        return await _page(request, context, principal, form)
+
+    return await submit(fields, save, show)
 
 
 @router.get("/{token_id}/revoke")
 async def revoke_form(
-    request: Request, context: Here, token_id: UUID, principal: Administrator
+    request: Request, context: Here, token_id: UUID, principal: TokenWriter
 ) -> HTMLResponse:
     """Say what revoking does, before it is done."""
     token = await tokens.get_token(context, principal, token_id)
@@ -99,10 +73,27 @@ async def revoke_form(
 
 
 @router.post("/{token_id}/revoke")
-async def revoke(context: Here, token_id: UUID, principal: Administrator) -> RedirectResponse:
-    """The token works no more from now on."""
+async def revoke(context: Here, token_id: UUID, principal: TokenWriter) -> RedirectResponse:
+    """Revoke the token: programs that use it are refused from now on."""
     await tokens.revoke_token(context, principal, token_id)
     return see(f"{principal.home}/settings/tokens")
+
+
+async def _page(
+    request: Request, context: Context, principal: Principal, form: Form, secret: object = None
+) -> HTMLResponse:
+    return form_page(
+        request,
+        context,
+        "tokens.html",
+        principal,
+        form,
+        tokens=await tokens.list_tokens(context, principal),
+        scopes=_SCOPES,
+        days=_DAYS,
+        secret=secret,
+        address=context.settings.public_url,
+    )
 
 
 def _holder(request: Request, context: Context) -> bytes:

@@ -25,7 +25,7 @@ from services.gateway.app import build_app
 from services.gateway.auth import digest, signed_in
 from services.gateway.context import Context
 from services.gateway.errors import Unavailable
-from services.gateway.pages.rendering import posted
+from services.gateway.pages.forms import posted
 from services.gateway.principals import as_owner
 from services.gateway.rate_limits import ASSET, STRANGER, UNPROVEN
 from services.gateway.settings import Settings

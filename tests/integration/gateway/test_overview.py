@@ -13,7 +13,7 @@ import pytest
 
 from libs.common.figures.answers import Figure
 from libs.common.figures.catalogue import CATALOG
-from services.gateway.pages import overview as overview_page
+from services.gateway.pages import reading
 from tests.integration.gateway.conftest import Gateway, Person
 from tests.integration.gateway.test_figures import (
     FIRST,
@@ -182,13 +182,13 @@ async def test_every_number_equals_that_of_the_api(gateway: Gateway) -> None:
 async def test_page_speaks_of_one_moment(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     owner = await gateway.owner()
     site = await books(gateway, owner)
-    read_figures, applied = overview_page.figures, replace(site, as_of=site.as_of + timedelta(minutes=15))
+    read_figures, applied = reading.figures, replace(site, as_of=site.as_of + timedelta(minutes=15))
 
     async def apply_a_sync_before_reading(*arguments: Any, **named: Any) -> list[Figure]:
         await sync(gateway, applied)
         return await read_figures(*arguments, **named)
 
-    monkeypatch.setattr(overview_page, "figures", apply_a_sync_before_reading)
+    monkeypatch.setattr(reading, "figures", apply_a_sync_before_reading)
 
     shown = await owner.client.get(f"/o/nimbus/?instance={site.id}")
 

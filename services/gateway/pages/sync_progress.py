@@ -1,14 +1,13 @@
-"""What the page of a sync says: how far it is, since when there is no news, and what could not be read."""
+"""What the page of a sync says: how far it is, how long there was no news, and what could not be read."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.failures import text_of_skipped
 from libs.common.contracts.sync import KindProgress, SkippedKind
-from services.gateway.principals import Principal
 from services.gateway.progress import Size, seconds_left, size
 from services.gateway.silence import SILENT_AFTER
 from services.gateway.syncs import Sync
@@ -16,7 +15,7 @@ from services.gateway.syncs import Sync
 _GOOD: Final = ("succeeded", "partial")
 _OPEN: Final = ("queued", "running")
 _QUIET_AFTER: Final = timedelta(seconds=10)
-KIND_NAMES: Final[dict[str, str]] = {
+_NAMES: Final[dict[str, str]] = {
     Kind.CUSTOMER: "Customers",
     Kind.CUSTOMER_DETAIL: "Details of customers",
     Kind.SERVICE: "Services",
@@ -44,25 +43,45 @@ class Line:
     advice: str | None
 
 
-def is_over(sync: Sync) -> bool:
-    """Return whether nothing more will come: a good sync is over once its figures are on the overview."""
-    return sync.applied or sync.state in ("failed", "cancelled", "not_picked_up")
+@dataclass(frozen=True, slots=True)
+class NoNews:
+    """How long the sync said nothing, and what happens next."""
+
+    since: str
+    next_step: str
 
 
-def values(sync: Sync, principal: Principal, now: datetime) -> dict[str, Any]:
-    """Return what the template of the progress shows."""
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A sync as its page shows it. `is_read`: every record is read."""
+
+    sync: Sync
+    is_over: bool
+    is_read: bool
+    has_bar: bool
+    how_far: str
+    no_news: NoNews | None
+    lines: tuple[Line, ...]
+
+
+def progress_of(sync: Sync, now: datetime) -> Progress:
+    """Return what the page of a sync shows now."""
     so_far = size(sync.progress, sync.expected_rows)
     is_read = sync.state in _GOOD
-    return {
-        "sync": sync,
-        "principal": principal,
-        "over": is_over(sync),
-        "is_read": is_read,
-        "has_bar": is_read or (sync.state == "running" and so_far.total is not None),
-        "how_far": _how_far(sync, so_far, now),
-        "no_news": _no_news(sync, now),
-        "lines": tuple(_lines(sync)),
-    }
+    return Progress(
+        sync=sync,
+        is_over=is_over(sync),
+        is_read=is_read,
+        has_bar=is_read or (sync.state == "running" and so_far.total is not None),
+        how_far=_how_far(sync, so_far, now),
+        no_news=_no_news(sync, now),
+        lines=tuple(_lines(sync)),
+    )
+
+
+def is_over(sync: Sync) -> bool:
+    """Return whether the page changes no more: a good sync is over once its figures are on the overview."""
+    return sync.applied or sync.state in ("failed", "cancelled", "not_picked_up")
 
 
 def _how_far(sync: Sync, so_far: Size, now: datetime) -> str:
@@ -99,21 +118,21 @@ def _quiet_for(sync: Sync, now: datetime) -> timedelta:
     return now - (sync.heard_at or sync.started_at or sync.requested_at)
 
 
-def _no_news(sync: Sync, now: datetime) -> tuple[str, str] | None:
-    """Return since when nothing was heard, and what happens next, None while there is news."""
+def _no_news(sync: Sync, now: datetime) -> NoNews | None:
     quiet = _quiet_for(sync, now)
     if is_over(sync) or quiet <= _QUIET_AFTER:
         return None
     since = f"No news for {_since(quiet)}."
     if sync.state in _GOOD:
-        return since, "All records are read, and the figures appear as soon as they are computed."
+        return NoNews(since, "All records are read, and the figures appear as soon as they are computed.")
     if quiet > SILENT_AFTER:
-        return since, (
+        return NoNews(
+            since,
             "MRRlytics asks by itself what became of this sync. "
-            "You need not wait: Sync Now on the page of the instance starts another."
+            "You need not wait: Sync Now on the page of the instance starts another.",
         )
     next_step = "starts" if sync.state == "queued" else "goes on"
-    return since, f"The sync {next_step} by itself; this page updates as soon as there is news."
+    return NoNews(since, f"The sync {next_step} by itself; this page updates as soon as there is news.")
 
 
 def _since(quiet: timedelta) -> str:
@@ -125,16 +144,13 @@ def _since(quiet: timedelta) -> str:
 
 
 def _lines(sync: Sync) -> Iterator[Line]:
-    skipped = {one.kind: one for one in sync.skipped}
-    for kind, one in sync.progress.items():
-        yield _line(sync, kind, one, skipped.get(kind))
-    for kind, reason in skipped.items():
-        if kind not in sync.progress:
-            yield _line(sync, kind, KindProgress(rows=0), reason)
+    skipped = {skip.kind: skip for skip in sync.skipped}
+    for kind in (*sync.progress, *(kind for kind in skipped if kind not in sync.progress)):
+        yield _line(sync, kind, sync.progress.get(kind, KindProgress(rows=0)), skipped.get(kind))
 
 
 def _line(sync: Sync, kind: str, so_far: KindProgress, skipped: SkippedKind | None) -> Line:
-    name = KIND_NAMES.get(kind, kind.replace("_", " ").capitalize())
+    name = _NAMES.get(kind, kind.replace("_", " ").capitalize())
     if skipped is not None:
         advice = text_of_skipped(skipped.code, skipped.action)
         return Line(name, "Skipped", "warn", so_far.rows, None, advice)

@@ -1,0 +1,97 @@
+"""Settings > Instances > one instance: its checklist, its syncs, and what can be done with it."""
+
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
+
+from services.gateway import syncs
+from services.gateway.context import Here
+from services.gateway.instances import checks, lifecycle
+from services.gateway.instances.views import get_instance
+from services.gateway.pages.callers import InstanceReader, InstanceWriter, SyncStarter
+from services.gateway.pages.live import live
+from services.gateway.pages.redirects import see
+from services.gateway.pages.rendering import fragment, page
+from services.gateway.pages.states import state_of
+from services.gateway.pages.times import clock_time
+from services.gateway.principals import Principal
+
+router = APIRouter(prefix="/settings/instances/{instance_id}")
+
+
+@router.get("")
+async def instance_page(
+    request: Request, context: Here, instance_id: UUID, principal: InstanceReader
+) -> HTMLResponse:
+    """Show one instance."""
+    instance, now = await get_instance(context, principal, instance_id), context.clock()
+    return page(
+        request,
+        "instance.html",
+        principal=principal,
+        instance=instance,
+        state=state_of(instance, now),
+        figures_at=clock_time(instance.as_of, instance.time_zone or "UTC", now) if instance.as_of else None,
+        check=instance.check,
+        runs=await syncs.list_syncs(context, principal, instance_id),
+    )
+
+
+@router.get("/checks/{check_id}/live")
+async def live_checklist(context: Here, check_id: UUID, principal: InstanceReader) -> StreamingResponse:
+    """Send the checklist each time it grows."""
+
+    async def look() -> tuple[str, bool]:
+        check = await checks.get_check(context, principal, check_id)
+        return fragment("_checklist.html", check=check), check.complete
+
+    return await live(look)
+
+
+@router.post("/checks")
+async def check_again(context: Here, instance_id: UUID, principal: InstanceWriter) -> RedirectResponse:
+    """Start all checks again with the stored credentials."""
+    await checks.check_again(context, principal, instance_id)
+    return see(_address(principal, instance_id))
+
+
+@router.post("/pause")
+async def pause(context: Here, instance_id: UUID, principal: InstanceWriter) -> RedirectResponse:
+    """Stop scheduled syncs until the instance is resumed."""
+    await lifecycle.pause(context, principal, instance_id)
+    return see(_address(principal, instance_id))
+
+
+@router.post("/resume")
+async def resume(context: Here, instance_id: UUID, principal: InstanceWriter) -> RedirectResponse:
+    """Let scheduled syncs start again."""
+    await lifecycle.resume(context, principal, instance_id)
+    return see(_address(principal, instance_id))
+
+
+@router.get("/remove")
+async def delete_form(
+    request: Request, context: Here, instance_id: UUID, principal: InstanceWriter
+) -> HTMLResponse:
+    """Say what deleting does, before it is done."""
+    instance = await get_instance(context, principal, instance_id)
+    return page(request, "instance_delete.html", principal=principal, instance=instance)
+
+
+@router.post("/remove")
+async def delete(context: Here, instance_id: UUID, principal: InstanceWriter) -> RedirectResponse:
+    """Delete the instance and everything that was read from it."""
+    await lifecycle.delete_instance(context, principal, instance_id)
+    return see(f"{principal.home}/settings/instances")
+
+
+@router.post("/syncs")
+async def sync_now(context: Here, instance_id: UUID, principal: SyncStarter) -> RedirectResponse:
+    """Start a sync, or join the one under way, and show it."""
+    command_id = await syncs.sync_now(context, principal, instance_id)
+    return see(f"{principal.home}/syncs/{command_id}")
+
+
+def _address(principal: Principal, instance_id: UUID) -> str:
+    return f"{principal.home}/settings/instances/{instance_id}"

@@ -1,0 +1,88 @@
+"""Read what a page of figures is made of, as of one moment."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+from libs.common.figures.answers import Figure
+from libs.common.figures.coverage import Freshness, Note, notes_on, oldest
+from libs.common.figures.questions import Question
+from services.gateway.context import Context
+from services.gateway.figures import SMALL, figures, freshness
+from services.gateway.instances.views import Instance, list_instances
+from services.gateway.pages.filters import Filters, instance_not_found
+from services.gateway.principals import Principal
+
+# A sync that is applied while the page is read makes it read again; the next one is minutes away.
+_ATTEMPTS: Final = 4
+
+Questions = Callable[[date, date], Mapping[str, Question]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The instances that are no drafts, how fresh the chosen ones are, and the answer to each question by its name.
+
+    There are no answers while no day of the chosen instances is known; else `first_on` is the first known day.
+    """
+
+    instances: list[Instance]
+    fresh: list[Freshness]
+    answers: dict[str, Figure]
+    first_on: date | None
+    notes: tuple[Note, ...]
+
+    @property
+    def chosen(self) -> list[Instance]:
+        """Return the instances that the figures are about."""
+        chosen = {freshness.instance_id for freshness in self.fresh}
+        return [instance for instance in self.instances if instance.id in chosen]
+
+    @property
+    def is_small(self) -> bool:
+        """Return whether the page is made faster than a worker thread is asked for it."""
+        series = (series for answer in self.answers.values() for series in answer.series)
+        return sum(len(one.points) for one in series) <= SMALL
+
+    def is_of_one_moment(self) -> bool:
+        """Return whether no sync was applied between the statements that read this."""
+        listed = [instance.as_of for instance in self.chosen if instance.as_of is not None]
+        answered = (answer.as_of for answer in self.answers.values())
+        return len({oldest(self.fresh), min(listed, default=None), *answered}) == 1
+
+
+async def read(context: Context, principal: Principal, filters: Filters, questions: Questions) -> Reading:
+    """Return the answers to the questions, which are asked about the days from the first known one to the newest.
+
+    Raise NotFound when the chosen instance is a draft or does not exist.
+    """
+    reading = await _read(context, principal, filters, questions)
+    for _ in range(1, _ATTEMPTS):
+        if reading.is_of_one_moment():
+            break
+        reading = await _read(context, principal, filters, questions)
+    return reading
+
+
+async def _read(context: Context, principal: Principal, filters: Filters, questions: Questions) -> Reading:
+    listed = await list_instances(context, principal)
+    instances = [instance for instance in listed if instance.state != "draft"]
+    if filters.instance_id not in (None, *(instance.id for instance in instances)):
+        raise instance_not_found()
+    chosen = () if filters.instance_id is None else (filters.instance_id,)
+    fresh = await freshness(context, principal, chosen)
+    first_on = min((one.first_on for one in fresh if one.first_on), default=None)
+    last_on = max((one.last_on for one in fresh if one.last_on), default=None)
+    if first_on is None or last_on is None:
+        return Reading(instances, fresh, {}, None, ())
+    asked = questions(first_on, last_on)
+    answers = await figures(
+        context,
+        principal,
+        list(asked.values()),
+        lens=filters.counting,
+        instance_ids=chosen,
+    )
+    notes = notes_on(fresh, first_on, filters.counting)
+    return Reading(instances, fresh, dict(zip(asked, answers, strict=True)), first_on, notes)

@@ -1,0 +1,17 @@
+"""Why a figure has no value, in words."""
+
+from typing import Final
+
+_REASONS: Final = {
+    "carried": "That of an earlier day.",
+    "not_permitted": "WHMCS does not let MRRlytics read it.",
+    "not_synced": "Not synced yet.",
+    "before_first_sync": "Not known before the first sync.",
+    "no_subscription": "Nothing is live on this day.",
+    "no_customers": "No customers to divide by.",
+}
+
+
+def reason_text(reason: str | None) -> str:
+    """Return the sentence for a reason of the API."""
+    return _REASONS.get(reason or "", "It could not be read.")

@@ -1,0 +1,130 @@
+"""MRR by type, product or billing cycle: the parts of one currency, largest first."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from libs.common.figures.answers import Figure, Point, Series
+from libs.common.figures.catalogue import Group
+from services.gateway.pages.amounts import are_off_by_rounding
+from services.gateway.pages.reasons import reason_text
+
+_ROWS: Final = 8
+_ALL_ROWS: Final = 100
+_KINDS: Final = {"service": "Services", "addon": "Addons", "domain": "Domains"}
+# WHMCS names the cycles of services and counts the years of domains: both are read as a length.
+_LENGTHS: Final = {
+    "monthly": "1 month",
+    "quarterly": "3 months",
+    "semiannually": "6 months",
+    "annually": "1 year",
+    "biennially": "2 years",
+    "triennially": "3 years",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a split. `value` is a decimal string, None with `reason`; `share` is 0 to 100 of the largest.
+
+    `key` is that of the group in the API.
+    """
+
+    key: str
+    name: str
+    value: str | None
+    reason: str
+    share: int
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The parts of an amount: the largest as `rows`, and `others` after them, which sum to `rest`.
+
+    Of the others, `more_rows` are listed; `unlisted` of them are not, and sum to `unlisted_sum`.
+    `is_rounded`: what is shown does not add up.
+    """
+
+    rows: tuple[Row, ...]
+    more_rows: tuple[Row, ...]
+    others: int
+    rest: str | None
+    unlisted: int
+    unlisted_sum: str | None
+    is_rounded: bool
+
+
+class _Part(NamedTuple):
+    key: str
+    name: str
+    value: Decimal | None
+    reason: str | None
+
+
+def split(figure: Figure, group: Group, currency: str) -> Split:
+    """Return the parts of one currency. Parts of one name are one part: amounts are added exactly, and rounded only to be shown."""
+    parts = _parts(figure, group, currency)
+    largest = max((abs(part.value) for part in parts if part.value is not None), default=Decimal())
+    rows = tuple(_row(part, largest or Decimal(1)) for part in parts[:_ALL_ROWS])
+    rest = _total(parts[_ROWS:])
+    shown = [row.value for row in rows[:_ROWS]] + [rest]
+    return Split(
+        rows=rows[:_ROWS],
+        more_rows=rows[_ROWS:],
+        others=max(0, len(parts) - _ROWS),
+        rest=rest,
+        unlisted=max(0, len(parts) - _ALL_ROWS),
+        unlisted_sum=_total(parts[_ALL_ROWS:]),
+        is_rounded=are_off_by_rounding([value for value in shown if value is not None], currency),
+    )
+
+
+def _parts(figure: Figure, group: Group, currency: str) -> list[_Part]:
+    points: dict[str, list[Point]] = defaultdict(list)
+    names: dict[str, str] = {}
+    for series in figure.series:
+        if series.points and series.group.get("currency", currency) == currency:
+            name = _name(series, group)
+            key = name if group is Group.CYCLE else series.group[group.value]
+            points[key].append(series.points[-1])
+            names[key] = name
+    parts = [_Part(key, names[key], _sum(of_key), of_key[0].reason) for key, of_key in points.items()]
+    return sorted(parts, key=lambda part: (-abs(part.value or Decimal()), part.name))
+
+
+def _sum(points: Sequence[Point]) -> Decimal | None:
+    values = [Decimal(point.value) for point in points if point.value is not None]
+    return sum(values, Decimal()) if values else None
+
+
+def _row(part: _Part, largest: Decimal) -> Row:
+    return Row(
+        key=part.key,
+        name=part.name,
+        value=None if part.value is None else f"{part.value:f}",
+        reason=reason_text(part.reason),
+        share=round(100 * abs(part.value or Decimal()) / largest),
+    )
+
+
+def _total(parts: Sequence[_Part]) -> str | None:
+    values = [part.value for part in parts if part.value is not None]
+    return f"{sum(values):f}" if values else None
+
+
+def _name(series: Series, group: Group) -> str:
+    key = series.group[group.value]
+    if group is Group.CYCLE:
+        return _length(key)
+    text = key.rpartition(":")[2].replace("_", " ")
+    return _KINDS.get(key) or series.names.get(group.value) or text[:1].upper() + text[1:]
+
+
+def _length(cycle: str) -> str:
+    """Return the length of a cycle in words: a year is a year, whoever bills it."""
+    if cycle.startswith("years_"):
+        number = cycle.removeprefix("years_")
+        return f"{number} year{'' if number == '1' else 's'}"
+    return _LENGTHS.get(cycle, cycle.replace("_", " ").capitalize())

@@ -1,0 +1,51 @@
+"""The newest value of each metric in one currency, as a tile shows it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from libs.common.figures.answers import Figure, Point
+from libs.common.figures.catalogue import BY_SLUG
+from services.gateway.pages.amounts import count, number
+from services.gateway.pages.reasons import reason_text
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A metric on one day. `value` is exact, `text` is for reading; without a value, `reason` says why.
+
+    `unit` is the currency of money, None for a count.
+    """
+
+    slug: str
+    title: str
+    value: str | int | None
+    text: str
+    unit: str | None
+    reason: str
+
+
+def tiles(figures: Iterable[Figure], currency: str) -> list[Tile]:
+    """Return a tile for each figure, which is grouped by currency."""
+    return [_tile(figure, newest_point(figure, currency), currency) for figure in figures]
+
+
+def newest_point(figure: Figure, currency: str | None) -> Point | None:
+    """Return the last point in a currency, None when the figure has none. Without a currency: the last point of all."""
+    return next(
+        (
+            series.points[-1]
+            for series in figure.series
+            if series.points and (currency is None or series.group.get("currency") == currency)
+        ),
+        None,
+    )
+
+
+def _tile(figure: Figure, point: Point | None, currency: str) -> Tile:
+    title = BY_SLUG[figure.metric].title
+    unit = currency if figure.unit == "money" else None
+    if point is None or point.value is None:
+        reason = reason_text(point.reason if point else "no_subscription")
+        return Tile(figure.metric, title, None, "", unit, reason)
+    text = count(int(point.value)) if unit is None else number(str(point.value), currency)
+    return Tile(figure.metric, title, point.value, text, unit, "")

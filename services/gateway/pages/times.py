@@ -1,0 +1,33 @@
+"""Moments as people read them."""
+
+from datetime import UTC, datetime, timedelta
+
+from libs.common.calendar import local_time
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """Return how long before `now` a moment was, in the largest unit that is at least one."""
+    seconds = max(0, int((now - moment).total_seconds()))
+    for size, name in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds >= size:
+            number = seconds // size
+            return f"{number} {name}{'' if number == 1 else 's'} ago"
+    return "less than a minute ago"
+
+
+def age_level(moment: datetime, now: datetime) -> str:
+    """Return `warn` after two missed syncs, `bad` after a day, else `good`."""
+    age = now - moment
+    return "bad" if age > timedelta(days=1) else "warn" if age > timedelta(minutes=30) else "good"
+
+
+def clock_time(moment: datetime, time_zone: str, now: datetime) -> str:
+    """Return `06:15`, with the day when it is not today's."""
+    local = local_time(moment, time_zone)
+    is_today = local.date() == local_time(now, time_zone).date()
+    return f"{local:%H:%M}" if is_today else f"{local:%H:%M on %-d %B %Y}"
+
+
+def utc(moment: datetime) -> str:
+    """Return `2026-11-24 06:15 UTC`."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
