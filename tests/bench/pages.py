@@ -12,11 +12,11 @@ from typing import Any
 import uvicorn
 import uvloop
 
-from tools.whmcs_simulator import build_company
 from tools.whmcs_simulator.access import Access
 from tools.whmcs_simulator.answers import Answers
 from tools.whmcs_simulator.certificates import server_context
 from tools.whmcs_simulator.faults import Faults
+from tools.whmcs_simulator.life import build_company
 from tools.whmcs_simulator.server import Api, Receive, Scope, Send
 
 SEED = 1

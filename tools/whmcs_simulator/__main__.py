@@ -19,7 +19,7 @@ import uvicorn
 from tools.whmcs_simulator.access import Access
 from tools.whmcs_simulator.answers import Answers
 from tools.whmcs_simulator.certificates import CERTIFICATES, prepare_ca, server_context
-from tools.whmcs_simulator.control import build_control
+from tools.whmcs_simulator.control import Control, build_control
 from tools.whmcs_simulator.cycles import iso
 from tools.whmcs_simulator.drift import DRIFTS
 from tools.whmcs_simulator.faults import Faults
@@ -71,7 +71,7 @@ async def _serve(world: World, options: argparse.Namespace) -> None:
             "today": iso(world.company.today),
         }
 
-    servers = [_Server(_config(api, tls)), _Server(_config(build_control(world, api, info)))]
+    servers = [_Server(_config(api, tls)), _Server(_config(build_control(Control(world, api, info))))]
     tasks = [
         asyncio.create_task(server.serve(sockets=[each]))
         for server, each in zip(servers, (listening, controlling), strict=True)

@@ -14,7 +14,6 @@ from typing import Any, Final, Literal, NamedTuple
 from tools.whmcs_simulator.catalogue import Catalogue, build_catalogue
 from tools.whmcs_simulator.cycles import months_of
 from tools.whmcs_simulator.rounding import round_half_even
-from tools.whmcs_simulator.truth import Lens, truth
 
 Habit = Literal["at_once", "when_due", "late", "sloppily"]
 Kind = Literal["service", "addon", "domain"]
@@ -354,7 +353,3 @@ class Company:
 
     def write_log(self, customer_id: int, text: str) -> None:
         self.log.append(Entry(self.next_id("log"), self.now(), customer_id, text))
-
-    def truth(self, day: date, lens: Lens, *, items: bool = False) -> dict[str, Any]:
-        """What MRR was at the end of `day`, from the company's own memory; see `truth.py`."""
-        return truth(self, day, lens, items=items)

@@ -61,7 +61,7 @@ class Calls:
         self.seconds[action] += seconds
         self.shared_seconds += seconds / self.peak
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         self.count.clear()
         self.seconds.clear()
         self.shared_seconds = 0.0

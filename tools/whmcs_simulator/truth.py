@@ -4,13 +4,11 @@ from bisect import bisect_right
 from collections import defaultdict
 from datetime import date
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
+from tools.whmcs_simulator.company import Company, Kind, Version
 from tools.whmcs_simulator.cycles import months_of
 from tools.whmcs_simulator.rounding import round_half_even
-
-if TYPE_CHECKING:
-    from tools.whmcs_simulator.company import Company, Kind, Version
 
 Lens = Literal["contract", "active", "status"]
 LENSES: Final[tuple[Lens, ...]] = get_args(Lens)
@@ -19,7 +17,7 @@ GRACE_DAYS: Final = 14
 MICROS_OF_A_HUNDREDTH: Final = 10_000
 
 
-def truth(company: "Company", day: date, lens: Lens, *, items: bool = False) -> dict[str, Any]:
+def true_figures(company: Company, day: date, lens: Lens, *, items: bool = False) -> dict[str, Any]:
     """MRR in micros at the end of `day`, per currency: in all, by kind, by cycle and by product.
 
     A day is judged by what was known at its end; today's figures are those of this moment. With `items`, the
@@ -61,12 +59,12 @@ def mrr_micros(recurring: int, cycle: str) -> int:
     return round_half_even(recurring * MICROS_OF_A_HUNDREDTH, months) if months else 0
 
 
-def _version_on(versions: "list[Version]", day: int) -> "Version | None":
+def _version_on(versions: list[Version], day: int) -> Version | None:
     index = bisect_right(versions, day, key=lambda version: version.day)
     return versions[index - 1] if index else None
 
 
-def _counts(kind: "Kind", version: "Version", day: int, lens: Lens) -> bool:
+def _counts(kind: Kind, version: Version, day: int, lens: Lens) -> bool:
     if version.recurring <= 0 or not months_of(version.cycle):
         return False
     status = version.status
@@ -91,7 +89,7 @@ class _Sum:
         self.by_cycle: dict[str, int] = defaultdict(int)
         self.by_product: dict[str, int] = defaultdict(int)
 
-    def add(self, kind: "Kind", version: "Version", mrr: int) -> None:
+    def add(self, kind: Kind, version: Version, mrr: int) -> None:
         self.mrr += mrr
         self.subscriptions += 1
         self.customers.add(version.customer_id)

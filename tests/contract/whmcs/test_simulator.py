@@ -10,10 +10,11 @@ import httpx
 import orjson
 import pytest
 
-from tools.whmcs_simulator import Company, build_company
 from tools.whmcs_simulator.access import Access
 from tools.whmcs_simulator.answers import ACTIONS, Answers
+from tools.whmcs_simulator.company import Company
 from tools.whmcs_simulator.faults import Faults
+from tools.whmcs_simulator.life import build_company
 from tools.whmcs_simulator.server import Api
 
 SAMPLES = Path(__file__).parent

@@ -9,9 +9,10 @@ import pytest
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.lenses import Lens
 from services.metrics.formulas.timeline import Observation, Request, Segment, timeline
-from tools.whmcs_simulator import Company, advance, build_company
-from tools.whmcs_simulator.company import Subscription
+from tools.whmcs_simulator.company import Company, Subscription
 from tools.whmcs_simulator.cycles import months_of
+from tools.whmcs_simulator.life import advance, build_company
+from tools.whmcs_simulator.truth import true_figures
 
 TODAY = date(2026, 11, 24)
 
@@ -66,7 +67,7 @@ def test_every_day_of_a_company_that_was_looked_at_daily_is_its_truth(seed: int)
     for lens in Lens:
         for number in range(200):
             on = date.fromordinal(company.today) - timedelta(days=number)
-            truth = company.truth(on, lens.value)["currencies"]
+            truth = true_figures(company, on, lens.value)["currencies"]
             ours = {code: live for (of, at, code), live in found.items() if (of, at) == (lens, on)}
             assert {
                 code: (sum(s.mrr_micros for s in live), len({s.customer_id for s in live}), len(live))

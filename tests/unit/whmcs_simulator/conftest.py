@@ -9,11 +9,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tools.whmcs_simulator import Company, build_company
 from tools.whmcs_simulator.access import Access
 from tools.whmcs_simulator.answers import Answers
-from tools.whmcs_simulator.control import build_control
+from tools.whmcs_simulator.company import Company
+from tools.whmcs_simulator.control import Control, build_control
 from tools.whmcs_simulator.faults import Faults
+from tools.whmcs_simulator.life import build_company
 from tools.whmcs_simulator.server import Api
 from tools.whmcs_simulator.world import World
 
@@ -47,7 +48,7 @@ class Ends:
 async def ends(tmp_path: Path) -> AsyncIterator[Ends]:
     world = World(tmp_path, seed=1, customers=60, years=2, today=TODAY)
     api = Api("/whmcs", Answers(world.company), Access(1), Faults(1))
-    control = build_control(world, api, lambda: {"today": "2026-11-24"})
+    control = build_control(Control(world, api, lambda: {"today": "2026-11-24"}))
     async with (
         httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="https://whmcs.test") as whmcs,
         httpx.AsyncClient(transport=httpx.ASGITransport(control), base_url="http://control.test") as steering,

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from tools.whmcs_simulator import Company, advance
 from tools.whmcs_simulator.answers import Answers
+from tools.whmcs_simulator.company import Company
 from tools.whmcs_simulator.drift import DRIFTS, Drift
+from tools.whmcs_simulator.life import advance
 
 PAGED = {
     "GetClients": ("clients", "client"),

@@ -5,8 +5,8 @@ from typing import Any, Final
 import pytest
 
 from tests.unit.whmcs_simulator.conftest import Ends
-from tools.whmcs_simulator import Company
 from tools.whmcs_simulator.answers import ACTIONS, Answers
+from tools.whmcs_simulator.company import Company
 from tools.whmcs_simulator.parameters import PARAMETERS, Refused
 
 # The parameters of the official pages. A number is one that WHMCS casts, a text one that it tests as it came.

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tools.whmcs_simulator import Company, advance, build_company
 from tools.whmcs_simulator.change import candidates, change
-from tools.whmcs_simulator.company import Subscription
-from tools.whmcs_simulator.truth import LENSES, Lens, mrr_micros
+from tools.whmcs_simulator.company import Company, Subscription
+from tools.whmcs_simulator.life import advance, build_company
+from tools.whmcs_simulator.truth import LENSES, Lens, mrr_micros, true_figures
 
 TODAY = date(2026, 11, 24)
 MONTHS = {
@@ -68,7 +68,7 @@ def naively(company: Company, lens: Lens) -> dict[str, Any]:
 def test_truth_of_today_is_what_a_plain_second_computation_says(seed: int, lens: Lens) -> None:
     company = build_company(seed, 60, 2, TODAY)
 
-    truth = company.truth(TODAY, lens)
+    truth = true_figures(company, TODAY, lens)
 
     found = {code: (each["mrr_micros"], each["customers"]) for code, each in truth["currencies"].items()}
     assert found == naively(company, lens)
@@ -76,7 +76,7 @@ def test_truth_of_today_is_what_a_plain_second_computation_says(seed: int, lens:
 
 @pytest.mark.parametrize("lens", LENSES)
 def test_the_splits_and_the_items_sum_to_the_figure(company: Company, lens: Lens) -> None:
-    truth = company.truth(TODAY, lens, items=True)
+    truth = true_figures(company, TODAY, lens, items=True)
 
     for code, figures in truth["currencies"].items():
         items = [item for item in truth["items"] if item["currency"] == code]
@@ -93,15 +93,15 @@ def test_a_day_remembered_is_the_day_as_it_was_lived() -> None:
     for _ in range(60):
         advance(company, 1)
         today = date.fromordinal(company.today)
-        lived[today] = [company.truth(today, lens) for lens in LENSES]
+        lived[today] = [true_figures(company, today, lens) for lens in LENSES]
 
     for day, truths in lived.items():
-        assert [company.truth(day, lens) for lens in LENSES] == truths
+        assert [true_figures(company, day, lens) for lens in LENSES] == truths
 
 
 def test_a_day_that_has_not_come_has_no_truth(company: Company) -> None:
     with pytest.raises(ValueError, match="has not come"):
-        company.truth(TODAY + timedelta(days=1), "contract")
+        true_figures(company, TODAY + timedelta(days=1), "contract")
 
 
 def live_service(company: Company) -> Subscription:
@@ -110,7 +110,7 @@ def live_service(company: Company) -> Subscription:
 
 def mrr(company: Company, subscription: Subscription, lens: Lens = "contract") -> int:
     """MRR of one subscription today."""
-    truth = company.truth(date.fromordinal(company.today), lens, items=True)
+    truth = true_figures(company, date.fromordinal(company.today), lens, items=True)
     return sum(
         item["mrr_micros"]
         for item in truth["items"]
@@ -124,12 +124,12 @@ def set_(company: Company, subscription: Subscription, **values: Any) -> None:
 
 def test_a_changed_price_counts_from_its_day_on(company: Company) -> None:
     service = live_service(company)
-    before = company.truth(TODAY - timedelta(days=1), "contract")
+    before = true_figures(company, TODAY - timedelta(days=1), "contract")
 
     set_(company, service, recurring="10.00", cycle="quarterly")
 
     assert mrr(company, service) == 3_333_333
-    assert company.truth(TODAY - timedelta(days=1), "contract") == before
+    assert true_figures(company, TODAY - timedelta(days=1), "contract") == before
 
 
 @pytest.mark.parametrize(("days_overdue", "is_live"), [(-1, True), (0, True), (14, True), (15, False)])
@@ -211,12 +211,12 @@ def test_what_has_no_price_or_no_known_cycle_counts_nowhere(company: Company, va
 def test_a_deleted_row_counts_until_the_day_before(company: Company) -> None:
     service = live_service(company)
     advance(company, 1)
-    yesterday = company.truth(TODAY, "active", items=True)
+    yesterday = true_figures(company, TODAY, "active", items=True)
 
     change(company, {"kind": "service", "id": service.id, "delete": True})
 
     assert mrr(company, service, "active") == 0
-    assert company.truth(TODAY, "active", items=True)["subscriptions"] == yesterday["subscriptions"]
+    assert true_figures(company, TODAY, "active", items=True)["subscriptions"] == yesterday["subscriptions"]
 
 
 def test_a_moved_service_counts_for_its_new_customer(company: Company) -> None:
@@ -227,7 +227,7 @@ def test_a_moved_service_counts_for_its_new_customer(company: Company) -> None:
 
     set_(company, service, customer_id=customer.id)
 
-    truth = company.truth(TODAY, "contract", items=True)
+    truth = true_figures(company, TODAY, "contract", items=True)
     [item] = [item for item in truth["items"] if (item["kind"], item["id"]) == ("service", service.id)]
     assert (item["customer_id"], item["currency"]) == (customer.id, "GBP")
 
