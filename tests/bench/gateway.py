@@ -23,7 +23,7 @@ from tests.bench.ground import Ground, ground
 from tests.bench.ratio import Line, table
 from tests.bench.system import peak_mebibytes
 from tests.servers import Database
-from tools.local_stack.process import Program, free_port, running
+from tools.local_stack.process import Program, free_port, health_check, running
 
 EMAIL = "owner@example.com"
 OWNER, VIEWER = "mrr_pat_" + "a1B2" * 9, "mrr_pat_" + "c3D4" * 9
@@ -97,7 +97,7 @@ def _gateway(ground: Ground, database: Database) -> Iterator[Gateway]:
             "MRRLYTICS_INIT_OWNER_PASSWORD": "a calm sentence that nobody else uses",
             "MRRLYTICS_INIT_API_TOKEN": OWNER,
         },
-        ready=lambda: _is_ready(health_port),
+        ready=health_check(health_port),
     )
     with running(program, directory) as process:
         yield Gateway(port, health_port, psutil.Process(process.pid))
@@ -169,12 +169,6 @@ async def _wait(client: httpx.AsyncClient, url: str) -> float:
     began = time.perf_counter()
     (await client.get(url)).raise_for_status()
     return 1_000 * (time.perf_counter() - began)
-
-
-def _is_ready(port: int) -> bool:
-    with contextlib.suppress(httpx.HTTPError):
-        return httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
-    return False
 
 
 async def _main(directory: Path) -> int:

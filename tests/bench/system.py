@@ -11,7 +11,8 @@ from tests.bench.ground import YEARS, Ground
 from tests.bench.ground import Whmcs as Pages
 from tests.bench.pages import SEED
 from tests.bench.ratio import Line
-from tests.integration.pipeline.system import System, Whmcs, running_system, simulate
+from tests.integration.pipeline.system import System, running_system
+from tests.simulator import Whmcs, simulate
 from tools.local_stack.process import running
 
 CUSTOMERS = 10_000

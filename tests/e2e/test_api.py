@@ -16,20 +16,9 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.e2e.conftest import ORGANIZATION, SYNC_MILLISECONDS, RunningStack, control, hold_schedules, home
+from tests.simulator import NEEDED_ACTIONS
 
 LENSES = ("contract", "active", "status")
-# Read access to clients, products and services, invoices, domains and cancellation requests, and nothing else.
-FIVE_AREAS = (
-    "GetClients",
-    "GetClientsDetails",
-    "GetClientsProducts",
-    "GetClientsAddons",
-    "GetClientsDomains",
-    "GetProducts",
-    "GetInvoices",
-    "GetInvoice",
-    "GetCancelledPackages",
-)
 
 
 @pytest.fixture
@@ -154,7 +143,7 @@ async def in_postgres(stack: RunningStack, instance: str, lens: str) -> dict[str
 async def test_with_the_five_read_areas_alone_every_figure_is_true(
     stack: RunningStack, program: httpx.AsyncClient
 ) -> None:
-    instance, _ = await connected(stack, program, "Five areas", FIVE_AREAS)
+    instance, _ = await connected(stack, program, "Five areas", NEEDED_ACTIONS)
 
     sync = await synced(program, instance)
 
@@ -191,7 +180,7 @@ async def test_without_addons_their_kind_is_null_with_its_reason_and_the_page_sa
     stack: RunningStack, program: httpx.AsyncClient, owner: Page
 ) -> None:
     instance, identifier = await connected(stack, program, "Narrow later")
-    narrow = [action for action in FIVE_AREAS if action != "GetClientsAddons"]
+    narrow = [action for action in NEEDED_ACTIONS if action != "GetClientsAddons"]
     control(stack, "PUT", f"/credentials/{identifier}", {"actions": narrow})
 
     sync = await synced(program, instance)

@@ -1,31 +1,22 @@
 """The simulator over a real socket: TLS, and the faults that only a connection can have."""
 
-import json
 import ssl
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.simulator import simulate
+
 
 @pytest.fixture(scope="module")
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The line it prints when ready. It must have had nothing else to say when it ends."""
-    command = [sys.executable, "-m", "tools.whmcs_simulator", "--customers", "20", "--years", "1", "--state"]
-    process = subprocess.Popen(
-        [*command, str(tmp_path_factory.mktemp("simulator"))],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout
-    yield json.loads(process.stdout.readline())
-    process.terminate()
-    out, err = process.communicate(timeout=10)
-    assert (process.returncode, out, err) == (0, "", "")
+    """Return the line that a simulator printed when it was ready. It has written no error when it ends."""
+    state = tmp_path_factory.mktemp("simulator")
+    with simulate(state, customers=20, years=1) as whmcs:
+        yield whmcs.info
+    assert (state / "errors.log").read_text() == ""
 
 
 @pytest.fixture

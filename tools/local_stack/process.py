@@ -1,6 +1,7 @@
 """One child process: start it, know when it is ready, stop it, and leave none behind."""
 
 import contextlib
+import http.client
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import psutil
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STOP_SECONDS = 35.0
+_HTTP_SECONDS = 1.0
 
 
 class StackError(Exception):
@@ -163,6 +165,25 @@ def running(program: Program, directory: Path, seconds: float = 60.0) -> Iterato
         yield process
     finally:
         stop([(program, process)])
+
+
+def health_check(port: int) -> Callable[[], bool]:
+    """Return a function that tells whether the service with this health port is ready."""
+    return lambda: get(port, "/readyz") is not None
+
+
+def get(port: int, path: str) -> bytes | None:
+    """Return the body of a page on 127.0.0.1; None unless the answer is 200."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_HTTP_SECONDS)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        body = answer.read()
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+    return body if answer.status == 200 else None
 
 
 _given_ports: set[int] = set()

@@ -1,18 +1,16 @@
 """The table of programs of the local stack: what runs, with which settings, after what."""
 
-import http.client
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tools.local_stack import kafka, postgres, state
-from tools.local_stack.process import Program, StackError, port_is_free
+from tools.local_stack.process import Program, StackError, get, health_check, port_is_free
 
 SERVICES = ("gateway", "scheduler", "connector", "metrics")
 _DEMO_COMPANY = ("--seed", "1", "--customers", "500", "--years", "3")
-_HTTP_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +104,7 @@ def build(settings: Settings, directory: Path) -> Stack:
                 **(_keyring(directory) if name in {"gateway", "connector"} else {}),
             },
             after=[program.name for program in (*servers, *steps)],
-            ready=_answers_ready(ports[name]),
+            ready=health_check(ports[name]),
         )
         for name in SERVICES
     ]
@@ -163,7 +161,7 @@ def _simulator(settings: Settings, directory: Path, port: int, control_port: int
     where = ["--port", str(port), "--control-port", str(control_port), "--state", str(folder)]
 
     def ready() -> bool:
-        answer = _get(control_port, "/info")
+        answer = get(control_port, "/info")
         if answer is None:
             return False
         info = json.loads(answer)
@@ -208,21 +206,3 @@ def _keyring(directory: Path) -> dict[str, str]:
 
 def _appended(listed: str, one: str) -> str:
     return ",".join([*filter(None, [listed.strip().rstrip(",")]), one])
-
-
-def _answers_ready(port: int) -> Callable[[], bool]:
-    return lambda: _get(port, "/readyz") is not None
-
-
-def _get(port: int, path: str) -> bytes | None:
-    """The body of a good answer; None without one."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_HTTP_SECONDS)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        body = answer.read()
-    except (OSError, http.client.HTTPException):
-        return None
-    finally:
-        connection.close()
-    return body if answer.status == 200 else None

@@ -1,11 +1,9 @@
 """One connector with what surrounds it: a real PostgreSQL and Kafka, and the simulator as its WHMCS."""
 
 import asyncio
-import contextlib
 import json
 import os
 import ssl
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -40,6 +38,7 @@ from services.connector.repository import Owner
 from services.connector.settings import Settings
 from services.connector.worker import Worker
 from tests.servers import REPOSITORY, Database
+from tests.simulator import simulate
 from tools.local_stack.process import free_port
 
 OWNER = Owner(UUID(int=1, version=4), UUID(int=2, version=4))
@@ -48,26 +47,12 @@ TODAY = "2026-11-24"
 KEY = "R8B0rZg0q8QpX7yYJb2m1oVdC3uTnKkHf5wEaLsZxQ4="
 
 
-@contextlib.contextmanager
-def simulate(state: Path, *options: str) -> Iterator[dict[str, str]]:
-    """A simulator as a process of its own: the line that it prints when it is ready."""
-    command = [sys.executable, "-m", "tools.whmcs_simulator", "--state", str(state), *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout
-    try:
-        yield json.loads(process.stdout.readline())
-    finally:
-        process.terminate()
-        process.communicate(timeout=10)
-
-
 @pytest.fixture(scope="module")
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A company of 60 customers."""
-    with simulate(
-        tmp_path_factory.mktemp("simulator"), "--customers", "60", "--years", "2", "--today", TODAY
-    ) as ready:
-        yield ready
+    state = tmp_path_factory.mktemp("simulator")
+    with simulate(state, customers=60, years=2, options=["--today", TODAY]) as whmcs:
+        yield whmcs.info
 
 
 @dataclass

@@ -47,10 +47,10 @@ from tests.integration.connector.conftest import (
     facts,
     kinds_of,
     run_command,
-    simulate,
     start,
 )
 from tests.servers import Database, recreate_topics
+from tests.simulator import simulate
 
 
 async def test_a_first_sync_publishes_every_row_once_and_says_where_its_facts_end(
@@ -515,7 +515,8 @@ async def test_a_process_takes_instances_and_commands_from_kafka_and_answers_the
 async def test_a_bad_handshake_is_named(
     world: World, tmp_path_factory: pytest.TempPathFactory, options: list[str], code: str, name: str
 ) -> None:
-    with simulate(tmp_path_factory.mktemp("other"), "--customers", "20", "--years", "1", *options) as other:
+    with simulate(tmp_path_factory.mktemp("other"), customers=20, years=1, options=options) as whmcs:
+        other = whmcs.info
         world.simulator = other
         world.settings = world.settings.model_copy(
             update={

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import orjson
 import pytest
 
@@ -30,7 +29,7 @@ from tests.integration.metrics.conftest import Tables, open_tables
 from tests.integration.metrics.test_intake import dead_letters
 from tests.integration.metrics.test_runs import shown
 from tests.servers import Database, Postgres, recreate_topics
-from tools.local_stack.process import Program, free_port, running, start
+from tools.local_stack.process import Program, free_port, health_check, running, start
 
 KILLS = 6
 
@@ -38,13 +37,6 @@ KILLS = 6
 def program(database: Database, bootstrap: str, number: int = 1, *, keeps_its_place: bool = True) -> Program:
     """A replica. One that keeps its place has it in its Kafka groups for half a minute after its end, too."""
     port = free_port()
-
-    def is_ready() -> bool:
-        try:
-            return httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=2).status_code == 200
-        except httpx.HTTPError:
-            return False
-
     return Program(
         name=f"metrics-{number}",
         command=[sys.executable, "-m", "services.metrics"],
@@ -54,7 +46,7 @@ def program(database: Database, bootstrap: str, number: int = 1, *, keeps_its_pl
             "MRRLYTICS_HEALTH_PORT": str(port),
         }
         | ({"MRRLYTICS_REPLICA": "metrics-1"} if keeps_its_place else {}),
-        ready=is_ready,
+        ready=health_check(port),
     )
 
 

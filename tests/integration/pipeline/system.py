@@ -3,11 +3,9 @@
 import asyncio
 import contextlib
 import json
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -28,42 +26,10 @@ from libs.common.crypto import Keyring, seal
 from libs.common.kafka.publisher import Publisher
 from libs.common.settings import KafkaSettings
 from tests.servers import Database, Postgres, recreate_topics, wait_out_midnight
-from tools.local_stack.process import Program, free_port, running
+from tests.simulator import Whmcs
+from tools.local_stack.process import Program, free_port, health_check, running
 
 KEY = "R8B0rZg0q8QpX7yYJb2m1oVdC3uTnKkHf5wEaLsZxQ4="
-
-
-@dataclass(frozen=True, slots=True)
-class Whmcs:
-    """A simulator: the line that it printed when it was ready, and its control end."""
-
-    info: dict[str, str]
-
-    def control(self, method: str, path: str, **more: Any) -> Any:
-        """One call of the control end; raises unless it went well."""
-        response = httpx.request(method, self.info["control_url"] + path, **more, timeout=60)
-        response.raise_for_status()
-        return response.json()
-
-    @property
-    def today(self) -> date:
-        return date.fromisoformat(self.control("GET", "/info")["today"])
-
-
-@contextlib.contextmanager
-def simulate(
-    state: Path, *, seed: int = 1, customers: int, years: int, options: Sequence[str] = ()
-) -> Iterator[Whmcs]:
-    """A simulator as a process of its own."""
-    size = ["--seed", str(seed), "--customers", str(customers), "--years", str(years)]
-    command = [sys.executable, "-m", "tools.whmcs_simulator", "--state", str(state), *size, *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout
-    try:
-        yield Whmcs(json.loads(process.stdout.readline()))
-    finally:
-        process.terminate()
-        process.communicate(timeout=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +93,7 @@ class System:
                 "MRRLYTICS_HEALTH_PORT": str(port),
             }
             | ({"MRRLYTICS_REPLICA": name} if keeps_its_place else {}),
-            ready=lambda: _is_ready(port),
+            ready=health_check(port),
         )
 
     async def add_instance(self, whmcs: Whmcs, *, name: str = "Demo", **secrets: str) -> Instance:
@@ -304,13 +270,6 @@ async def eventually(holds: Callable[[], Awaitable[bool]], *, seconds: float = 6
     async with asyncio.timeout(seconds):
         while not await holds():  # noqa: ASYNC110 - another process makes it true
             await asyncio.sleep(0.05)
-
-
-def _is_ready(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=2).status_code == 200
-    except httpx.HTTPError:
-        return False
 
 
 def _plain(url: str) -> str:

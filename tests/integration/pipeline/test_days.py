@@ -8,8 +8,9 @@ import pytest
 
 from libs.common.contracts.lenses import Lens
 from tests.integration.pipeline.figures import told, true
-from tests.integration.pipeline.system import Whmcs, running_system, simulate, started
+from tests.integration.pipeline.system import running_system, started
 from tests.servers import Postgres
+from tests.simulator import Whmcs, simulate
 
 JUMPS = (1, 6, 14, 30, 31)
 

@@ -10,16 +10,9 @@ import pytest
 
 from libs.common.contracts.lenses import Lens
 from tests.integration.pipeline.figures import told, true
-from tests.integration.pipeline.system import (
-    Instance,
-    System,
-    Whmcs,
-    eventually,
-    running_system,
-    simulate,
-    started,
-)
+from tests.integration.pipeline.system import Instance, System, eventually, running_system, started
 from tests.servers import Postgres
+from tests.simulator import Whmcs, simulate
 from tools.local_stack.process import Program, start
 
 KILLS = 10

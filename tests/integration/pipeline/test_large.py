@@ -4,8 +4,9 @@ from pathlib import Path
 
 from libs.common.contracts.lenses import Lens
 from tests.integration.pipeline.figures import told, true
-from tests.integration.pipeline.system import running_system, simulate, started
+from tests.integration.pipeline.system import running_system, started
 from tests.servers import Postgres
+from tests.simulator import simulate
 
 # Beside other work on two cores; alone it takes a tenth.
 PATIENCE_SECONDS = 300

@@ -24,16 +24,9 @@ from services.gateway.context import Context
 from services.gateway.figures import figures
 from services.gateway.settings import Settings
 from tests.integration.gateway.test_figures import reader
-from tests.integration.pipeline.system import (
-    Instance,
-    System,
-    Whmcs,
-    eventually,
-    running_system,
-    simulate,
-    started,
-)
+from tests.integration.pipeline.system import Instance, System, eventually, running_system, started
 from tests.servers import Postgres
+from tests.simulator import Whmcs, simulate
 
 SECONDS = 0.2
 # Enough for metrics to compute what it should not.

@@ -1,7 +1,7 @@
 """What the simulator knows is what `metrics_read` says, to the micro; and what is secret is found nowhere."""
 
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack
 from decimal import Decimal
 from typing import Any
@@ -14,30 +14,11 @@ from libs.common.contracts import topics
 from libs.common.contracts.lenses import Lens
 from libs.common.kafka.administration import end_offsets
 from tests.integration.pipeline.figures import told, true
-from tests.integration.pipeline.system import (
-    Instance,
-    System,
-    Whmcs,
-    records_of,
-    running_system,
-    simulate,
-    started,
-)
+from tests.integration.pipeline.system import Instance, System, records_of, running_system, started
 from tests.servers import Postgres
+from tests.simulator import NEEDED_ACTIONS, Whmcs, simulate
 
 SEEDS = (1, 2, 3)
-# Read access to clients, products and services, invoices, domains and cancellation requests.
-NEEDED_ACTIONS = [
-    "GetClients",
-    "GetClientsDetails",
-    "GetClientsProducts",
-    "GetClientsAddons",
-    "GetClientsDomains",
-    "GetProducts",
-    "GetInvoices",
-    "GetInvoice",
-    "GetCancelledPackages",
-]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +44,7 @@ async def system(
             yield system
 
 
-async def with_role(system: System, whmcs: Whmcs, actions: list[str]) -> Instance:
+async def with_role(system: System, whmcs: Whmcs, actions: Sequence[str]) -> Instance:
     """An instance whose credential allows these actions alone."""
     role = whmcs.control("POST", "/credentials", json={"actions": actions})
     return await system.add_instance(whmcs, identifier=role["identifier"], secret=role["secret"])
