@@ -1,4 +1,4 @@
-"""Facts, their fingerprints, and which of them are news. Pure."""
+"""Facts, their fingerprints, and which of them have changed. Pure."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -12,19 +12,22 @@ from libs.common.contracts.envelope import MAX_RECORD_BYTES
 
 
 class Fact(NamedTuple):
-    """One answer row as it is published. `seq` is the request's within the lease; `customer_id` see tables.fingerprints."""
+    """The state of one WHMCS row, as it is published. Body and fingerprint are None in a tombstone.
+
+    `seq` is the number of the request in the lease. `customer_id`: see tables.fingerprints.
+    """
 
     kind: Kind
     id: int
-    body: bytes
-    fingerprint: bytes
+    body: bytes | None
+    fingerprint: bytes | None
     seq: int
     observed_at: datetime
     customer_id: int | None
 
 
 def fact(kind: Kind, content: Mapping[str, Any], seq: int, observed_at: datetime) -> Fact:
-    """Return the fact that a translated row states; raise ValueError for one that no consumer would take."""
+    """Return the fact that a translated row states; raise ValueError for one that no consumer would accept."""
     # A copy: what orjson returns keeps the room that it was written in, 8 KiB for each.
     body = bytes(memoryview(orjson.dumps(content)))
     if len(body) > MAX_RECORD_BYTES - 1024:
@@ -36,15 +39,20 @@ def fact(kind: Kind, content: Mapping[str, Any], seq: int, observed_at: datetime
     return Fact(kind, content["id"], body, sha256(body).digest(), seq, observed_at, customer_id)
 
 
+def tombstone(kind: Kind, id: int, seq: int, observed_at: datetime) -> Fact:
+    """Return the fact that a row no longer exists."""
+    return Fact(kind, id, None, None, seq, observed_at, None)
+
+
 def newest(facts: Iterable[Fact]) -> dict[int, Fact]:
-    """Facts of one kind by id, in the order of ids: pages of a living list may repeat a row."""
-    found: dict[int, Fact] = {}
-    for one in facts:
-        if one.id not in found or found[one.id].seq <= one.seq:
-            found[one.id] = one
-    return dict(sorted(found.items()))
+    """Return the newest fact of each id, in the order of ids: pages of a living list may repeat a row. All are of one kind."""
+    by_id: dict[int, Fact] = {}
+    for fact in facts:
+        if fact.id not in by_id or by_id[fact.id].seq <= fact.seq:
+            by_id[fact.id] = fact
+    return dict(sorted(by_id.items()))
 
 
-def changed(facts: Mapping[int, Fact], known: Mapping[int, bytes | None]) -> list[Fact]:
-    """Those whose fingerprint is not known."""
-    return [one for one in facts.values() if known.get(one.id) != one.fingerprint]
+def changed(facts: Mapping[int, Fact], fingerprints: Mapping[int, bytes | None]) -> list[Fact]:
+    """Return the facts that differ from what was published: their fingerprint is another one, null or missing."""
+    return [fact for fact in facts.values() if fingerprints.get(fact.id) != fact.fingerprint]

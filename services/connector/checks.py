@@ -9,6 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
 from libs.common.clock import Clock
+from libs.common.contracts.billing import Kind
 from libs.common.contracts.failures import FAILURES, text_of
 from libs.common.contracts.instances import InstanceSettings
 from libs.common.contracts.sync import Check, Estimate, InstanceChecked
@@ -18,13 +19,7 @@ from services.connector.settings import Settings
 from services.connector.whmcs import answers
 from services.connector.whmcs.answers import Row, WhmcsError
 from services.connector.whmcs.client import Client, describe
-from services.connector.whmcs.entities import (
-    DETAILS_ACTION,
-    ENTITIES,
-    LINES_ACTION,
-    VERSION_ACTION,
-    Entity,
-)
+from services.connector.whmcs.entities import LISTS, LOOK_UPS, VERSION_ACTION
 
 Tell = Callable[[InstanceChecked], Awaitable[None]]
 
@@ -240,15 +235,14 @@ async def _check_permissions(client: Client, found: _List) -> list[Row]:
                 Check(name="permission", state="ok", message=f"{action} is allowed.", action=action)
             )
 
-    wanted: list[tuple[str, dict[str, str | int], bool]] = [
-        (entity.action, {**entity.parameters, "limitstart": 0, "limitnum": 1}, entity.is_needed)
-        for entity in sorted(ENTITIES, key=lambda entity: not entity.is_needed)
+    look_ups = [
+        ask(action.action, {action.id_parameter: _ABSENT_ID}, action.is_needed) for action in LOOK_UPS
     ]
-    wanted[:0] = [
-        (DETAILS_ACTION, {"clientid": _ABSENT_ID}, True),
-        (LINES_ACTION, {"invoiceid": _ABSENT_ID}, True),
+    lists = [
+        ask(action.action, {**action.parameters, "limitstart": 0, "limitnum": 1}, action.is_needed)
+        for action in sorted(LISTS, key=lambda action: not action.is_needed)
     ]
-    await asyncio.gather(*(ask(*one) for one in wanted))
+    await asyncio.gather(*look_ups, *lists)
     return bodies
 
 
@@ -264,7 +258,7 @@ def _clock(server: datetime | None, now: datetime) -> Check:
 
 
 async def _check_sample(client: Client, found: _List) -> None:
-    entity: Entity = next(one for one in ENTITIES if one.action == "GetClientsProducts")
+    entity = next(action for action in LISTS if action.kind is Kind.SERVICE)
     try:
         body = await client.call(entity.action, {"limitstart": 0, "limitnum": _SAMPLE_ROWS})
         rows = answers.rows(body, entity.plural, entity.singular)

@@ -18,15 +18,16 @@ from libs.common.contracts.sync import RunState
 from libs.common.database import build_engine, raw, transaction
 from libs.common.kafka.publisher import Publisher
 from libs.common.tls import client_context
-from services.connector import repository
 from services.connector.caller import Caller, Pace
-from services.connector.handlers import follow
-from services.connector.repository import Run
+from services.connector.commands import store_instance
+from services.connector.publishing import FactPublisher
+from services.connector.repository import fingerprints, runs
+from services.connector.repository.runs import Run
 from services.connector.settings import Settings
 from services.connector.sync import Sync
 from services.connector.whmcs.answers import Row
 from services.connector.whmcs.client import Client
-from tests.bench.ground import OWNER, Ground, Whmcs, instance
+from tests.bench.ground import INSTANCE, Ground, Whmcs, instance
 from tests.bench.ratio import Line, Rates, compare, line
 from tests.servers import Database, recreate_topics
 
@@ -64,19 +65,26 @@ class Bench:
     async def sync(self, client: Client) -> tuple[int, float]:
         """Rows and seconds of one full run."""
         run = await self._claimed()
-        sync = Sync(self.engine, self.publisher, Caller(client, self.pace, utc_now), utc_now, run, {})
+        sync = Sync(
+            self.engine,
+            FactPublisher(self.engine, self.publisher, utc_now),
+            Caller(client, self.pace, utc_now),
+            utc_now,
+            run,
+            {},
+        )
         started = time.perf_counter()
         result = await sync.read_all()
         seconds = time.perf_counter() - started
         async with transaction(self.engine) as connection:
-            await repository.end_run(await raw(connection), run, RunState.SUCCEEDED)
+            await runs.end(await raw(connection), run, RunState.SUCCEEDED)
         return sum(result.counts.values()), seconds
 
     async def _claimed(self) -> Run:
         async with transaction(self.engine) as connection:
             database = await raw(connection)
-            await repository.queue_run(database, OWNER, uuid4(), uuid4(), SyncMode.FULL, SyncTrigger.MANUAL)
-            run = await repository.claim_run(database, "bench", 600, utc_now(), full_runs_too=True)
+            await runs.queue(database, INSTANCE, uuid4(), uuid4(), SyncMode.FULL, SyncTrigger.MANUAL)
+            run = await runs.claim(database, "bench", 600, utc_now(), full_runs_too=True)
         assert run is not None
         return run
 
@@ -125,7 +133,7 @@ async def reading(ground: Ground, database: Database, whmcs: Whmcs) -> AsyncIter
     settings = ground.settings(database, whmcs)
     engine, publisher = build_engine(settings, service="connector"), Publisher(settings)
     try:
-        await follow(engine, instance(), utc_now)
+        await store_instance(engine, instance(), utc_now)
         yield Bench(settings, whmcs, engine, publisher)
     finally:
         await publisher.close()
@@ -140,8 +148,8 @@ def _without_fingerprints() -> Iterator[None]:
         return {}
 
     with (
-        mock.patch.object(repository, "known_fingerprints", nothing),
-        mock.patch.object(repository, "save_fingerprints", nothing),
+        mock.patch.object(fingerprints, "load", nothing),
+        mock.patch.object(fingerprints, "save", nothing),
     ):
         yield
 

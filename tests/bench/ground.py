@@ -13,9 +13,8 @@ from uuid import UUID
 
 from pydantic import SecretStr
 
-from libs.common.contracts.instances import InstanceChanged, InstanceSettings
+from libs.common.contracts.instances import InstanceChanged, InstanceKey, InstanceSettings
 from services.connector.credentials import Credentials
-from services.connector.repository import Owner
 from services.connector.settings import Settings
 from tests.bench.pages import FOLDER, SEED
 from tests.servers import Database, Postgres
@@ -24,7 +23,7 @@ from tools.local_stack.process import Program, free_port, running
 from tools.whmcs_simulator.access import Access
 from tools.whmcs_simulator.certificates import prepare_ca
 
-OWNER = Owner(UUID(int=1, version=4), UUID(int=2, version=4))
+INSTANCE = InstanceKey(UUID(int=1, version=4), UUID(int=2, version=4))
 CREDENTIAL = UUID(int=3, version=4)
 YEARS = 5
 
@@ -80,8 +79,8 @@ class Ground:
 def instance() -> InstanceChanged:
     """The one instance that is read."""
     return InstanceChanged(
-        id=OWNER.instance_id,
-        organization_id=OWNER.organization_id,
+        id=INSTANCE.instance_id,
+        organization_id=INSTANCE.organization_id,
         name="Bench",
         credential_id=CREDENTIAL,
         state="active",

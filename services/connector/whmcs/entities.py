@@ -1,4 +1,4 @@
-"""One declaration per list action: how it is asked for, and what its rows become."""
+"""One declaration per WHMCS action: how it is called, and which facts its rows become. Pure."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,13 +7,17 @@ from typing import Any, Final
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.instances import InstanceSettings
 from services.connector.whmcs import translate
+from services.connector.whmcs.answers import Row
 
-Translate = Callable[[dict[str, Any], InstanceSettings], Any]
+Translate = Callable[[Row, InstanceSettings], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Entity:
-    """A list action. `is_needed`: without it figures are missing; `is_paged`: it honours limitstart and limitnum."""
+class ListAction:
+    """An action that returns many rows, under `plural` and `singular`.
+
+    Figures are missing without a needed one. A paged one honours limitstart and limitnum, the others return all rows at once.
+    """
 
     kind: Kind
     action: str
@@ -25,13 +29,23 @@ class Entity:
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
-def _plain(function: Callable[[dict[str, Any]], Any]) -> Translate:
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """An action that returns the row with one id. Figures are missing without a needed one."""
+
+    kind: Kind
+    action: str
+    id_parameter: str
+    is_needed: bool = True
+
+
+def _plain(function: Callable[[Row], Any]) -> Translate:
     return lambda row, _: function(row)
 
 
 # In this order: without invoices nobody knows in which currency a customer's subscriptions are.
-ENTITIES: Final = (
-    Entity(
+LISTS: Final = (
+    ListAction(
         Kind.CURRENCY,
         "GetCurrencies",
         "currencies",
@@ -40,8 +54,8 @@ ENTITIES: Final = (
         is_needed=False,
         is_paged=False,
     ),
-    Entity(Kind.PRODUCT, "GetProducts", "products", "product", _plain(translate.product), is_paged=False),
-    Entity(
+    ListAction(Kind.PRODUCT, "GetProducts", "products", "product", _plain(translate.product), is_paged=False),
+    ListAction(
         Kind.PROMOTION,
         "GetPromotions",
         "promotions",
@@ -50,7 +64,7 @@ ENTITIES: Final = (
         is_needed=False,
         is_paged=False,
     ),
-    Entity(
+    ListAction(
         Kind.CUSTOMER,
         "GetClients",
         "clients",
@@ -58,7 +72,7 @@ ENTITIES: Final = (
         lambda row, settings: translate.customer(row, store_names=settings.store_names),
         parameters={"orderby": "id", "sorting": "ASC"},
     ),
-    Entity(
+    ListAction(
         Kind.INVOICE,
         "GetInvoices",
         "invoices",
@@ -66,10 +80,10 @@ ENTITIES: Final = (
         _plain(translate.invoice),
         parameters={"orderby": "id", "order": "asc"},
     ),
-    Entity(Kind.SERVICE, "GetClientsProducts", "products", "product", _plain(translate.service)),
-    Entity(Kind.ADDON, "GetClientsAddons", "addons", "addon", _plain(translate.addon), is_paged=False),
-    Entity(Kind.DOMAIN, "GetClientsDomains", "domains", "domain", _plain(translate.domain)),
-    Entity(
+    ListAction(Kind.SERVICE, "GetClientsProducts", "products", "product", _plain(translate.service)),
+    ListAction(Kind.ADDON, "GetClientsAddons", "addons", "addon", _plain(translate.addon), is_paged=False),
+    ListAction(Kind.DOMAIN, "GetClientsDomains", "domains", "domain", _plain(translate.domain)),
+    ListAction(
         Kind.CANCELLATION_REQUEST,
         "GetCancelledPackages",
         "packages",
@@ -77,6 +91,9 @@ ENTITIES: Final = (
         _plain(translate.cancellation_request),
     ),
 )
-DETAILS_ACTION: Final = "GetClientsDetails"
-LINES_ACTION: Final = "GetInvoice"
+CUSTOMER_DETAILS: Final = LookUp(Kind.CUSTOMER_DETAIL, "GetClientsDetails", "clientid")
+# No run reads these yet; the connection check asks whether they are allowed.
+INVOICE_LINES: Final = LookUp(Kind.INVOICE_LINES, "GetInvoice", "invoiceid")
+LOOK_UPS: Final = (CUSTOMER_DETAILS, INVOICE_LINES)
+ACTIONS: Final[Mapping[Kind, ListAction | LookUp]] = {action.kind: action for action in (*LISTS, *LOOK_UPS)}
 VERSION_ACTION: Final = "WhmcsDetails"

@@ -28,20 +28,19 @@ from libs.common.contracts.commands import (
     SyncMode,
     SyncTrigger,
 )
-from libs.common.contracts.instances import InstanceChanged, InstanceSettings
+from libs.common.contracts.instances import InstanceChanged, InstanceKey, InstanceSettings
 from libs.common.contracts.received import Received
 from libs.common.crypto import Keyring, seal
 from libs.common.database import build_engine, raw, transaction
 from libs.common.kafka.publisher import Publisher
-from services.connector.handlers import follow, record
-from services.connector.repository import Owner
+from services.connector.commands import store_command, store_instance
 from services.connector.settings import Settings
 from services.connector.worker import Worker
 from tests.servers import REPOSITORY, Database
 from tests.simulator import simulate
 from tools.local_stack.process import free_port
 
-OWNER = Owner(UUID(int=1, version=4), UUID(int=2, version=4))
+INSTANCE = InstanceKey(UUID(int=1, version=4), UUID(int=2, version=4))
 CREDENTIAL = UUID(int=3, version=4)
 TODAY = "2026-11-24"
 KEY = "R8B0rZg0q8QpX7yYJb2m1oVdC3uTnKkHf5wEaLsZxQ4="
@@ -72,15 +71,15 @@ class World:
         sealed = seal(
             self.keyring,
             {name: self.simulator[name] for name in ("identifier", "secret")} | secrets,
-            organization_id=OWNER.organization_id,
-            instance_id=OWNER.instance_id,
+            organization_id=INSTANCE.organization_id,
+            instance_id=INSTANCE.instance_id,
             origin=origin(address),
         )
         async with transaction(self.engine) as connection:
             await (await raw(connection)).execute(
                 "INSERT INTO connector.credentials VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
-                OWNER.organization_id,
-                OWNER.instance_id,
+                INSTANCE.organization_id,
+                INSTANCE.instance_id,
                 CREDENTIAL,
                 address,
                 sealed,
@@ -93,11 +92,11 @@ class World:
 
     async def publish_state(self, state: Any) -> None:
         """Let the connector hear of the instance, once more if its version is the old one."""
-        await follow(
+        await store_instance(
             self.engine,
             InstanceChanged(
-                id=OWNER.instance_id,
-                organization_id=OWNER.organization_id,
+                id=INSTANCE.instance_id,
+                organization_id=INSTANCE.organization_id,
                 name="Demo",
                 credential_id=CREDENTIAL,
                 state=state,
@@ -112,12 +111,12 @@ class World:
             body,
             type(body).__name__,
             message_id or str(uuid4()),
-            OWNER.organization_id,
-            OWNER.instance_id,
+            INSTANCE.organization_id,
+            INSTANCE.instance_id,
             {},
             utc_now(),
         )
-        await record(self.engine, received, utc_now)
+        await store_command(self.engine, received, utc_now)
 
     async def sync(self, *, seconds: float = 60) -> dict[str, Any]:
         """Order a full run, work it off, and return its last event."""
@@ -169,7 +168,7 @@ class World:
 
 def run_command(**more: Any) -> RunSync:
     values = {"mode": SyncMode.FULL, "trigger": SyncTrigger.MANUAL} | more
-    return RunSync(command_id=uuid4(), instance_id=OWNER.instance_id, **values)
+    return RunSync(command_id=uuid4(), instance_id=INSTANCE.instance_id, **values)
 
 
 @pytest.fixture
@@ -236,7 +235,7 @@ def kinds_of(records: list[ConsumerRecord]) -> Counter[str]:
 async def check(world: World) -> dict[str, Any]:
     command = CheckInstance(
         check_id=uuid4(),
-        instance_id=OWNER.instance_id,
+        instance_id=INSTANCE.instance_id,
         credential_id=CREDENTIAL,
         settings=InstanceSettings(),
     )

@@ -8,10 +8,10 @@ import pytest
 
 from services.connector import caller
 from services.connector.whmcs import client
-from services.connector.whmcs.entities import DETAILS_ACTION, ENTITIES, LINES_ACTION
+from services.connector.whmcs.entities import INVOICE_LINES, LISTS, LOOK_UPS
 from tests.integration.connector.conftest import World, check
 
-ACTIONS = {DETAILS_ACTION, LINES_ACTION, *(entity.action for entity in ENTITIES)}
+ACTIONS = {action.action for action in (*LOOK_UPS, *LISTS)}
 PHP_EMPTY = (None, "", "0", 0, "0.00", 0.0, False)
 
 
@@ -33,7 +33,8 @@ async def test_any_answer_of_whmcs_proves_every_action(world: World, text: str) 
 
 
 @pytest.mark.parametrize(
-    ("kind", "action"), [("not_json", LINES_ACTION), ("truncated", LINES_ACTION), ("firewall", "GetClients")]
+    ("kind", "action"),
+    [("not_json", INVOICE_LINES.action), ("truncated", INVOICE_LINES.action), ("firewall", "GetClients")],
 )
 async def test_foreign_answer_fails_its_action(world: World, kind: str, action: str) -> None:
     world.control("PUT", "/faults", json=[{"kind": kind, "action": action}])

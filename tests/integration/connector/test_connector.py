@@ -31,16 +31,19 @@ from libs.common.contracts.envelope import Record, headers, read_headers
 from libs.common.database import raw, transaction
 from libs.common.kafka.publisher import Publisher
 from libs.common.outbox import relay_once
-from services.connector import caller, checks, repository
+from services.connector import caller, checks
 from services.connector.changes import fact
 from services.connector.credentials import Credentials
-from services.connector.repository import FencedError, Lease
-from services.connector.sync import Result, Sync, apply_facts
+from services.connector.plan import Result
+from services.connector.publishing import FactPublisher
+from services.connector.repository import fingerprints
+from services.connector.repository.leases import FencedError, Lease
+from services.connector.sync import Sync
 from services.connector.tables import metadata, outbox
 from services.connector.whmcs import client
 from tests.integration.connector.conftest import (
     CREDENTIAL,
-    OWNER,
+    INSTANCE,
     World,
     ask,
     check,
@@ -188,7 +191,7 @@ async def test_rows_that_are_deleted_behind_the_reader_hide_none_of_the_others(
     left = world.control("GET", "/pick?kind=service&limit=100000")["ids"]
     assert answers > len(when)
     assert done["outcome"] == "complete"
-    assert {fact_key(OWNER.instance_id, Kind.SERVICE, service) for service in left} <= published
+    assert {fact_key(INSTANCE.instance_id, Kind.SERVICE, service) for service in left} <= published
 
 
 @pytest.mark.rule("R1")
@@ -196,14 +199,14 @@ async def test_a_worker_whose_lease_was_taken_writes_nothing_and_forgets_what_it
     world: World, kafka: str
 ) -> None:
     await world.add_instance()
-    stale = Lease(OWNER, 1)
+    stale = Lease(INSTANCE, 1)
     one = fact(Kind.CURRENCY, {"id": 1, "code": "EUR", "rate": "1", "is_default": True}, 1, datetime.now(UTC))
 
     async def save(*_: Any) -> None:
         raise AssertionError("a fenced worker must not come here")
 
     with pytest.raises(FencedError):
-        await apply_facts(world.engine, world.publisher, utc_now, stale, [one], save)
+        await FactPublisher(world.engine, world.publisher, utc_now).publish_changes(stale, [one], save)
 
     assert await facts(kafka) == []
 
@@ -213,7 +216,7 @@ async def test_losing_the_lease_between_publishing_and_remembering_leaves_an_unk
 ) -> None:
     await world.add_instance()
     one = fact(Kind.CURRENCY, {"id": 1, "code": "EUR", "rate": "1", "is_default": True}, 1, datetime.now(UTC))
-    lease = Lease(OWNER, 0)
+    lease = Lease(INSTANCE, 0)
 
     class Thief(Publisher):
         async def publish(self, records: Any) -> None:
@@ -226,11 +229,11 @@ async def test_losing_the_lease_between_publishing_and_remembering_leaves_an_unk
 
     thief = Thief(world.settings)
     with pytest.raises(FencedError):
-        await apply_facts(world.engine, thief, utc_now, lease, [one], save)
+        await FactPublisher(world.engine, thief, utc_now).publish_changes(lease, [one], save)
     await thief.close()
 
     async with transaction(world.engine) as connection:
-        known = await repository.known_fingerprints(await raw(connection), OWNER, Kind.CURRENCY, [1])
+        known = await fingerprints.load(await raw(connection), INSTANCE, Kind.CURRENCY, [1])
     assert known == {1: None}
     assert len(await facts(kafka)) == 1
 
@@ -260,7 +263,7 @@ async def test_a_cancelled_or_paused_run_ends_at_once(world: World) -> None:
     await world.add_instance()
     await world.command(run_command())
     run_id = UUID((await world.events("SyncQueued"))[0]["run_id"])
-    cancel = CancelSync(command_id=uuid4(), instance_id=OWNER.instance_id, run_id=run_id)
+    cancel = CancelSync(command_id=uuid4(), instance_id=INSTANCE.instance_id, run_id=run_id)
 
     await world.command(cancel)
     await world.command(run_command())
@@ -273,7 +276,7 @@ async def test_republishing_forgets_fingerprints_and_the_next_run_publishes_them
     await world.add_instance()
     first = await world.sync()
     await world.command(
-        Republish(command_id=uuid4(), instance_id=OWNER.instance_id, kind="customer", blocks=(0,))
+        Republish(command_id=uuid4(), instance_id=INSTANCE.instance_id, kind="customer", blocks=(0,))
     )
 
     again = await world.sync()
@@ -434,12 +437,12 @@ async def test_the_gateway_may_write_credentials_and_never_read_the_cipher(datab
     connection = await asyncpg.connect(database.url("gateway").replace("+asyncpg", ""))
     try:
         await connection.execute(
-            "SELECT set_config('app.organization_id', $1, false)", str(OWNER.organization_id)
+            "SELECT set_config('app.organization_id', $1, false)", str(INSTANCE.organization_id)
         )
         await connection.execute(
             "INSERT INTO connector.credentials VALUES ($1, $2, $3, 'https://a', 'mrc1.x')",
-            OWNER.organization_id,
-            OWNER.instance_id,
+            INSTANCE.organization_id,
+            INSTANCE.instance_id,
             CREDENTIAL,
         )
         assert await connection.fetchval("SELECT credential_id FROM connector.credentials") == CREDENTIAL
@@ -482,11 +485,11 @@ async def test_a_process_takes_instances_and_commands_from_kafka_and_answers_the
         message_type="RunSync",
         source="gateway",
         at=utc_now(),
-        subject=str(OWNER.instance_id),
-        organization_id=OWNER.organization_id,
-        instance_id=OWNER.instance_id,
+        subject=str(INSTANCE.instance_id),
+        organization_id=INSTANCE.organization_id,
+        instance_id=INSTANCE.instance_id,
     )
-    key = str(OWNER.instance_id).encode()
+    key = str(INSTANCE.instance_id).encode()
     await world.publisher.publish([Record("sync.commands", key, command.model_dump_json().encode(), values)])
     process = await start(world)
     try:

@@ -17,12 +17,14 @@ from libs.common.contracts.envelope import read_headers
 from libs.common.contracts.instances import InstanceSettings
 from libs.common.database import raw, transaction
 from libs.common.outbox import relay_once
-from services.connector import repository
-from services.connector.repository import Checkpoint, Lease, Run
+from services.connector.plan import Checkpoint
+from services.connector.repository import checkpoints, checks, leases, runs
+from services.connector.repository.leases import Lease
+from services.connector.repository.runs import Run
 from services.connector.tables import outbox
 from tests.integration.connector.conftest import (
     CREDENTIAL,
-    OWNER,
+    INSTANCE,
     World,
     facts,
     run_command,
@@ -34,13 +36,13 @@ AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
 def cancel_command(run_id: UUID) -> CancelSync:
-    return CancelSync(command_id=uuid4(), instance_id=OWNER.instance_id, run_id=run_id)
+    return CancelSync(command_id=uuid4(), instance_id=INSTANCE.instance_id, run_id=run_id)
 
 
 def check_command() -> CheckInstance:
     return CheckInstance(
         check_id=uuid4(),
-        instance_id=OWNER.instance_id,
+        instance_id=INSTANCE.instance_id,
         credential_id=CREDENTIAL,
         settings=InstanceSettings(),
     )
@@ -50,13 +52,13 @@ async def claim_run(world: World, seconds: float = DEAD_WORKERS_LEASE) -> Run | 
     """Claim a run as a worker that is never heard of again."""
     async with transaction(world.engine) as connection:
         database = await raw(connection)
-        return await repository.claim_run(database, "dead", seconds, AT, full_runs_too=True)
+        return await runs.claim(database, "dead", seconds, AT, full_runs_too=True)
 
 
 async def claim_purge(world: World, seconds: float = DEAD_WORKERS_LEASE) -> Lease | None:
     """Claim a deletion as a worker that is never heard of again."""
     async with transaction(world.engine) as connection:
-        return await repository.claim_purge(await raw(connection), "dead", seconds)
+        return await leases.take_for_purge(await raw(connection), "dead", seconds)
 
 
 async def sent(world: World, kafka: str) -> list[ConsumerRecord]:
@@ -105,7 +107,7 @@ async def test_running_run_is_told_with_its_progress(world: World) -> None:
     assert run is not None
     async with transaction(world.engine) as connection:
         point = Checkpoint(Kind.CUSTOMER, position=40, expected=60, rows=40)
-        await repository.save_checkpoint(await raw(connection), run, point)
+        await checkpoints.save(await raw(connection), run, point)
 
     for _ in range(2):
         await world.command(command)
@@ -252,12 +254,12 @@ async def test_clock_that_steps_back_locks_no_check(world: World) -> None:
     await world.command(check_command())
     async with transaction(world.engine) as connection:
         database = await raw(connection)
-        assert await repository.claim_check(database) is not None
-        assert await repository.claim_check(database) is None
+        assert await checks.claim(database) is not None
+        assert await checks.claim(database) is None
 
         await database.execute("UPDATE connector.checks SET lease_until = lease_until + interval '1 hour'")
 
-        assert await repository.claim_check(database) is not None
+        assert await checks.claim(database) is not None
 
 
 async def test_clock_that_steps_back_locks_no_deletion(world: World) -> None:
@@ -278,7 +280,7 @@ async def test_shorter_setting_of_another_worker_takes_no_run(world: World) -> N
     assert await claim_run(world, 5) is None
 
     async with transaction(world.engine) as connection:
-        await repository.renew(await raw(connection), run.lease, 600)
+        await leases.renew(await raw(connection), run.lease, 600)
 
     assert await claim_run(world, 5) is None
 
@@ -295,7 +297,7 @@ async def test_check_that_never_ends_is_given_up(world: World) -> None:
     await world.command(check_command())
     for _ in range(3):
         async with transaction(world.engine) as connection:
-            assert await repository.claim_check(await raw(connection)) is not None
+            assert await checks.claim(await raw(connection)) is not None
         await world.execute("UPDATE connector.checks SET lease_until = lease_until - interval '1 minute'")
 
     result = await world.until(("InstanceChecked",))
@@ -306,7 +308,7 @@ async def test_check_that_never_ends_is_given_up(world: World) -> None:
     assert "could not be finished" in line["message"]
     assert "Check the connection again" in line["message"]
     async with transaction(world.engine) as connection:
-        assert await repository.claim_check(await raw(connection)) is None
+        assert await checks.claim(await raw(connection)) is None
 
 
 async def test_killed_check_is_taken_up_by_another(world: World) -> None:

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.contracts.commands import CancelSync, CheckInstance, RunSync
-from libs.common.contracts.instances import InstanceChanged
+from libs.common.contracts.instances import InstanceChanged, InstanceKey
 from libs.common.contracts.received import Received
 from libs.common.contracts.sync import (
     RunState,
@@ -20,9 +20,10 @@ from libs.common.contracts.sync import (
 )
 from libs.common.database import build_engine, raw, transaction
 from libs.common.settings import PostgresSettings
-from services.connector import handlers as connector
-from services.connector import repository
-from services.connector.repository import Owner, Run
+from services.connector import events
+from services.connector.commands import store_command, store_instance
+from services.connector.repository import runs
+from services.connector.repository.runs import Run
 from services.gateway import handlers as gateway_handlers
 from services.gateway import syncs
 from tests.integration.gateway.conftest import Gateway
@@ -57,9 +58,9 @@ class Post:
         clock = self.running.gateway.clock
         for message in await self._collect("gateway"):
             if message.type == "InstanceChanged":
-                await connector.follow(self.engine, message.body, clock)
+                await store_instance(self.engine, message.body, clock)
             elif message.type != "CheckInstance":
-                await connector.record(self.engine, message, clock)
+                await store_command(self.engine, message, clock)
 
     async def to_gateway(self) -> None:
         for message in await self._collect("connector"):
@@ -80,8 +81,8 @@ class Post:
                 MODELS[row.headers["ce_type"]].model_validate_json(row.body),
                 row.headers["ce_type"],
                 row.message_id,
-                self.owner.organization_id,
-                self.owner.instance_id,
+                self.instance.organization_id,
+                self.instance.instance_id,
                 row.headers,
                 datetime.fromisoformat(row.headers["ce_time"]),
             )
@@ -89,14 +90,14 @@ class Post:
         ]
 
     @property
-    def owner(self) -> Owner:
-        return Owner(self.running.owner.organization_id, self.running.instance_id)
+    def instance(self) -> InstanceKey:
+        return InstanceKey(self.running.owner.organization_id, self.running.instance_id)
 
     async def begin_run(self) -> Run:
         """Let a worker take the queued run."""
         clock = self.running.gateway.clock
         async with transaction(self.engine) as connection:
-            run = await repository.claim_run(await raw(connection), "worker", 60, clock(), full_runs_too=True)
+            run = await runs.claim(await raw(connection), "worker", 60, clock(), full_runs_too=True)
         assert run is not None
         return run
 
@@ -112,9 +113,8 @@ class Post:
             positions={},
         )
         async with transaction(self.engine) as connection:
-            await repository.end_run(await raw(connection), run, RunState.SUCCEEDED)
-            message_id = f"{run.run_id}.succeeded"
-            await connector.send_end(connection, self.owner, event, message_id, self.running.gateway.clock)
+            await runs.end(await raw(connection), run, RunState.SUCCEEDED)
+            await events.send_end(connection, self.instance, event, self.running.gateway.clock())
 
     async def ask(self) -> None:
         """Let the gateway ask about silent runs, and carry question and answer."""

@@ -12,7 +12,7 @@ from libs.common.contracts.received import MessageReader, Received
 from libs.common.contracts.topics import Topic
 from libs.common.database import build_engine
 from libs.common.settings import PostgresSettings
-from services.connector import handlers as connector
+from services.connector.commands import store_command
 from services.gateway import handlers, syncs
 from tests.integration.gateway.conftest import Gateway, Person
 from tests.integration.gateway.test_instances import connected
@@ -42,7 +42,7 @@ class Both:
 
     async def carry_commands(self) -> None:
         for message in await self.waiting("gateway", topics.SYNC_COMMANDS):
-            await connector.record(self.engine, message, self.gateway.clock)
+            await store_command(self.engine, message, self.gateway.clock)
 
     async def carry_events(self) -> list[str]:
         events = await self.waiting("connector", topics.SYNC_EVENTS)
@@ -91,7 +91,7 @@ async def end_run(both: Both, run_id: UUID) -> None:
     message = Received(
         cancel, "CancelSync", "1", both.owner.organization_id, both.instance_id, {}, both.gateway.clock.now
     )
-    await connector.record(both.engine, message, both.gateway.clock)
+    await store_command(both.engine, message, both.gateway.clock)
 
 
 async def test_a_lost_end_is_told_again_when_asked(both: Both) -> None:

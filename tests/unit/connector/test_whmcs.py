@@ -20,7 +20,7 @@ from services.connector.settings import Network, Settings
 from services.connector.whmcs import answers, translate
 from services.connector.whmcs.answers import WhmcsError
 from services.connector.whmcs.client import is_allowed
-from services.connector.whmcs.entities import ENTITIES, Entity
+from services.connector.whmcs.entities import LISTS, ListAction
 
 SAMPLES = Path(__file__).parents[2] / "contract" / "whmcs"
 ERRORS = json.loads((SAMPLES / "errors.json").read_text())["errors"]
@@ -64,7 +64,7 @@ def content_of(error: dict[str, Any]) -> bytes:
     return error["raw"].encode() if "raw" in error else orjson.dumps(error["body"])
 
 
-def sample(entity: Entity) -> dict[str, Any]:
+def sample(entity: ListAction) -> dict[str, Any]:
     body: dict[str, Any] = json.loads((SAMPLES / f"{entity.action}.json").read_text())
     return body
 
@@ -94,8 +94,8 @@ def test_noise_before_the_json_does_not_matter(error: dict[str, Any]) -> None:
     assert answers.read(200, {}, content_of(error), "GetClients")["result"] == "success"
 
 
-@pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.action)
-def test_every_official_sample_becomes_facts_of_the_contract(entity: Entity) -> None:
+@pytest.mark.parametrize("entity", LISTS, ids=lambda entity: entity.action)
+def test_every_official_sample_becomes_facts_of_the_contract(entity: ListAction) -> None:
     body = sample(entity)
 
     found = answers.rows(body, entity.plural, entity.singular)
@@ -106,8 +106,8 @@ def test_every_official_sample_becomes_facts_of_the_contract(entity: Entity) -> 
         ADAPTERS[entity.kind].validate_json(content)
 
 
-@pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.action)
-def test_nested_numbered_lone_and_flattened_rows_are_the_same(entity: Entity) -> None:
+@pytest.mark.parametrize("entity", LISTS, ids=lambda entity: entity.action)
+def test_nested_numbered_lone_and_flattened_rows_are_the_same(entity: ListAction) -> None:
     row = {"id": "1", "name": "x"}
 
     for shape in (
@@ -161,7 +161,7 @@ def test_a_cycle_of_any_shape_is_unknown_rather_than_an_error(value: Any) -> Non
 
 
 def test_an_empty_list_in_the_place_of_a_text_is_nothing() -> None:
-    domain = next(entity for entity in ENTITIES if entity.kind is Kind.DOMAIN)
+    domain = next(entity for entity in LISTS if entity.kind is Kind.DOMAIN)
     row = answers.rows(sample(domain), domain.plural, domain.singular)[0]
 
     assert translate.domain(row | {"donotrenew": []})["renews"]
@@ -170,7 +170,7 @@ def test_an_empty_list_in_the_place_of_a_text_is_nothing() -> None:
 
 @pytest.mark.parametrize("value", ["", " ", None])
 def test_an_invoice_without_a_currency_cannot_be_read(value: Any) -> None:
-    invoices = next(entity for entity in ENTITIES if entity.kind is Kind.INVOICE)
+    invoices = next(entity for entity in LISTS if entity.kind is Kind.INVOICE)
     row = answers.rows(sample(invoices), invoices.plural, invoices.singular)[0]
 
     with pytest.raises(ValueError, match="currency"):
@@ -178,7 +178,7 @@ def test_an_invoice_without_a_currency_cannot_be_read(value: Any) -> None:
 
 
 def test_a_service_keeps_no_secret_and_is_unescaped_once() -> None:
-    service = next(entity for entity in ENTITIES if entity.kind is Kind.SERVICE)
+    service = next(entity for entity in LISTS if entity.kind is Kind.SERVICE)
     row = answers.rows(sample(service), service.plural, service.singular)[0]
     row |= {"name": "R&amp;amp;D", "password": "canary", "notes": "canary", "username": "canary"}
     row |= {"nextduedate": "0000-00-00", "billingcycle": "Semi-Annually", "recurringamount": "12.95"}
@@ -388,8 +388,8 @@ def test_domain_without_a_name_has_no_label(nothing: Any) -> None:
     assert translate.domain(row | {"domainname": nothing})["label"] is None
 
 
-def first_row(kind: Kind) -> tuple[Entity, dict[str, Any]]:
-    entity = next(entity for entity in ENTITIES if entity.kind is kind)
+def first_row(kind: Kind) -> tuple[ListAction, dict[str, Any]]:
+    entity = next(entity for entity in LISTS if entity.kind is kind)
     return entity, answers.rows(sample(entity), entity.plural, entity.singular)[0]
 
 

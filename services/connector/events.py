@@ -1,0 +1,81 @@
+"""Reports checks and runs on sync.events, through the outbox, in the caller's transaction."""
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.common.contracts import topics
+from libs.common.contracts.failures import text_of
+from libs.common.contracts.instances import InstanceKey
+from libs.common.contracts.message import Message
+from libs.common.contracts.sync import RunState, SyncCancelled, SyncFailed, SyncSucceeded
+from libs.common.database import raw
+from libs.common.outbox import Outgoing, enqueue, outgoing
+from services.connector.repository import runs
+from services.connector.repository.runs import RunEnd
+from services.connector.tables import outbox
+
+FinalEvent = SyncSucceeded | SyncFailed | SyncCancelled
+
+_NAMES: Final = {SyncSucceeded: "succeeded", SyncFailed: "failed", SyncCancelled: "cancelled"}
+
+
+async def send(
+    connection: AsyncConnection, instance: InstanceKey, event: Message, message_id: str, at: datetime
+) -> None:
+    """Report something about an instance. An event whose `message_id` is in the outbox already is not sent again."""
+    await enqueue(connection, outbox, _outgoing(instance, event, message_id, at))
+
+
+async def send_end(
+    connection: AsyncConnection, instance: InstanceKey, event: FinalEvent, at: datetime
+) -> None:
+    """Report how a run ended, and store the event with the run so that it can be sent again."""
+    final = _final(instance, event, at)
+    await runs.save_final_event(await raw(connection), instance, event.run_id, final)
+    await enqueue(connection, outbox, final)
+
+
+async def load_end(
+    connection: AsyncConnection, instance: InstanceKey, run_id: UUID, at: datetime
+) -> Outgoing | None:
+    """Return the event that reports how a run ended; an unknown run counts as cancelled.
+
+    Without a stored event, a failure is reported by its code, and a success not at all: where its facts end is no longer known.
+    """
+    end = await runs.load_end(await raw(connection), instance, run_id)
+    match end:
+        case None:
+            return _final(instance, SyncCancelled(run_id=run_id), at)
+        case RunEnd(event=Outgoing() as event):
+            return event
+        case RunEnd(state=RunState.FAILED, code=str(code)):
+            return _final(instance, SyncFailed(run_id=run_id, code=code, message=text_of(code)), end.at)
+        case RunEnd(state=RunState.CANCELLED):
+            return _final(instance, SyncCancelled(run_id=run_id), end.at)
+        case _:
+            return None
+
+
+async def send_again(connection: AsyncConnection, event: Outgoing) -> None:
+    """Send an event once more, after all that was sent since. The outbox discards repeats, so the first row is deleted."""
+    await connection.execute(outbox.delete().where(outbox.c.message_id == event.message_id))
+    await enqueue(connection, outbox, event)
+
+
+def _final(instance: InstanceKey, event: FinalEvent, at: datetime) -> Outgoing:
+    return _outgoing(instance, event, f"{event.run_id}.{_NAMES[type(event)]}", at)
+
+
+def _outgoing(instance: InstanceKey, event: Message, message_id: str, at: datetime) -> Outgoing:
+    return outgoing(
+        topics.SYNC_EVENTS,
+        event,
+        message_id=message_id,
+        source="connector",
+        organization_id=instance.organization_id,
+        instance_id=instance.instance_id,
+        at=at,
+    )

@@ -1,0 +1,34 @@
+"""The registry of WHMCS actions: every kind has its declaration, its translation and a recorded example."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from libs.common.contracts.billing import Kind
+from services.connector.whmcs import translate
+from services.connector.whmcs.entities import ACTIONS, LISTS, LOOK_UPS
+
+EXAMPLES = Path(__file__).parents[2] / "contract" / "whmcs"
+NOT_READ_YET = {Kind.INVOICE_LINES, Kind.TRANSACTION}
+
+
+def test_every_kind_has_one_declaration() -> None:
+    assert len(ACTIONS) == len(LISTS) + len(LOOK_UPS)
+    assert set(Kind) - ACTIONS.keys() == {Kind.TRANSACTION}
+
+
+@pytest.mark.parametrize("kind", sorted(set(Kind) - NOT_READ_YET))
+def test_every_kind_that_is_read_has_a_translation(kind: Kind) -> None:
+    function: Callable[..., Any] = getattr(translate, kind.value)
+
+    assert callable(function)
+
+
+@pytest.mark.parametrize("action", ACTIONS.values(), ids=lambda action: action.action)
+def test_every_action_has_a_recorded_example(action: Any) -> None:
+    body = json.loads((EXAMPLES / f"{action.action}.json").read_text())
+
+    assert body["result"] == "success"
