@@ -11,9 +11,8 @@ from libs.common.database import raw, transaction
 from libs.common.figures.answers import Figure, figures_of
 from libs.common.figures.coverage import Freshness
 from libs.common.figures.errors import QuestionError
-from libs.common.figures.questions import Question
-from libs.common.figures.reading import read
-from libs.common.figures.relations import read_coverage
+from libs.common.figures.questions import Question, scope_of
+from libs.common.figures.reading import read, read_coverage
 from services.gateway.context import Context
 from services.gateway.errors import Invalid, NotFound
 from services.gateway.principals import Principal
@@ -49,10 +48,10 @@ async def figures(
         database = await raw(connection)
         instances = await _chosen(database, instance_ids)
         try:
-            reading = await read(database, questions, instances, lens, context.clock())
+            reading = await read(database, questions, scope_of(instances, lens, context.clock()))
         except QuestionError as error:
             raise Invalid(error.code, error.message, error.field) from error
-    is_small = reading.values <= SMALL
+    is_small = reading.size <= SMALL
     return figures_of(reading) if is_small else await context.answer_workers.run(figures_of, reading)
 
 

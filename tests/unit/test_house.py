@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from libs.common.figures.catalogue import CATALOG
+from libs.common.figures.catalogue import METRICS
 from libs.common.settings import KNOWN_SETTINGS, PREFIX, Block
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -195,7 +195,7 @@ def test_a_service_takes_the_values_of_the_example(service: str, monkeypatch: py
     settings_of(service)()
 
 
-@pytest.mark.parametrize("slug", [metric.slug for metric in CATALOG])
+@pytest.mark.parametrize("slug", [metric.slug for metric in METRICS])
 def test_every_metric_of_the_catalogue_has_its_definition(slug: str) -> None:
     definitions = (REPOSITORY / "docs" / "metrics.md").read_text(encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Write the generated pages as text: JSON Schemas, AsyncAPI, the page of topics, and the tables of settings and failures."""
+"""Write the generated pages as text: JSON Schemas, AsyncAPI, the page of topics, and the tables of settings, failures and metrics."""
 
 import json
 import re
@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from libs.common.contracts.envelope import MAX_RECORD_BYTES
 from libs.common.contracts.failures import FAILURES
 from libs.common.contracts.topics import NOT_SENT_YET, TOPICS, Topic
+from libs.common.figures.catalogue import METRICS
 from tools.docs.compatibility import breaking_changes
 
 _HEADERS: Final = {
@@ -41,11 +42,17 @@ def generated(repository: Path) -> dict[Path, str]:
     example = (repository / ".env.example").read_text(encoding="utf-8")
     settings = ["| setting | value in the example | meaning |", "|---|---|---|", *_settings(example)]
     failures = ["| code | category | text and next step | tried again |", "|---|---|---|---|", *_failures()]
+    metrics = [
+        "| metric | title | meaning | formula | parts sum to the total |",
+        "|---|---|---|---|---|",
+        *_metrics(),
+    ]
     return pages | {
         folder / "asyncapi.json": _json(asyncapi()),
         folder / "README.md": _readme(),
         **_with_table(repository / "docs" / "operations.md", "settings", settings),
         **_with_table(repository / "docs" / "whmcs.md", "failures", failures),
+        **_with_table(repository / "docs" / "metrics.md", "metrics", metrics),
     }
 
 
@@ -246,6 +253,12 @@ def _with_table(page: Path, name: str, lines: Iterable[str]) -> dict[Path, str]:
 def _failures() -> Iterator[str]:
     for code, failure in FAILURES.items():
         yield f"| `{code}` | {failure.category} | {failure.text} | {failure.retry.replace('next_tick', 'next sync')} |"
+
+
+def _metrics() -> Iterator[str]:
+    for metric in METRICS:
+        additive = "yes" if metric.additive else "no"
+        yield f"| `{metric.slug}` | {metric.title} | {metric.words} | `{metric.written}` | {additive} |"
 
 
 def _settings(example: str) -> Iterator[str]:

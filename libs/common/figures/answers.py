@@ -1,22 +1,32 @@
 """Answers: dated values, with all that has to be said beside them. Pure."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Final, Literal
+from fractions import Fraction
+from typing import Final
 
-from libs.common.contracts.billing import SUBSCRIPTION_KINDS
 from libs.common.contracts.lenses import Lens
-from libs.common.contracts.money import divide_half_even, format_micros
-from libs.common.figures.catalogue import Group
-from libs.common.figures.coverage import Knowledge, Source, knowledge, notes_on, oldest
+from libs.common.contracts.money import format_micros
+from libs.common.figures.coverage import (
+    Extent,
+    Knowledge,
+    Source,
+    extent_of,
+    knowledge,
+    notes_on,
+    oldest,
+    sources_behind,
+)
+from libs.common.figures.metric import Metric, Operands, Reason
+from libs.common.figures.operands import Operand, Unit
 from libs.common.figures.periods import Interval
-from libs.common.figures.reading import Asked, Balance, Key, Reading
+from libs.common.figures.questions import ExactQuestion
+from libs.common.figures.reading import Key, Names, Part, Reading
+from libs.common.figures.relations import Group
 
 NATIVE: Final = "native"
-
-_Value = str | int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +56,7 @@ class Figure:
     """The answer to a question. `additive`: the groups' values sum to the total."""
 
     metric: str
-    unit: Literal["money", "count"]
+    unit: Unit
     interval: Interval
     currency: str
     lens: Lens
@@ -56,26 +66,8 @@ class Figure:
     notes: tuple[str, ...]
 
 
-_Formula = Callable[[Balance], _Value]
-
-
-def _arpa(balance: Balance) -> _Value:
-    if balance.customers == 0:
-        return None
-    return format_micros(divide_half_even(balance.mrr_micros, balance.customers))
-
-
-# The formula of each metric of the catalogue, on what is live on a day. Only ARPA can be undefined.
-_FORMULAS: Final[Mapping[str, _Formula]] = {
-    "mrr": lambda balance: format_micros(balance.mrr_micros),
-    "arr": lambda balance: format_micros(12 * balance.mrr_micros),
-    "customers": lambda balance: balance.customers,
-    "subscriptions": lambda balance: balance.subscriptions,
-    "arpa": _arpa,
-}
-_UNDEFINED: Final = "no_customers"
-_BEFORE: Final = "before_first_sync"
-_KINDS: Final = frozenset(SUBSCRIPTION_KINDS)
+# The levels of each operand of one group: a number for each point.
+Levels = Mapping[Operand, Sequence[int]]
 
 
 def figures_of(reading: Reading) -> list[Figure]:
@@ -84,48 +76,62 @@ def figures_of(reading: Reading) -> list[Figure]:
     Money is always grouped by currency, counts when it is asked for.
     A point is the state on the last day of its interval. Days before an instance's first sync are unpublished: without any other
     instance the value is None, `before_first_sync`. After its last applied run the last figure is carried, `carried`, up to today.
-    An answer that is split leaves out the points before the first sync at the start of each group. What WHMCS does not let us read is
-    None, `not_permitted`, where nothing else is in the group, and is said in `notes` where the total goes without it. Such a series has
+    An answer that is split omits the points before the first sync at the start of each group. What WHMCS does not let us read is
+    None, `not_permitted`, where nothing else is in the group, and is said in `notes` where the total is without it. Such a series has
     no currency.
     """
-    return [
-        Figure(
-            metric=part.question.metric.slug,
-            unit=part.question.metric.unit,
-            interval=part.question.interval,
-            currency=NATIVE,
-            lens=reading.lens,
-            as_of=oldest(reading.instances),
-            additive=part.question.metric.additive,
-            series=_series(part.question, part.balances(), reading.sources, reading.names),
-            notes=tuple(
-                note.text for note in notes_on(reading.instances, part.question.opens_on, reading.lens)
-            )
-            if part.question.points
-            else (),
-        )
-        for part in reading.parts
-    ]
+    return [_figure(reading, part) for part in reading.parts]
+
+
+def _figure(reading: Reading, part: Part) -> Figure:
+    question, scope = part.question, reading.scope
+    notes = notes_on(scope.instances, question.opens_on, scope.lens) if question.points else ()
+    return Figure(
+        metric=question.metric.slug,
+        unit=question.metric.unit,
+        interval=question.interval,
+        currency=NATIVE,
+        lens=scope.lens,
+        as_of=oldest(scope.instances),
+        additive=question.metric.additive,
+        series=_series(question, levels_of(part), scope.sources, reading.names),
+        notes=tuple(note.text for note in notes),
+    )
+
+
+def levels_of(part: Part) -> dict[Key, Levels]:
+    """Return the levels of each group that was read."""
+    points = len(part.question.points)
+    return {
+        key: {operand: operand.levels(changes, points) for operand, changes in group.items()}
+        for key, group in part.changes.items()
+    }
+
+
+def written_value(value: int | Fraction, unit: Unit) -> str | int:
+    """Return a value as answers show it, rounded half to even: money with six places, a count as an integer."""
+    match unit:
+        case Unit.MONEY:
+            return format_micros(round(value))
+        case Unit.COUNT:
+            return round(value)
 
 
 def _series(
-    one: Asked,
-    balances: Mapping[Key, Sequence[Balance]],
-    sources: Sequence[Source],
-    names: Mapping[Group, Mapping[str, str]],
+    question: ExactQuestion, levels: Mapping[Key, Levels], sources: Sequence[Source], names: Names
 ) -> tuple[Series, ...]:
-    if not one.points:
+    if not question.points:
         return ()
-    known: dict[tuple[str | None, ...], list[Knowledge]] = {}
+    known: dict[Extent, list[Knowledge]] = {}
 
     def knowledge_of(group: Mapping[Group, str]) -> list[Knowledge]:
-        part = _part(group)
-        if part not in known:
-            behind = [source for source in sources if _is_behind(source, *part)]
-            known[part] = [knowledge(behind, on) for on in one.points]
-        return known[part]
+        extent = extent_of(group)
+        if extent not in known:
+            behind = sources_behind(extent, sources)
+            known[extent] = [knowledge(behind, on) for on in question.points]
+        return known[extent]
 
-    def series(group: dict[Group, str], values: Sequence[Balance]) -> Series:
+    def series(group: Mapping[Group, str], levels: Levels) -> Series:
         return Series(
             group={name.value: value for name, value in group.items()},
             names={
@@ -133,57 +139,46 @@ def _series(
                 for name, value in group.items()
                 if value in names.get(name, {})
             },
-            points=_points(one, values, knowledge_of(group)),
+            points=_points(question, levels, knowledge_of(group)),
         )
 
-    nothing = [Balance(0, 0, 0)] * len(one.points)
-    read = [series(dict(zip(one.groups, key, strict=True)), balances[key]) for key in sorted(balances)]
-    return (*read, *(series(group, nothing) for group in _unread(one, sources)))
+    nothing = {operand: [0] * len(question.points) for operand in question.metric.operands}
+    read = [series(dict(zip(question.groups, key, strict=True)), levels[key]) for key in sorted(levels)]
+    return (*read, *(series(group, nothing) for group in _unread(question, sources)))
 
 
-def _part(group: Mapping[Group, str]) -> tuple[str | None, str | None, str | None]:
-    """Return kind, instance and the beginning of the product of a group: many groups share what is known of them."""
-    product = group.get(Group.PRODUCT)
-    if product is not None:
-        # `domain:com` is of all instances, `<instance>:service:1` of one.
-        first, _, rest = product.partition(":")
-        product = first if first in _KINDS else f"{first}:{rest.partition(':')[0]}"
-    return group.get(Group.KIND), group.get(Group.INSTANCE), product
-
-
-def _is_behind(source: Source, kind: str | None, instance_id: str | None, product: str | None) -> bool:
-    """Return whether the figures of a part are summed over this source."""
-    return (
-        kind in (None, source.kind)
-        and instance_id in (None, str(source.instance_id))
-        and product in (None, source.kind, f"{source.instance_id}:{source.kind}")
-    )
-
-
-def _unread(one: Asked, sources: Iterable[Source]) -> list[dict[Group, str]]:
-    """The groups by kind, or by kind and instance, of which not one source can be read."""
-    if Group.KIND not in one.groups:
+def _unread(question: ExactQuestion, sources: Iterable[Source]) -> list[dict[Group, str]]:
+    """Return the groups by kind, or by kind and instance, of which no source can be read."""
+    if Group.KIND not in question.groups:
         return []
-    known = [group for group in (Group.KIND, Group.INSTANCE) if group in one.groups]
+    groups = [group for group in (Group.KIND, Group.INSTANCE) if group in question.groups]
     behind: dict[Key, list[Source]] = defaultdict(list)
     for source in sources:
         if source.reason != "not_synced":
-            names = {Group.KIND: source.kind.value, Group.INSTANCE: str(source.instance_id)}
-            behind[tuple(names[group] for group in known)].append(source)
+            values = {Group.KIND: source.kind.value, Group.INSTANCE: str(source.instance_id)}
+            behind[tuple(values[group] for group in groups)].append(source)
     return [
-        dict(zip(known, key, strict=True))
+        dict(zip(groups, key, strict=True))
         for key, of_group in sorted(behind.items())
         if all(source.days is None for source in of_group)
     ]
 
 
-def _points(one: Asked, balances: Sequence[Balance], known: Sequence[Knowledge]) -> tuple[Point, ...]:
-    formula = _FORMULAS[one.metric.slug]
+def _points(question: ExactQuestion, levels: Levels, known: Sequence[Knowledge]) -> tuple[Point, ...]:
     points: list[Point] = []
-    for on, balance, there in zip(one.points, balances, known, strict=True):
-        if one.is_split and not points and there.reason == _BEFORE:
+    for number, on in enumerate(question.points):
+        if question.is_split and not points and known[number].reason == "before_first_sync":
             continue
-        value = formula(balance) if there.is_known else None
-        undefined = _UNDEFINED if there.is_known and value is None else None
-        points.append(Point(on, value, undefined or there.reason, there.complete))
+        operands = {operand: values[number] for operand, values in levels.items()}
+        points.append(point_of(question.metric, on, operands, known[number]))
     return tuple(points)
+
+
+def point_of(metric: Metric, on: date, operands: Operands, known: Knowledge) -> Point:
+    """Return the point of a day. The formula runs only where its operands are known."""
+    if not known.is_known:
+        return Point(on, None, known.reason, known.complete)
+    value = metric.formula(operands)
+    if isinstance(value, Reason):
+        return Point(on, None, value, known.complete)
+    return Point(on, written_value(value, metric.unit), known.reason, known.complete)

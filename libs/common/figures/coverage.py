@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from libs.common.calendar import day_of
 from libs.common.contracts.billing import SUBSCRIPTION_KINDS, Kind
 from libs.common.contracts.failures import text_of_skipped
 from libs.common.contracts.lenses import Lens
+from libs.common.figures.relations import Group
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,37 @@ def _closed_by_supports(instance: Freshness, kind: Kind, lens: Lens) -> Iterable
         state = instance.kinds.get(support.kind)
         if kind in support.kinds and lens in support.lenses and state is not None and state.code is not None:
             yield date.min if state.days is None else state.days.closed_before
+
+
+class Extent(NamedTuple):
+    """What a group says of the sources that it is summed over; many groups have the same extent. None stands for all.
+
+    `product` is the beginning of the product's key: `domain` in all instances, `<instance>:service` in one.
+    """
+
+    kind: str | None
+    instance_id: str | None
+    product: str | None
+
+
+def extent_of(group: Mapping[Group, str]) -> Extent:
+    """Return the extent of a group."""
+    product = group.get(Group.PRODUCT)
+    if product is not None:
+        first, _, rest = product.partition(":")
+        product = first if first == Kind.DOMAIN else f"{first}:{rest.partition(':')[0]}"
+    return Extent(group.get(Group.KIND), group.get(Group.INSTANCE), product)
+
+
+def sources_behind(extent: Extent, sources: Iterable[Source]) -> list[Source]:
+    """Return the sources that figures of this extent are summed over."""
+    return [
+        source
+        for source in sources
+        if extent.kind in (None, source.kind)
+        and extent.instance_id in (None, str(source.instance_id))
+        and extent.product in (None, source.kind, f"{source.instance_id}:{source.kind}")
+    ]
 
 
 def knowledge(sources: Sequence[Source], on: date) -> Knowledge:

@@ -1,10 +1,17 @@
-"""Questions about figures."""
+"""Questions, and what has to be read for them. Pure."""
 
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
+from uuid import UUID
 
-from libs.common.figures.catalogue import Group, Metric
-from libs.common.figures.periods import Interval
+from libs.common.contracts.lenses import Lens
+from libs.common.figures.coverage import Freshness, Source, newest_day, sources_of
+from libs.common.figures.metric import Metric
+from libs.common.figures.operands import Unit
+from libs.common.figures.periods import Interval, points_of
+from libs.common.figures.relations import Group
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,3 +23,78 @@ class Question:
     end: date
     interval: Interval = Interval.DAY
     group_by: tuple[Group, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What all questions that are asked together are about: instances, their sources, and what counts as live.
+
+    `newest` is the last day that a figure can be carried to.
+    """
+
+    instances: Sequence[Freshness]
+    lens: Lens
+    sources: Sequence[Source]
+    newest: date
+
+
+def scope_of(instances: Sequence[Freshness], lens: Lens, now: datetime) -> Scope:
+    """Return the scope of these instances at a moment."""
+    return Scope(instances, lens, sources_of(instances, lens), newest_day(instances, now))
+
+
+@dataclass(frozen=True, slots=True)
+class ExactQuestion:
+    """A question made exact: the days and the groups of its answer.
+
+    `opens_on` is the first day of the whole range. `is_split`: somebody asked for groups, so the answer omits the days at its start of
+    which nothing is known.
+    """
+
+    metric: Metric
+    interval: Interval
+    opens_on: date
+    points: tuple[date, ...]
+    groups: tuple[Group, ...]
+    is_split: bool
+
+
+def exact(question: Question, scope: Scope) -> ExactQuestion:
+    """Make a question exact: money is always grouped by currency, and no point lies after the newest day.
+
+    Raises QuestionError when the range is not allowed.
+    """
+    points = points_of(question.start, question.end, scope.newest, question.interval)
+    opens_on = min(points, default=question.start)
+    first_on = min((source.days.first_on for source in scope.sources if source.days), default=None)
+    if question.group_by and first_on is not None:
+        points = points[bisect_left(points, first_on) :]
+    by_currency = (Group.CURRENCY,) if question.metric.unit is Unit.MONEY else ()
+    groups = tuple(dict.fromkeys((*question.group_by, *by_currency)))
+    return ExactQuestion(
+        question.metric, question.interval, opens_on, points, groups, is_split=bool(question.group_by)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What to read of one kind in one instance: the state on `opens_on`, for the point `opening`, and the changes up to `last_on`."""
+
+    instance_id: UUID
+    kind: str
+    opens_on: date
+    last_on: date
+    opening: int
+
+
+def stretches_of(sources: Iterable[Source], points: Sequence[date]) -> list[Stretch]:
+    """Return what to read for these points: from the first one on which a source is known to the last one."""
+    stretches = []
+    for source in sources:
+        if points and source.days is not None and source.days.first_on <= points[-1]:
+            last = min(source.days.last_on, points[-1])
+            opens = max(source.days.first_on, min(points[0], last))
+            stretches.append(
+                Stretch(source.instance_id, source.kind, opens, last, bisect_left(points, opens))
+            )
+    return stretches

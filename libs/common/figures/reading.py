@@ -1,181 +1,167 @@
 """Read what questions about figures need, in few statements, in the caller's transaction of one organization."""
 
-from bisect import bisect_left
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
-from itertools import accumulate
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Final
+from uuid import UUID
 
-from libs.common.contracts.lenses import Lens
-from libs.common.figures.catalogue import Group, Metric
-from libs.common.figures.coverage import Freshness, Source, newest_day, sources_of
+from libs.common.figures.coverage import Days, KindState
 from libs.common.figures.errors import QuestionError
-from libs.common.figures.periods import Interval, points_of
-from libs.common.figures.questions import Question
+from libs.common.figures.operands import Operand
+from libs.common.figures.questions import ExactQuestion, Question, Scope, Stretch, exact, stretches_of
 from libs.common.figures.relations import (
-    Row,
-    Stretch,
-    count_groups,
-    group_of,
-    read_balances,
-    read_customers,
-    read_names,
+    COLUMNS,
+    COVERAGE,
+    NAMES,
+    Group,
+    Relation,
+    changes_statement,
+    count_statement,
 )
 
 MOST_VALUES: Final = 50_000
+_ROWS_AT_ONCE: Final = 500
 
+# A row of the driver, which knows its columns alone.
+Row = Any
 Key = tuple[str, ...]
-_MEASURES: Final = ("mrr_micros", "subscriptions", "customers")
-_NEED_CUSTOMERS: Final = frozenset({"customers", "arpa"})
+Names = Mapping[Group, Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Balance:
-    """What is live in one group on a day."""
+class Part:
+    """What was read for one question: the changes of each operand by group, where a key has one value per group."""
 
-    mrr_micros: int
-    subscriptions: int
-    customers: int
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A question made exact: its days, and the groups that its answer is in. `is_split`: somebody asked for groups.
-
-    `opens_on` is the first day of the whole range; a split answer leaves out what no group knows at its start.
-    """
-
-    metric: Metric
-    interval: Interval
-    opens_on: date
-    points: tuple[date, ...]
-    groups: tuple[Group, ...]
-    is_split: bool
-
-
-class Changes:
-    """By how much the balances of each group of a question differ from point to point."""
-
-    def __init__(self, question: Asked) -> None:
-        self.question = question
-        self._of: dict[Key, dict[str, list[int]]] = {}
-        if not question.groups:
-            self._add(())
+    question: ExactQuestion
+    changes: dict[Key, dict[Operand, Counter[tuple[int, int]]]] = field(default_factory=dict)
 
     @property
-    def values(self) -> int:
-        """Count the values of the answer."""
-        return len(self._of) * len(self.question.points)
-
-    def add(self, rows: Iterable[Row], *measures: str) -> None:
-        """Add rows of `read_balances` or `read_customers`; Invalid as soon as the groups are too many."""
-        for row in rows:
-            key = tuple(group_of(row, group) for group in self.question.groups)
-            of_group = self._of.get(key) or self._add(key)
-            for name in measures:
-                of_group[name][row["point"]] += int(row[name])
-
-    def balances(self) -> dict[Key, list[Balance]]:
-        """Return the balances of each group on each point."""
-        return {
-            key: [
-                Balance(*values)
-                for values in zip(*(accumulate(of_group[name]) for name in _MEASURES), strict=True)
-            ]
-            for key, of_group in self._of.items()
-        }
-
-    def _add(self, key: Key) -> dict[str, list[int]]:
-        points = len(self.question.points)
-        _refuse_too_large(points, len(self._of) + 1)
-        self._of[key] = {name: [0] * points for name in _MEASURES}
-        return self._of[key]
+    def size(self) -> int:
+        """Count the values of the answer, or the changes that they are computed from when these are more."""
+        read = sum(len(changes) for group in self.changes.values() for changes in group.values())
+        return max(len(self.changes) * len(self.question.points), read)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was read for some questions, of one moment: `parts` in their order, and the names of products and instances."""
+    """What was read for some questions, of one moment: their parts in their order, and the names of products and instances."""
 
-    instances: Sequence[Freshness]
-    lens: Lens
-    sources: Sequence[Source]
-    parts: Sequence[Changes]
-    names: dict[Group, dict[str, str]]
+    scope: Scope
+    parts: Sequence[Part]
+    names: Names
 
     @property
-    def values(self) -> int:
-        """Count the values of all answers."""
-        return sum(part.values for part in self.parts)
+    def size(self) -> int:
+        """Count how much there is to compute."""
+        return sum(part.size for part in self.parts)
 
 
-async def read(
-    connection: Any, questions: Sequence[Question], instances: Sequence[Freshness], lens: Lens, now: datetime
-) -> Reading:
-    """Read what the questions need, all over the same instances and by the same lens.
+async def read(connection: Any, questions: Iterable[Question], scope: Scope) -> Reading:
+    """Read what the questions need.
 
     Raises QuestionError for a range that is not allowed, or an answer of more than MOST_VALUES values.
     """
-    newest, sources = newest_day(instances, now), sources_of(instances, lens)
-    asked = [_exact(question, newest, sources) for question in questions]
-    changes = await _changes(connection, asked, sources, lens)
-    names = await _names(connection, asked, instances, lens)
-    return Reading(instances, lens, sources, changes, names)
-
-
-def _exact(question: Question, newest: date, sources: Sequence[Source]) -> Asked:
-    groups = dict.fromkeys(question.group_by)
-    is_split = bool(groups)
-    if question.metric.unit == "money":
-        groups[Group.CURRENCY] = None
-    points = points_of(question.start, question.end, newest, question.interval)
-    first_on = min((source.days.first_on for source in sources if source.days), default=None)
-    written = points
-    if is_split and first_on is not None:
-        written = points[bisect_left(points, first_on) :]
-    return Asked(
-        question.metric,
-        question.interval,
-        min(points, default=question.start),
-        written,
-        tuple(groups),
-        is_split,
-    )
-
-
-async def _changes(
-    database: Any, asked: Sequence[Asked], sources: Sequence[Source], lens: Lens
-) -> list[Changes]:
-    """Read what each question needs. Questions about the same days share a statement."""
-    parts = [Changes(question) for question in asked]
-    of_days: dict[tuple[date, ...], list[Changes]] = defaultdict(list)
-    of_customers: dict[tuple[tuple[date, ...], tuple[Group, ...]], list[Changes]] = defaultdict(list)
+    parts = [Part(exact(question, scope)) for question in questions]
     for part in parts:
-        await _check_size(database, part.question, sources, lens)
-        of_days[part.question.points].append(part)
-        if part.question.metric.slug in _NEED_CUSTOMERS:
-            of_customers[part.question.points, part.question.groups].append(part)
-    for points, same in of_days.items():
-        groups = dict.fromkeys(group for part in same for group in part.question.groups)
-        async for rows in read_balances(database, _stretches(sources, points), lens, points, groups):
-            for part in same:
-                part.add(rows, "mrr_micros", "subscriptions")
-    for (points, split), same in of_customers.items():
-        async for rows in read_customers(database, _stretches(sources, points), lens, points, split):
-            for part in same:
-                part.add(rows, "customers")
-    return parts
+        await _check_size(connection, part.question, scope)
+        if not part.question.groups:
+            _add_group(part, ())
+    for statement in _statements(parts):
+        async for rows in _read_changes(connection, statement, scope):
+            for part in statement.parts:
+                _add_rows(part, statement.relation, rows)
+    return Reading(scope, parts, await _read_names(connection, parts, scope))
 
 
-async def _check_size(database: Any, question: Asked, sources: Sequence[Source], lens: Lens) -> None:
+@dataclass(frozen=True, slots=True)
+class _Statement:
+    """One statement, and the questions that it reads for."""
+
+    relation: Relation
+    points: tuple[date, ...]
+    groups: tuple[Group, ...]
+    parts: Sequence[Part]
+
+
+def _statements(parts: Iterable[Part]) -> list[_Statement]:
+    """Return the statements for all questions: those about the same days share one, where parts sum to the whole."""
+    shared: dict[tuple[Relation, tuple[date, ...], tuple[Group, ...]], list[Part]] = defaultdict(list)
+    for part in parts:
+        for relation in dict.fromkeys(operand.relation for operand in part.question.metric.operands):
+            groups = () if relation.is_additive else part.question.groups
+            shared[relation, part.question.points, groups].append(part)
+    return [
+        _Statement(
+            relation,
+            points,
+            tuple(dict.fromkeys(group for part in same for group in part.question.groups)),
+            same,
+        )
+        for (relation, points, _), same in shared.items()
+    ]
+
+
+async def _read_changes(connection: Any, statement: _Statement, scope: Scope) -> AsyncIterator[Sequence[Row]]:
+    """Read rows of a relation in small lists, so that they are never in memory all at once."""
+    stretches = stretches_of(scope.sources, statement.points)
+    has_changes = any(stretch.last_on > stretch.opens_on for stretch in stretches)
+    values = [*_columns(stretches), [stretch.opening for stretch in stretches], scope.lens]
+    cursor = await connection.cursor(
+        changes_statement(statement.relation, statement.groups, has_changes=has_changes),
+        *values,
+        *([statement.points] if has_changes else []),
+    )
+    while rows := await cursor.fetch(_ROWS_AT_ONCE):
+        yield rows
+
+
+def _columns(stretches: Sequence[Stretch]) -> list[list[Any]]:
+    return [
+        [getattr(stretch, name) for stretch in stretches]
+        for name in ("instance_id", "kind", "opens_on", "last_on")
+    ]
+
+
+def _add_rows(part: Part, relation: Relation, rows: Iterable[Row]) -> None:
+    """Add rows to a part; raise QuestionError as soon as it has too many groups."""
+    operands = [operand for operand in part.question.metric.operands if operand.relation is relation]
+    for row in rows:
+        key = tuple(_group_value(row, group) for group in part.question.groups)
+        group = part.changes.get(key) or _add_group(part, key)
+        place = row["point"], row.get("amount", 0)
+        for operand in operands:
+            group[operand][place] += int(row[operand.measure])
+
+
+def _add_group(part: Part, key: Key) -> dict[Operand, Counter[tuple[int, int]]]:
+    _refuse_too_large(len(part.question.points), len(part.changes) + 1)
+    part.changes[key] = {operand: Counter() for operand in part.question.metric.operands}
+    return part.changes[key]
+
+
+def _group_value(row: Row, group: Group) -> str:
+    if group is Group.PRODUCT:
+        return product_key(row["instance_id"], row["product"])
+    return str(row[COLUMNS[group][-1]])
+
+
+def product_key(instance_id: object, product: str) -> str:
+    """Return the name of a product among those of all instances."""
+    return product if product.startswith("domain:") else f"{instance_id}:{product}"
+
+
+async def _check_size(connection: Any, question: ExactQuestion, scope: Scope) -> None:
     """Refuse an answer that is too large before anything of it is read.
 
     On a single day there are as many values as groups, which are cheaper to read than to count first.
     """
     if question.groups and len(question.points) > 1:
-        stretches = _stretches(sources, question.points)
-        groups = await count_groups(database, stretches, lens, question.groups, MOST_VALUES + 1)
+        stretches = stretches_of(scope.sources, question.points)
+        groups = await connection.fetchval(
+            count_statement(question.groups), *_columns(stretches), scope.lens, MOST_VALUES + 1
+        )
         _refuse_too_large(len(question.points), groups)
 
 
@@ -191,23 +177,24 @@ def _refuse_too_large(points: int, groups: int) -> None:
         )
 
 
-def _stretches(sources: Iterable[Source], points: Sequence[date]) -> list[Stretch]:
-    """What to read for these points: from the first one that a source is known on, to the last one."""
-    stretches = []
-    for source in sources:
-        if points and source.days is not None and source.days.first_on <= points[-1]:
-            last = min(source.days.last_on, points[-1])
-            opens = max(source.days.first_on, min(points[0], last))
-            stretches.append(
-                Stretch(source.instance_id, source.kind, opens, last, bisect_left(points, opens))
-            )
-    return stretches
-
-
-async def _names(
-    database: Any, asked: Iterable[Asked], instances: Iterable[Freshness], lens: Lens
-) -> dict[Group, dict[str, str]]:
-    names = {Group.INSTANCE: {str(one.instance_id): one.name for one in instances}}
-    if any(Group.PRODUCT in one.groups for one in asked):
-        names[Group.PRODUCT] = await read_names(database, lens)
+async def _read_names(connection: Any, parts: Iterable[Part], scope: Scope) -> Names:
+    names = {Group.INSTANCE: {str(instance.instance_id): instance.name for instance in scope.instances}}
+    if any(Group.PRODUCT in part.question.groups for part in parts):
+        rows = await connection.fetch(NAMES, scope.lens)
+        names[Group.PRODUCT] = {
+            product_key(row["instance_id"], row["product"]): row["product_name"] for row in rows
+        }
     return names
+
+
+async def read_coverage(connection: Any) -> dict[UUID, dict[str, KindState]]:
+    """Return what is known of each kind, by instance."""
+    kinds: dict[UUID, dict[str, KindState]] = defaultdict(dict)
+    for row in await connection.fetch(COVERAGE):
+        days = (
+            None if row["first_on"] is None else Days(row["first_on"], row["last_on"], row["closed_before"])
+        )
+        kinds[row["instance_id"]][row["kind"]] = KindState(
+            row["kind"], days, row["read_at"], row["action"] or "", row["code"]
+        )
+    return kinds

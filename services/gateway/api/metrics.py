@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from datetime import date
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 from uuid import UUID
 
 import orjson
@@ -14,9 +14,12 @@ from pydantic import BaseModel
 
 from libs.common.contracts.lenses import Lens
 from libs.common.figures.answers import NATIVE, Figure
-from libs.common.figures.catalogue import BY_SLUG, CATALOG, Group, Metric
+from libs.common.figures.catalogue import BY_SLUG, METRICS
+from libs.common.figures.metric import Good, Metric
+from libs.common.figures.operands import Unit
 from libs.common.figures.periods import Interval
 from libs.common.figures.questions import Question
+from libs.common.figures.relations import Group
 from services.gateway import figures
 from services.gateway.api.caller import caller
 from services.gateway.context import Context, Here
@@ -40,11 +43,12 @@ class MetricDescription(BaseModel):
 
     slug: str
     title: str
-    unit: Literal["money", "count"]
-    good: Literal["up", "down"]
+    unit: Unit
+    good: Good
     additive: bool
     description: str
     groups: tuple[Group, ...]
+    filters: tuple[Group, ...]
     lenses: tuple[Lens, ...]
 
 
@@ -65,11 +69,12 @@ async def list_metrics(principal: Reader) -> Catalogue:
                 unit=metric.unit,
                 good=metric.good,
                 additive=metric.additive,
-                description=metric.description,
-                groups=tuple(Group),
+                description=metric.words,
+                groups=metric.groups,
+                filters=metric.filters,
                 lenses=tuple(Lens),
             )
-            for metric in CATALOG
+            for metric in METRICS
         )
     )
 
@@ -114,7 +119,8 @@ async def get_metric(
     """
     chosen = instance_ids or []
     last = end or await _newest(context, principal, chosen)
-    question = Question(_metric(slug), start or last, last, interval, tuple(_groups(group_by or [])))
+    metric = _metric(slug)
+    question = Question(metric, start or last, last, interval, _groups(metric, group_by or []))
     _refuse_conversion(currency)
     [answer] = await figures.figures(context, principal, [question], lens=lens, instance_ids=chosen)
     is_small = sum(len(series.points) for series in answer.series) <= figures.SMALL
@@ -146,12 +152,11 @@ def _refuse_conversion(currency: str) -> None:
         )
 
 
-def _groups(given: list[str]) -> list[Group]:
-    names = [name.strip() for value in given for name in value.split(",")]
-    try:
-        return [Group(name) for name in names if name]
-    except ValueError as error:
-        raise Invalid("group_unknown", f"Group by any of {', '.join(Group)}.", "group_by") from error
+def _groups(metric: Metric, given: list[str]) -> tuple[Group, ...]:
+    names = [name.strip() for value in given for name in value.split(",") if name.strip()]
+    if not set(names) <= set(metric.groups):
+        raise Invalid("group_unknown", f"Group by any of {', '.join(metric.groups)}.", "group_by")
+    return tuple(Group(name) for name in names)
 
 
 def _rendered(answer: Figure) -> tuple[bytes, str | None]:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from libs.common.figures.catalogue import BY_SLUG
+
 _ORGANIZATION: Final = "0d7f9a52-9d2c-4c2e-8a35-3f0f5f0c9a11"
 _INSTANCE: Final = "7c0a3b1e-52f1-4a4b-9d3f-2d1c8a1f6b22"
 _CHECK: Final = "e3b5a1c4-0f6d-4b7e-8c9a-5a4d3c2b1a33"
@@ -39,7 +41,7 @@ REFUSALS: Final[Mapping[str, tuple[int, str]]] = {
     "token_not_found": (404, "There is no such token here, or it is revoked already."),
     "metric_unknown": (
         404,
-        "There is no metric mmr. Choose one of mrr, arr, customers, subscriptions, arpa.",
+        f"There is no metric mmr. Choose one of {', '.join(BY_SLUG)}.",
     ),
     "address_taken": (
         409,
@@ -291,6 +293,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
                     "additive": True,
                     "description": "Monthly recurring revenue of all live subscriptions.",
                     "groups": ["kind", "product", "cycle", "currency", "instance"],
+                    "filters": ["instance"],
                     "lenses": ["contract", "active", "status"],
                 }
             ]
@@ -463,6 +466,7 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "additive": "Whether the values of the groups sum to the total.",
         "description": "What it counts.",
         "groups": "What it can be split by.",
+        "filters": "What it can be limited to, with `filter[…]`.",
         "lenses": "What it can be seen through.",
     },
     "NewInstance": _FORM,

@@ -8,9 +8,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from libs.common.figures.answers import Figure
-from libs.common.figures.catalogue import BY_SLUG, CATALOG, Group
+from libs.common.figures.catalogue import BY_SLUG, METRICS
 from libs.common.figures.periods import Interval
 from libs.common.figures.questions import Question
+from libs.common.figures.relations import Group
 from services.gateway import syncs
 from services.gateway.context import Context, Here
 from services.gateway.instances.states import ShownState
@@ -90,7 +91,7 @@ def _questions(first_on: date, last_on: date) -> dict[str, Question]:
         "history": Question(mrr, first_on, last_on, interval, (Group.CURRENCY,)),
         "all customers": Question(BY_SLUG["customers"], *newest),
         **{title: Question(mrr, *newest, (group, Group.CURRENCY)) for title, group in _SPLITS.items()},
-        **{metric.slug: Question(metric, *newest, (Group.CURRENCY,)) for metric in CATALOG},
+        **{metric.slug: Question(metric, *newest, (Group.CURRENCY,)) for metric in METRICS},
     }
 
 
@@ -101,7 +102,7 @@ def _currencies(answers: Mapping[str, Figure]) -> list[Currency]:
     return [
         Currency(
             code=code,
-            tiles=tiles([answers[metric.slug] for metric in CATALOG], code),
+            tiles=tiles([answers[metric.slug] for metric in METRICS], code),
             splits={title: split(answers[title], group, code) for title, group in _SPLITS.items()},
             chart=draw(points, code),
         )

@@ -21,9 +21,10 @@ from libs.common.database import raw, transaction
 from libs.common.figures import answers as answers_module
 from libs.common.figures import reading as reading_module
 from libs.common.figures.answers import Figure, Point
-from libs.common.figures.catalogue import BY_SLUG, CATALOG, Group
+from libs.common.figures.catalogue import BY_SLUG, METRICS
 from libs.common.figures.periods import Interval
 from libs.common.figures.questions import Question
+from libs.common.figures.relations import Group
 from services.gateway import figures as use_cases
 from services.gateway.api import metrics
 from services.gateway.errors import Invalid, NotFound
@@ -340,7 +341,7 @@ async def test_every_figure_equals_counting_segment_by_segment(gateway: Gateway,
     await add_segments(gateway, theirs, invented(dice, [await add_site(gateway, theirs)]))
     questions = [
         Question(metric, FIRST - 5 * DAY, TODAY, interval, groups)
-        for metric, interval, groups in every(CATALOG, Interval, GROUPS)
+        for metric, interval, groups in every(METRICS, Interval, GROUPS)
     ]
 
     for lens, chosen in ((Lens.CONTRACT, []), (Lens.ACTIVE, []), (Lens.STATUS, [sites[1].id, sites[2].id])):
@@ -430,7 +431,7 @@ async def test_questions_asked_together_are_answered_as_if_alone(gateway: Gatewa
     site = await add_site(gateway, ours)
     await add_segments(gateway, ours, invented(random.Random(7), [site]))
     questions = [
-        Question(metric, FIRST, TODAY, Interval.WEEK, groups) for metric, groups in every(CATALOG, GROUPS)
+        Question(metric, FIRST, TODAY, Interval.WEEK, groups) for metric, groups in every(METRICS, GROUPS)
     ]
     principal = reader(ours)
 
@@ -635,13 +636,13 @@ async def test_a_too_large_answer_is_refused_before_it_is_read(
         gateway, ours, [Segment(site.id, id=number, product=f"service:{number}") for number in range(20)]
     )
     monkeypatch.setattr(reading_module, "MOST_VALUES", 399)
-    read: list[str] = []
-    monkeypatch.setattr(reading_module, "read_balances", lambda *_: read.append("balances"))
+    statements: list[str] = []
+    monkeypatch.setattr(reading_module, "_read_changes", lambda *_: statements.append("changes"))
 
     with pytest.raises(Invalid, match="20 points x 20 groups"):
         await ask(gateway, ours, "mrr", Group.PRODUCT, start=TODAY - 19 * DAY)
 
-    assert read == []
+    assert statements == []
 
 
 async def test_domains_of_several_instances_count_as_one_group(
@@ -813,15 +814,14 @@ async def test_answer_is_of_one_moment_while_a_run_is_applied(
     ours = await gateway.organization("Ours")
     site = await add_site(gateway, ours)
     await add_segments(gateway, ours, [Segment(site.id)])
-    read_balances = reading_module.read_balances
+    read = use_cases.read
 
     async def read_after_a_run(*arguments: Any) -> Any:
         await sync(gateway, replace(site, as_of=site.as_of + timedelta(minutes=15)))
         await add_segments(gateway, ours, [Segment(site.id, id=2)])
-        async for rows in read_balances(*arguments):
-            yield rows
+        return await read(*arguments)
 
-    monkeypatch.setattr(reading_module, "read_balances", read_after_a_run)
+    monkeypatch.setattr(use_cases, "read", read_after_a_run)
     answer = await ask(gateway, ours, "mrr")
 
     assert (answer.as_of, values_of(answer, currency="EUR")) == (site.as_of, ["10.000000"])
@@ -1009,7 +1009,7 @@ async def test_the_catalogue_lists_every_metric_with_its_groups_and_lenses(gatew
 
     answer = (await owner.client.get("/api/v1/metrics")).json()
 
-    assert [metric["slug"] for metric in answer["metrics"]] == [metric.slug for metric in CATALOG]
+    assert [metric["slug"] for metric in answer["metrics"]] == [metric.slug for metric in METRICS]
     assert answer["metrics"][2] == {
         "slug": "customers",
         "title": "Customers",
@@ -1018,6 +1018,7 @@ async def test_the_catalogue_lists_every_metric_with_its_groups_and_lenses(gatew
         "additive": False,
         "description": "Customers with at least one live subscription.",
         "groups": ["kind", "product", "cycle", "currency", "instance"],
+        "filters": ["instance"],
         "lenses": ["contract", "active", "status"],
     }
 

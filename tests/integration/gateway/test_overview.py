@@ -12,7 +12,7 @@ import html5lib
 import pytest
 
 from libs.common.figures.answers import Figure
-from libs.common.figures.catalogue import CATALOG
+from libs.common.figures.catalogue import METRICS
 from services.gateway.pages import reading
 from tests.integration.gateway.conftest import Gateway, Person
 from tests.integration.gateway.test_figures import (
@@ -148,7 +148,7 @@ async def test_every_number_equals_that_of_the_api(gateway: Gateway) -> None:
 
     page = await overview(owner)
 
-    for metric in CATALOG:
+    for metric in METRICS:
         answer = await asked(owner, metric.slug, "currency")
         for currency in ("EUR", "JPY"):
             assert page.tiles()[currency, metric.slug] == str(newest(answer, "currency", currency)[currency])

@@ -12,7 +12,7 @@ import pytest
 
 from libs.common.contracts.lenses import Lens
 from libs.common.database import raw, transaction
-from libs.common.figures.catalogue import Group
+from libs.common.figures.relations import Group
 from tests.integration.gateway.conftest import Gateway
 from tests.integration.gateway.test_figures import (
     DAY,

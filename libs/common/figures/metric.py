@@ -1,0 +1,75 @@
+"""What a metric is: a formula over operands, with words for people. Pure."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+
+from libs.common.figures.operands import Operand, Unit
+from libs.common.figures.relations import Group
+
+
+class Good(StrEnum):
+    """The direction that is good news."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+class Reason(StrEnum):
+    """Why a formula has no value."""
+
+    NO_CUSTOMERS = "no_customers"
+
+
+Operands = Mapping[Operand, int]
+# Exact: micros for money, a number for a count, a reason where the metric is not defined.
+Value = int | Fraction | Reason
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Metric:
+    """A figure that people can ask for.
+
+    `words` says what it means, `written` is the formula over the names of the operands, and `example` has operands with the value that
+    they give. `version` and `words` change together.
+    """
+
+    slug: str
+    title: str
+    unit: Unit
+    good: Good
+    version: int
+    operands: tuple[Operand, ...]
+    formula: Callable[[Operands], Value]
+    words: str
+    written: str
+    example: tuple[Operands, Value]
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """Return what the metric can be split by: what all its operands offer."""
+        return tuple(
+            group for group in Group if all(group in operand.relation.groups for operand in self.operands)
+        )
+
+    @property
+    def filters(self) -> tuple[Group, ...]:
+        """Return what the metric can be limited to."""
+        return tuple(
+            group for group in Group if all(group in operand.relation.filters for operand in self.operands)
+        )
+
+    @property
+    def additive(self) -> bool:
+        """Tell whether the values of parts sum to the value of the whole.
+
+        The operands have to, and the formula has to turn sums into sums. Two unlike parts decide: a quotient of sums is not the sum of
+        the quotients.
+        """
+        first = {operand: 1_000 + number for number, operand in enumerate(self.operands)}
+        second = {operand: 7 + 5 * number for number, operand in enumerate(self.operands)}
+        whole = {operand: first[operand] + second[operand] for operand in self.operands}
+        values = [self.formula(part) for part in (whole, first, second)]
+        total, *parts = (value for value in values if not isinstance(value, Reason))
+        return all(operand.relation.is_additive for operand in self.operands) and total == sum(parts)
