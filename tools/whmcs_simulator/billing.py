@@ -2,8 +2,9 @@
 
 from typing import Final
 
-from tools.whmcs_simulator.company import (
-    Company,
+from tools.whmcs_simulator.company import Company
+from tools.whmcs_simulator.cycles import add_months
+from tools.whmcs_simulator.records import (
     Credit,
     Customer,
     Invoice,
@@ -13,7 +14,6 @@ from tools.whmcs_simulator.company import (
     Transaction,
     Upgrade,
 )
-from tools.whmcs_simulator.cycles import add_months
 from tools.whmcs_simulator.rounding import round_half_even
 
 DAYS_BEFORE_DUE: Final = 14

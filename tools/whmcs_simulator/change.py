@@ -7,8 +7,9 @@ from decimal import Decimal
 from typing import Any, Final
 
 from tools.whmcs_simulator import billing, orders
-from tools.whmcs_simulator.company import KINDS, Company, Customer, Kind, Subscription
+from tools.whmcs_simulator.company import Company
 from tools.whmcs_simulator.cycles import add_months
+from tools.whmcs_simulator.records import KINDS, Customer, Kind, Subscription
 
 Change = Mapping[str, Any]
 

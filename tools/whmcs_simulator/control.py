@@ -14,11 +14,11 @@ from starlette.routing import Route
 from tools.whmcs_simulator.access import Credential
 from tools.whmcs_simulator.canaries import PREFIXES
 from tools.whmcs_simulator.change import candidates
-from tools.whmcs_simulator.company import KINDS, Subscription
 from tools.whmcs_simulator.cycles import iso
 from tools.whmcs_simulator.faults import KINDS as FAULT_KINDS
 from tools.whmcs_simulator.faults import Fault
-from tools.whmcs_simulator.rows import amount
+from tools.whmcs_simulator.records import KINDS, Subscription
+from tools.whmcs_simulator.rows.formats import amount
 from tools.whmcs_simulator.server import Api
 from tools.whmcs_simulator.truth import LENSES, true_figures
 from tools.whmcs_simulator.world import World

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from tools.whmcs_simulator import billing, orders
-from tools.whmcs_simulator.company import Company, Customer, Subscription, Transaction
+from tools.whmcs_simulator.company import Company
 from tools.whmcs_simulator.cycles import FREE, add_months, years
+from tools.whmcs_simulator.records import Customer, Subscription, Transaction
 
 DAYS_BEFORE_TODAY: Final = 3
 GRACE: Final = 14

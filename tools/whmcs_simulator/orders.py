@@ -5,8 +5,9 @@ from typing import Final
 
 from tools.whmcs_simulator import billing, people
 from tools.whmcs_simulator.catalogue import Product, Promotion, weights
-from tools.whmcs_simulator.company import Company, Customer, Habit, Order, Subscription
+from tools.whmcs_simulator.company import Company
 from tools.whmcs_simulator.cycles import MONTHS, add_months, years
+from tools.whmcs_simulator.records import Customer, Habit, Order, Subscription
 from tools.whmcs_simulator.rounding import round_half_even
 
 _CYCLE_WEIGHTS: Final = {

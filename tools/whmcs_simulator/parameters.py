@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+Parameters = dict[str, str]
+
 
 class Refused(Exception):
     """Carry the text of a business error: WHMCS answers it with status 200."""

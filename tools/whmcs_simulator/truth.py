@@ -6,8 +6,9 @@ from datetime import date
 from itertools import chain
 from typing import Any, Final, Literal, get_args
 
-from tools.whmcs_simulator.company import Company, Kind, Version
+from tools.whmcs_simulator.company import Company
 from tools.whmcs_simulator.cycles import months_of
+from tools.whmcs_simulator.records import Kind, Version
 from tools.whmcs_simulator.rounding import round_half_even
 
 Lens = Literal["contract", "active", "status"]

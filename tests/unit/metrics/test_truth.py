@@ -9,9 +9,10 @@ import pytest
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.lenses import Lens
 from services.metrics.formulas.timeline import Observation, Request, Segment, timeline
-from tools.whmcs_simulator.company import Company, Subscription
+from tools.whmcs_simulator.company import Company
 from tools.whmcs_simulator.cycles import months_of
 from tools.whmcs_simulator.life import advance, build_company
+from tools.whmcs_simulator.records import Subscription
 from tools.whmcs_simulator.truth import true_figures
 
 TODAY = date(2026, 11, 24)

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from tools.whmcs_simulator.change import candidates, change
-from tools.whmcs_simulator.company import Company, Subscription
+from tools.whmcs_simulator.company import Company
 from tools.whmcs_simulator.life import advance, build_company
+from tools.whmcs_simulator.records import Subscription
 from tools.whmcs_simulator.truth import LENSES, Lens, mrr_micros, true_figures
 
 TODAY = date(2026, 11, 24)

@@ -1,0 +1,231 @@
+"""The records that the hosting company keeps: customers, subscriptions, invoices and all that belongs to them.
+
+Money is an integer number of hundredths of the currency's major unit (WHMCS keeps two decimals for every currency,
+JPY too). Days are ordinals; moments are seconds counted from day 0.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple
+
+from tools.whmcs_simulator.cycles import months_of
+from tools.whmcs_simulator.rounding import round_half_even
+
+Habit = Literal["at_once", "when_due", "late", "sloppily"]
+
+
+Kind = Literal["service", "addon", "domain"]
+
+
+KINDS: Final[tuple[Kind, ...]] = ("service", "addon", "domain")
+
+
+SECONDS_OF_A_DAY: Final = 86_400
+
+
+class Version(NamedTuple):
+    """What a subscription was from `day` on. The list of these is the memory that truth is computed from."""
+
+    day: int
+    customer_id: int
+    currency: str
+    product: str
+    status: str
+    recurring: int
+    cycle: str
+    registered_on: int
+    next_due_on: int | None
+    cancellation_requested: bool
+
+
+@dataclass(slots=True)
+class Customer:
+    id: int
+    first_name: str
+    last_name: str
+    company_name: str
+    country: str
+    city: str
+    currency: str
+    group_id: int
+    gateway: str
+    tax_per_mille: int
+    """Value added tax that is put on this customer's invoices; 0 for companies abroad."""
+    pays: Habit
+    created_on: int
+    status: str = "Active"
+    credit: int = 0
+    subscriptions: "list[Subscription]" = field(default_factory=list)
+    invoices: list[int] = field(default_factory=list)
+    transactions: list[int] = field(default_factory=list)
+    credits: "list[Credit]" = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return f"{self.first_name} {self.last_name}"
+
+
+@dataclass(slots=True, eq=False)
+class Subscription:
+    kind: Kind
+    id: int
+    customer_id: int
+    order_id: int
+    product_id: int
+    """The product of a service, the catalogue's addon (0: made by hand); unused for a domain."""
+    name: str
+    """Product name, addon name, or domain name."""
+    label: str
+    """The domain of a service; empty for the others."""
+    cycle: str
+    first: int
+    recurring: int
+    registered_on: int
+    next_due_on: int | None
+    gateway: str
+    status: str = "Pending"
+    parent_id: int = 0
+    quantity: int = 1
+    setup: int = 0
+    promotion_id: int = 0
+    discount: int = 0
+    """What the promotion takes off each renewal; already taken off `recurring`."""
+    discounted_renewals_left: int | None = None
+    """None: for as long as the service runs."""
+    price_is_by_hand: bool = False
+    suspension_reason: str = ""
+    never_suspend: bool = False
+    renews: bool = True
+    expires_on: int | None = None
+    transfer: bool = False
+    open_invoice: int = 0
+    decided_for: int = 0
+    """The due date whose renewal has been decided: invoiced, or not."""
+    request: "Request | None" = None
+    versions: list[Version] = field(default_factory=list)
+
+    @property
+    def months(self) -> int:
+        return months_of(self.cycle)
+
+    @property
+    def tld(self) -> str:
+        return self.name.partition(".")[2]
+
+    @property
+    def product(self) -> str:
+        """The name under which truth sums this subscription's product."""
+        if self.kind == "domain":
+            return f"domain:{self.tld}"
+        return f"{self.kind}:{self.product_id or self.name}"
+
+
+@dataclass(slots=True)
+class Request:
+    """A cancellation request. It stays listed when it was carried out, and vanishes when it is withdrawn."""
+
+    id: int
+    service_id: int
+    made_at: int
+    immediate: bool
+    reason: str
+
+
+@dataclass(slots=True)
+class Line:
+    id: int
+    type: str
+    related_id: int
+    text: str
+    amount: int
+    taxed: bool = True
+    period_from: int = 0
+    period_to: int = 0
+
+
+@dataclass(slots=True)
+class Invoice:
+    id: int
+    customer_id: int
+    currency: str
+    number: str
+    issued_on: int
+    due_on: int
+    gateway: str
+    tax_per_mille: int
+    created_at: int
+    updated_at: int
+    status: str = "Unpaid"
+    lines: list[Line] = field(default_factory=list)
+    subtotal: int = 0
+    tax: int = 0
+    credit: int = 0
+    paid_at: int = 0
+    refunded_at: int = 0
+    cancelled_at: int = 0
+    captured_at: int = 0
+    transactions: list[int] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        """What is left to pay in money, after credit."""
+        return self.subtotal + self.tax - self.credit
+
+    def add_up(self) -> None:
+        self.subtotal = sum(line.amount for line in self.lines)
+        taxed = sum(line.amount for line in self.lines if line.taxed)
+        self.tax = max(0, round_half_even(taxed * self.tax_per_mille, 1000))
+
+
+@dataclass(slots=True)
+class Transaction:
+    id: int
+    customer_id: int
+    invoice_id: int
+    at: int
+    gateway: str
+    description: str
+    amount_in: int = 0
+    fees: int = 0
+    amount_out: int = 0
+    refund_of: int = 0
+
+
+@dataclass(slots=True)
+class Credit:
+    id: int
+    day: int
+    description: str
+    amount: int
+    related_id: int
+
+
+@dataclass(slots=True)
+class Order:
+    id: int
+    number: int
+    customer_id: int
+    at: int
+    gateway: str
+    promotion_id: int
+    subscriptions: list[Subscription]
+    amount: int = 0
+    invoice_id: int = 0
+    status: str = "Pending"
+
+
+@dataclass(slots=True)
+class Upgrade:
+    id: int
+    service_id: int
+    product_id: int
+    recurring: int
+
+
+@dataclass(slots=True)
+class Entry:
+    """One line of the activity log."""
+
+    id: int
+    at: int
+    customer_id: int
+    text: str

@@ -1,0 +1,179 @@
+"""The actions that answer with one thing, not with a list.
+
+Sources of guesses are named as in answers.py.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from typing import Any, Final
+
+from tools.whmcs_simulator.company import Company
+from tools.whmcs_simulator.cycles import iso
+from tools.whmcs_simulator.parameters import Parameters, Refused
+from tools.whmcs_simulator.records import SECONDS_OF_A_DAY
+from tools.whmcs_simulator.rows import catalogue, clients, formats, invoices
+
+Answer = dict[str, Any]
+
+
+VERSION: Final = "8.13.1"
+
+
+def _client_details(company: Company, parameters: Parameters) -> Answer:
+    if "clientid" in parameters:
+        customer = company.customers.get(int(parameters["clientid"]))
+    elif "email" in parameters:
+        emails = {clients.email(each): each for each in company.customers.values()}
+        customer = emails.get(parameters["email"])
+    else:
+        raise Refused("Either clientid Or email Is Required")
+    if customer is None:  # both texts: WHMCS developer docs, GetClientsDetails
+        raise Refused("Client Not Found")
+    details = clients.client_details(company, customer)
+    # WHMCS developer docs, GetClientsDetails: the same fields again at the top, deprecated and still there.
+    body = {**details, "client": details}
+    if "stats" in parameters:
+        body["stats"] = clients.client_stats(company, customer)
+    return body
+
+
+def _invoice(company: Company, parameters: Parameters) -> Answer:
+    invoice = company.invoices.get(int(parameters["invoiceid"]))
+    if invoice is None:  # WHMCS developer docs, GetInvoice
+        raise Refused("Invoice ID Not Found")
+    return invoices.invoice_details(company, invoice)
+
+
+def _tld_pricing(company: Company, parameters: Parameters) -> Answer:
+    currencies = {str(each.id): each for each in company.catalogue.currencies.values()}
+    customer = company.customers.get(int(parameters.get("clientid", 0)))
+    currency = currencies.get(parameters.get("currencyid", "1"), currencies["1"])
+    if customer:  # inferred: the client's currency wins
+        currency = company.catalogue.currencies[customer.currency]
+    pricing = {tld.name: catalogue.tld_price(tld, currency.code) for tld in company.catalogue.tlds.values()}
+    return {"currency": catalogue.currency(company, currency), "pricing": pricing}
+
+
+def _whmcs_details(_: Company, __: Parameters) -> Answer:
+    return {"whmcs": {"version": VERSION, "canonicalversion": f"{VERSION}-release.1"}}
+
+
+_ALWAYS_ZERO: Final = (
+    "tickets_allactive",
+    "tickets_awaitingreply",
+    "tickets_flaggedtickets",
+    "tickets_open",
+    "tickets_answered",
+    "tickets_customerreply",
+    "tickets_closed",
+    "tickets_onhold",
+    "tickets_inprogress",
+    "todoitems_due",
+    "networkissues_open",
+    "billableitems_uninvoiced",
+    "quotes_valid",
+)
+
+
+def _stats(company: Company, parameters: Parameters) -> Answer:
+    """Counters of today and of the last days; sums are text, of the default currency alone."""
+    # WHMCS developer docs, GetStats: names, sums as text, at most 90 days. inferred: what each counter counts, and 7 days unless asked.
+    orders = company.orders.values()
+    timeline = {}
+    for days_ago in range(min(90, max(1, int(parameters.get("timeline_days", 7))))):
+        day = company.today - days_ago
+        timeline[iso(day)] = sum(order.at // SECONDS_OF_A_DAY == day for order in orders)
+
+    def placed(day: int, status: str | None = None) -> int:
+        return sum(order.at // SECONDS_OF_A_DAY == day and status in (None, order.status) for order in orders)
+
+    def income(since: int) -> str:
+        received = sum(
+            each.amount_in - each.amount_out
+            for each in company.transactions.values()
+            if each.at // SECONDS_OF_A_DAY >= since
+        )
+        return f"€{formats.amount(received)} EUR"
+
+    today = date.fromordinal(company.today)
+    body: Answer = {
+        "income_today": income(company.today),
+        "income_thismonth": income(today.replace(day=1).toordinal()),
+        "income_thisyear": income(today.replace(month=1, day=1).toordinal()),
+        "income_alltime": income(0),
+        "orders_pending": sum(order.status == "Pending" for order in orders),
+    }
+    for name, day in (("today", company.today), ("yesterday", company.today - 1)):
+        for status in ("Cancelled", "Pending", "Fraud", "Active"):
+            body[f"orders_{name}_{status.lower()}"] = placed(day, status)
+        body[f"orders_{name}_total"] = placed(day)
+    first_of_month = today.replace(day=1).toordinal()
+    first_of_year = today.replace(month=1, day=1).toordinal()
+    body["orders_thismonth_total"] = sum(o.at // SECONDS_OF_A_DAY >= first_of_month for o in orders)
+    body["orders_thisyear_total"] = sum(o.at // SECONDS_OF_A_DAY >= first_of_year for o in orders)
+    for name in _ALWAYS_ZERO:
+        body[name] = 0
+    body["cancellations_pending"] = sum(
+        each.status == "Active" and each.request is not None for each in company.services.values()
+    )
+    zero = dict.fromkeys(timeline, "0.00")
+    return body | {
+        "staff_online": 1,
+        "timeline_data": {
+            "new_orders": timeline,
+            "accepted_orders": timeline,
+            "income": zero,
+            "expenditure": zero,
+            "new_tickets": dict.fromkeys(timeline, 0),
+        },
+    }
+
+
+def _automation_log(company: Company, parameters: Parameters) -> Answer:
+    # inferred: the daily job has just run, and a week is told unless asked otherwise.
+    time = datetime.now(UTC).strftime("%H:%M:%S")
+    today = iso(company.today)
+    return {
+        "currentDatetime": f"{today} {time}",
+        "lastDailyCronInvocationTime": f"{today} 00:00:05",
+        "startdate": parameters.get("startdate", f"{iso(company.today - 7)} 00:00:00"),
+        "enddate": parameters.get("enddate", f"{today} 23:59:59"),
+        "statistics": {today: {"Invoices": {"invoice.created": 1}}},
+    }
+
+
+def _configuration_value(_: Company, parameters: Parameters) -> Answer:
+    setting = parameters["setting"]
+    values = {
+        "DateFormat": "DD/MM/YYYY",
+        "TaxType": "Exclusive",
+        "SystemURL": "https://billing.example.com/whmcs/",
+        "CompanyName": "Example Hosting",
+    }
+    if setting not in values:  # WHMCS developer docs, GetConfigurationValue
+        raise Refused("Invalid name for parameter ”setting”")
+    return {"setting": setting, "value": values[setting]}
+
+
+def _admin_details(_: Company, __: Parameters) -> Answer:
+    return {
+        "adminid": "1",
+        "name": "Site Admin",
+        "notes": "",
+        "signature": "",
+        "allowedpermissions": "Main Homepage,List Clients,List Services,List Addons,List Domains,List Invoices,API Access",
+        "departments": ",1,",
+        "whmcs": {"version": VERSION, "canonicalversion": f"{VERSION}-release.1"},
+    }
+
+
+SINGLES: Final[dict[str, Callable[[Company, Parameters], Answer]]] = {
+    "getclientsdetails": _client_details,
+    "getinvoice": _invoice,
+    "gettldpricing": _tld_pricing,
+    "whmcsdetails": _whmcs_details,
+    "getstats": _stats,
+    "getautomationlog": _automation_log,
+    "getconfigurationvalue": _configuration_value,
+    "getadmindetails": _admin_details,
+}
