@@ -1,4 +1,4 @@
-"""Calls of one run or check: in turn with all others to the same WHMCS, repeated where that may help, numbered."""
+"""Calls of one run or check: paced for their WHMCS address, numbered, and repeated where that may help."""
 
 import asyncio
 import random
@@ -15,11 +15,11 @@ from services.connector.whmcs.answers import Row, WhmcsError
 from services.connector.whmcs.client import Client
 
 _ATTEMPTS: Final = 3
-_BACKOFF_SECONDS, _LONGEST_PAUSE = 2.0, 300.0
+_BACKOFF_SECONDS, _MAX_PAUSE_SECONDS = 2.0, 300.0
 
 
 class Pace:
-    """The calls of this process to one WHMCS address, held to what politeness allows."""
+    """Holds all calls of this process to one WHMCS address within the limits of politeness."""
 
     def __init__(self) -> None:
         self.politeness = Politeness()
@@ -28,16 +28,18 @@ class Pace:
         self._next_at = 0.0
 
     @asynccontextmanager
-    async def turn(self, per_second: float | None) -> AsyncIterator[None]:
-        """Wait until a call may be made. `per_second` is a ceiling of requests."""
+    async def slot(self, per_second: float | None) -> AsyncIterator[None]:
+        """Wait until a call may be made. `per_second` is the highest rate of calls."""
         async with self._free:
+            # The limit is read at each wake-up, since it changes while calls wait.
             await self._free.wait_for(lambda: self._under_way < self.politeness.limit)
             self._under_way += 1
         try:
             if per_second:
                 now = time.monotonic()
-                self._next_at = max(now, self._next_at) + 1 / per_second
-                await asyncio.sleep(self._next_at - 1 / per_second - now)
+                starts_at = max(now, self._next_at)
+                self._next_at = starts_at + 1 / per_second
+                await asyncio.sleep(starts_at - now)
             yield
         finally:
             self._under_way -= 1
@@ -47,7 +49,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A body, the number of its request within the lease, and when it was asked for."""
+    """The body of an answer, the number of its request in the lease, and when the request was sent."""
 
     body: Row
     seq: int
@@ -55,7 +57,7 @@ class Answer:
 
 
 class Caller:
-    """Calls under one lease; `clock` dates what they bring."""
+    """Calls under one lease; `clock` dates the answers."""
 
     def __init__(self, client: Client, pace: Pace, clock: Clock, per_second: float | None = None) -> None:
         self.politeness = pace.politeness
@@ -63,7 +65,11 @@ class Caller:
         self._seq = 0
 
     async def ask(self, action: str, parameters: Mapping[str, str | int], *, rows: int = 1) -> Answer:
-        """One answer; transient failures are repeated with full jitter. A large page is not: a smaller one may work at once."""
+        """Return one answer; raise WhmcsError.
+
+        Transient failures are repeated after a random pause. The failure of a page of many rows is raised at once, since a smaller page
+        may work without any pause.
+        """
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return await self._ask(action, parameters, rows)
@@ -71,11 +77,12 @@ class Caller:
                 if not error.is_transient or attempt == _ATTEMPTS or (error.is_about_rows and rows > 1):
                     raise
                 pause = random.uniform(0, _BACKOFF_SECONDS * 2**attempt)  # noqa: S311
-                await asyncio.sleep(min(_LONGEST_PAUSE, max(pause, error.retry_after or 0)))
+                await asyncio.sleep(min(_MAX_PAUSE_SECONDS, max(pause, error.retry_after or 0)))
         raise AssertionError("the last attempt returns or raises")
 
     async def _ask(self, action: str, parameters: Mapping[str, str | int], rows: int) -> Answer:
-        async with self._pace.turn(self._per_second):
+        async with self._pace.slot(self._per_second):
+            # Drawn before the request is sent: of two answers about a row, the one with the greater number was asked for later.
             self._seq += 1
             seq, observed_at, started = self._seq, self._clock(), time.monotonic()
             try:

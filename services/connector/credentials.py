@@ -1,4 +1,4 @@
-"""Unsealing of stored credentials: the one place of the project that decrypts."""
+"""Opens sealed credentials. No other module of the project decrypts."""
 
 import json
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from libs.common.telemetry import credential_failures
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Where a WHMCS answers and what it asks for. The secrets are in no representation."""
+    """The address of a WHMCS and what it asks for. Their representation shows no secret."""
 
     base_url: str
     identifier: str = field(repr=False)
@@ -26,15 +26,16 @@ class Credentials:
 def unseal(
     keyring: Keyring, cipher: str, *, organization_id: UUID, instance_id: UUID, address: str, base_url: str
 ) -> Credentials:
-    """The credentials in a sealed text; NeedsOperator `credential_unreadable` when it is not for this instance and address."""
+    """Return the credentials in a sealed text; raise NeedsOperator when it was not sealed for this instance and address."""
     try:
-        kid, nonce, sealed = parse_sealed(cipher)
-        bound_to = associated_data(kid, organization_id, instance_id, origin(address))
-        secrets = json.loads(AESGCM(keyring.keys[kid]).decrypt(nonce, sealed, bound_to))
+        key_id, nonce, sealed = parse_sealed(cipher)
+        # A row that was copied to another instance or address does not open, so a secret never goes to another server.
+        bound_to = associated_data(key_id, organization_id, instance_id, origin(address))
+        secrets = json.loads(AESGCM(keyring.keys[key_id]).decrypt(nonce, sealed, bound_to))
         return Credentials(
             base_url, secrets["identifier"], secrets["secret"], secrets.get("access_key") or None
         )
     except (InvalidTag, ValueError, KeyError, TypeError) as error:
         credential_failures.add(1)
-        # Without its cause: a message of the parser could quote what it read.
+        # Without its cause: a message of the JSON parser could quote the secret.
         raise NeedsOperator("credential_unreadable", type(error).__name__) from None

@@ -1,58 +1,72 @@
-"""How hard a WHMCS is worked: calls at once and rows per page, adapted to how it answers. Pure."""
+"""How hard to work a WHMCS: calls at once and rows per page, adapted to how it answers. Pure."""
 
 from dataclasses import dataclass, field
 from typing import Final
 
-_AT_FIRST, _MOST = 2, 8
-_SMALLEST_PAGE, _FIRST_PAGE, _LARGEST_PAGE = 1, 250, 1_000
-_SLOWER: Final = 1.5
+_START_LIMIT, _MAX_LIMIT = 2, 8
+_MIN_PAGE, _START_PAGE, _MAX_PAGE = 1, 250, 1_000
+_LATE_FACTOR: Final = 1.5
 _NOISE_SECONDS: Final = 0.05
 _QUICK_SECONDS: Final = 1.0
-_ROUNDS_TO_HALVE, _ROUNDS_TO_GROW = 2, 10
+_LATE_ROUNDS_TO_HALVE, _ON_TIME_ROUNDS_TO_GROW = 2, 10
 _BUSY_SHARE: Final = 0.15
 
 
 @dataclass(slots=True)
 class Politeness:
-    """One WHMCS address. `limit` calls may be under way at once: from 2, between 1 and 8."""
+    """What one WHMCS address is asked for: `limit` calls at once, from 2, between 1 and 8, and `page_size` rows per page."""
 
-    limit: int = _AT_FIRST
-    page_size: int = _FIRST_PAGE
-    _best: dict[tuple[str, int], float] = field(default_factory=dict)
+    limit: int = _START_LIMIT
+    page_size: int = _START_PAGE
+    _fastest: dict[tuple[str, int], float] = field(default_factory=dict)
     _late: int = 0
-    _in_time: int = 0
-    _since: tuple[float, float] = (0.0, 0.0)
+    _on_time: int = 0
+    _on_time_since: tuple[float, float] = (0.0, 0.0)
 
     def answered(self, action: str, size: int, seconds: float, *, now: float, worked: float) -> None:
-        """A call for `size` rows took so long. Calls of one action and size are compared with each other alone.
+        """Note that a call for `size` rows took so long.
 
-        `now` and `worked` are the seconds on the clock and on this process's own work. One late answer means nothing, rounds of them do.
-        More than at first is asked only after rounds of answers in time through which this process was mostly idle: whoever has work of
-        their own left gains nothing by asking a WHMCS for more at once.
+        `now` and `worked` are the seconds of a clock and of the CPU time of this process. An answer is late when it took half as long
+        again as the fastest one of the same action and size. One round is as many answers as there are calls at once.
         """
-        key = (action, size)
-        best = self._best[key] = min(seconds, self._best.get(key, seconds))
-        is_late = seconds > best * _SLOWER + _NOISE_SECONDS
-        if is_late:
-            self._late, self._in_time = self._late + 1, 0
+        if self._is_late(action, size, seconds):
+            self._late, self._on_time = self._late + 1, 0
         else:
-            self._late, self._in_time = 0, self._in_time + 1
-        if self._in_time == 1:
-            self._since = now, worked
-        if self._late >= _ROUNDS_TO_HALVE * self.limit:
-            self._set(self.limit // 2)
-        elif self._in_time > _ROUNDS_TO_GROW * self.limit:
-            was_idle = worked - self._since[1] < _BUSY_SHARE * (now - self._since[0])
-            self._set(self.limit + 1 if was_idle or self.limit < _AT_FIRST else self.limit)
-            if was_idle and size == self.page_size and seconds < _QUICK_SECONDS:
-                self.page_size = min(_LARGEST_PAGE, self.page_size * 2)
+            self._late, self._on_time = 0, self._on_time + 1
+        if self._on_time == 1:
+            self._on_time_since = now, worked
+        # One late answer may be a slow page. Two rounds of them mean that the calls wait for each other in WHMCS.
+        if self._late >= _LATE_ROUNDS_TO_HALVE * self.limit:
+            self._set_limit(self.limit // 2)
+        elif self._on_time > _ON_TIME_ROUNDS_TO_GROW * self.limit:
+            self._grow(size, seconds, is_idle=self._was_idle(now, worked))
 
     def refused(self, *, is_about_rows: bool) -> None:
-        """A 429, a 5xx or a timeout: half as many calls, and half as large pages if that may help."""
-        self._set(self.limit // 2)
+        """Note a 429, a 5xx or a timeout: halve the calls, and the pages if smaller ones may help."""
+        self._set_limit(self.limit // 2)
         if is_about_rows:
-            self.page_size = max(_SMALLEST_PAGE, self.page_size // 2)
+            self.page_size = max(_MIN_PAGE, self.page_size // 2)
 
-    def _set(self, limit: int) -> None:
-        self.limit = max(1, min(_MOST, limit))
-        self._late = self._in_time = 0
+    def _is_late(self, action: str, size: int, seconds: float) -> bool:
+        key = (action, size)
+        fastest = self._fastest[key] = min(seconds, self._fastest.get(key, seconds))
+        return seconds > fastest * _LATE_FACTOR + _NOISE_SECONDS
+
+    def _was_idle(self, now: float, worked: float) -> bool:
+        """Return whether this process mostly waited while the answers came on time.
+
+        A busy process is the bottleneck itself: more calls at once would load the WHMCS and make the run no faster.
+        """
+        since, worked_before = self._on_time_since
+        return worked - worked_before < _BUSY_SHARE * (now - since)
+
+    def _grow(self, size: int, seconds: float, *, is_idle: bool) -> None:
+        """Raise the limit after ten on-time rounds: at once up to its start value, above that only for an idle process."""
+        self._set_limit(self.limit + 1 if is_idle or self.limit < _START_LIMIT else self.limit)
+        if is_idle and size == self.page_size and seconds < _QUICK_SECONDS:
+            self.page_size = min(_MAX_PAGE, self.page_size * 2)
+
+    def _set_limit(self, limit: int) -> None:
+        """Set the limit and count rounds anew, because answers before the change say nothing about the new limit."""
+        self.limit = max(1, min(_MAX_LIMIT, limit))
+        self._late = self._on_time = 0

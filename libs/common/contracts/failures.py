@@ -1,4 +1,4 @@
-"""What can go wrong with a WHMCS: stable codes, the text that people see, and when it is worth trying again."""
+"""What can go wrong with a WHMCS: a stable code, the text that people see, and when to try again."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Category(StrEnum):
 
 
 class Retry(StrEnum):
-    """When the same may work again. After NO, HOURLY and DAILY a person should look: the instance needs attention."""
+    """When the same may work again. After NO, HOURLY and DAILY a person has to act: the instance needs attention."""
 
     SOON = "soon"
     NEXT_TICK = "next_tick"
@@ -46,7 +46,7 @@ FAILURES: Final = {
         _C, Retry.NEXT_TICK, "No server was found under {host}. Check the spelling of the address."
     ),
     "address_not_allowed": Failure(
-        _C, Retry.NO, "This address is not reachable from MRRlytics. Use the public https address."
+        _C, Retry.NO, "MRRlytics may not connect to this address. Use the public https address of your WHMCS."
     ),
     "connect_refused": Failure(
         _C,
@@ -76,25 +76,19 @@ FAILURES: Final = {
         Retry.NEXT_TICK,
         "A web firewall answered instead of WHMCS. Allow {egress} for /includes/api.php.",
     ),
-    "maintenance": Failure(
-        _C, Retry.SOON, "WHMCS is in maintenance (HTTP {detail}). We try again by ourselves."
-    ),
-    "server_error": Failure(_C, Retry.SOON, "WHMCS is failing (HTTP {detail}). We try again by ourselves."),
+    "maintenance": Failure(_C, Retry.SOON, "WHMCS is in maintenance mode (HTTP {detail})."),
+    "server_error": Failure(_C, Retry.SOON, "WHMCS answered with an error (HTTP {detail})."),
     "bad_response": Failure(
-        _C,
-        Retry.NEXT_TICK,
-        "WHMCS sent an answer that we could not read ({action}: {detail}). Details help support.",
+        _C, Retry.NEXT_TICK, "WHMCS sent an answer to {action} that we could not read{reason}."
     ),
     "inconsistent_pagination": Failure(
-        _C,
-        Retry.NEXT_TICK,
-        "WHMCS sent pages that do not fit together ({action}). We try again by ourselves.",
+        _C, Retry.NEXT_TICK, "The pages that WHMCS sent for {action} do not fit together."
     ),
     "action_unsupported": Failure(
-        _C, Retry.DAILY, "This WHMCS has no {action}. Update WHMCS; the other data is synced."
+        _C, Retry.DAILY, "This WHMCS has no {action}. Update WHMCS. The other data is synced."
     ),
     "version_unsupported": Failure(
-        _C, Retry.DAILY, "This is WHMCS {detail}. MRRlytics reads WHMCS 8.0 or later: update WHMCS."
+        _C, Retry.DAILY, "This is WHMCS {detail}, and MRRlytics reads WHMCS 8.0 or later. Update WHMCS."
     ),
     "credentials_rejected": Failure(
         _A,
@@ -112,7 +106,7 @@ FAILURES: Final = {
         "The API role lacks {action}. Tick it in Manage API Credentials → Roles.",
     ),
     "credential_unreadable": Failure(
-        _A, Retry.NO, "Stored credentials can no longer be read. Enter them again."
+        _A, Retry.NO, "We can no longer read the stored credentials. Enter them again."
     ),
     "connect_timeout": Failure(
         _T,
@@ -122,12 +116,12 @@ FAILURES: Final = {
     "read_timeout": Failure(
         _T,
         Retry.SOON,
-        "WHMCS took longer than {detail} s ({action}). Finished pages are kept; the next run continues.",
+        "WHMCS took longer than {detail} s to answer {action}. What we have read so far is kept.",
     ),
     "run_timeout": Failure(
         _T,
         Retry.SOON,
-        "The sync did not end within its time. Finished pages are kept; the next run continues.",
+        "The sync did not end within its time. What we have read so far is kept.",
     ),
     "empty": Failure(
         Category.NO_DATA,
@@ -137,12 +131,31 @@ FAILURES: Final = {
 }
 
 
-def text_of_skipped(code: str, action: str) -> str:
-    """The text for a kind that a run went without; what exactly came is in the connector's log alone."""
-    known = code if code in FAILURES else "bad_response"
-    return text_of(known, action=action, detail="the connector's log says what came")
+# What is missing without each action that no figure needs.
+_OPTIONAL: Final = {
+    "GetCurrencies": "we do not know your exchange rates",
+    "GetPromotions": "we cannot tell when a discount ends",
+    "WhmcsDetails": "we cannot tell which version of WHMCS you run",
+}
 
 
 def text_of(code: str, **values: str) -> str:
-    """The text of a code with its values filled in; a value that is not known reads as "?"."""
-    return FAILURES[code].text.format_map(defaultdict(lambda: "?", values))
+    """Return the text of a code with its values filled in; a value that is missing reads as "?"."""
+    detail = values.get("detail")
+    reason = f": {detail}" if detail else ""
+    return FAILURES[code].text.format_map(defaultdict(lambda: "?", values, reason=reason))
+
+
+def text_of_skipped(code: str, action: str) -> str:
+    """Return the text for a kind that a run could not read. The detail is in the log of the connector alone."""
+    return text_of(code if code in FAILURES else "bad_response", action=action)
+
+
+def text_of_missing(action: str) -> str:
+    """Return the text for an action that the API role lacks; of an optional one it says what is missing without it."""
+    if action not in _OPTIONAL:
+        return text_of("permission_missing", action=action)
+    return (
+        f"Optional permission missing: {action}. Without it {_OPTIONAL[action]}. "
+        "To add it, tick it in Manage API Credentials → Roles."
+    )

@@ -1,6 +1,9 @@
-"""WHMCS rows to billing facts: an allow-list per action. What is not named here goes no further. Pure.
+"""Translates WHMCS rows to billing facts. Each function names the fields that it takes; all others are ignored. Pure.
 
-Every function takes one row and returns one fact, or raises ValueError, KeyError or TypeError when the row cannot be read.
+Every function takes one row of one action and returns the body of one fact. It raises ValueError, KeyError or TypeError when the row
+cannot be read.
+
+One file because all functions read their fields by the same rules, which are at the end.
 """
 
 import hashlib
@@ -30,7 +33,7 @@ Row = dict[str, Any]
 _TEXT_LIMIT: Final = 500
 _STATUS_LIMIT: Final = 60
 _CURRENCY_LIMIT: Final = 16
-_MOST_REMEMBERED: Final = 8192
+_CACHED_TEXTS, _CACHED_LENGTH = 8192, 40
 _CENTS: Final = re.compile(r"-?\d{1,12}\.\d\d")
 _ZERO_DATES: Final = frozenset({"", "0000-00-00", "00/00/0000", "00-00-0000", "00.00.0000", "-0001-11-30"})
 _SPACES: Final = re.compile(r"[\s-]+")
@@ -55,33 +58,36 @@ _PRICE_CYCLES: Final = {
     "triennially": "tsetupfee",
 }
 _TRUE: Final = frozenset({"1", "on", "true", "yes"})
-# What PHP finds empty, and an amount of zero, which becomes 0 where WHMCS casts it to a number.
+# Values that PHP finds empty, and an amount of zero, which becomes 0 where WHMCS casts it to a number.
 _NO_ID: Final[tuple[object, ...]] = (None, "", 0, "0", "0.00", [])
 _Read = TypeVar("_Read")
 
 
-class _Memory(dict[object, _Read]):
-    """What short texts were read as: rows repeat few values over and over, and a look-up costs less than reading one."""
+class _TextCache(dict[object, _Read]):
+    """Results by text. Rows repeat few texts over and over, and a look-up costs less than to read one.
+
+    This is no lru_cache, which would also keep long texts, and take 1, 1.0 and True for the same value.
+    """
 
     def __init__(self, read: Callable[[object], _Read]) -> None:
         super().__init__()
         self._read = read
 
     def __missing__(self, value: object) -> _Read:
-        found = self._read(value)
-        if type(value) is str and len(value) <= 40:
-            if len(self) >= _MOST_REMEMBERED:
+        result = self._read(value)
+        if type(value) is str and len(value) <= _CACHED_LENGTH:
+            if len(self) >= _CACHED_TEXTS:
                 self.clear()
-            self[value] = found
-        return found
+            self[value] = result
+        return result
 
 
-def _remembered(read: Callable[[object], _Read]) -> Callable[[object], _Read]:
-    return _Memory(read).__getitem__
+def _cached(read: Callable[[object], _Read]) -> Callable[[object], _Read]:
+    return _TextCache(read).__getitem__
 
 
 def customer(row: Row, *, store_names: bool) -> CustomerChanged:
-    """GetClients."""
+    """Translate a row of GetClients. A company without a name shows as a person."""
     company = _text(row.get("companyname"))
     person = _text(f"{row.get('firstname') or ''} {row.get('lastname') or ''}")
     return {
@@ -94,7 +100,7 @@ def customer(row: Row, *, store_names: bool) -> CustomerChanged:
 
 
 def customer_detail(row: Row) -> CustomerDetailChanged:
-    """GetClientsDetails: the `client` object of the answer."""
+    """Translate the `client` object of GetClientsDetails."""
     country = (_name(row.get("countrycode")) or _name(row.get("country")) or "").upper()
     return {
         "id": _reference(row.get("id")) or _reference(row.get("userid")) or _id(row["client_id"]),
@@ -104,7 +110,7 @@ def customer_detail(row: Row) -> CustomerDetailChanged:
 
 
 def service(row: Row) -> SubscriptionChanged:
-    """GetClientsProducts."""
+    """Translate a row of GetClientsProducts."""
     return _subscription(
         row,
         Kind.SERVICE,
@@ -121,7 +127,7 @@ def service(row: Row) -> SubscriptionChanged:
 
 
 def addon(row: Row) -> SubscriptionChanged:
-    """GetClientsAddons: the owner is `userid`, the amount `recurring`."""
+    """Translate a row of GetClientsAddons: the customer is `userid`, the amount `recurring`."""
     return _subscription(
         row,
         Kind.ADDON,
@@ -136,9 +142,9 @@ def addon(row: Row) -> SubscriptionChanged:
 
 
 def domain(row: Row) -> SubscriptionChanged:
-    """GetClientsDomains: the amount covers `regperiod` years; imported rows may have no period."""
+    """Translate a row of GetClientsDomains: the amount covers `regperiod` years. Imported rows may have no period."""
     years = str(row.get("regperiod") or "0")
-    known = years.isdigit() and 1 <= int(years) <= 99
+    has_period = years.isdigit() and 1 <= int(years) <= 99
     return _subscription(
         row,
         Kind.DOMAIN,
@@ -146,7 +152,7 @@ def domain(row: Row) -> SubscriptionChanged:
         label=str(row["domainname"] or "").lower(),
         recurring=row["recurringamount"],
         first_payment=row.get("firstpaymentamount"),
-        cycle=f"years_{int(years)}" if known else "unknown",
+        cycle=f"years_{int(years)}" if has_period else "unknown",
         cycle_text=years,
         renews=not _truth(row.get("donotrenew")),
     )
@@ -194,7 +200,7 @@ def _subscription(
 
 
 def product(row: Row) -> ProductChanged:
-    """GetProducts. Only the cycles that are offered: "-1.00" is none. A one-time price stands under `monthly` in WHMCS."""
+    """Translate a row of GetProducts, with the prices of its offered cycles: "-1.00" means that a cycle is not offered."""
     pay_type = str(row.get("paytype") or "").lower()
     prices: dict[str, dict[str, Price]] = {}
     pricing = row.get("pricing")
@@ -203,6 +209,7 @@ def product(row: Row) -> ProductChanged:
         for name, setup in _PRICE_CYCLES.items():
             amount = micros(columns.get(name, "-1.00"))
             if amount >= 0:
+                # WHMCS keeps the price of a one-time product in the column `monthly`.
                 key = "one_time" if pay_type == "onetime" else name
                 offered[key] = {
                     "recurring_micros": amount,
@@ -224,7 +231,7 @@ def product(row: Row) -> ProductChanged:
 
 
 def invoice(row: Row) -> InvoiceChanged:
-    """GetInvoices: the header."""
+    """Translate a row of GetInvoices, which is the header of an invoice."""
     return {
         "id": _id(row["id"]),
         "customer_id": _id(row["userid"]),
@@ -249,7 +256,7 @@ def invoice(row: Row) -> InvoiceChanged:
 
 
 def cancellation_request(row: Row) -> CancellationRequestChanged:
-    """GetCancelledPackages: `relid` is the service."""
+    """Translate a row of GetCancelledPackages: `relid` is the service."""
     return {
         "id": _id(row["id"]),
         "service_id": _id(row["relid"]),
@@ -260,7 +267,7 @@ def cancellation_request(row: Row) -> CancellationRequestChanged:
 
 
 def currency(row: Row) -> CurrencyRateChanged:
-    """GetCurrencies. No flag says which one is the default: its rate is 1, and its id usually the first."""
+    """Translate a row of GetCurrencies. No field names the default: its rate is 1, and its id is usually the first."""
     rate = Decimal(str(row["rate"]))
     return {
         "id": _id(row["id"]),
@@ -271,7 +278,7 @@ def currency(row: Row) -> CurrencyRateChanged:
 
 
 def promotion(row: Row) -> PromotionChanged:
-    """GetPromotions."""
+    """Translate a row of GetPromotions."""
     return {
         "id": _id(row["id"]),
         "code": _name(row.get("code")) or "",
@@ -283,13 +290,13 @@ def promotion(row: Row) -> PromotionChanged:
 
 
 def cycle(text: object) -> str:
-    """Our name of a billing cycle; `unknown` for what WHMCS does not document."""
+    """Return our name of a billing cycle; `unknown` for one that WHMCS does not document."""
     return _CYCLES.get(_SPACES.sub("", str(text).lower()), "unknown")
 
 
-@_remembered
+@_cached
 def micros(value: object) -> int:
-    """Micros of an amount. ValueError when it is none."""
+    """Return an amount in micros; raise ValueError for a text that is no amount."""
     if isinstance(value, str) and _CENTS.fullmatch(value):
         return int(value.replace(".", "")) * 10_000
     return parse_micros(value)
@@ -308,15 +315,15 @@ def _reference(value: object) -> int | None:
 
 
 def _text(value: object) -> str | None:
-    """Return what people read, cut to 500 characters; None for nothing."""
+    """Return a text for people, cut to 500 characters; None for an empty one."""
     return _unescaped(value)[:_TEXT_LIMIT] or None
 
 
 def _name(value: object) -> str | None:
-    """Return what identifies or groups something; None for nothing. From 500 characters on, it ends with a digest of the whole.
+    """Return a name that identifies or groups something; None for an empty one. A name of 500 characters or more ends with its digest.
 
-    A name that was only cut could equal another one, and figures would add up two things as one. Names that are whole are shorter than
-    500 characters, the others have 500: no name is taken for the short form of another one.
+    Two long names with the same beginning would be equal if they were only cut, and figures would add up two things as one. A whole name
+    is shorter than 500 characters and a shortened one has 500, so neither equals the other.
     """
     name = _unescaped(value)
     if len(name) < _TEXT_LIMIT:
@@ -326,7 +333,7 @@ def _name(value: object) -> str | None:
 
 
 def _unescaped(value: object) -> str:
-    """Return a text as users typed it: WHMCS stores it escaped, so it is unescaped once. What is no text is nothing."""
+    """Return a text as users typed it: WHMCS stores it escaped, so it is unescaped once. A list or an object counts as empty."""
     if value is None or value == "" or isinstance(value, (list, dict)):
         return ""
     text = str(value)
@@ -335,7 +342,7 @@ def _unescaped(value: object) -> str:
     return text.replace("\0", "").strip()
 
 
-@_remembered
+@_cached
 def _status(value: object) -> str:
     name = str(value).strip().lower().replace(" ", "_").replace("-", "_")
     if not name:
@@ -345,9 +352,9 @@ def _status(value: object) -> str:
     return _STATUSES.get(name, name)
 
 
-@_remembered
+@_cached
 def _currency(value: object) -> str | None:
-    """Return a currency code whole; None for nothing and for one that is too long to be a code."""
+    """Return a currency code; None for an empty one and for one that is too long to be a code."""
     code = str(value or "").strip().upper()
     return code if 0 < len(code) <= _CURRENCY_LIMIT else None
 
@@ -363,12 +370,12 @@ def _truth(value: object) -> bool:
     return str(value).lower() in _TRUE
 
 
-@_remembered
+@_cached
 def _decimal(value: object) -> str:
     return str(Decimal(str(value))) if value not in (None, "") else "0"
 
 
-@_remembered
+@_cached
 def _day(value: object) -> date | None:
     if value is None or (text := str(value)[:10]) in _ZERO_DATES:
         return None
@@ -386,7 +393,7 @@ def _moment(value: object) -> datetime | None:
 
 
 def _is_real(day: date) -> bool:
-    """1970-01-01 is how some installations write no date; ValueError for a year that no bill has."""
+    """Return whether this is a date: some installations write 1970-01-01 for none. Raise ValueError for a year that no bill has."""
     if day.year > 2200:
         raise ValueError(f"{day} is no plausible date")
     return day.year > 1970
