@@ -1,4 +1,4 @@
-"""`python -m services.connector`: read settings, build the service, serve."""
+"""Starts the connector: `python -m services.connector`."""
 
 import uvloop
 

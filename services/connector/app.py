@@ -1,4 +1,4 @@
-"""Composition root of the connector."""
+"""Builds the connector from its settings and serves."""
 
 from libs.common import telemetry
 from libs.common.clock import Clock, utc_now
@@ -16,7 +16,7 @@ from services.connector.worker import Worker
 
 
 async def run(settings: Settings, clock: Clock = utc_now) -> None:
-    """Serve until told to stop."""
+    """Serve until the process gets a signal to stop."""
     telemetry.configure("connector", settings.log_level, settings.otlp_endpoint)
     try:
         keyring = Keyring.load(settings.credential_keys_file)

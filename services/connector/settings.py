@@ -1,6 +1,5 @@
-"""The connector's settings; the only place here that reads the environment."""
+"""Settings of the connector."""
 
-import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,15 +7,15 @@ from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
 from libs.common.settings import KafkaSettings, PostgresSettings, ProcessSettings
+from services.connector.whmcs.egress import Network
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Networks = Annotated[tuple[Network, ...], NoDecode]
 
 
 class Settings(PostgresSettings, KafkaSettings, ProcessSettings):
-    """All of the connector. Lists are separated by commas.
+    """Settings of the connector. Lists are separated by commas.
 
-    `egress_addresses` is shown to people who set up a firewall; `lease_seconds` is how long a silent worker keeps an instance.
+    `egress_addresses` is shown to people who set up a firewall. A worker that is silent for `lease_seconds` loses its instance.
     """
 
     credential_keys_file: Path

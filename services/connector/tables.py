@@ -37,7 +37,7 @@ def _owned(name: str, *more: Any) -> Table:
     )
 
 
-# A copy of InstanceChanged, and the lease: every write of a run is fenced by `epoch`.
+# The copy of InstanceChanged, and the lease on the instance. Every write of a run compares `epoch`.
 instances: Final = _owned(
     "instances",
     Column("credential_id", Uuid, nullable=False),
@@ -56,7 +56,7 @@ credentials: Final = _owned(
     Column("cipher", Text, nullable=False),
     Column("created_at", _Moment, nullable=False, server_default=func.now()),
 )
-# Where the API was found for a credential, when it is not the address that was entered.
+# The address where the API answered for a credential. It may be another folder than the entered one.
 addresses: Final = _owned(
     "addresses", Column("credential_id", Uuid, primary_key=True), Column("base_url", Text, nullable=False)
 )
@@ -71,7 +71,7 @@ checks: Final = _owned(
     Column("ended_at", _Moment),
     Index("checks_open", "created_at", postgresql_where=text("ended_at IS NULL")),
 )
-# `final_…` is the event that told the end of a run, as it was sent; null for a run that ended before events were kept.
+# `final_…` is the event that reported the end of a run; null for a run that ended before events were stored.
 runs: Final = _owned(
     "runs",
     Column("run_id", Uuid, primary_key=True),
@@ -102,7 +102,7 @@ runs: Final = _owned(
         postgresql_where=text("state = 'running'"),
     ),
 )
-# `position` is the offset of the next page, or the last customer whose details were read.
+# How far a run has read a kind: see plan.Checkpoint.
 checkpoints: Final = _owned(
     "checkpoints",
     Column("run_id", Uuid, primary_key=True),
@@ -115,8 +115,8 @@ checkpoints: Final = _owned(
     Column("done", Boolean, nullable=False),
     Column("code", Text),
 )
-# A null fingerprint: what was published is not known, so it is published again. `customer_id` is set for
-# subscriptions with a price and for invoices: who has one without the other is asked for a currency.
+# A null fingerprint means that the row must be published again. `customer_id` is set for subscriptions with a price and for
+# invoices: the details of a customer who has the first without the second are looked up, because no invoice tells the currency.
 fingerprints: Final = _owned(
     "fingerprints",
     Column("kind", Text, primary_key=True),

@@ -34,6 +34,7 @@ PURE = (
     "services/connector/plan.py",
     "services/connector/politeness.py",
     "services/connector/whmcs/answers.py",
+    "services/connector/whmcs/egress.py",
     "services/connector/whmcs/entities.py",
     "services/connector/whmcs/translate.py",
     "services/metrics/formulas",

@@ -1,1 +1,1 @@
-"""Everything that speaks WHMCS's own language; nothing of it leaves this package."""
+"""Speaks with WHMCS: calls, answers, actions and the translation of rows. Its shapes do not leave this package."""

@@ -1,4 +1,4 @@
-"""Reads what a WHMCS answers, in all the shapes that live installations send. Pure."""
+"""Reads the answers of a WHMCS, in all the shapes that live installations send. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -38,10 +38,10 @@ _CHALLENGE: Final = re.compile(
 
 
 class WhmcsError(MRRlyticsError):
-    """A call failed. `code` is of contracts/failures.py, or `not_found`; `detail` is safe to show.
+    """A call that failed. `code` is one of contracts/failures.py, or `not_found`; `detail` is safe to show.
 
-    `is_about_rows` marks failures that a smaller page may avoid. `is_granted` marks refusals of WHMCS itself that prove that
-    address, credentials and role allow the action.
+    `is_about_rows` marks failures that a smaller page may avoid. `is_granted` marks refusals by WHMCS itself which prove that address,
+    credentials and role allow the action.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class WhmcsError(MRRlyticsError):
 
     @property
     def is_transient(self) -> bool:
-        """Whether the same call may work within this run."""
+        """Return whether the same call may work later in the same run."""
         failure = FAILURES.get(self.code)
         return failure is not None and (
             failure.retry == "soon" or self.code in ("bad_response", "dns_not_found")
@@ -71,7 +71,7 @@ class WhmcsError(MRRlyticsError):
 
 
 def read(status: int, headers: Mapping[str, str], content: bytes, action: str) -> Row:
-    """The body of a good answer. Judged by what the body says first, and by the status only then; raises WhmcsError."""
+    """Return the body of a good answer; raise WhmcsError. The body decides before the status, which proxies change."""
     body = _json(content)
     if body is not None:
         if _result(body) == "success":
@@ -83,7 +83,7 @@ def read(status: int, headers: Mapping[str, str], content: bytes, action: str) -
 
 
 def _json(content: bytes) -> Row | None:
-    """The object in the content, also behind a byte order mark or a PHP warning; None when there is none."""
+    """Return the JSON object in the content, also behind a byte order mark or a PHP warning; None without one."""
     for start in (0, content.find(b'{"')):
         if start >= 0:
             try:
@@ -96,13 +96,13 @@ def _json(content: bytes) -> Row | None:
 
 
 def _result(body: Row) -> str:
-    """Return what WHMCS says of the call: "success", "error", or "" when the object is not an answer of WHMCS."""
+    """Return "success", "error", or "" when the object is not an answer of WHMCS."""
     result = str(body.get("result", body.get("status", ""))).lower()
     return result if result in ("success", "error") else ""
 
 
 def _is_of_whmcs(status: int, body: Row) -> bool:
-    """Return whether WHMCS wrote this. Its older key `status` counts with 200 alone: the errors of many other programs have it, too."""
+    """Return whether WHMCS wrote the answer. Its older key `status` counts with HTTP 200 only: errors of many other programs have it."""
     return bool(_result(body)) and ("result" in body or status == 200)
 
 
@@ -116,8 +116,8 @@ def _refusal(status: int, body: Row, action: str) -> WhmcsError:
             return WhmcsError(
                 code, action, detail, is_granted=code == "not_found" and _is_of_whmcs(status, body)
             )
-    # WHMCS judges address, credentials and role before it runs the action, so a text of the action itself comes after them. Their own
-    # refusals come with 403; one of those in words that nobody has listed must not pass for the action's.
+    # WHMCS judges address, credentials and role before it runs the action, so an error of the action itself proves all three. Their own
+    # refusals come with 401 or 403, and one in words that are not listed above must not pass for an error of the action.
     is_granted = _is_of_whmcs(status, body) and status not in (401, 403)
     return WhmcsError("bad_response", action, message, is_granted=is_granted)
 
@@ -156,39 +156,39 @@ def _seconds(text: str | None) -> float | None:
 
 
 def rows(body: Row, plural: str, singular: str) -> list[Row]:
-    """The rows of a list answer, whatever its shape.
+    """Return the rows of a list answer, whatever its shape.
 
-    Takes nested lists, a lone object in the place of a list of one, objects with numeric keys, "", [] and {} for nothing, a missing key,
-    and the flattened keys of old answers. Raises WhmcsError when there are none although `totalresults` says that there are some.
+    The shape is a nested list, a lone object for a list of one, an object with numeric keys, the flattened keys of old answers, or one
+    of many signs of an empty list: "", [], {}, a missing key. Raise WhmcsError for anything else.
     """
     outer = body.get(plural)
     inner = outer.get(singular, outer) if isinstance(outer, dict) else outer
-    found: list[Any]
+    items: list[Any]
     if isinstance(inner, list):
-        found = inner
+        items = inner
     elif isinstance(inner, dict) and inner:
         is_numbered = all(key.isdigit() for key in inner)
-        found = list(inner.values()) if is_numbered else [inner]
+        items = list(inner.values()) if is_numbered else [inner]
     elif outer is None:
-        found = _flattened(body, plural, singular)
+        items = _flattened(body, plural, singular)
     else:
-        found = []
-    if not all(isinstance(row, dict) for row in found):
-        raise WhmcsError("bad_response", plural, f"{plural} holds something else than rows")
-    return found
+        items = []
+    if not all(isinstance(item, dict) for item in items):
+        raise WhmcsError("bad_response", plural, f"{plural} contains something else than rows")
+    return items
 
 
 def _flattened(body: Row, plural: str, singular: str) -> list[Row]:
-    found: dict[int, Row] = {}
+    rows: dict[int, Row] = {}
     for key, value in body.items():
         match = _FLAT_KEY.fullmatch(key)
         if match and match.group(1) == plural and match.group(2) == singular:
-            found.setdefault(int(match.group(3)), {})[match.group(4)] = value
-    return [found[index] for index in sorted(found)]
+            rows.setdefault(int(match.group(3)), {})[match.group(4)] = value
+    return [rows[index] for index in sorted(rows)]
 
 
 def total(body: Row) -> int | None:
-    """`totalresults`, a number or a string of digits; None when it is missing."""
+    """Return `totalresults`, a number or a string of digits; None when it is missing."""
     value = body.get("totalresults")
     try:
         return None if value is None else int(value)

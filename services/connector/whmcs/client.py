@@ -1,8 +1,7 @@
-"""Calls to a WHMCS: the one factory of clients for the outside, and every limit that a call is held to."""
+"""Calls a WHMCS within limits of address, time, size and depth. No other module connects to the internet."""
 
 import asyncio
 import errno
-import ipaddress
 import socket
 import ssl
 import time
@@ -20,56 +19,20 @@ import httpx
 from libs.common.telemetry import egress_blocked, whmcs_requests
 from libs.common.tls import client_context
 from services.connector.credentials import Credentials
-from services.connector.settings import Network, Settings
+from services.connector.settings import Settings
 from services.connector.whmcs import answers
 from services.connector.whmcs.answers import Row, WhmcsError
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+from services.connector.whmcs.egress import is_allowed
 
 _PORTS: Final = (443, 8443)
 _CONNECT_SECONDS, _READ_SECONDS, _TOTAL_SECONDS = 10.0, 30.0, 60.0
 _MAX_BODY: Final = 16 * 1024 * 1024
 _MAX_DEPTH: Final = 64
 _NESTED: Final = frozenset({dict, list})
-# Global for Python's ipaddress, or for some of its versions, but they lead into private networks.
-_CLOSED: Final = tuple(
-    ipaddress.ip_network(text)
-    for text in (
-        "64:ff9b::/96",
-        "64:ff9b:1::/48",
-        "2002::/16",
-        "2001::/32",
-        "192.88.99.0/24",
-        "168.63.129.16/32",
-        "3fff::/20",
-        "5f00::/16",
-    )
-)
-_METADATA: Final = (ipaddress.ip_address("fd00:ec2::254"), ipaddress.ip_address("100.100.100.200"))
-
-
-def is_allowed(text: str, allow: Iterable[Network] = (), deny: Iterable[Network] = ()) -> bool:
-    """Whether calls may go to this address. Loopback, link-local and metadata open only to an exact /32 or /128 in `allow`."""
-    address: Address = ipaddress.ip_address(text.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    if any(address in network for network in allow if network.prefixlen == network.max_prefixlen):
-        return True
-    if address.is_loopback or address.is_link_local or address in _METADATA:
-        return False
-    if any(address in network for network in deny):
-        return False
-    if any(address in network for network in allow):
-        return True
-    return (
-        address.is_global
-        and not (address.is_multicast or address.is_reserved or address.is_unspecified)
-        and not any(address in network for network in _CLOSED)
-    )
 
 
 class _Plain(httpcore.AsyncNetworkStream):
-    """A connection before its handshake. httpcore leaves one open whose handshake is cancelled; this closes it."""
+    """A connection before its TLS handshake. httpcore leaves it open when the handshake is cancelled; this closes it."""
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
         self._stream = stream
@@ -94,7 +57,10 @@ class _Plain(httpcore.AsyncNetworkStream):
 
 
 class _CheckedNetwork(httpcore.AsyncNetworkBackend):
-    """Resolves a name, checks every answer, and connects to an address that was checked."""
+    """Resolves a name, checks every address, and connects to one of them.
+
+    Checking the name and letting httpcore resolve it again would leave time to change the answer of the DNS in between.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._allow, self._deny = settings.egress_allow_cidrs, settings.egress_deny_cidrs
@@ -109,11 +75,11 @@ class _CheckedNetwork(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         try:
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            records = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except socket.gaierror as error:
             raise WhmcsError("dns_not_found", "connect", host) from error
-        addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
-        if not addresses or not all(is_allowed(one, self._allow, self._deny) for one in addresses):
+        addresses = list(dict.fromkeys(str(record[4][0]) for record in records))
+        if not addresses or not all(is_allowed(address, self._allow, self._deny) for address in addresses):
             egress_blocked.add(1)
             raise WhmcsError("address_not_allowed", "connect")
         for address in addresses[:-1]:
@@ -134,7 +100,7 @@ def _context(extra_ca: Path | None, minimum: str) -> ssl.SSLContext:
 
 
 class Client:
-    """One WHMCS, asked with one credential. Use as an async context manager."""
+    """Calls one WHMCS with one credential. Use as an async context manager."""
 
     def __init__(
         self, settings: Settings, credentials: Credentials, *, connect_seconds: float = _CONNECT_SECONDS
@@ -167,29 +133,22 @@ class Client:
 
     @property
     def base_url(self) -> str:
-        """Where it is asked, without /includes/api.php."""
+        """Return the address of the WHMCS, without /includes/api.php."""
         return self._credentials.base_url
 
     async def call(
         self, action: str, parameters: Mapping[str, str | int] | None = None, *, base_url: str | None = None
     ) -> Row:
-        """The body of the answer to one call; raises WhmcsError. `base_url` is another folder of the same origin."""
+        """Return the body of the answer to one call; raise WhmcsError. `base_url` is another folder of the same origin."""
         url = base_url or self._credentials.base_url
         if (urlsplit(url).port or 443) not in (*_PORTS, *self._settings.whmcs_allowed_ports):
             raise WhmcsError("address_not_allowed", action)
-        form = {
-            **(parameters or {}),
-            "action": action,
-            "identifier": self._credentials.identifier,
-            "secret": self._credentials.secret,
-            "responsetype": "json",
-        }
-        if self._credentials.access_key is not None:
-            form["accesskey"] = self._credentials.access_key
         started = time.monotonic()
         try:
             async with asyncio.timeout(_TOTAL_SECONDS):
-                status, headers, content = await self._post(f"{url}/includes/api.php", form, action)
+                status, headers, content = await self._post(
+                    f"{url}/includes/api.php", self._form(action, parameters or {}), action
+                )
         except WhmcsError as error:
             error.action = action
             raise
@@ -198,12 +157,25 @@ class Client:
         finally:
             whmcs_requests.record(time.monotonic() - started, {"action": action})
         with suppress(TypeError, ValueError):
-            told = parsedate_to_datetime(headers.get("date", ""))
-            self.server_time = told if told.tzinfo is not None else told.replace(tzinfo=UTC)
+            date = parsedate_to_datetime(headers.get("date", ""))
+            self.server_time = date if date.tzinfo is not None else date.replace(tzinfo=UTC)
         body = answers.read(status, headers, content, action)
         if _is_too_deep(body):
             raise WhmcsError("bad_response", action, f"nested deeper than {_MAX_DEPTH}")
         return body
+
+    def _form(self, action: str, parameters: Mapping[str, str | int]) -> dict[str, str | int]:
+        credentials = self._credentials
+        form = {
+            **parameters,
+            "action": action,
+            "identifier": credentials.identifier,
+            "secret": credentials.secret,
+            "responsetype": "json",
+        }
+        if credentials.access_key is not None:
+            form["accesskey"] = credentials.access_key
+        return form
 
     async def _post(
         self, url: str, form: Mapping[str, str | int], action: str
@@ -223,7 +195,7 @@ class Client:
         for cause in causes:
             if isinstance(cause, ssl.SSLCertVerificationError):
                 return WhmcsError("tls_certificate", action, cause.verify_message)
-        # Later errors of a good connection have an SSLError among their causes, too: `wants to read`, before a timeout.
+        # Timeouts of a good connection have an SSLError among their causes, too ("wants to read"), so only errors of connecting count.
         if isinstance(error, httpx.ConnectError) and any(isinstance(cause, ssl.SSLError) for cause in causes):
             if await self._speaks_tls_1_2(url):
                 return WhmcsError("tls_version", action)
@@ -244,7 +216,7 @@ class Client:
         return WhmcsError("unreachable", action, type(error).__name__)
 
     async def _speaks_tls_1_2(self, url: str) -> bool:
-        """A second handshake that allows 1.2 and sends no data tells an old server from a broken one."""
+        """Return whether a handshake with TLS 1.2 works, which tells an old server from a broken one. No data is sent."""
         parts = urlsplit(url)
         host, context = parts.hostname or "", _context(self._settings.extra_ca_file, "1.2")
         try:
@@ -279,7 +251,7 @@ def _is_too_deep(body: Row) -> bool:
 
 
 def describe(url: str, settings: Settings) -> dict[str, str]:
-    """What texts of failures say of an address: host, port, url, egress."""
+    """Return the values that texts of failures need of an address: host, port, url, egress."""
     parts = urlsplit(url)
     return {
         "host": parts.hostname or "",

@@ -43,7 +43,7 @@ def _plain(function: Callable[[Row], Any]) -> Translate:
     return lambda row, _: function(row)
 
 
-# In this order: without invoices nobody knows in which currency a customer's subscriptions are.
+# Three at a time, in this order: what names and explains comes first, then customers and invoices, whose currency subscriptions need.
 LISTS: Final = (
     ListAction(
         Kind.CURRENCY,
