@@ -1,4 +1,4 @@
-"""Stores instances and commands and answers them. No call to a WHMCS is made here."""
+"""Stores instances and commands, and answers commands. It does not call WHMCS."""
 
 from datetime import datetime
 from typing import Final
@@ -39,7 +39,7 @@ async def store_instance(engine: AsyncEngine, changed: InstanceChanged, clock: C
 
 
 async def store_command(engine: AsyncEngine, message: Received, clock: Clock) -> None:
-    """Store a command and answer it. A repeated command asks how its run stands, and changes nothing."""
+    """Store a command and answer it. A sender repeats a command to ask how its run stands; that changes nothing."""
     instance = InstanceKey(message.organization_id, message.instance_id)
     async with transaction(engine) as connection:
         await check_owner(connection, _INSTANCES, *instance)
@@ -60,7 +60,7 @@ async def _queue(
 ) -> None:
     database = await raw(connection)
     if await instances.is_purged(database, instance):
-        return  # its run would never end
+        return  # no worker would claim its run
     await runs.delete_without_instance(database)
     run = await runs.queue(database, instance, command.command_id, uuid4(), command.mode, command.trigger)
     await _answer(connection, instance, command.command_id, run, message_id, at)
@@ -76,9 +76,9 @@ async def _answer(
 ) -> None:
     """Report which run a command has joined, and how that run stands.
 
-    Receivers discard a message id that they have seen. So the ids of what may change meanwhile follow from the message that asks, while
-    the end of a run keeps its id: a receiver that has it needs nothing, and one that lost it takes it for new. A run whose end cannot be
-    reported is not mentioned at all, because the asker would take any event for a sign of life.
+    Receivers discard a message id that they have seen. So the events of an open run get new ids for each question, made from the id of
+    the message that asks. The end of a run keeps its id: a receiver that has seen it needs no second one, and one that lost it takes it
+    for new. If the end of a run cannot be reported, no event is sent, because the sender would take any of them for a sign of life.
     """
     end = None if run.state.is_open else await events.load_end(connection, instance, run.run_id, at)
     if not run.state.is_open and end is None:

@@ -1,4 +1,4 @@
-"""Reports checks and runs on sync.events, through the outbox, in the caller's transaction."""
+"""Reports checks and runs on sync.events. All events go through the outbox, in the caller's transaction."""
 
 from datetime import datetime
 from typing import Final
@@ -25,14 +25,14 @@ _NAMES: Final = {SyncSucceeded: "succeeded", SyncFailed: "failed", SyncCancelled
 async def send(
     connection: AsyncConnection, instance: InstanceKey, event: Message, message_id: str, at: datetime
 ) -> None:
-    """Report something about an instance. An event whose `message_id` is in the outbox already is not sent again."""
+    """Send an event about an instance. The outbox discards one whose `message_id` it has already."""
     await enqueue(connection, outbox, _outgoing(instance, event, message_id, at))
 
 
 async def send_end(
     connection: AsyncConnection, instance: InstanceKey, event: FinalEvent, at: datetime
 ) -> None:
-    """Report how a run ended, and store the event with the run so that it can be sent again."""
+    """Send the event that reports how a run ended, and store it with the run, so that it can be sent again."""
     final = _final(instance, event, at)
     await runs.save_final_event(await raw(connection), instance, event.run_id, final)
     await enqueue(connection, outbox, final)
@@ -43,7 +43,8 @@ async def load_end(
 ) -> Outgoing | None:
     """Return the event that reports how a run ended; an unknown run counts as cancelled.
 
-    Without a stored event, a failure is reported by its code, and a success not at all: where its facts end is no longer known.
+    For a run whose event was not stored, a failure is reported by its code. For a success it returns None, because the positions of its
+    facts are lost.
     """
     end = await runs.load_end(await raw(connection), instance, run_id)
     match end:
@@ -60,7 +61,7 @@ async def load_end(
 
 
 async def send_again(connection: AsyncConnection, event: Outgoing) -> None:
-    """Send an event once more, after all that was sent since. The outbox discards repeats, so the first row is deleted."""
+    """Send an event once more. The outbox would discard it as a repeat, so its first row is deleted."""
     await connection.execute(outbox.delete().where(outbox.c.message_id == event.message_id))
     await enqueue(connection, outbox, event)
 

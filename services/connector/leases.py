@@ -1,4 +1,4 @@
-"""Keeps the lease on an instance while work on it is under way."""
+"""Renews the lease on an instance while a worker works on it."""
 
 import asyncio
 import logging
@@ -17,9 +17,13 @@ log = logging.getLogger(__name__)
 async def work_under_lease(
     engine: AsyncEngine, lease: Lease, seconds: float, work: Coroutine[Any, Any, None]
 ) -> None:
-    """Do the work, and renew the lease of so many seconds at each quarter of them.
+    """Do the work while renewing the lease, which lasts `seconds`.
 
-    Raise what the work raises, and CancelledError when the lease was taken or could not be renewed for three quarters.
+    The lease is renewed at each quarter, so that single renewals may fail. After three quarters without one, the work is cancelled: the
+    last quarter is the time to stop it before another worker may take the lease. The fence in the database protects what is stored, but
+    not what is published to Kafka meanwhile.
+
+    Raise what the work raises, and CancelledError when the lease was lost.
     """
     task = asyncio.ensure_future(work)
     renewed_at = time.monotonic()
@@ -35,7 +39,7 @@ async def work_under_lease(
             except FencedError:
                 task.cancel()
             except Exception as error:
-                log.warning("a lease could not be renewed", extra={"error": repr(error)})
+                log.warning("Could not renew the lease; will retry", extra={"error": repr(error)})
                 if time.monotonic() - renewed_at > seconds * 3 / 4:
                     task.cancel()
         await task

@@ -1,4 +1,4 @@
-"""Positions: where the topics of facts end, and what to do when they were emptied."""
+"""Reads where the topics of facts end, and notices topics that were emptied."""
 
 import logging
 from typing import Final
@@ -17,12 +17,12 @@ log = logging.getLogger(__name__)
 
 _CLEARED_AT_ONCE: Final = 50_000
 
-# Per topic and partition the offset of the next record.
+# By topic and partition, the offset of the next record.
 Positions = dict[str, dict[int, int]]
 
 
 async def load_last_positions(engine: AsyncEngine, instance: InstanceKey) -> Positions:
-    """Return the positions that the newest good run of an instance reported; nothing before the first one."""
+    """Return the positions that the newest good run of an instance reported; an empty dict before the first one."""
     async with transaction(engine) as connection:
         body = await runs.load_last_success(await raw(connection), instance)
     return {} if body is None else SyncSucceeded.model_validate_json(body).positions
@@ -33,13 +33,13 @@ async def read_positions(
 ) -> Positions:
     """Return where the topics of facts end now.
 
-    Topics that end earlier than `before` were emptied or made anew, and no longer hold the present state. Then all fingerprints of the
-    instance are cleared, so that the next one who reads WHMCS publishes all facts again.
+    A topic that ends earlier than `before` was emptied or created again, so it no longer has the state of every row. Then all
+    fingerprints of the instance are cleared, and whichever run reads next publishes all rows again.
     """
     positions = await end_offsets(settings, topics.BILLING)
     if _are_shorter(positions, before):
         log.warning(
-            "topics are shorter than they were, all facts are published again",
+            "Topics end earlier than before; will publish all facts again",
             extra={"instance_id": str(instance.instance_id)},
         )
         await _clear_fingerprints(engine, instance)

@@ -1,4 +1,4 @@
-"""Publishes facts under a lease, each change once, whenever a worker is killed."""
+"""Publishes facts under a lease, so that a worker may be killed at any line and no change is lost."""
 
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, Final
@@ -31,8 +31,11 @@ class FactPublisher:
     async def publish_changes(self, lease: Lease, facts: Iterable[Fact], save: Save) -> None:
         """Publish the facts of one kind that have changed, then store their fingerprints and what `save` stores.
 
-        Killed at any line, what may have been published has no fingerprint, so it is published again. Raise FencedError without the
-        lease.
+        First, one transaction sets the fingerprints of the changes to null. Then Kafka acknowledges the facts. At last, one transaction
+        stores the fingerprints and the checkpoint. A worker that is killed in between leaves null fingerprints and the old checkpoint,
+        so the next one reads those rows again and publishes them again. Consumers discard the repeat, or apply it without effect.
+
+        Raise FencedError without the lease.
         """
         changes = await self._clear_changed(lease, newest(facts))
         if changes:
@@ -46,12 +49,17 @@ class FactPublisher:
                     await fingerprints.save(database, lease.instance, kind, changes, published=True)
                 await save(connection, database, len(changes))
         except FencedError:
+            # Another worker took the lease while we published, and may have published and stored a newer state of these rows. Kafka
+            # keeps the last record of a key, which may be ours. Without a fingerprint the next run publishes the newest state last.
             if changes:
                 await self._clear(lease, changes)
             raise
 
     async def publish_tombstones(self, lease: Lease) -> None:
-        """Publish a tombstone for every fact of the instance, and delete all its fingerprints."""
+        """Publish a tombstone for every fact of the instance, and delete all its fingerprints.
+
+        A fingerprint is deleted after its tombstone is acknowledged, so a worker that is killed in between publishes it again.
+        """
         seq = 0
         while keys := await self._keys(lease):
             seq += 1

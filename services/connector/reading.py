@@ -1,4 +1,8 @@
-"""Reads WHMCS lists page by page and rows by id, as facts. Knows no database."""
+"""Reads WHMCS lists page by page and rows by id, as facts. It knows no database.
+
+WHMCS pages by offset while its rows come and go, and some pages or rows make it fail. A list that was read to its end has yielded every
+row that stayed in it meanwhile, except for single rows that cannot be read.
+"""
 
 import asyncio
 import logging
@@ -22,14 +26,14 @@ log = logging.getLogger(__name__)
 _PAGES_AHEAD: Final = 8
 _MAX_PAGES: Final = 20_000
 _ROWS_PER_PAGE: Final = 2_000
-# A page takes tens of milliseconds to translate; the next call must not wait for the whole of it.
+# A page takes tens of milliseconds to translate. Other tasks get their turn in between, so that the next call does not wait for it.
 _ROWS_AT_A_TIME: Final = 25
 _BAD_ROWS_IN_A_ROW: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A stretch of a list: `rows` came, `bad` of them could not be read. `total` is the size of the list as WHMCS last said it."""
+    """A stretch of a list: `rows` came, `bad` of them could not be read. `total` is the size of the list in the newest answer."""
 
     facts: list[Fact]
     rows: int
@@ -67,18 +71,22 @@ class ListReader:
         try:
             while ahead.ask(position, total, self._caller.politeness.page_size):
                 page = await ahead.next()
+                # Before the page, because the rows that shifted stand in front of its rows.
                 shifted = await self._rows_shifted(position, total, page.total)
                 total = total if page.total is None else page.total
                 guard.check(page, position, total)
                 yield replace(page, facts=shifted + page.facts, total=total)
-                if not page.rows:  # the list became shorter: all that is left was read
+                if not page.rows:  # the list became shorter while we read: no row is left
                     break
                 position += page.rows
         finally:
             await ahead.cancel()
 
     async def _stretch(self, offset: int, size: int) -> Page:
-        """Return the rows from `offset`, `size` of them unless the list ends earlier. One row that WHMCS fails on is omitted."""
+        """Return the rows from `offset`, `size` of them unless the list ends earlier. Single rows on which WHMCS fails are omitted.
+
+        Callers rely on the size: they ask for the next stretch before this one has come.
+        """
         try:
             answer = await self._caller.ask(
                 self._list.action,
@@ -100,17 +108,19 @@ class ListReader:
         """Read a stretch that failed in two halves, down to the row that WHMCS fails on."""
         if size == 1:
             records_skipped.add(1, {"kind": self._list.kind})
-            log.warning("a row cannot be read", extra={"kind": self._list.kind, "offset": offset})
+            log.warning(
+                "Skipped a row that WHMCS fails on", extra={"kind": self._list.kind, "offset": offset}
+            )
             return Page([], 1, 1, None)
         half = size // 2
         first = await self._stretch(offset, half)
         if half >= _BAD_ROWS_IN_A_ROW and first.bad == half:
-            raise error  # not one row, but the action itself
+            raise error  # not single rows, but the action itself
         second = await self._stretch(offset + half, size - half)
         return await self._joined(offset + half, first, second)
 
     async def _completed(self, offset: int, size: int, page: Page) -> Page:
-        """Read the rest of a stretch, since the site gives fewer rows at once than were asked for."""
+        """Read the rest of a stretch, because the site gives fewer rows at once than were asked for."""
         politeness = self._caller.politeness
         politeness.page_size = max(1, min(politeness.page_size, page.rows))
         rest = await self._stretch(offset + page.rows, size - page.rows)
@@ -126,10 +136,13 @@ class ListReader:
     async def _rows_shifted(self, edge: int, before: int | None, after: int | None) -> list[Fact]:
         """Return the rows that moved across the offset `edge` between two answers with these totals.
 
-        When a row in front is deleted, all behind it move up by one. The total tells by how many.
+        When a row in front of `edge` is deleted, all rows behind it move up by one. The row at `edge` moves to `edge - 1`, which was read
+        already, and the next page begins one row too late. The total falls by as many rows, so that many rows in front of `edge` are
+        read again. A deletion behind `edge` lowers the total as well: then rows are read twice, which changes nothing.
         """
         facts: list[Fact] = []
         end = edge
+        # More rows may be deleted while these are read, so each answer moves the beginning further down.
         while before is not None and after is not None and end > max(0, edge - (before - after)):
             size = min(self._caller.politeness.page_size, end - max(0, edge - (before - after)))
             page = await self._stretch(end - size, size)
@@ -150,7 +163,10 @@ class ListReader:
 
 
 class _PagesAhead:
-    """Pages that were asked for and not yet returned, in the order of the list."""
+    """Pages that were asked for and not yet returned, in the order of the list.
+
+    Asking ahead lets WHMCS work on the next pages while this process publishes one. How many calls run at once is decided by politeness.
+    """
 
     def __init__(self, stretch: Callable[[int, int], Any]) -> None:
         self._stretch = stretch
@@ -160,7 +176,7 @@ class _PagesAhead:
     def ask(self, position: int, total: int | None, size: int) -> bool:
         """Ask for the pages behind `position`, one alone until the total is known; return whether there are any."""
         if not self._tasks:
-            self._asked = position
+            self._asked = position  # the last page may have been shorter than it was asked to be
         while len(self._tasks) < _PAGES_AHEAD and (total is None or self._asked < total):
             rows = size if total is None else min(size, total - self._asked)
             self._tasks.append(asyncio.create_task(self._stretch(self._asked, rows)))
@@ -170,7 +186,7 @@ class _PagesAhead:
         return bool(self._tasks)
 
     async def next(self) -> Page:
-        """Return the first page."""
+        """Return the first page. It stays in the queue until it has come, so that cancel() reaches it."""
         page = await self._tasks[0]
         self._tasks.popleft()
         return page
@@ -225,9 +241,9 @@ async def _facts(kind: Kind, rows: Iterable[Row], answer: Answer, read: Callable
             facts.append(fact(kind, read(row), answer.seq, answer.observed_at))
         except (ValueError, KeyError, TypeError, ArithmeticError, AttributeError) as error:
             records_skipped.add(1, {"kind": kind})
-            # The row itself may hold what must not be logged: its id and the kind of error are enough.
+            # Without the row and the text of the error, which may contain personal data.
             log.warning(
-                "a row cannot be read",
+                "Skipped a row that could not be read",
                 extra={
                     "kind": kind,
                     "id": str(row.get("id") or row.get("pid"))[:20],

@@ -1,4 +1,4 @@
-"""Conducts one run: read every WHMCS list page by page, then look up the currency of customers without invoices."""
+"""Conducts one run: read and publish every WHMCS list, then look up the currency of customers without invoices."""
 
 import asyncio
 import logging
@@ -53,7 +53,7 @@ class Sync:
         self._reported_at, self._reports = 0.0, 0
 
     async def read_all(self) -> Result:
-        """Read what is not read yet; raise WhmcsError, FencedError or Transient."""
+        """Read all that has not been read yet; raise WhmcsError, FencedError or Transient."""
         await _together(
             self._guarded(action.kind, partial(self._read_list, action))
             for action in plan.lists_to_read(self._points)
@@ -63,7 +63,7 @@ class Sync:
         return plan.result_of(self._points)
 
     async def _guarded(self, kind: Kind, read: Callable[[], Awaitable[None]]) -> None:
-        """Store the failure of one action with its kind, so that the other kinds are read."""
+        """Read a kind. If only its own action fails, store that with its checkpoint, so that the other kinds are read."""
         async with self._slots:
             try:
                 await read()
@@ -71,13 +71,16 @@ class Sync:
                 if error.code not in plan.FAILURES_OF_ONE_ACTION:
                     raise
                 log.warning(
-                    "a kind cannot be read",
+                    "Could not read a kind; will read the others",
                     extra={"kind": kind, "action": error.action, "code": error.code, "detail": error.detail},
                 )
                 await self._apply([], replace(self._point(kind), done=True, code=error.code))
 
     async def _read_list(self, action: ListAction) -> None:
-        """Publish a list in the order of its pages, so that the checkpoint is one offset; the pages of one second together."""
+        """Publish a list in the order of its pages, so that its checkpoint is one offset.
+
+        The pages of one second are published together: small pages would spend the time on transactions.
+        """
         point = plan.start_of(action, self._points)
         facts: list[Fact] = []
         applied_at = -math.inf
@@ -99,7 +102,7 @@ class Sync:
         await self._apply(facts, replace(point, done=True))
 
     async def _look_up_customers(self) -> None:
-        """Publish the details of customers without invoices, in the order of ids, so that the checkpoint is one id."""
+        """Publish the details of customers without invoices in the order of ids, so that the checkpoint is one id."""
         point = self._point(Kind.CUSTOMER_DETAIL)
         async with transaction(self._engine) as connection:
             customers = await fingerprints.customers_without_currency(
@@ -118,9 +121,10 @@ class Sync:
         return self._points.get(kind, Checkpoint(kind))
 
     async def _apply(self, facts: Iterable[Fact], point: Checkpoint) -> None:
-        """Publish facts and store the checkpoint behind them; its count of changes continues that of the last one."""
+        """Publish facts and store the checkpoint behind them."""
 
         async def save(connection: AsyncConnection, database: Any, changes: int) -> None:
+            # Only now is it clear how many of the facts have changed.
             saved = replace(point, changed=self._point(point.kind).changed + changes)
             await checkpoints.save(database, self._run, saved)
             self._points[point.kind] = saved

@@ -1,4 +1,4 @@
-"""Workers: claim runs, checks and deletions, hold their leases, and report how they ended."""
+"""Claims runs, checks and purges, does them under a lease, and reports how they ended."""
 
 import asyncio
 import logging
@@ -68,7 +68,7 @@ class Worker:
         self._paces: dict[str, Pace] = {}
 
     async def runs(self, stop: asyncio.Event) -> None:
-        """Claim runs and work on them until `stop`; at most half of the slots take full runs."""
+        """Claim runs and do them until `stop`. Full runs get at most half of the slots, so that short ones need not wait for them."""
         active: dict[asyncio.Task[None], SyncMode] = {}
 
         async def claim() -> bool:
@@ -142,15 +142,22 @@ class Worker:
             await work_under_lease(self._engine, lease, self._settings.lease_seconds, work)
         except FencedError:
             lease_lost.add(1)
-            log.info("a lease is gone", extra={"instance_id": str(lease.instance.instance_id)})
+            log.info(
+                "Lost the lease on an instance; another worker continues",
+                extra={"instance_id": str(lease.instance.instance_id)},
+            )
         except asyncio.CancelledError:
             if run is not None:
                 with suppress(FencedError):
                     async with transaction(self._engine) as connection:
                         await runs.hand_back(await raw(connection), run)
         except Exception as error:
-            # Nothing is known of it: the lease runs out, and the next attempt continues at the checkpoints.
-            log.error("work on an instance failed", extra={"error": repr(error)}, exc_info=True)
+            # It may work at the next attempt, which begins when the lease runs out and continues at the checkpoints.
+            log.error(
+                "Work on an instance failed; will retry when its lease ends",
+                extra={"error": repr(error)},
+                exc_info=True,
+            )
 
     async def _run(self, run: Run) -> None:
         """Do a run and report how it ended."""
@@ -160,6 +167,7 @@ class Worker:
                 raise WhmcsError("run_timeout", "")
             opened = await self._credentials(instance, run.credential_id)
             url = opened.base_url
+            # Read before and after: this run fills topics that were emptied before it, the next one those that are emptied in it.
             last = await load_last_positions(self._engine, instance)
             before = await read_positions(self._settings, self._engine, instance, last)
             result = await self._read(run, opened)
@@ -184,7 +192,7 @@ class Worker:
                     return await sync.read_all()
             except TimeoutError:
                 if not limit.expired():
-                    raise  # the database's or Kafka's, not the run's
+                    raise  # the timeout of a database or Kafka call, not that of the run
                 raise WhmcsError("run_timeout", "") from None
 
     async def _succeed(self, run: Run, result: Result, positions: Positions) -> None:
@@ -205,7 +213,7 @@ class Worker:
             await runs.end(await raw(connection), run, state)
             await events.send_end(connection, run.lease.instance, succeeded, self._clock())
         sync_runs.add(1, {"outcome": result.outcome, "code": ""})
-        log.info("run ended", extra={"run_id": str(run.run_id), "outcome": result.outcome})
+        log.info("Run ended", extra={"run_id": str(run.run_id), "outcome": result.outcome})
 
     async def _fail(self, run: Run, url: str, error: WhmcsError) -> None:
         code = error.code if error.code in FAILURES else "bad_response"
@@ -215,13 +223,13 @@ class Worker:
             await runs.end(await raw(connection), run, RunState.FAILED, code)
             await events.send_end(connection, run.lease.instance, failed, self._clock())
         sync_runs.add(1, {"outcome": "failed", "code": code})
-        log.warning("run failed", extra={"run_id": str(run.run_id), "code": code, "action": error.action})
+        log.warning("Run failed", extra={"run_id": str(run.run_id), "code": code, "action": error.action})
 
     async def _credentials(self, instance: InstanceKey, credential_id: UUID) -> Credentials:
         async with transaction(self._engine) as connection:
             stored = await credentials.load(await raw(connection), instance, credential_id)
         if stored is None:
-            raise NeedsOperator("credential_unreadable", "there is none")
+            raise NeedsOperator("credential_unreadable", "the credential was deleted")
         return unseal(
             self._keyring,
             stored.cipher,
@@ -252,8 +260,12 @@ class Worker:
                 await report(unfinished(check.check_id))
                 return
             await check_instance(self._settings, open_credentials, check.check_id, self._clock, report)
-        except Exception as error:  # its lease runs out and it is tried again
-            log.error("a check failed", extra={"error": repr(error)}, exc_info=True)
+        except Exception as error:
+            log.error(
+                "Could not finish a check; will retry when its lease ends",
+                extra={"error": repr(error)},
+                exc_info=True,
+            )
 
     async def _purge(self, lease: Lease) -> None:
         """Publish tombstones for all facts of a deleted instance, then delete its rows."""

@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -34,6 +35,8 @@ from libs.common.crypto import Keyring, seal
 from libs.common.database import build_engine, raw, transaction
 from libs.common.kafka.publisher import Publisher
 from services.connector.commands import store_command, store_instance
+from services.connector.repository import runs
+from services.connector.repository.runs import Run
 from services.connector.settings import Settings
 from services.connector.worker import Worker
 from tests.servers import REPOSITORY, Database
@@ -43,6 +46,8 @@ from tools.local_stack.process import free_port
 INSTANCE = InstanceKey(UUID(int=1, version=4), UUID(int=2, version=4))
 CREDENTIAL = UUID(int=3, version=4)
 TODAY = "2026-11-24"
+AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
+LOST_WORKERS_LEASE = 60.0
 KEY = "R8B0rZg0q8QpX7yYJb2m1oVdC3uTnKkHf5wEaLsZxQ4="
 
 
@@ -171,6 +176,22 @@ def run_command(**more: Any) -> RunSync:
     return RunSync(command_id=uuid4(), instance_id=INSTANCE.instance_id, **values)
 
 
+def check_command() -> CheckInstance:
+    return CheckInstance(
+        check_id=uuid4(),
+        instance_id=INSTANCE.instance_id,
+        credential_id=CREDENTIAL,
+        settings=InstanceSettings(),
+    )
+
+
+async def claim_run(world: World, seconds: float = LOST_WORKERS_LEASE) -> Run | None:
+    """Claim a run as a worker that is never heard of again."""
+    async with transaction(world.engine) as connection:
+        database = await raw(connection)
+        return await runs.claim(database, "lost", seconds, AT, full_runs_too=True)
+
+
 @pytest.fixture
 async def world(
     simulator: dict[str, str], database: Database, kafka: str, tmp_path: Path
@@ -233,13 +254,7 @@ def kinds_of(records: list[ConsumerRecord]) -> Counter[str]:
 
 
 async def check(world: World) -> dict[str, Any]:
-    command = CheckInstance(
-        check_id=uuid4(),
-        instance_id=INSTANCE.instance_id,
-        credential_id=CREDENTIAL,
-        settings=InstanceSettings(),
-    )
-    await world.command(command)
+    await world.command(check_command())
     await world.until(("InstanceChecked",))
     told = await world.events("InstanceChecked")
     assert [one["complete"] for one in told] == [False] * (len(told) - 1) + [True]

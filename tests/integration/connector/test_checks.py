@@ -1,18 +1,185 @@
-"""A check against the simulator proves each action by any answer of WHMCS, and never asks for what PHP finds empty."""
+"""A check names what is wrong with a connection and what to do."""
 
+import asyncio
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from services.connector import caller
+from services.connector import caller, checks
+from services.connector.credentials import Credentials
 from services.connector.whmcs import client
 from services.connector.whmcs.entities import INVOICE_LINES, LISTS, LOOK_UPS
-from tests.integration.connector.conftest import World, check
+from tests.integration.connector.conftest import (
+    World,
+    check,
+)
+from tests.simulator import simulate
 
 ACTIONS = {action.action for action in (*LOOK_UPS, *LISTS)}
 PHP_EMPTY = (None, "", "0", 0, "0.00", 0.0, False)
+
+
+async def test_good_instance_passes_every_check(world: World) -> None:
+    await world.add_instance()
+
+    told = await check(world)
+
+    assert {one["state"] for one in told["checks"]} == {"ok"}
+    names = {one["name"] for one in told["checks"]}
+    assert names == {"address", "tls", "api", "credentials", "ip", "version", "permission"} | {
+        "clock",
+        "sample",
+        "estimate",
+    }
+    assert told["whmcs_version"] == "8.13.1"
+    assert told["base_url"] == world.simulator["url"]
+    assert told["estimate"]["rows"] > 100
+
+
+async def test_wrong_secret_fails_the_check_of_credentials(world: World) -> None:
+    await world.add_instance(secret="wrong")
+
+    told = await check(world)
+
+    assert told["checks"][-1]["code"] == "credentials_rejected"
+    assert [one["state"] for one in told["checks"]] == ["ok", "ok", "ok", "failed"]
+
+
+async def test_wrong_folder_is_named(world: World) -> None:
+    world.simulator = world.simulator | {"url": world.simulator["url"].replace("/whmcs", "/shop")}
+    await world.add_instance()
+
+    told = await check(world)
+
+    assert (told["checks"][-1]["name"], told["checks"][-1]["code"]) == ("api", "not_whmcs_api")
+    assert f"under {world.simulator['url']}. Enter the folder" in told["checks"][-1]["message"]
+    assert told["base_url"] is None
+
+
+@pytest.mark.rule("N3")
+async def test_private_address_is_never_called(world: World) -> None:
+    world.settings = world.settings.model_copy(update={"egress_allow_cidrs": ()})
+    world.control("DELETE", "/calls")
+    await world.add_instance()
+
+    told = await check(world)
+
+    assert told["checks"][0]["code"] == "address_not_allowed"
+    assert not any(world.control("GET", "/calls").get("actions", {}))
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "name"),
+    [
+        (["--tls-max", "1.2"], "tls_version", "tls"),
+        (["--certificate", "expired"], "tls_certificate", "tls"),
+        (["--certificate", "wrong_name"], "tls_certificate", "tls"),
+        (["--certificate", "self_signed"], "tls_certificate", "tls"),
+    ],
+)
+@pytest.mark.rule("T3")
+async def test_bad_handshake_is_named(
+    world: World, tmp_path_factory: pytest.TempPathFactory, options: list[str], code: str, name: str
+) -> None:
+    with simulate(tmp_path_factory.mktemp("other"), customers=20, years=1, options=options) as whmcs:
+        other = whmcs.info
+        world.simulator = other
+        world.settings = world.settings.model_copy(
+            update={
+                "whmcs_allowed_ports": (httpx.URL(other["url"]).port,),
+                "extra_ca_file": Path(other["ca_file"]),
+            }
+        )
+        await world.add_instance()
+
+        told = await check(world)
+
+    assert [(one["name"], one["code"]) for one in told["checks"]] == [("address", None), (name, code)]
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ({"kind": "redirect"}, "redirected"),
+        ({"kind": "maintenance"}, "maintenance"),
+        ({"kind": "empty"}, "bad_response"),
+        ({"kind": "huge"}, "bad_response"),
+    ],
+    ids=lambda one: str(one),
+)
+async def test_answer_that_is_not_the_api_is_named(world: World, fault: dict[str, str], code: str) -> None:
+    world.control("PUT", "/faults", json=[fault])
+    await world.add_instance()
+
+    told = await check(world)
+
+    assert told["checks"][-1]["code"] == code
+    assert told["checks"][-1]["name"] == "api"
+
+
+@pytest.mark.parametrize(
+    ("fault", "line", "code", "text"),
+    [
+        ({"kind": "not_json"}, "api", "not_whmcs_api", "Enter the folder WHMCS is installed in"),
+        (
+            {"kind": "forbidden_ip"},
+            "ip",
+            "ip_not_allowed",
+            "Add the address of this server under API IP Access",
+        ),
+        (
+            {"kind": "hang"},
+            "api",
+            "read_timeout",
+            "did not answer all checks within 1 s. Save again; if that does not help, ask your host",
+        ),
+    ],
+    ids=["html", "forbidden ip", "timeout"],
+)
+async def test_failed_check_says_why_and_what_to_do(
+    world: World, monkeypatch: pytest.MonkeyPatch, fault: dict[str, str], line: str, code: str, text: str
+) -> None:
+    if fault["kind"] == "hang":
+        monkeypatch.setattr(checks, "CHECK_SECONDS", 1.0)
+    world.control("PUT", "/faults", json=[fault])
+    await world.add_instance()
+
+    told = await check(world)
+
+    last = told["checks"][-1]
+    assert (last["name"], last["state"], last["code"]) == (line, "failed", code)
+    assert text in last["message"]
+    assert told["seen_address"] == ("198.51.100.46" if line == "ip" else None)
+
+
+async def test_check_names_every_forbidden_action(world: World) -> None:
+    role = world.control(
+        "POST", "/credentials", json={"actions": ["GetClients", "GetProducts", "GetInvoice"]}
+    )
+    await world.add_instance(identifier=role["identifier"], secret=role["secret"])
+
+    told = await check(world)
+
+    missing = {one["action"]: one for one in told["checks"] if one["code"] == "permission_missing"}
+    assert {action for action, one in missing.items() if one["state"] == "failed"} == {
+        "GetClientsDetails",
+        "GetClientsProducts",
+        "GetClientsAddons",
+        "GetClientsDomains",
+        "GetInvoices",
+        "GetCancelledPackages",
+    }
+    assert {action for action, one in missing.items() if one["state"] == "warning"} == {
+        "GetCurrencies",
+        "GetPromotions",
+        "WhmcsDetails",
+    }
+    for action, one in missing.items():
+        assert one["message"].startswith(f"The API role lacks {action}. Tick it in Manage API Credentials")
 
 
 @pytest.mark.parametrize(
@@ -74,3 +241,27 @@ async def test_connector_sends_nothing_that_php_finds_empty(
     assert done["counts"]["customer_detail"] > 0
     assert {form["action"] for form in forms} >= ACTIONS
     assert {form["limitstart"] for form in forms if "limitstart" in form} > {0}
+
+
+async def test_call_cancelled_in_its_handshake_closes_its_connection(world: World) -> None:
+    reached, closed = asyncio.Event(), asyncio.Event()
+
+    async def never_answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        reached.set()
+        await reader.read()
+        closed.set()
+        writer.close()
+
+    server = await asyncio.start_server(never_answers, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    settings = world.settings.model_copy(update={"whmcs_allowed_ports": (port,)})
+    async with server, client.Client(settings, Credentials(f"https://127.0.0.1:{port}", "i", "s")) as asked:
+        call = asyncio.create_task(asked.call("GetClients"))
+        await reached.wait()
+        call.cancel()
+
+        async with asyncio.timeout(5):
+            await closed.wait()
+
+    assert call.cancelled()

@@ -1,8 +1,8 @@
-"""No run, check or deletion depends on one message: it can be asked about, cancelled, and taken up by another worker."""
+"""Commands queue, join and cancel runs, and a repeated command is answered with how its run stands."""
 
 import asyncio
 import signal
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -10,55 +10,29 @@ import orjson
 import pytest
 from aiokafka import ConsumerRecord
 
+from libs.common.clock import utc_now
 from libs.common.contracts import topics
 from libs.common.contracts.billing import Kind
-from libs.common.contracts.commands import CancelSync, CheckInstance, RunSync
-from libs.common.contracts.envelope import read_headers
-from libs.common.contracts.instances import InstanceSettings
+from libs.common.contracts.commands import CancelSync, RunSync, SyncMode, SyncTrigger
+from libs.common.contracts.envelope import Record, headers, read_headers
 from libs.common.database import raw, transaction
 from libs.common.outbox import relay_once
 from services.connector.plan import Checkpoint
-from services.connector.repository import checkpoints, checks, leases, runs
-from services.connector.repository.leases import Lease
-from services.connector.repository.runs import Run
+from services.connector.repository import checkpoints
 from services.connector.tables import outbox
 from tests.integration.connector.conftest import (
-    CREDENTIAL,
+    AT,
     INSTANCE,
     World,
+    claim_run,
     facts,
     run_command,
     start,
 )
 
-DEAD_WORKERS_LEASE = 60.0
-AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
-
 
 def cancel_command(run_id: UUID) -> CancelSync:
     return CancelSync(command_id=uuid4(), instance_id=INSTANCE.instance_id, run_id=run_id)
-
-
-def check_command() -> CheckInstance:
-    return CheckInstance(
-        check_id=uuid4(),
-        instance_id=INSTANCE.instance_id,
-        credential_id=CREDENTIAL,
-        settings=InstanceSettings(),
-    )
-
-
-async def claim_run(world: World, seconds: float = DEAD_WORKERS_LEASE) -> Run | None:
-    """Claim a run as a worker that is never heard of again."""
-    async with transaction(world.engine) as connection:
-        database = await raw(connection)
-        return await runs.claim(database, "dead", seconds, AT, full_runs_too=True)
-
-
-async def claim_purge(world: World, seconds: float = DEAD_WORKERS_LEASE) -> Lease | None:
-    """Claim a deletion as a worker that is never heard of again."""
-    async with transaction(world.engine) as connection:
-        return await leases.take_for_purge(await raw(connection), "dead", seconds)
 
 
 async def sent(world: World, kafka: str) -> list[ConsumerRecord]:
@@ -71,7 +45,78 @@ def types_of(records: list[ConsumerRecord]) -> list[str]:
     return [read_headers(record.headers)["ce_type"] for record in records]
 
 
-async def test_queued_run_is_told_to_who_asks(world: World, kafka: str) -> None:
+async def test_commands_join_the_queued_run(world: World) -> None:
+    first = run_command(mode=SyncMode.INCREMENTAL, trigger=SyncTrigger.SCHEDULE)
+    second = run_command()
+
+    for command in (first, second, first):
+        await world.command(command)
+
+    queued = await world.events("SyncQueued")
+    asked = [first.command_id, second.command_id, first.command_id]
+    assert [UUID(one["command_id"]) for one in queued] == asked
+    assert len({one["run_id"] for one in queued}) == 1
+    assert (queued[1]["mode"], queued[1]["trigger"]) == ("full", "manual")
+
+
+async def test_command_waits_for_its_instance(world: World) -> None:
+    await world.command(run_command())
+    await world.add_instance()
+
+    assert (await world.until(("SyncSucceeded",)))["outcome"] == "complete"
+
+
+async def test_cancelled_or_paused_run_ends_at_once(world: World) -> None:
+    await world.add_instance()
+    await world.command(run_command())
+    run_id = UUID((await world.events("SyncQueued"))[0]["run_id"])
+    cancel = CancelSync(command_id=uuid4(), instance_id=INSTANCE.instance_id, run_id=run_id)
+
+    await world.command(cancel)
+    await world.command(run_command())
+    await world.set_state("paused")
+
+    assert len(await world.events("SyncCancelled")) == 2
+
+
+async def test_events_reach_kafka_through_the_outbox(world: World, kafka: str) -> None:
+    await world.command(run_command())
+
+    assert await relay_once(world.engine, outbox, world.publisher) == 1
+
+    (sent,) = await facts(kafka, topics.SYNC_EVENTS)
+    assert read_headers(sent.headers)["ce_type"] == "SyncQueued"
+
+
+async def test_process_takes_commands_from_kafka_and_answers_there(world: World, kafka: str) -> None:
+    await world.add_instance()
+    command = run_command()
+    values = headers(
+        message_id=str(command.command_id),
+        message_type="RunSync",
+        source="gateway",
+        at=utc_now(),
+        subject=str(INSTANCE.instance_id),
+        organization_id=INSTANCE.organization_id,
+        instance_id=INSTANCE.instance_id,
+    )
+    key = str(INSTANCE.instance_id).encode()
+    await world.publisher.publish([Record("sync.commands", key, command.model_dump_json().encode(), values)])
+    process = await start(world)
+    try:
+        async with asyncio.timeout(40):
+            while not await world.events("SyncSucceeded") or await world.unsent():  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.1)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+
+    told = [read_headers(one.headers)["ce_type"] for one in await facts(kafka, topics.SYNC_EVENTS)]
+    assert told[:2] == ["SyncQueued", "SyncStarted"]
+    assert told[-1] == "SyncSucceeded"
+
+
+async def test_repeated_command_gets_a_new_answer(world: World, kafka: str) -> None:
     command = run_command()
 
     await world.command(command)
@@ -99,7 +144,7 @@ async def test_message_id_of_any_length_is_answered(world: World) -> None:
     assert len(await world.events("SyncQueued")) == 1
 
 
-async def test_running_run_is_told_with_its_progress(world: World) -> None:
+async def test_repeated_command_reports_a_running_run(world: World) -> None:
     await world.add_instance()
     command = run_command()
     await world.command(command)
@@ -142,7 +187,9 @@ async def end_cancelled(world: World, command: RunSync) -> None:
     ("end", "final_type"),
     [(end_well, "SyncSucceeded"), (end_badly, "SyncFailed"), (end_cancelled, "SyncCancelled")],
 )
-async def test_end_is_told_again_word_for_word(world: World, kafka: str, end: Any, final_type: str) -> None:
+async def test_repeated_command_reports_the_end_word_for_word(
+    world: World, kafka: str, end: Any, final_type: str
+) -> None:
     command = run_command()
     await end(world, command)
     before = await sent(world, kafka)
@@ -160,7 +207,7 @@ async def test_end_is_told_again_word_for_word(world: World, kafka: str, end: An
         assert (answer[-1].value, answer[-1].headers) == (final.value, final.headers)
 
 
-async def test_cancelling_an_ended_run_tells_its_end(world: World, kafka: str) -> None:
+async def test_cancelling_an_ended_run_reports_its_end(world: World, kafka: str) -> None:
     await end_badly(world, run_command())
     final = (await sent(world, kafka))[-1]
 
@@ -182,20 +229,20 @@ async def test_cancelling_an_unknown_run_is_answered(world: World, kafka: str) -
         assert orjson.loads(answers[-1].value) == {"run_id": str(unknown)}
 
 
-async def forget_events(world: World) -> None:
+async def delete_events(world: World) -> None:
     """Leave of ended runs what a version left that kept no events."""
     await world.execute("UPDATE connector.runs SET final_id = NULL, final_headers = NULL, final_body = NULL")
     await world.execute("DELETE FROM connector.outbox")
 
 
 @pytest.mark.parametrize(("end", "final_type"), [(end_badly, "SyncFailed"), (end_cancelled, "SyncCancelled")])
-async def test_end_without_its_event_is_told_by_its_state(
+async def test_end_without_its_event_is_reported_by_its_state(
     world: World, kafka: str, end: Any, final_type: str
 ) -> None:
     command = run_command()
     await end(world, command)
     first = (await sent(world, kafka))[-1]
-    await forget_events(world)
+    await delete_events(world)
 
     await world.command(command)
     await world.command(cancel_command(UUID(orjson.loads(first.value)["run_id"])))
@@ -208,130 +255,17 @@ async def test_end_without_its_event_is_told_by_its_state(
     assert (told["run_id"], told.get("code")) == (whole["run_id"], whole.get("code"))
 
 
-async def test_success_without_its_event_is_not_invented(world: World) -> None:
+async def test_success_without_its_event_is_not_reported(world: World) -> None:
     command = run_command()
     await end_well(world, command)
     (succeeded,) = await world.events("SyncSucceeded")
-    await forget_events(world)
+    await delete_events(world)
 
     await world.command(command)
     await world.command(cancel_command(UUID(succeeded["run_id"])))
 
     async with transaction(world.engine) as connection:
         assert await (await raw(connection)).fetchval("SELECT count(*) FROM connector.outbox") == 0
-
-
-async def test_resumed_instance_waits_for_no_lost_worker(world: World) -> None:
-    await world.add_instance()
-    await world.command(run_command())
-    lost = await claim_run(world)
-    assert lost is not None
-
-    await world.set_state("paused")
-    await world.set_state("active")
-    done = await world.sync(seconds=DEAD_WORKERS_LEASE / 2)
-
-    assert [event["run_id"] for event in await world.events("SyncCancelled")] == [str(lost.run_id)]
-    assert done["type"] == "SyncSucceeded"
-    assert done["run_id"] != str(lost.run_id)
-
-
-async def test_clock_that_steps_back_locks_no_instance(world: World) -> None:
-    await world.add_instance()
-    await world.command(run_command())
-    first = await claim_run(world)
-    assert first is not None
-    assert await claim_run(world) is None
-
-    await world.execute("UPDATE connector.instances SET lease_until = lease_until + interval '1 hour'")
-
-    second = await claim_run(world)
-    assert second is not None
-    assert (second.run_id, second.lease.epoch > first.lease.epoch) == (first.run_id, True)
-
-
-async def test_clock_that_steps_back_locks_no_check(world: World) -> None:
-    await world.command(check_command())
-    async with transaction(world.engine) as connection:
-        database = await raw(connection)
-        assert await checks.claim(database) is not None
-        assert await checks.claim(database) is None
-
-        await database.execute("UPDATE connector.checks SET lease_until = lease_until + interval '1 hour'")
-
-        assert await checks.claim(database) is not None
-
-
-async def test_clock_that_steps_back_locks_no_deletion(world: World) -> None:
-    await world.add_instance("deleting")
-    assert await claim_purge(world) is not None
-    assert await claim_purge(world) is None
-
-    await world.execute("UPDATE connector.instances SET lease_until = lease_until + interval '1 hour'")
-
-    assert await claim_purge(world) is not None
-
-
-async def test_shorter_setting_of_another_worker_takes_no_run(world: World) -> None:
-    await world.add_instance()
-    await world.command(run_command())
-    run = await claim_run(world, 300)
-    assert run is not None
-    assert await claim_run(world, 5) is None
-
-    async with transaction(world.engine) as connection:
-        await leases.renew(await raw(connection), run.lease, 600)
-
-    assert await claim_run(world, 5) is None
-
-
-async def test_shorter_setting_of_another_worker_takes_no_deletion(world: World) -> None:
-    await world.add_instance("deleting")
-
-    assert await claim_purge(world, 300) is not None
-    assert await claim_purge(world, 5) is None
-
-
-async def test_check_that_never_ends_is_given_up(world: World) -> None:
-    await world.add_instance()
-    await world.command(check_command())
-    for _ in range(3):
-        async with transaction(world.engine) as connection:
-            assert await checks.claim(await raw(connection)) is not None
-        await world.execute("UPDATE connector.checks SET lease_until = lease_until - interval '1 minute'")
-
-    result = await world.until(("InstanceChecked",))
-
-    assert result["complete"]
-    (line,) = result["checks"]
-    assert (line["state"], line["code"]) == ("failed", "run_timeout")
-    assert "could not be finished" in line["message"]
-    assert "Check the connection again" in line["message"]
-    async with transaction(world.engine) as connection:
-        assert await checks.claim(await raw(connection)) is None
-
-
-async def test_killed_check_is_taken_up_by_another(world: World) -> None:
-    await world.add_instance()
-    await world.command(check_command())
-    world.control("PUT", "/faults", json=[{"kind": "hang", "action": "GetClients"}])
-    process = await start(world)
-    try:
-        async with asyncio.timeout(30):
-            while not await world.events("InstanceChecked"):  # noqa: ASYNC110 - another process writes it
-                await asyncio.sleep(0.05)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        await process.wait()
-    world.control("DELETE", "/faults")
-    assert not any(event["complete"] for event in await world.events("InstanceChecked"))
-
-    await world.execute("UPDATE connector.checks SET lease_until = lease_until - interval '1 minute'")
-    await world.until(("InstanceChecked",))
-
-    last = (await world.events("InstanceChecked"))[-1]
-    assert last["complete"]
-    assert {line["state"] for line in last["checks"]} == {"ok"}
 
 
 async def test_purged_instance_gets_no_run(world: World) -> None:
@@ -345,7 +279,7 @@ async def test_purged_instance_gets_no_run(world: World) -> None:
         assert await (await raw(connection)).fetchval("SELECT count(*) FROM connector.runs") == 0
 
 
-async def test_purge_is_told_to_who_missed_it(world: World) -> None:
+async def test_purge_is_reported_again_to_who_missed_it(world: World) -> None:
     await world.add_instance()
     await world.set_state("deleting")
     await world.until(("InstancePurged",))
