@@ -1,4 +1,4 @@
-"""One connector with what surrounds it: a real PostgreSQL and Kafka, and the simulator as its WHMCS."""
+"""A connector with real servers of PostgreSQL and Kafka, and the simulator as its WHMCS."""
 
 import asyncio
 import json
@@ -53,7 +53,7 @@ KEY = "R8B0rZg0q8QpX7yYJb2m1oVdC3uTnKkHf5wEaLsZxQ4="
 
 @pytest.fixture(scope="module")
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A company of 60 customers."""
+    """Simulate a company of 60 customers."""
     state = tmp_path_factory.mktemp("simulator")
     with simulate(state, customers=60, years=2, options=["--today", TODAY]) as whmcs:
         yield whmcs.info
@@ -61,7 +61,7 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, st
 
 @dataclass
 class World:
-    """One connector's surroundings, and what a test does to it."""
+    """A connector with its servers, and what a test does to them."""
 
     settings: Settings
     engine: AsyncEngine
@@ -96,7 +96,7 @@ class World:
         await self.publish_state(state)
 
     async def publish_state(self, state: Any) -> None:
-        """Let the connector hear of the instance, once more if its version is the old one."""
+        """Send the instance to the connector, as a repeat if its version is the old one."""
         await store_instance(
             self.engine,
             InstanceChanged(
@@ -129,14 +129,14 @@ class World:
         return await self.until(("SyncSucceeded", "SyncFailed"), seconds=seconds)
 
     async def until(self, types: tuple[str, ...], *, seconds: float = 60) -> dict[str, Any]:
-        """Work until a new event of one of these types is said."""
+        """Run a worker until it sends a new event of one of these types, and return that event."""
         before = len(await self.events(*types))
         worker = Worker(self.settings, self.engine, self.publisher, self.keyring, utc_now)
         stop = asyncio.Event()
         tasks = [asyncio.create_task(work(stop)) for work in (worker.runs, worker.checks, worker.purges)]
         try:
             async with asyncio.timeout(seconds):
-                while len(found := await self.events(*types)) == before:
+                while len(events := await self.events(*types)) == before:
                     for task in tasks:
                         if task.done():
                             task.result()
@@ -144,7 +144,7 @@ class World:
         finally:
             stop.set()
             await asyncio.gather(*tasks)
-        return found[-1]
+        return events[-1]
 
     async def events(self, *types: str) -> list[dict[str, Any]]:
         async with transaction(self.engine) as connection:
@@ -158,7 +158,7 @@ class World:
             await (await raw(connection)).execute(statement, *values)
 
     async def unsent(self) -> int:
-        """How many messages are still to be relayed."""
+        """Return how many messages wait for the relay."""
         async with transaction(self.engine) as connection:
             count: int = await (await raw(connection)).fetchval(
                 "SELECT count(*) FROM connector.outbox WHERE sent_at IS NULL"
@@ -186,7 +186,7 @@ def check_command() -> CheckInstance:
 
 
 async def claim_run(world: World, seconds: float = LOST_WORKERS_LEASE) -> Run | None:
-    """Claim a run as a worker that is never heard of again."""
+    """Claim a run as a worker that then disappears."""
     async with transaction(world.engine) as connection:
         database = await raw(connection)
         return await runs.claim(database, "lost", seconds, AT, full_runs_too=True)
@@ -218,31 +218,31 @@ async def world(
     await engine.dispose()
 
 
-async def facts(bootstrap: str, *wanted: topics.Topic) -> list[ConsumerRecord]:
-    """All records of the billing topics, in the order of each partition."""
+async def facts(bootstrap: str, *selected: topics.Topic) -> list[ConsumerRecord]:
+    """Return all records of these topics, or of the billing topics, in the order of each partition."""
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
     await consumer.start()
     try:
         places = [
             TopicPartition(topic.name, n)
-            for topic in wanted or topics.BILLING
+            for topic in selected or topics.BILLING
             for n in range(topic.partitions)
         ]
         consumer.assign(places)
         await consumer.seek_to_beginning(*places)
         ends = await consumer.end_offsets(places)
-        found: list[ConsumerRecord] = []
+        records: list[ConsumerRecord] = []
         async with asyncio.timeout(60):
-            while len(found) < sum(ends.values()):
+            while len(records) < sum(ends.values()):
                 for batch in (await consumer.getmany(timeout_ms=1000)).values():
-                    found += batch
-        return found
+                    records += batch
+        return records
     finally:
         await consumer.stop()
 
 
 def ask(simulator: dict[str, str], action: str) -> Any:
-    """One call, past the connector."""
+    """Call WHMCS directly."""
     form = {"action": action, "responsetype": "json"}
     form |= {name: simulator[name] for name in ("identifier", "secret")}
     context = ssl.create_default_context(cafile=simulator["ca_file"])
@@ -250,19 +250,19 @@ def ask(simulator: dict[str, str], action: str) -> Any:
 
 
 def kinds_of(records: list[ConsumerRecord]) -> Counter[str]:
-    return Counter(key.decode().split(":")[1] for key in {one.key for one in records})
+    return Counter(key.decode().split(":")[1] for key in {record.key for record in records})
 
 
 async def check(world: World) -> dict[str, Any]:
     await world.command(check_command())
     await world.until(("InstanceChecked",))
-    told = await world.events("InstanceChecked")
-    assert [one["complete"] for one in told] == [False] * (len(told) - 1) + [True]
-    return told[-1]
+    results = await world.events("InstanceChecked")
+    assert [result["complete"] for result in results] == [False] * (len(results) - 1) + [True]
+    return results[-1]
 
 
 async def start(world: World) -> asyncio.subprocess.Process:
-    """The connector as a process of its own, which takes the place in its Kafka groups of one that was killed."""
+    """Start the connector as a process, which takes the place of a killed one in its Kafka groups."""
     environment = os.environ | {
         "MRRLYTICS_DATABASE_URL": world.settings.database_url.get_secret_value(),
         "MRRLYTICS_KAFKA_BOOTSTRAP": world.settings.kafka_bootstrap,

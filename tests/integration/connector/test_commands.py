@@ -54,8 +54,8 @@ async def test_commands_join_the_queued_run(world: World) -> None:
 
     queued = await world.events("SyncQueued")
     asked = [first.command_id, second.command_id, first.command_id]
-    assert [UUID(one["command_id"]) for one in queued] == asked
-    assert len({one["run_id"] for one in queued}) == 1
+    assert [UUID(event["command_id"]) for event in queued] == asked
+    assert len({event["run_id"] for event in queued}) == 1
     assert (queued[1]["mode"], queued[1]["trigger"]) == ("full", "manual")
 
 
@@ -111,9 +111,9 @@ async def test_process_takes_commands_from_kafka_and_answers_there(world: World,
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
 
-    told = [read_headers(one.headers)["ce_type"] for one in await facts(kafka, topics.SYNC_EVENTS)]
-    assert told[:2] == ["SyncQueued", "SyncStarted"]
-    assert told[-1] == "SyncSucceeded"
+    types = types_of(await facts(kafka, topics.SYNC_EVENTS))
+    assert types[:2] == ["SyncQueued", "SyncStarted"]
+    assert types[-1] == "SyncSucceeded"
 
 
 async def test_repeated_command_gets_a_new_answer(world: World, kafka: str) -> None:
@@ -251,8 +251,8 @@ async def test_end_without_its_event_is_reported_by_its_state(
     assert types_of([again]) == [final_type]
     assert again.offset > first.offset
     assert read_headers(again.headers)["ce_id"] == read_headers(first.headers)["ce_id"]
-    told, whole = orjson.loads(again.value), orjson.loads(first.value)
-    assert (told["run_id"], told.get("code")) == (whole["run_id"], whole.get("code"))
+    repeat, whole = orjson.loads(again.value), orjson.loads(first.value)
+    assert (repeat["run_id"], repeat.get("code")) == (whole["run_id"], whole.get("code"))
 
 
 async def test_success_without_its_event_is_not_reported(world: World) -> None:

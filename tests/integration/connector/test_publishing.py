@@ -25,20 +25,24 @@ from tests.integration.connector.conftest import (
 async def test_worker_without_the_lease_publishes_nothing(world: World, kafka: str) -> None:
     await world.add_instance()
     stale = Lease(INSTANCE, 1)
-    one = fact(Kind.CURRENCY, {"id": 1, "code": "EUR", "rate": "1", "is_default": True}, 1, datetime.now(UTC))
+    currency = fact(
+        Kind.CURRENCY, {"id": 1, "code": "EUR", "rate": "1", "is_default": True}, 1, datetime.now(UTC)
+    )
 
     async def save(*_: Any) -> None:
         raise AssertionError("a fenced worker must not come here")
 
     with pytest.raises(FencedError):
-        await FactPublisher(world.engine, world.publisher, utc_now).publish_changes(stale, [one], save)
+        await FactPublisher(world.engine, world.publisher, utc_now).publish_changes(stale, [currency], save)
 
     assert await facts(kafka) == []
 
 
 async def test_lease_lost_while_publishing_clears_the_fingerprint(world: World, kafka: str) -> None:
     await world.add_instance()
-    one = fact(Kind.CURRENCY, {"id": 1, "code": "EUR", "rate": "1", "is_default": True}, 1, datetime.now(UTC))
+    currency = fact(
+        Kind.CURRENCY, {"id": 1, "code": "EUR", "rate": "1", "is_default": True}, 1, datetime.now(UTC)
+    )
     lease = Lease(INSTANCE, 0)
 
     class Thief(Publisher):
@@ -52,12 +56,12 @@ async def test_lease_lost_while_publishing_clears_the_fingerprint(world: World, 
 
     thief = Thief(world.settings)
     with pytest.raises(FencedError):
-        await FactPublisher(world.engine, thief, utc_now).publish_changes(lease, [one], save)
+        await FactPublisher(world.engine, thief, utc_now).publish_changes(lease, [currency], save)
     await thief.close()
 
     async with transaction(world.engine) as connection:
-        known = await fingerprints.load(await raw(connection), INSTANCE, Kind.CURRENCY, [1])
-    assert known == {1: None}
+        stored = await fingerprints.load(await raw(connection), INSTANCE, Kind.CURRENCY, [1])
+    assert stored == {1: None}
     assert len(await facts(kafka)) == 1
 
 
@@ -69,8 +73,10 @@ async def test_deleted_instance_leaves_tombstones_and_no_credential(world: World
     await world.until(("InstancePurged",))
 
     last: dict[bytes, Any] = {}
-    for one in sorted(await facts(kafka), key=lambda one: int(read_headers(one.headers)["ce_epoch"])):
-        last[one.key] = one.value
+    for record in sorted(
+        await facts(kafka), key=lambda record: int(read_headers(record.headers)["ce_epoch"])
+    ):
+        last[record.key] = record.value
     assert last
     assert set(last.values()) == {None}
     async with transaction(world.engine) as connection:

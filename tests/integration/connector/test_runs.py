@@ -40,7 +40,7 @@ async def test_first_sync_publishes_every_row_once(world: World, kafka: str) -> 
     assert done["type"] == "SyncSucceeded"
     assert (done["outcome"], done["skipped"]) == ("complete", [])
     assert kinds_of(records) == {kind: count for kind, count in done["counts"].items() if count}
-    assert len(records) == len({one.key for one in records})
+    assert len(records) == len({record.key for record in records})
     assert sum(sum(ends.values()) for ends in done["positions"].values()) == len(records)
     for action, kind in (
         ("GetClients", "customer"),
@@ -52,9 +52,9 @@ async def test_first_sync_publishes_every_row_once(world: World, kafka: str) -> 
     months = {"monthly": 1, "quarterly": 3, "semiannually": 6, "annually": 12, "biennially": 24}
     months |= {"triennially": 36} | {f"years_{n}": 12 * n for n in range(1, 11)}
     live = 0
-    for one in records:
-        body = orjson.loads(one.value)
-        if one.topic == "billing.subscriptions":
+    for record in records:
+        body = orjson.loads(record.value)
+        if record.topic == "billing.subscriptions":
             is_live = body["status"] in (("active",) if body["kind"] == "domain" else ("active", "suspended"))
             live += is_live and body["recurring_micros"] > 0 and body["cycle"] in months
     assert live == truth["subscriptions"]
@@ -75,7 +75,9 @@ async def test_second_sync_publishes_only_what_changed(world: World, kafka: str)
     assert not any(again["changes"].values())
     assert {kind: n for kind, n in changed["changes"].items() if n} == {"service": 1}
     assert len(records) == before + 1
-    newest = max(records, key=lambda one: (int(read_headers(one.headers)["ce_epoch"]), one.timestamp))
+    newest = max(
+        records, key=lambda record: (int(read_headers(record.headers)["ce_epoch"]), record.timestamp)
+    )
     assert orjson.loads(newest.value)["recurring_micros"] == 77_310_000
 
 
@@ -88,7 +90,7 @@ async def test_forbidden_list_is_skipped_and_the_rest_is_synced(world: World, ka
     done = await world.sync()
 
     assert done["outcome"] == "partial"
-    assert {(one["kind"], one["code"], one["required"]) for one in done["skipped"]} == {
+    assert {(kind["kind"], kind["code"], kind["required"]) for kind in done["skipped"]} == {
         ("addon", "permission_missing", True),
         ("currency", "permission_missing", False),
         ("promotion", "permission_missing", False),
@@ -122,9 +124,9 @@ async def test_wrong_secret_fails_the_run_and_is_stored_only_sealed(
         ({"kind": "firewall"}, "blocked_by_firewall", "A web firewall answered instead of WHMCS. Allow"),
         ({"kind": "secret_rejected"}, "credentials_rejected", "Create new API credentials and enter both"),
         ({"kind": "forbidden_ip"}, "ip_not_allowed", "WHMCS does not allow 198.51.100.46. Add"),
-        ({"kind": "hang"}, "read_timeout", "WHMCS took longer than 0.5 s (Get"),
+        ({"kind": "hang"}, "read_timeout", "WHMCS took longer than 0.5 s to answer Get"),
     ],
-    ids=lambda one: one.get("kind") if isinstance(one, dict) else "",
+    ids=lambda value: value.get("kind") if isinstance(value, dict) else "",
 )
 async def test_failed_run_says_why_and_what_to_do(
     world: World, kafka: str, monkeypatch: pytest.MonkeyPatch, fault: dict[str, str], code: str, text: str
@@ -183,7 +185,7 @@ async def test_deleted_rows_hide_none_of_the_others(
 
     done = await world.sync()
 
-    published = {one.key.decode() for one in await facts(kafka, topics.SUBSCRIPTIONS)}
+    published = {record.key.decode() for record in await facts(kafka, topics.SUBSCRIPTIONS)}
     left = world.control("GET", "/pick?kind=service&limit=100000")["ids"]
     assert answers > len(when)
     assert done["outcome"] == "complete"
