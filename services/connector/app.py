@@ -10,6 +10,7 @@ from libs.common.outbox import relay
 from libs.common.serve import serve
 from libs.common.settings import refuse
 from services.connector.handlers import build_handlers
+from services.connector.jobs import Jobs
 from services.connector.settings import Settings
 from services.connector.tables import outbox
 from services.connector.worker import Worker
@@ -26,7 +27,7 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
     publisher = Publisher(settings)
     consumer = Consumer(settings, replica=settings.replica)
     build_handlers(consumer, publisher, engine, clock)
-    worker = Worker(settings, engine, publisher, keyring, clock)
+    worker = Worker(settings, engine, Jobs(settings, engine, publisher, keyring, clock), clock)
     try:
         await serve(
             "connector",

@@ -35,6 +35,7 @@ from libs.common.crypto import Keyring, seal
 from libs.common.database import build_engine, raw, transaction
 from libs.common.kafka.publisher import Publisher
 from services.connector.commands import store_command, store_instance
+from services.connector.jobs import Jobs
 from services.connector.repository import runs
 from services.connector.repository.runs import Run
 from services.connector.settings import Settings
@@ -131,7 +132,8 @@ class World:
     async def until(self, types: tuple[str, ...], *, seconds: float = 60) -> dict[str, Any]:
         """Run a worker until it sends a new event of one of these types, and return that event."""
         before = len(await self.events(*types))
-        worker = Worker(self.settings, self.engine, self.publisher, self.keyring, utc_now)
+        jobs = Jobs(self.settings, self.engine, self.publisher, self.keyring, utc_now)
+        worker = Worker(self.settings, self.engine, jobs, utc_now)
         stop = asyncio.Event()
         tasks = [asyncio.create_task(work(stop)) for work in (worker.runs, worker.checks, worker.purges)]
         try:

@@ -1,0 +1,184 @@
+"""Does what a worker has claimed: a run, a check or a purge, and reports how it ended."""
+
+import asyncio
+import logging
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from libs.common.addresses import origin
+from libs.common.clock import Clock
+from libs.common.contracts.failures import FAILURES, text_of
+from libs.common.contracts.instances import InstanceKey
+from libs.common.contracts.sync import (
+    InstanceChecked,
+    InstancePurged,
+    Outcome,
+    RunState,
+    SyncFailed,
+    SyncSucceeded,
+)
+from libs.common.crypto import Keyring
+from libs.common.database import raw, transaction
+from libs.common.errors import NeedsOperator
+from libs.common.kafka.publisher import Publisher
+from libs.common.telemetry import sync_runs
+from services.connector import events
+from services.connector.caller import Caller, Pace
+from services.connector.checks import check_instance, unfinished
+from services.connector.credentials import Credentials, unseal
+from services.connector.plan import Result
+from services.connector.positions import Positions, load_last_positions, read_positions
+from services.connector.publishing import FactPublisher
+from services.connector.repository import checkpoints, checks, credentials, instances, leases, runs
+from services.connector.repository.checks import ClaimedCheck
+from services.connector.repository.leases import Lease
+from services.connector.repository.runs import Run
+from services.connector.settings import Settings
+from services.connector.sync import Sync
+from services.connector.whmcs.answers import WhmcsError
+from services.connector.whmcs.client import Client, describe
+
+log = logging.getLogger(__name__)
+
+_ATTEMPTS: Final = 3
+_RUN_SECONDS: Final = 4 * 3600.0
+
+
+class Jobs:
+    """The work of one process on instances."""
+
+    def __init__(
+        self, settings: Settings, engine: AsyncEngine, publisher: Publisher, keyring: Keyring, clock: Clock
+    ) -> None:
+        self._settings, self._engine = settings, engine
+        self._keyring, self._clock = keyring, clock
+        self._publisher = FactPublisher(engine, publisher, clock)
+        self._paces: dict[str, Pace] = {}
+
+    async def run(self, run: Run) -> None:
+        """Do a run and report how it ended."""
+        instance, url = run.lease.instance, ""
+        try:
+            if run.attempts > _ATTEMPTS:
+                raise WhmcsError("run_timeout", "")
+            opened = await self._credentials(instance, run.credential_id)
+            url = opened.base_url
+            # Read before and after: this run fills topics that were emptied before it, the next one those that are emptied in it.
+            last = await load_last_positions(self._engine, instance)
+            before = await read_positions(self._settings, self._engine, instance, last)
+            result = await self._read(run, opened)
+        except WhmcsError as error:
+            await self._fail(run, url, error)
+        except NeedsOperator as error:
+            await self._fail(run, url, WhmcsError(error.code, "", error.message))
+        else:
+            after = await read_positions(self._settings, self._engine, instance, before)
+            await self._succeed(run, result, after)
+
+    async def _read(self, run: Run, opened: Credentials) -> Result:
+        async with transaction(self._engine) as connection:
+            points = await checkpoints.load(await raw(connection), run.lease.instance, run.run_id)
+        seconds = _RUN_SECONDS - (self._clock() - run.started_at).total_seconds()
+        async with Client(self._settings, opened) as client:
+            pace = self._paces.setdefault(origin(opened.base_url), Pace())
+            caller = Caller(client, pace, self._clock, run.settings.requests_per_second)
+            sync = Sync(self._engine, self._publisher, caller, self._clock, run, points)
+            try:
+                async with asyncio.timeout(max(1.0, seconds)) as limit:
+                    return await sync.read_all()
+            except TimeoutError:
+                if not limit.expired():
+                    raise  # the timeout of a database or Kafka call, not that of the run
+                raise WhmcsError("run_timeout", "") from None
+
+    async def _succeed(self, run: Run, result: Result, positions: Positions) -> None:
+        succeeded = SyncSucceeded(
+            run_id=run.run_id,
+            mode=run.mode,
+            started_at=run.started_at,
+            outcome=result.outcome,
+            counts=result.counts,
+            changes=result.changes,
+            bad_rows=result.bad_rows,
+            skipped=result.skipped,
+            positions=positions,
+            epoch=run.lease.epoch,
+        )
+        state = RunState.PARTIAL if result.outcome is Outcome.PARTIAL else RunState.SUCCEEDED
+        async with transaction(self._engine) as connection:
+            await runs.end(await raw(connection), run, state)
+            await events.send_end(connection, run.lease.instance, succeeded, self._clock())
+        sync_runs.add(1, {"outcome": result.outcome, "code": ""})
+        log.info("Run ended", extra={"run_id": str(run.run_id), "outcome": result.outcome})
+
+    async def _fail(self, run: Run, url: str, error: WhmcsError) -> None:
+        code = error.code if error.code in FAILURES else "bad_response"
+        values = {**describe(url, self._settings), "action": error.action, "detail": error.detail}
+        failed = SyncFailed(run_id=run.run_id, code=code, message=text_of(code, **values))
+        async with transaction(self._engine) as connection:
+            await runs.end(await raw(connection), run, RunState.FAILED, code)
+            await events.send_end(connection, run.lease.instance, failed, self._clock())
+        sync_runs.add(1, {"outcome": "failed", "code": code})
+        log.warning("Run failed", extra={"run_id": str(run.run_id), "code": code, "action": error.action})
+
+    async def _credentials(self, instance: InstanceKey, credential_id: UUID) -> Credentials:
+        async with transaction(self._engine) as connection:
+            stored = await credentials.load(await raw(connection), instance, credential_id)
+        if stored is None:
+            raise NeedsOperator("credential_unreadable", "the credential was deleted")
+        return unseal(
+            self._keyring,
+            stored.cipher,
+            organization_id=instance.organization_id,
+            instance_id=instance.instance_id,
+            address=stored.address,
+            base_url=stored.base_url,
+        )
+
+    async def check(self, check: ClaimedCheck) -> None:
+        """Do a check and report each of its results."""
+        number = 0
+
+        async def report(result: InstanceChecked) -> None:
+            nonlocal number
+            number += 1
+            message_id = f"{check.check_id}.checked.{check.attempts}.{number}"
+            async with transaction(self._engine) as connection:
+                if result.complete:
+                    await _end_check(await raw(connection), check, result)
+                await events.send(connection, check.instance, result, message_id, self._clock())
+
+        async def open_credentials() -> Credentials:
+            return await self._credentials(check.instance, check.credential_id)
+
+        try:
+            if check.attempts > _ATTEMPTS:
+                await report(unfinished(check.check_id))
+                return
+            await check_instance(self._settings, open_credentials, check.check_id, self._clock, report)
+        except Exception as error:
+            log.error(
+                "Could not finish a check; will retry when its lease ends",
+                extra={"error": repr(error)},
+                exc_info=True,
+            )
+
+    async def purge(self, lease: Lease) -> None:
+        """Publish tombstones for all facts of a deleted instance, then delete its rows."""
+        instance = lease.instance
+        await self._publisher.publish_tombstones(lease)
+        async with transaction(self._engine) as connection:
+            database = await raw(connection)
+            await leases.fence(database, lease)
+            await instances.purge(database, instance)
+            purged = InstancePurged(instance_id=instance.instance_id)
+            message_id = f"{instance.instance_id}.purged.{lease.epoch}"
+            await events.send(connection, instance, purged, message_id, self._clock())
+
+
+async def _end_check(connection: Any, check: ClaimedCheck, result: InstanceChecked) -> None:
+    await checks.end(connection, check.instance, check.check_id)
+    if result.base_url is not None:
+        await credentials.save_base_url(connection, check.instance, check.credential_id, result.base_url)
