@@ -5,6 +5,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
 
+from libs.common.contracts.failures import text_of_missing
 from services.gateway import syncs
 from services.gateway.context import Here
 from services.gateway.instances import checks, lifecycle
@@ -33,6 +34,7 @@ async def instance_page(
         instance=instance,
         state=state_of(instance, now),
         figures_at=clock_time(instance.as_of, instance.time_zone or "UTC", now) if instance.as_of else None,
+        missing_permissions=[text_of_missing(action) for action in instance.missing_actions],
         check=instance.check,
         runs=await syncs.list_syncs(context, principal, instance_id),
     )

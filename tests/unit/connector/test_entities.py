@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from libs.common.contracts.billing import Kind
+from libs.common.contracts.failures import text_of_missing
 from services.connector.whmcs import translate
-from services.connector.whmcs.entities import ACTIONS, LISTS, LOOK_UPS
+from services.connector.whmcs.entities import ACTIONS, LISTS, LOOK_UPS, VERSION_ACTION
 
 EXAMPLES = Path(__file__).parents[2] / "contract" / "whmcs"
 NOT_READ_YET = {Kind.INVOICE_LINES, Kind.TRANSACTION}
@@ -32,3 +33,11 @@ def test_every_action_has_a_recorded_example(action: Any) -> None:
     body = json.loads((EXAMPLES / f"{action.action}.json").read_text())
 
     assert body["result"] == "success"
+
+
+def test_missing_optional_action_names_its_consequence() -> None:
+    optional = {action.action for action in ACTIONS.values() if not action.is_needed} | {VERSION_ACTION}
+    needed = {action.action for action in ACTIONS.values() if action.is_needed}
+
+    assert all("Without it we " in text_of_missing(action) for action in optional)
+    assert all(text_of_missing(action).startswith("The API role lacks") for action in needed)
