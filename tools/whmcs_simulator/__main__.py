@@ -1,4 +1,4 @@
-"""`python -m tools.whmcs_simulator`: build the company, listen on two ports, say so in one line of JSON."""
+"""Serve a simulated WHMCS: `python -m tools.whmcs_simulator` prints one line of JSON when it is ready."""
 
 import argparse
 import asyncio
@@ -42,7 +42,7 @@ def main() -> None:
         )
     except ValueError as error:
         sys.exit(str(error))
-    # The company stays for good: without this each full collection would walk all of it, in the middle of an answer.
+    # The company lives as long as the process. Without this, each full garbage collection walks all of it and delays an answer.
     gc.freeze()
     asyncio.run(_serve(world, options))
 
@@ -73,11 +73,11 @@ async def _serve(world: World, options: argparse.Namespace) -> None:
 
     servers = [_Server(_config(api, tls)), _Server(_config(build_control(Control(world, api, info))))]
     tasks = [
-        asyncio.create_task(server.serve(sockets=[each]))
-        for server, each in zip(servers, (listening, controlling), strict=True)
+        asyncio.create_task(server.serve(sockets=[listener]))
+        for server, listener in zip(servers, (listening, controlling), strict=True)
     ]
     if options.today is None:
-        tasks.append(asyncio.create_task(_keep_up_with_the_real_day(world)))
+        tasks.append(asyncio.create_task(_follow_real_day(world)))
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -94,7 +94,7 @@ async def _serve(world: World, options: argparse.Namespace) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Two of them run in one process, so signals are handled once, outside."""
+    """A server that leaves signals alone: the process runs two, and handles signals once for both."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -126,20 +126,20 @@ def _config(app: Any, tls: ssl.SSLContext | None = None) -> uvicorn.Config:
 
 
 def _listen(port: int) -> socket.socket:
-    # Named as TCP, asyncio switches Nagle's delay off; without it small answers take 40 ms.
+    # asyncio disables Nagle's delay only for a socket that says it is TCP; with the delay, small answers take 40 ms.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((LOOPBACK, port))
     except OSError as error:
         sys.exit(
-            f"port {port} on {LOOPBACK} cannot be used: {error.strerror}. Give another one, or 0 for any."
+            f"Cannot listen on port {port} of {LOOPBACK}: {error.strerror}. Give another port, or 0 for any free one."
         )
     listener.listen(128)
     return listener
 
 
-async def _keep_up_with_the_real_day(world: World) -> None:
+async def _follow_real_day(world: World) -> None:
     while True:
         await asyncio.sleep(30)
         world.live_until(_real_today())
@@ -152,20 +152,27 @@ def _real_today() -> date:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m tools.whmcs_simulator", description=__doc__)
     add = parser.add_argument
-    add("--seed", type=int, default=1, help="which company; equal seeds, equal companies")
+    add("--seed", type=int, default=1, help="number of the company: equal seeds give equal companies")
     add("--customers", type=int, default=500)
-    add("--years", type=int, default=3, help="how long it has lived")
+    add("--years", type=int, default=3, help="age of the company")
     add(
-        "--today", type=date.fromisoformat, help="its today; by default the real one, and it lives on with it"
+        "--today",
+        type=date.fromisoformat,
+        help="the company's today; without it, the company lives with the real day",
     )
-    add("--port", type=int, default=0, help="of the WHMCS end (https); 0 for any")
-    add("--control-port", type=int, default=0, help="of the control end (http, loopback); 0 for any")
-    add("--state", type=Path, required=True, help="folder that keeps the CA and what was done to the company")
-    add("--path", default="/whmcs", help="the folder WHMCS is installed in")
+    add("--port", type=int, default=0, help="port of the WHMCS end (https); 0 for any free one")
+    add(
+        "--control-port",
+        type=int,
+        default=0,
+        help="port of the control end (http, loopback); 0 for any free one",
+    )
+    add("--state", type=Path, required=True, help="folder for the CA and the history of the company")
+    add("--path", default="/whmcs", help="path of the WHMCS installation")
     add("--tls-max", choices=("1.2", "1.3"), default="1.3")
     add("--certificate", choices=CERTIFICATES, default="good")
-    add("--latency-ms", type=float, default=0, help="added to every answer")
-    add("--types", choices=DRIFTS, default="varied", help="whether ids are numbers or text")
+    add("--latency-ms", type=float, default=0, help="delay of every answer")
+    add("--types", choices=DRIFTS, default="varied", help="types of ids in answers")
     return parser.parse_args()
 
 

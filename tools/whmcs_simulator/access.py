@@ -1,4 +1,4 @@
-"""Who may ask: credentials, the actions of their roles, allowed addresses and the access key."""
+"""Access to the API: credentials, the actions of their roles, allowed addresses and the access key."""
 
 import hashlib
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a call is not answered: HTTP status and WHMCS's text."""
+    """The HTTP status and WHMCS's text for a call that is refused."""
 
     status: int
     message: str
@@ -28,6 +28,8 @@ class Refusal:
 
 @dataclass(slots=True)
 class Access:
+    """The credentials of one company. The first may call every action, from every address."""
+
     seed: int
     credentials: dict[str, Credential] = field(default_factory=dict)
 
@@ -41,7 +43,7 @@ class Access:
     def add(
         self, actions: Iterable[str] | None = None, allowed_ips: Iterable[str] | None = None
     ) -> Credential:
-        """A new credential. The first one of a company may do everything, from everywhere."""
+        """Add a credential and return it. Without `actions` it may call all, without `allowed_ips` from everywhere."""
         number = len(self.credentials)
         while (identifier := _derived(self.seed, f"identifier {number}")[:32]) in self.credentials:
             number += 1
@@ -59,8 +61,8 @@ class Access:
         return next(iter(self.credentials.values()))
 
     def refuses(self, parameters: dict[str, str], address: str) -> Refusal | None:
-        """Whether credentials and address are refused; the action is judged by `forbids`."""
-        # Texts and statuses: tests/contract/whmcs/errors.json names the source of each. inferred: the order of the judgements.
+        """Return why credentials or address are refused; None when they are good. `forbids` checks the action."""
+        # Texts and statuses: tests/contract/whmcs/errors.json names the source of each. inferred: the order of the checks.
         identifier, secret = _pair(parameters)
         if is_empty(identifier) or is_empty(secret):
             return Refusal(403, "Authentication Failed")
@@ -71,20 +73,20 @@ class Access:
             return Refusal(403, "Authentication Failed")
         if credential.state == "disabled":
             return Refusal(403, "Administrator Account Disabled")
-        # WHMCS developer docs, access control: the key takes the place of an allowed address.
+        # WHMCS developer docs, access control: the access key replaces an allowed address.
         has_key = parameters.get("accesskey") == self.access_key
         if credential.allowed_ips is not None and address not in credential.allowed_ips and not has_key:
             return Refusal(403, f"Invalid IP {address}")
         return None
 
     def forbids(self, parameters: dict[str, str], action: str) -> bool:
-        """Whether the role of an accepted credential lacks this action."""
+        """Return whether the role of an accepted credential lacks this action."""
         actions = self.credentials[_pair(parameters)[0]].actions
         return actions is not None and action.lower() not in actions
 
 
 def _pair(parameters: dict[str, str]) -> tuple[str, str]:
-    """Return identifier and secret. The older names of both work as well (WHMCS developer docs, authentication)."""
+    """Return identifier and secret. The older names of both work, too (WHMCS developer docs, authentication)."""
     identifier, secret = (
         parameters.get(old, "") if is_empty(parameters.get(new)) else parameters[new]
         for new, old in (("identifier", "username"), ("secret", "password"))

@@ -1,7 +1,7 @@
-"""The answer of every read action, as a live WHMCS gives it: filters, paging, envelopes and the shapes of empty lists.
+"""The answer of every read action as a live WHMCS gives it: paging, envelopes and the shapes of empty lists.
 
-A comment beside what no official sample shows names its source: "WHMCS developer docs" and the page, "client code" and the public
-repository that does or records it, or "inferred" for a guess. parameters.py does the same for what is asked.
+Where no official sample shows a detail, a comment names the source: "WHMCS developer docs" and the page, "client code" and the
+public repository that does or records it, or "inferred" for a guess.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from tools.whmcs_simulator.company import Company
 from tools.whmcs_simulator.drift import Drift, drifted
-from tools.whmcs_simulator.lists import LISTS, List
+from tools.whmcs_simulator.lists import LISTS, ListAction
 from tools.whmcs_simulator.parameters import PARAMETERS, Parameters, given
 from tools.whmcs_simulator.rows.formats import Row
 from tools.whmcs_simulator.singles import SINGLES, Answer
@@ -18,7 +18,7 @@ DEFAULT_PAGE: Final = 25
 
 
 class Answers:
-    """Answers for one company; `drift` says how types vary."""
+    """The answers of one company. `drift` says how types vary."""
 
     def __init__(self, company: Company, drift: Drift = "varied") -> None:
         self.company = company
@@ -30,7 +30,7 @@ class Answers:
         return action.lower() in PARAMETERS
 
     def answer(self, parameters: Parameters) -> Answer:
-        """The body of a successful call. Raises Refused with WHMCS's text."""
+        """Return the body of a successful call. Raise Refused with WHMCS's text."""
         action = parameters["action"].lower()
         parameters = given(action, parameters)
         list_ = LISTS.get(action)
@@ -38,10 +38,10 @@ class Answers:
             return self._list(action, list_, parameters)
         return {"result": "success", **SINGLES[action](self.company, parameters)}
 
-    def _list(self, action: str, list_: List, parameters: Parameters) -> Answer:
+    def _list(self, action: str, list_: ListAction, parameters: Parameters) -> Answer:
         selected = self._select(action, list_, parameters)
         start = max(0, int(parameters.get("limitstart", 0))) if list_.pages else 0
-        # WHMCS developer docs: 25 rows unless asked otherwise. inferred: that holds for 0, less than 0 and what is no number, too.
+        # WHMCS developer docs: 25 rows unless asked otherwise. inferred: also for 0, negative numbers and texts.
         size = int(parameters.get("limitnum", DEFAULT_PAGE)) if list_.pages else len(selected)
         page = selected[start : start + (size if size > 0 else DEFAULT_PAGE)] if list_.pages else selected
         body: Answer = {"result": "success"}
@@ -49,21 +49,21 @@ class Answers:
             body[name] = parameters.get(name, absent)
         counts = {"totalresults": len(selected), "startnumber": start, "numreturned": len(page)}
         for name, count in counts.items():
-            if name not in list_.leaves_out:
+            if name not in list_.omits:
                 is_text = list_.counts == "text" or (list_.counts == "mixed" and name == "totalresults")
                 body[name] = str(count) if is_text else count
         if page or list_.empty == "wrapped":
-            body[list_.plural] = {list_.singular: [self._row(list_, each) for each in page]}
+            body[list_.plural] = {list_.singular: [self._row(list_, record) for record in page]}
         elif list_.empty != "missing":
             body[list_.plural] = {"text": "", "list": [], "object": {}}[list_.empty]
         return body
 
-    def _row(self, list_: List, each: Any) -> Row:
-        row = list_.row(self.company, each)
-        return drifted(row, getattr(each, "id", 0), self.drift)
+    def _row(self, list_: ListAction, record: Any) -> Row:
+        row = list_.row(self.company, record)
+        return drifted(row, getattr(record, "id", 0), self.drift)
 
-    def _select(self, action: str, list_: List, parameters: Parameters) -> Sequence[Any]:
-        """Selections are kept until the company changes: a scan asks for the same one, page by page."""
+    def _select(self, action: str, list_: ListAction, parameters: Parameters) -> Sequence[Any]:
+        """Return all rows of a list. They are cached until the company changes, because a scan asks page by page."""
         if self._revision != self.company.revision:
             self._selected.clear()
             self._revision = self.company.revision

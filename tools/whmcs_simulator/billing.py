@@ -1,4 +1,4 @@
-"""Invoices: issued, paid, overdue, refunded; and what each of these does to the subscriptions on them."""
+"""Invoices and their payments, and how each changes the subscriptions on the invoice."""
 
 from typing import Final
 
@@ -35,7 +35,7 @@ _KIND_OF_LINE: Final = {
 
 
 def issue(company: Company, customer: Customer, due_on: int, lines: list[Line]) -> Invoice:
-    """A new unpaid invoice; the customer's credit is used at once. One without an amount is paid from the start."""
+    """Issue an unpaid invoice and return it. The customer's credit pays first; an invoice of 0 is paid at once."""
     now = company.now()
     invoice = Invoice(
         id=company.next_id("invoice"),
@@ -62,7 +62,7 @@ def issue(company: Company, customer: Customer, due_on: int, lines: list[Line]) 
 
 
 def first_lines(company: Company, subscription: Subscription) -> list[Line]:
-    """What an order puts on its invoice: the first period, its setup fee and the promotion."""
+    """Return the lines of an order's invoice: the first period, its setup fee and the promotion."""
     kind = "DomainTransfer" if subscription.transfer else _FIRST_LINE[subscription.kind]
     lines = [_period_line(company, kind, subscription)]
     if subscription.setup:
@@ -81,7 +81,7 @@ def renewal_lines(company: Company, subscription: Subscription) -> list[Line]:
 
 
 def group_discount(company: Company, customer: Customer, lines: list[Line]) -> list[Line]:
-    """The discount of the customer's group: a line of its own, never part of a recurring amount."""
+    """Return the discount of the customer's group as a separate line: no recurring amount contains it."""
     group = company.catalogue.client_groups.get(customer.group_id)
     if not group or not group.discount_percent:
         return []
@@ -90,7 +90,7 @@ def group_discount(company: Company, customer: Customer, lines: list[Line]) -> l
 
 
 def settle(company: Company, invoice: Invoice) -> None:
-    """The customer pays what is left; all that hung on it happens."""
+    """Pay the rest of an invoice, and do what its lines ask for: renew, add credit, pay others, upgrade."""
     if invoice.status not in ("Unpaid", "Payment Pending", "Collections"):
         return
     customer = company.customers[invoice.customer_id]
@@ -158,7 +158,7 @@ def apply_credit(company: Company, invoice: Invoice, amount: int) -> None:
 
 
 def cancel(company: Company, invoice: Invoice, status: str = "Cancelled") -> None:
-    """Nobody will pay it; the credit used for it goes back."""
+    """Set an invoice that will not be paid to `status`, and give its credit back."""
     if invoice.credit:
         customer = company.customers[invoice.customer_id]
         give_credit(company, customer, invoice.credit, f"Credit Removed from Invoice #{invoice.id}", 0)
@@ -167,13 +167,13 @@ def cancel(company: Company, invoice: Invoice, status: str = "Cancelled") -> Non
     invoice.updated_at = company.now()
     if status == "Cancelled":
         invoice.cancelled_at = invoice.updated_at
-    for subscription in on(company, invoice):
+    for subscription in billed_on(company, invoice):
         if subscription.open_invoice == invoice.id:
             subscription.open_invoice = 0
 
 
 def refund(company: Company, invoice: Invoice, amount: int, *, to_credit: bool = False) -> None:
-    """Money back, or the same as credit; in full makes the invoice Refunded."""
+    """Pay `amount` back, in money or as credit. A full refund sets the invoice to Refunded."""
     payment = next((id_ for id_ in invoice.transactions if company.transactions[id_].amount_in), 0)
     if to_credit:
         customer = company.customers[invoice.customer_id]
@@ -195,18 +195,18 @@ def add_late_fee(company: Company, invoice: Invoice) -> None:
     invoice.updated_at = company.now()
 
 
-def on(company: Company, invoice: Invoice) -> list[Subscription]:
-    """The subscriptions whose period this invoice bills, as far as they still exist."""
-    found = []
+def billed_on(company: Company, invoice: Invoice) -> list[Subscription]:
+    """Return the subscriptions whose period this invoice bills and whose rows still exist."""
+    subscriptions = []
     for line in invoice.lines:
         kind = _KIND_OF_LINE.get(line.type)
         if kind and (subscription := company.rows(kind).get(line.related_id)):  # type: ignore[arg-type]
-            found.append(subscription)
-    return found
+            subscriptions.append(subscription)
+    return subscriptions
 
 
 def renew(company: Company, subscription: Subscription) -> None:
-    """A period is paid: the due date moves on, a pending or suspended subscription becomes active."""
+    """Renew after a payment: move the due date one period on; a pending or suspended subscription becomes active."""
     subscription.open_invoice = 0
     if subscription.status in ("Terminated", "Cancelled", "Fraud", "Expired", "Transferred Away"):
         return
@@ -222,12 +222,12 @@ def renew(company: Company, subscription: Subscription) -> None:
         subscription.suspension_reason = ""
     if not is_first:
         _count_discounted_renewal(subscription)
-    company.remember(subscription)
+    company.record_version(subscription)
     schedule_renewal(company, subscription)
 
 
 def schedule_renewal(company: Company, subscription: Subscription) -> None:
-    """Plan the next invoice, or for a free period the next due date."""
+    """Plan the next invoice, and for a domain its expiry."""
     if subscription.next_due_on is None or not subscription.months:
         return
     about = (subscription, subscription.next_due_on)
@@ -245,7 +245,7 @@ def complete_upgrade(company: Company, upgrade: Upgrade) -> None:
     service.recurring = upgrade.recurring
     service.promotion_id = service.discount = 0
     service.discounted_renewals_left = None
-    company.remember(service)
+    company.record_version(service)
 
 
 def request_cancellation(company: Company, service: Subscription, reason: str, *, immediate: bool) -> None:
@@ -253,7 +253,7 @@ def request_cancellation(company: Company, service: Subscription, reason: str, *
         return
     request = Request(company.next_id("request"), service.id, company.now(), immediate, reason)
     service.request = company.requests[request.id] = request
-    company.remember(service)
+    company.record_version(service)
     company.write_log(service.customer_id, f"Cancellation Requested - Service ID: {service.id}")
 
 
@@ -262,34 +262,34 @@ def withdraw_request(company: Company, service: Subscription) -> None:
         del company.requests[service.request.id]
         service.request = None
         service.decided_for = 0
-        company.remember(service)
+        company.record_version(service)
         schedule_renewal(company, service)
 
 
 def mass_payment(company: Company, customer: Customer) -> None:
-    """The customer pays all unpaid invoices in one go: by an invoice whose lines are those invoices."""
+    """Pay all unpaid invoices of a customer with one invoice that has a line for each of them."""
     unpaid = [i for i in (company.invoices[id_] for id_ in customer.invoices) if i.status == "Unpaid"]
-    if len(unpaid) < 2 or any(each.type in ("Invoice", "AddFunds") for i in unpaid for each in i.lines):
+    if len(unpaid) < 2 or any(line.type in ("Invoice", "AddFunds") for i in unpaid for line in i.lines):
         return
     lines = [
         build_line(company, "Invoice", invoice.id, f"Invoice #{invoice.id}", invoice.total)
         for invoice in unpaid
     ]
-    for each in lines:
-        each.taxed = False
+    for line in lines:
+        line.taxed = False
     settle(company, issue(company, customer, company.today, lines))
 
 
 def end(company: Company, subscription: Subscription, status: str) -> None:
-    """The subscription is over; its unpaid invoice is cancelled when nothing else is on it."""
+    """End a subscription with `status`. Its unpaid invoice is cancelled unless it bills others, too."""
     subscription.status = status
-    company.remember(subscription)
+    company.record_version(subscription)
     company.write_log(
         subscription.customer_id, f"{subscription.kind.title()} {status} - ID: {subscription.id}"
     )
     invoice = company.invoices.get(subscription.open_invoice)
     subscription.open_invoice = 0
-    if invoice and invoice.status == "Unpaid" and on(company, invoice) == [subscription]:
+    if invoice and invoice.status == "Unpaid" and billed_on(company, invoice) == [subscription]:
         cancel(company, invoice)
 
 

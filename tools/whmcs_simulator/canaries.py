@@ -1,4 +1,4 @@
-"""Recognisable secrets: what WHMCS puts into rows and nobody may ever store, each with a text found nowhere else."""
+"""Recognisable texts for fields that nobody may store: a search for a prefix finds every leak."""
 
 import zlib
 from typing import Final
@@ -31,5 +31,5 @@ PREFIXES: Final = {
 
 
 def secret(field: str, of: int) -> str:
-    """The secret of one row: equal for equal rows, and begins with its field's prefix."""
+    """Return the secret of a row. It begins with the prefix of its field and is always the same for a row."""
     return f"{PREFIXES[field]}{of}x{zlib.crc32(f'{field}{of}'.encode()):08x}"

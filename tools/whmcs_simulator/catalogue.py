@@ -1,4 +1,4 @@
-"""What the company sells: products, addons, top level domains, promotions; and its currencies, groups and gateways."""
+"""The catalogue: products, addons, top level domains, promotions, currencies, client groups and gateways."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Final
 from tools.whmcs_simulator.cycles import FREE, MONTHS, ONE_TIME
 
 Prices = dict[str, dict[str, int]]
-"""Currency code, then cycle, then hundredths. A cycle that is not there is not offered."""
+"""Hundredths by currency code and cycle. A missing cycle is not offered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,10 @@ class Product:
     pay_type: str
     prices: Prices
     weight: int
-    """How often it is bought, against the others; 0 for one that is retired and left out of GetProducts."""
+    """How often it is bought compared with the others. 0: it is retired, and GetProducts omits it."""
     setup: dict[str, int] = field(default_factory=dict)
     scales: bool = False
-    """One service holds several units, and its price is that of all of them."""
+    """A service of it has several units, and its price is the sum of their prices."""
 
 
 @dataclass(slots=True)
@@ -179,7 +179,7 @@ GATEWAYS: Final = {
 
 
 def build_catalogue() -> Catalogue:
-    """A catalogue of its own for each company, because prices rise."""
+    """Return a new catalogue: each company has its own, because prices rise."""
     products = [_recurring(index, *row) for index, row in enumerate(_RECURRING, 1)]
     products += [
         Product(
@@ -219,7 +219,7 @@ def build_catalogue() -> Catalogue:
 
 
 def raise_prices(prices: Prices, percent: int) -> None:
-    """Every price in place, each to the step of its currency."""
+    """Raise every price in place, rounded down to the price step of its currency."""
     for currency in CURRENCIES:
         for cycle, price in prices[currency.code].items():
             prices[currency.code][cycle] = _to_step(price * (100 + percent), 100, currency.price_step)
@@ -262,4 +262,4 @@ def _to_step(numerator: int, denominator: int, step: int) -> int:
 
 
 def weights(of: Iterable[Product | Tld | Promotion]) -> list[int]:
-    return [each.weight for each in of]
+    return [row.weight for row in of]

@@ -1,4 +1,4 @@
-"""A CA of the simulator's own, and the server certificates it signs: good ones and bad ones."""
+"""The CA of the simulator, and the good and bad server certificates that it signs."""
 
 import ipaddress
 import os
@@ -20,7 +20,7 @@ _CA: Final = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "WHMCS simulator
 
 
 def prepare_ca(state: Path) -> Path:
-    """`ca.pem` and its key in the state folder, made once. Returns the path of `ca.pem`."""
+    """Make `ca.pem` and its key in the state folder unless they exist, and return the path of `ca.pem`."""
     file, key_file = state / "ca.pem", state / "ca-key.pem"
     if not (file.exists() and key_file.exists()):
         key = ec.generate_private_key(ec.SECP256R1())
@@ -36,9 +36,9 @@ def prepare_ca(state: Path) -> Path:
 
 
 def server_context(state: Path, kind: Certificate, tls_max: TlsMax) -> ssl.SSLContext:
-    """A context of the server end, with a fresh certificate for localhost and the loopback addresses.
+    """Return a TLS context for a server, with a new certificate for localhost and the loopback addresses.
 
-    With `tls_max` 1.3 it speaks nothing older; with 1.2 nothing newer.
+    It accepts `tls_max` and no other version.
     """
     file = _new_certificate(state, kind)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -58,7 +58,7 @@ def _new_certificate(state: Path, kind: Certificate) -> Path:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     names: list[x509.GeneralName] = [x509.DNSName(host)]
     if kind != "wrong_name":
-        names += [x509.IPAddress(ipaddress.ip_address(each)) for each in ("127.0.0.1", "::1")]
+        names += [x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", "::1")]
     is_self_signed = kind == "self_signed"
     builder = _unsigned(
         subject,
@@ -117,7 +117,7 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def _write(file: Path, content: bytes) -> None:
-    """Readable by its owner alone, and never half written."""
+    """Write a file that only its owner can read. Readers see the old or the new content, never a part."""
     draft = file.with_suffix(".draft")
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as handle:

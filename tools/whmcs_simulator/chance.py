@@ -1,4 +1,4 @@
-"""What customers and staff do on any day, by chance."""
+"""What customers and staff do at random, on any day."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -22,7 +22,7 @@ def _buy_addon(company: Company, service: Subscription) -> None:
 
 
 def _change_product(company: Company, service: Subscription) -> None:
-    """To a bigger product for a charge, once that is paid; to a smaller one at once."""
+    """Change to another product: at once to a cheaper one, after a paid charge to a dearer one."""
     if service.status != "Active" or not service.months or service.open_invoice or service.price_is_by_hand:
         return
     products = company.catalogue.products
@@ -66,7 +66,7 @@ def _change_cycle(company: Company, service: Subscription) -> None:
         service.recurring = prices[service.cycle] * service.quantity
         service.promotion_id = service.discount = 0
         service.discounted_renewals_left = None
-        company.remember(service)
+        company.record_version(service)
 
 
 def _price_by_hand(company: Company, service: Subscription) -> None:
@@ -75,7 +75,7 @@ def _price_by_hand(company: Company, service: Subscription) -> None:
         percent = company.random.choice((70, 75, 80, 90, 110))
         service.recurring = max(step, service.recurring * percent // (100 * step) * step)
         service.price_is_by_hand = True
-        company.remember(service)
+        company.record_version(service)
 
 
 def _abuse(company: Company, service: Subscription) -> None:
@@ -98,7 +98,7 @@ def _delete_customer(company: Company, customer: Customer) -> None:
 
 
 def _close_customer(company: Company, customer: Customer) -> None:
-    """Closing cancels unpaid invoices and all products at once."""
+    """Close a customer: cancel its unpaid invoices and end all its subscriptions."""
     for subscription in customer.subscriptions:
         if subscription.status in ("Active", "Suspended", "Pending"):
             billing.end(company, subscription, "Cancelled" if subscription.kind == "domain" else "Terminated")
@@ -139,7 +139,7 @@ def _bill_by_hand(company: Company, customer: Customer) -> None:
 def complete(company: Company, service: Subscription) -> None:
     if service.status == "Active":
         service.status = "Completed"
-        company.remember(service)
+        company.record_version(service)
 
 
 def _finish_one_time(company: Company, service: Subscription) -> None:
@@ -147,7 +147,7 @@ def _finish_one_time(company: Company, service: Subscription) -> None:
         complete(company, service)
 
 
-# What may happen to a random row, and how often among a thousand rows in a year.
+# What may happen to a random row of a kind, and how often a year among a thousand rows.
 CHANCES: Final[tuple[tuple[Callable[[Company, Any], None], str, int], ...]] = (
     (_buy_more, "customer", 230),
     (_buy_addon, "service", 30),

@@ -1,4 +1,4 @@
-"""Changes by hand, as an administrator makes them: dated the company's today, and remembered like all others."""
+"""Changes by hand, as an administrator makes them. Their date is the company's today."""
 
 import re
 from collections.abc import Callable, Mapping, Set
@@ -15,11 +15,11 @@ Change = Mapping[str, Any]
 
 
 def change(company: Company, what: Change) -> dict[str, Any]:
-    """Carry out one change and return the id it was about.
+    """Carry out one change and return the id of the changed row.
 
     `{"kind": "service", "id": 7, "set": {"recurring": "12.34"}}`, `{"kind": "addon", "id": 3, "delete": true}` or
     `{"kind": "domain", "add": {"customer_id": 5, "name": "a-name.com"}}`. Kinds: service, addon, domain, client,
-    invoice, request, product. Raises ValueError that says what was wrong; then nothing has changed.
+    invoice, request, product. Raise ValueError that says what was wrong; then nothing has changed.
     """
     kind = what.get("kind")
     if not isinstance(kind, str) or kind not in _ROWS:
@@ -58,8 +58,7 @@ _ROWS: Final[dict[str, Callable[[Company], Mapping[int, Any]]]] = {
 
 
 def _set_subscription(company: Company, subscription: Subscription, values: Change) -> None:
-    """Fields: recurring, status, cycle, next_due_on, registered_on, expires_on, quantity, name, product_id, renews,
-    and customer_id, which moves it."""
+    """Set fields of a subscription: those of _SUBSCRIPTION_FIELDS. `customer_id` moves it to that customer."""
     parsed = _parsed(values, _SUBSCRIPTION_FIELDS)
     to = None
     if "customer_id" in parsed:
@@ -79,7 +78,7 @@ def _set_subscription(company: Company, subscription: Subscription, values: Chan
         subscription.discounted_renewals_left = None
     if to is not None:
         company.move(subscription, to)
-    company.remember(subscription)
+    company.record_version(subscription)
     if "status" in parsed and subscription.status in ("Active", "Suspended"):
         subscription.suspension_reason = "" if subscription.status == "Active" else "Suspended by hand"
     subscription.decided_for = 0
@@ -87,17 +86,17 @@ def _set_subscription(company: Company, subscription: Subscription, values: Chan
 
 
 def _set_client(company: Company, customer: Customer, values: Change) -> None:
-    """Fields: status, currency (what the client has keeps its amounts), company_name, first_name, last_name."""
+    """Set fields of a client: those of _CLIENT_FIELDS. A new currency leaves all amounts as they are."""
     for name, value in _parsed(values, _CLIENT_FIELDS).items():
         if name == "currency" and value not in company.catalogue.currencies:
             raise ValueError(f"`currency` is one of {', '.join(company.catalogue.currencies)}; got {value!r}")
         setattr(customer, name, value)
     for subscription in customer.subscriptions:
-        company.remember(subscription)
+        company.record_version(subscription)
 
 
 def _set_invoice(company: Company, invoice: Any, values: Change) -> None:
-    """Field: status. Paid pays it, Cancelled cancels it, Refunded refunds all of it."""
+    """Set the status of an invoice: Paid pays it, Refunded refunds all of it, any other cancels it."""
     match _parsed(values, {"status": _text}, required={"status"})["status"]:
         case "Paid":
             billing.settle(company, invoice)
@@ -108,7 +107,7 @@ def _set_invoice(company: Company, invoice: Any, values: Change) -> None:
 
 
 def _set_product(_: Company, product: Any, values: Change) -> None:
-    """Field: name; services keep showing the name they carry."""
+    """Set the name of a product. Its services keep the old name."""
     product.name = _parsed(values, {"name": _text}, required={"name"})["name"]
 
 
@@ -120,7 +119,7 @@ def _add_client(company: Company, _: str, values: Change) -> int:
 
 
 def _add_subscription(company: Company, kind: str, values: Change) -> int:
-    """Active and paid for its first period unless `status` says otherwise; an addon needs `service_id`."""
+    """Add a subscription, active and paid for its first period unless `status` says otherwise."""
     extra: dict[str, Callable[[str, Any], Any]] = {"service_id": _integer, "period": _integer}
     parsed = _parsed(values, _SUBSCRIPTION_FIELDS | extra)
     customer = company.customers.get(parsed.pop("customer_id", 0))
@@ -264,14 +263,17 @@ def _parsed(
     return {name: fields[name](name, value) for name, value in values.items()}
 
 
+_FILTERS: Final = frozenset({"status", "cycle", "currency", "customer_id", "live"})
+
+
 def candidates(company: Company, kind: Kind, filters: Mapping[str, str]) -> list[Subscription]:
-    """Subscriptions that a test may choose from, by id.
+    """Return the subscriptions that match all filters, by id.
 
     Filters: status, cycle, currency, customer_id, `live=true` (active, priced, recurring, paid ahead, no request).
+    Raise ValueError for any other filter.
     """
-    known = {"status", "cycle", "currency", "customer_id", "live"}
-    if unknown := filters.keys() - known:
-        raise ValueError(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
+    if unknown := filters.keys() - _FILTERS:
+        raise ValueError(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(sorted(_FILTERS))}")
     chosen = []
     for subscription in company.rows(kind).values():
         matches = {

@@ -1,4 +1,4 @@
-"""The hosting company: what it has on its `today`, and how its records change."""
+"""The hosting company: all its records as of its `today`, and how they change together."""
 
 import random
 from collections import defaultdict
@@ -24,7 +24,7 @@ from tools.whmcs_simulator.records import (
 
 
 class Company:
-    """All state of the company on its `today`. `life` moves it on; nothing else changes it but `change`."""
+    """All state of the company on its `today`. Only `life.advance` and `change.change` change it."""
 
     def __init__(self, seed: int, opened_on: int) -> None:
         self.seed = seed
@@ -41,12 +41,12 @@ class Company:
         self.requests: dict[int, Request] = {}
         self.upgrades: dict[int, Upgrade] = {}
         self.log: list[Entry] = []
-        self.buried: list[Subscription] = []
-        """Subscriptions whose rows were deleted: gone from every answer, still part of the past."""
+        self.deleted: list[Subscription] = []
+        """Subscriptions whose rows were deleted: no answer has them, but past days count them."""
         self.agenda: defaultdict[int, list[tuple[str, Any]]] = defaultdict(list)
-        """What is to happen on a day: the name of an event in `events.EVENTS`, and what it is about."""
+        """The events planned for a day: a name in `events.EVENTS`, and the argument of that event."""
         self.to_be_billed: defaultdict[tuple[int, int, bool], list[Subscription]] = defaultdict(list)
-        """Collected within a day: customer, due date and whether it will be paid."""
+        """What one day bills together, by customer, due date, and whether the customer will pay."""
         self.sign_ups: dict[int, int] = {}
         self.sign_ups_per_day_later = 0.0
         self.grows_by_plan_until = opened_on
@@ -63,13 +63,13 @@ class Company:
         return self._last_ids[of]
 
     def now(self) -> int:
-        """The moment, in seconds from day 0: within a day each call is later than the one before."""
+        """Return the moment in seconds from day 0. Each call on a day returns a later moment than the last."""
         earliest = self.today * SECONDS_OF_A_DAY + 7_200
         self._moment = max(self._moment + 1, earliest)
         return self._moment
 
     def plan(self, day: int, event: str, about: Any) -> None:
-        """Put an event on the agenda; one for the past happens today."""
+        """Put an event on the agenda. An event for a past day happens today."""
         self.agenda[max(day, self.today)].append((event, about))
 
     @property
@@ -86,10 +86,10 @@ class Company:
     def add_subscription(self, subscription: Subscription) -> None:
         self.rows(subscription.kind)[subscription.id] = subscription
         self.customers[subscription.customer_id].subscriptions.append(subscription)
-        self.remember(subscription)
+        self.record_version(subscription)
 
-    def remember(self, subscription: Subscription) -> None:
-        """Write down what the subscription is from today on. Called after every change of it."""
+    def record_version(self, subscription: Subscription) -> None:
+        """Record how the subscription is from today on. Call it after every change of a subscription."""
         version = Version(
             self.today,
             subscription.customer_id,
@@ -109,21 +109,21 @@ class Company:
             versions.append(version)
 
     def move(self, subscription: Subscription, to: Customer) -> None:
-        """To another customer; invoices stay where they are."""
+        """Give the subscription to another customer. Its invoices stay with the old one."""
         self.customers[subscription.customer_id].subscriptions.remove(subscription)
         subscription.customer_id = to.id
         to.subscriptions.append(subscription)
-        self.remember(subscription)
+        self.record_version(subscription)
 
     def addons_of(self, service: Subscription) -> list[Subscription]:
         customer = self.customers[service.customer_id]
         return [s for s in customer.subscriptions if s.kind == "addon" and s.parent_id == service.id]
 
     def delete_subscription(self, subscription: Subscription) -> None:
-        """The row is gone, without a trace in any answer."""
+        """Delete the row, so that no answer mentions it again."""
         subscription.status = "Deleted"
-        self.remember(subscription)
-        self.buried.append(subscription)
+        self.record_version(subscription)
+        self.deleted.append(subscription)
         del self.rows(subscription.kind)[subscription.id]
         self.customers[subscription.customer_id].subscriptions.remove(subscription)
         if subscription.request:
@@ -135,7 +135,7 @@ class Company:
         self.customers[invoice.customer_id].invoices.remove(invoice.id)
 
     def delete_customer(self, customer: Customer) -> None:
-        """The customer and all that hangs on it; transactions stay, as WHMCS keeps them."""
+        """Delete the customer with its subscriptions, invoices and orders. WHMCS keeps transactions, so they stay."""
         for subscription in list(customer.subscriptions):
             self.delete_subscription(subscription)
         for invoice_id in list(customer.invoices):

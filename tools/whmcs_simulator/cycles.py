@@ -31,20 +31,20 @@ WHMCS_NAMES: Final = {
 
 
 def years(number: int) -> str:
-    """The cycle of a domain that is registered for `number` years; 0 is found on imported rows."""
+    """Return the cycle of a domain that is registered for `number` years. Imported rows have 0."""
     return f"years_{number}"
 
 
 @lru_cache(maxsize=64)
 def months_of(cycle: str) -> int:
-    """Months that one charge pays for; 0 when the cycle does not recur or is unknown."""
+    """Return how many months one charge pays for; 0 for an unknown cycle or one that does not recur."""
     if cycle.startswith("years_"):
         return 12 * int(cycle.removeprefix("years_"))
     return MONTHS.get(cycle, 0)
 
 
 def add_months(day: int, months: int, anchor: int) -> int:
-    """The day `months` later, on the anchor's day of the month or the last day of a shorter month."""
+    """Return the day `months` later, on the anchor's day of the month or the last day of a shorter month."""
     start = date.fromordinal(day)
     year, month = divmod(start.year * 12 + start.month - 1 + months, 12)
     last = calendar.monthrange(year, month + 1)[1]
@@ -53,5 +53,5 @@ def add_months(day: int, months: int, anchor: int) -> int:
 
 @lru_cache(maxsize=32768)
 def iso(day: int | None) -> str:
-    """`YYYY-MM-DD`, or WHMCS's way to say none."""
+    """Return the day as `YYYY-MM-DD`; for None, WHMCS's 0000-00-00."""
     return date.fromordinal(day).isoformat() if day else "0000-00-00"

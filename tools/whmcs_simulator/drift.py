@@ -19,15 +19,15 @@ _AMOUNTS: Final = frozenset((
     "recurringamount", "firstpaymentamount", "setupfee", "amount", "subtotal", "total", "tax", "credit",
     "amountin", "amountout", "fees",
 ))  # fmt: skip
-# Where an absent id is an empty text in some rows.
+# Fields in which some rows have an empty text for an absent id.
 _MAY_BE_EMPTY: Final = frozenset({"promoid", "orderid", "refundid"})
 
 
 def drifted(row: dict[str, Any], row_id: int, drift: Drift) -> dict[str, Any]:
-    """The row with its ids as numbers or as text.
+    """Return the row with its ids as numbers or as text; the row is changed in place.
 
-    `varied`: two rows in three carry text, one in seven its amounts as JSON numbers, one in five an empty text for
-    an absent id. `text` and `numbers` are alike in every row; amounts stay text there.
+    `varied`: two rows in three have ids as text, one in seven amounts as JSON numbers, one in five an empty text for
+    an absent id. With `text` and `numbers` all rows have the same types, and amounts are text.
     """
     if drift == "numbers":
         return row

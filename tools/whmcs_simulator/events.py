@@ -1,4 +1,4 @@
-"""What was planned for a day: renewals, payments and what follows when nobody pays, ends and returns."""
+"""The events that the agenda plans for a day: renewals, payments, overdue invoices, ends and returns."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -9,11 +9,11 @@ from tools.whmcs_simulator.company import Company
 from tools.whmcs_simulator.records import Customer, Invoice, Line, Subscription
 from tools.whmcs_simulator.rounding import round_half_even
 
-# The chance that a subscription ends instead of being renewed, in per mille, by months of its period.
+# How many of a thousand subscriptions end instead of renewing, by months of the period.
 _ENDS_PER_MILLE: Final = {1: 17, 3: 35, 6: 55, 12: 90, 24: 120, 36: 150}
 
 
-# From which day after its expiry an unpaid domain is in the next status. Statuses: client code, fleio/whmcs2fleio. inferred: the days.
+# Days after expiry at which an unpaid domain gets the next status. Statuses: client code, fleio/whmcs2fleio. inferred: the days.
 _AFTER_EXPIRY: Final = {"Active": (1, "Grace"), "Grace": (31, "Redemption"), "Redemption": (61, "Expired")}
 
 
@@ -28,7 +28,7 @@ _REASONS: Final = (
 
 
 def bill(company: Company, about: tuple[Subscription, int]) -> None:
-    """A period is about to begin: it is invoiced, or the customer decides to end it."""
+    """Before a period begins: collect it for an invoice, or let the customer decide to end it."""
     subscription, due_on = about
     if subscription.next_due_on != due_on or subscription.status not in ("Active", "Suspended", "Grace"):
         return
@@ -48,7 +48,7 @@ def bill(company: Company, about: tuple[Subscription, int]) -> None:
 
 
 def _leave(company: Company, subscription: Subscription, due_on: int) -> bool:
-    """How a customer ends one thing. True: an invoice is sent all the same, and never paid."""
+    """End a subscription in one of several ways. Return whether an invoice is sent anyway, which stays unpaid."""
     dice = company.random
     way = dice.random()
     if way < 0.4:
@@ -65,7 +65,7 @@ def _leave(company: Company, subscription: Subscription, due_on: int) -> bool:
         case "domain":
             subscription.renews = False
             company.plan(dice.randint(company.today, due_on), "transfer_away", subscription)
-    # Some decide when the invoice is already there; it is cancelled with the service.
+    # Some customers decide after the invoice was sent; it is cancelled with the service.
     return dice.random() < 0.3
 
 
@@ -123,7 +123,7 @@ def overdue(company: Company, invoice: Invoice) -> None:
     group = company.catalogue.client_groups.get(company.customers[invoice.customer_id].group_id)
     if group and group.suspension_exempt:
         return
-    for subscription in billing.on(company, invoice):
+    for subscription in billing.billed_on(company, invoice):
         if (
             subscription.kind != "domain"
             and subscription.status == "Active"
@@ -133,10 +133,10 @@ def overdue(company: Company, invoice: Invoice) -> None:
 
 
 def give_up(company: Company, invoice: Invoice) -> None:
-    """Nobody paid: services and addons are terminated, the invoice is cancelled or goes to collections."""
+    """End services and addons of an invoice that stays unpaid, and cancel it or hand it to collections."""
     if invoice.id not in company.invoices or invoice.status != "Unpaid":
         return
-    for subscription in billing.on(company, invoice):
+    for subscription in billing.billed_on(company, invoice):
         if subscription.kind != "domain" and subscription.status in ("Active", "Suspended"):
             subscription.open_invoice = 0
             billing.end(company, subscription, "Terminated")
@@ -154,7 +154,7 @@ def refund(company: Company, invoice: Invoice) -> None:
 
 
 def charge_back(company: Company, invoice: Invoice) -> None:
-    """The bank takes the payment back; the invoice is disputed."""
+    """Let the bank take the payment back, and hand the invoice to collections."""
     if invoice.id not in company.invoices or invoice.status != "Paid" or invoice.total <= 0:
         return
     payment = next((id_ for id_ in invoice.transactions if company.transactions[id_].amount_in), 0)
@@ -164,14 +164,14 @@ def charge_back(company: Company, invoice: Invoice) -> None:
 
 
 def roll_over(company: Company, about: tuple[Subscription, int]) -> None:
-    """A period that costs nothing begins without an invoice."""
+    """Renew a subscription that costs nothing without an invoice."""
     subscription, due_on = about
     if subscription.next_due_on == due_on and subscription.status == "Active":
         billing.renew(company, subscription)
 
 
 def expire(company: Company, about: tuple[Subscription, int]) -> None:
-    """A domain nobody renewed: grace, redemption, gone."""
+    """Move a domain that was not renewed to its next status: grace, redemption, expired."""
     domain, due_on = about
     if domain.next_due_on != due_on or domain.expires_on is None or domain.status not in _AFTER_EXPIRY:
         return
@@ -179,7 +179,7 @@ def expire(company: Company, about: tuple[Subscription, int]) -> None:
     if company.today < domain.expires_on + days:
         return
     domain.status = status
-    company.remember(domain)
+    company.record_version(domain)
     if status in _AFTER_EXPIRY:
         company.plan(domain.expires_on + _AFTER_EXPIRY[status][0], "expire", about)
         return
@@ -195,7 +195,7 @@ def transfer_away(company: Company, domain: Subscription) -> None:
 
 
 def ask_to_end(company: Company, about: tuple[Subscription, bool]) -> None:
-    """The customer files a cancellation request. Most are carried out on time, some late, some withdrawn."""
+    """File a cancellation request. Most are carried out on time, some late, and some are withdrawn."""
     service, immediate = about
     if service.status != "Active" or service.next_due_on is None:
         return
@@ -234,14 +234,14 @@ def unsuspend(company: Company, subscription: Subscription) -> None:
     if subscription.status == "Suspended" and subscription.suspension_reason != "Overdue on Payment":
         subscription.status = "Active"
         subscription.suspension_reason = ""
-        company.remember(subscription)
+        company.record_version(subscription)
         billing.schedule_renewal(company, subscription)
 
 
 def suspend(company: Company, subscription: Subscription, reason: str) -> None:
     subscription.status = "Suspended"
     subscription.suspension_reason = reason
-    company.remember(subscription)
+    company.record_version(subscription)
     company.write_log(
         subscription.customer_id, f"{subscription.kind.title()} Suspended - ID: {subscription.id}"
     )
@@ -249,14 +249,14 @@ def suspend(company: Company, subscription: Subscription, reason: str) -> None:
 
 def _end_addons(company: Company, service: Subscription, status: str) -> None:
     for addon in company.addons_of(service):
-        # Now and then the staff forgets one.
+        # Now and then the staff overlooks an addon, as in real companies.
         if addon.status in ("Active", "Suspended") and company.random.random() < 0.95:
             billing.end(company, addon, status)
 
 
 def _retire(company: Company, customer: Customer) -> None:
-    """Who has nothing left is marked inactive, as WHMCS does by itself; some come back much later."""
-    if any(each.status in ("Active", "Suspended", "Pending", "Grace") for each in customer.subscriptions):
+    """Set a customer without live subscriptions to Inactive, as WHMCS does. Some return much later."""
+    if any(row.status in ("Active", "Suspended", "Pending", "Grace") for row in customer.subscriptions):
         return
     customer.status = "Inactive"
     if company.random.random() < 0.12:
@@ -275,7 +275,7 @@ EVENTS: Final[dict[str, Callable[[Company, Any], None]]] = {
     "carry_out_request": carry_out_request,
     "charge_back": charge_back,
     "come_back": come_back,
-    "drop_unpaid": orders.drop_unpaid,
+    "cancel_unpaid": orders.cancel_unpaid,
     "end_addon": end_addon,
     "expire": expire,
     "give_up": give_up,

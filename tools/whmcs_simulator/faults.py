@@ -1,15 +1,15 @@
-"""Ways to misbehave: answers that are not WHMCS's, answers that are damaged, and connections that fail."""
+"""Faults of a WHMCS: answers of something in front of it, damaged answers, and failing connections."""
 
 import copy
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What goes over the wire."""
+    """An HTTP answer."""
 
     status: int
     body: bytes
@@ -19,8 +19,8 @@ class Reply:
 
 @dataclass(slots=True)
 class Fault:
-    """One fault. It strikes calls of `action` (None: every action), but not the first `after` of them, `count` times
-    (None: always), each with `probability`."""
+    """A fault. It strikes calls of `action` (None: every action) after the first `after` calls, `count` times (None:
+    always), each call with `probability`."""
 
     kind: str
     action: str | None = None
@@ -35,7 +35,7 @@ class Fault:
 
 @dataclass(slots=True)
 class Faults:
-    """The faults in force. What strikes depends on the seed and the calls alone."""
+    """The faults in force. Only the seed and the calls decide which strike."""
 
     seed: int
     in_force: list[Fault] = field(default_factory=list)
@@ -45,7 +45,7 @@ class Faults:
         self.dice = random.Random(self.seed)  # noqa: S311 - repeatable on purpose
 
     def replace(self, faults: Iterable[dict[str, Any]]) -> None:
-        """Put these in place of the faults in force. Raises ValueError that says what was wrong."""
+        """Replace the faults in force. Raise ValueError that says what was wrong."""
         new = []
         for given in faults:
             fields = {name.replace("-", "_") for name in given}
@@ -63,7 +63,7 @@ class Faults:
         self.dice.seed(self.seed)
 
     def striking(self, action: str) -> list[Fault]:
-        """The faults that strike this call, in their order; counts it."""
+        """Return the faults that strike this call, in their order, and count the call."""
         return [fault for fault in self.in_force if self._strikes(fault, action)]
 
     def _strikes(self, fault: Fault, action: str) -> bool:
@@ -104,7 +104,7 @@ PHP_WARNING: Final = (
     b"<br />\n<b>Warning</b>:  Undefined variable $x in <b>hooks.php</b> on line <b>12</b><br />\n"
 )
 
-# Replies in place of the answer. `{value}` stands for the fault's own value or the action.
+# Replies that replace the answer, from the value of the fault and the action of the call.
 REPLIES: Final[dict[str, Callable[[Any, str], Reply]]] = {
     "status": lambda value, _: _status(**(value if isinstance(value, dict) else {"status": value or 503})),
     "empty": lambda value, _: _html(int(value or 200), ""),
@@ -162,7 +162,7 @@ REPLIES: Final[dict[str, Callable[[Any, str], Reply]]] = {
     "output_emitted": lambda _, __: OOPS,
 }
 
-# Damage to the text of a good answer.
+# Damage to the text of a good answer, from the value of the fault.
 DAMAGED_TEXT: Final[dict[str, Callable[[bytes, Any], bytes]]] = {
     "truncated": lambda body, value: body[: int(len(body) * float(value or 0.6))],
     "bom": lambda body, _: b"\xef\xbb\xbf" + body,
@@ -175,48 +175,56 @@ DAMAGED_TEXT: Final[dict[str, Callable[[bytes, Any], bytes]]] = {
 }
 
 
-def _rows(body: dict[str, Any]) -> tuple[str, str, list[dict[str, Any]]] | None:
-    for plural, held in body.items():
-        if isinstance(held, dict):
-            for singular, rows in held.items():
+class _Rows(NamedTuple):
+    """The rows of a list answer, and their two keys in its body."""
+
+    plural: str
+    singular: str
+    rows: list[dict[str, Any]]
+
+
+def _rows(body: dict[str, Any]) -> _Rows | None:
+    for plural, wrapper in body.items():
+        if isinstance(wrapper, dict):
+            for singular, rows in wrapper.items():
                 if isinstance(rows, list) and rows and isinstance(rows[0], dict):
-                    return plural, singular, rows
+                    return _Rows(plural, singular, rows)
     return None
 
 
 def _wrong_types(body: dict[str, Any], _: Any) -> None:
-    found = _rows(body)
-    if found:
-        first = found[2][0]
+    listed = _rows(body)
+    if listed:
+        first = listed.rows[0]
         first.update({key: [value] for key, value in first.items() if key not in ("id", "pid")})
 
 
 def _bad_row(body: dict[str, Any], value: Any) -> None:
-    """`date` (default) or `amount` of one row cannot be read."""
-    found = _rows(body)
-    if not found:
+    """Damage the `date` (default) or `amount` of the row in the middle."""
+    listed = _rows(body)
+    if not listed:
         return
-    row = found[2][len(found[2]) // 2]
-    wanted = {
+    row = listed.rows[len(listed.rows) // 2]
+    fields = {
         "date": ("nextduedate", "regdate", "date", "datecreated"),
         "amount": ("recurringamount", "recurring", "subtotal", "total", "amountin"),
     }[value or "date"]
-    for key in wanted:
+    for key in fields:
         if key in row:
             row[key] = "2026-02-31" if value != "amount" else "1.234,56"
             return
 
 
 def _lone_object(body: dict[str, Any], _: Any) -> None:
-    found = _rows(body)
-    if found and len(found[2]) == 1:
-        body[found[0]][found[1]] = found[2][0]
+    listed = _rows(body)
+    if listed and len(listed.rows) == 1:
+        body[listed.plural][listed.singular] = listed.rows[0]
 
 
 def _numbered_rows(body: dict[str, Any], _: Any) -> None:
-    found = _rows(body)
-    if found:
-        body[found[0]][found[1]] = {str(index): row for index, row in enumerate(found[2])}
+    listed = _rows(body)
+    if listed:
+        body[listed.plural][listed.singular] = {str(index): row for index, row in enumerate(listed.rows)}
 
 
 def _growing_total(body: dict[str, Any], value: Any) -> None:
@@ -225,10 +233,10 @@ def _growing_total(body: dict[str, Any], value: Any) -> None:
 
 
 def _no_rows(body: dict[str, Any], _: Any) -> None:
-    """Rows are counted and not given."""
-    found = _rows(body)
-    if found:
-        body[found[0]] = ""
+    """Count the rows without sending them."""
+    listed = _rows(body)
+    if listed:
+        body[listed.plural] = ""
 
 
 DAMAGED_ANSWERS: Final[dict[str, Callable[[dict[str, Any], Any], None]]] = {
@@ -240,16 +248,16 @@ DAMAGED_ANSWERS: Final[dict[str, Callable[[dict[str, Any], Any], None]]] = {
     "no_rows": _no_rows,
 }
 
-# What happens to the connection: seconds of `hang` (None: for ever), bytes each 100 ms of `drip`, milliseconds.
+# Failing connections. Values: milliseconds of `latency_ms`, seconds of `hang` (None: for ever), bytes of `drip` each 100 ms.
 CONNECTION: Final = frozenset({"latency_ms", "hang", "drip", "reset", "cut"})
-# Each page is the first one.
+# Every page is the first page.
 PAGING: Final = "repeated_page"
 
 KINDS: Final = CONNECTION | {PAGING} | REPLIES.keys() | DAMAGED_TEXT.keys() | DAMAGED_ANSWERS.keys()
 
 
 def damaged(body: dict[str, Any], faults: Iterable[Fault]) -> dict[str, Any]:
-    """The answer with the damage of all faults that damage answers; the original stays as it is."""
+    """Return a copy of the answer with the damage of all faults that damage answers."""
     for fault in faults:
         if fault.kind in DAMAGED_ANSWERS:
             body = copy.deepcopy(body)

@@ -1,6 +1,6 @@
-"""Rare things that every company here holds, also a small one: staged by hand-made changes a few days before today.
+"""Rare cases that every company has, also a small one: changes by hand, a few days before the first `today`.
 
-Each is a change that a WHMCS administrator can make, and is remembered like any other.
+Each is a change that a WHMCS administrator can make. The true figures count it like any other.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ RETIRED_PRODUCT: Final = 19
 
 
 def import_old_customers(company: Company, countries: Sequence[str | None]) -> None:
-    """Customers taken over from another system: paid ahead, without an order and as yet without an invoice here.
+    """Add customers of another system: their services are paid ahead, without an order and without an invoice here.
 
     A country of None is drawn.
     """
@@ -37,17 +37,17 @@ def import_old_customers(company: Company, countries: Sequence[str | None]) -> N
 
 
 def stage(company: Company, _: None) -> None:
-    """Event: make sure of one or two of each hard case."""
+    """Make one or two of each hard case."""
     today = company.today + DAYS_BEFORE_TODAY
     services, addons, domains = (_candidates(company, rows) for rows in _ROWS)
 
     def hand(subscription: Subscription, status: str, due_in: int | None, reason: str = "") -> Subscription:
-        """Status and due date by hand; `due_in` counts days from the company's today."""
+        """Set status and due date by hand. `due_in` is a number of days from the company's first `today`."""
         subscription.status = status
         subscription.suspension_reason = reason
         if due_in is not None:
             subscription.next_due_on = today + due_in
-        company.remember(subscription)
+        company.record_version(subscription)
         return subscription
 
     unpaid = "Overdue on Payment"
@@ -76,11 +76,11 @@ def stage(company: Company, _: None) -> None:
     for recurring in (-100, 0):
         service = next(services)
         service.recurring = recurring
-        company.remember(service)
+        company.record_version(service)
     service = next(services)
     service.product_id, service.name = RETIRED_PRODUCT, "Classic Hosting 2019"
     service.price_is_by_hand = True
-    company.remember(service)
+    company.record_version(service)
     next(services).name = "Läckerli & <Söhne> \"Spezial\" 'XL'"
     _name_by_hand(company)
 
@@ -88,10 +88,10 @@ def stage(company: Company, _: None) -> None:
     hand(next(addons), "Active", -GRACE - 2)
     addon = next(addons)
     addon.product_id, addon.name = 0, "Rack Unit & Remote Hands"
-    company.remember(addon)
+    company.record_version(addon)
     addon = next(addons)
     addon.cycle, addon.recurring, addon.next_due_on = FREE, 0, None
-    company.remember(addon)
+    company.record_version(addon)
 
     _put_addon_under_ended_service(company, next(services))
 
@@ -106,7 +106,7 @@ def stage(company: Company, _: None) -> None:
     for period in (0, 10):
         domain = next(domains)
         domain.cycle = years(period)
-        company.remember(domain)
+        company.record_version(domain)
     next(domains).renews = False
 
     _order_of_each_outcome(company)
@@ -119,7 +119,7 @@ def stage(company: Company, _: None) -> None:
 
 
 def _pay_ahead(company: Company, subscription: Subscription, days_ago: int) -> None:
-    """As if it had been registered and paid elsewhere some days ago."""
+    """Make a subscription look as if it was registered and paid in another system `days_ago` days ago."""
     subscription.status = "Active"
     subscription.registered_on = company.today - days_ago
     subscription.next_due_on = add_months(
@@ -128,7 +128,7 @@ def _pay_ahead(company: Company, subscription: Subscription, days_ago: int) -> N
     if subscription.kind == "domain":
         subscription.expires_on = subscription.next_due_on
     subscription.order_id = 0
-    company.remember(subscription)
+    company.record_version(subscription)
     billing.schedule_renewal(company, subscription)
 
 
@@ -142,7 +142,7 @@ _ROWS: Final[tuple[Callable[[Company], dict[int, Subscription]], ...]] = (
 def _candidates(
     company: Company, rows: Callable[[Company], dict[int, Subscription]]
 ) -> Iterator[Subscription]:
-    """Live, paid and priced subscriptions in an order of chance; one after the other, each once."""
+    """Yield live, paid and priced subscriptions in random order, none twice; then new ones without end."""
     live = [
         subscription
         for subscription in rows(company).values()
@@ -154,7 +154,7 @@ def _candidates(
         and (subscription.next_due_on or 0) > company.today + GRACE
     ]
     company.random.shuffle(live)
-    # A due date is set back only by those who have been there that long, as far as there are any.
+    # Old subscriptions come first: a due date far in the past needs an older registration.
     live.sort(key=lambda subscription: subscription.registered_on > company.today - 150)
     for subscription in live:
         if subscription.status == "Active":
@@ -164,22 +164,22 @@ def _candidates(
 
 
 def _extra(company: Company, rows: dict[int, Subscription]) -> Subscription:
-    """One more, for a company too small to hold all the cases."""
+    """Add a subscription and return it: a small company has too few for all cases."""
     customer = _some_customer(company)
     order = orders.empty_order(company, customer)
     name = orders.unused_domain_name(company, customer)
     service = orders.add_service(
         company, customer, order, company.catalogue.products[2], cycle="annually", label=name
     )
-    made = service
+    new = service
     if rows is company.addons:
-        made = orders.add_addon(company, customer, order, service)
+        new = orders.add_addon(company, customer, order, service)
     elif rows is company.domains:
-        made = orders.add_domain(company, customer, order, name)
-    for subscription in {service.id: service, -made.id: made}.values():
+        new = orders.add_domain(company, customer, order, name)
+    for subscription in {service.id: service, -new.id: new}.values():
         _pay_ahead(company, subscription, 20)
     del company.orders[order.id]
-    return made
+    return new
 
 
 def _some_customer(company: Company) -> Customer:
@@ -202,7 +202,7 @@ def _put_addon_under_ended_service(company: Company, service: Subscription) -> N
 
 
 def _order_of_each_outcome(company: Company) -> None:
-    for outcome in ("forgotten", "forgotten", "trusted", "trusted", "fraud"):
+    for outcome in ("abandoned", "abandoned", "trusted", "trusted", "fraud"):
         orders.order(company, orders.new_customer(company), outcome, company.catalogue.products[2])
 
 
@@ -212,12 +212,12 @@ def _free_and_one_time(company: Company) -> None:
         order = orders.empty_order(company, customer)
         service = orders.add_service(company, customer, order, company.catalogue.products[product_id])
         service.status = "Completed" if product_id == 16 else "Active"
-        company.remember(service)
+        company.record_version(service)
         order.status = "Active"
 
 
 def _full_discount(company: Company) -> None:
-    """All of the price taken off, for ever and for two renewals."""
+    """Discount the whole price: once for ever, once for two renewals."""
     for renewals in (None, 2):
         customer = _some_customer(company)
         order = orders.empty_order(company, customer)
@@ -231,19 +231,19 @@ def _full_discount(company: Company) -> None:
 
 
 def _future_start(company: Company, today: int) -> None:
-    """Ordered for later: the registration date is still to come."""
+    """Add a service whose registration date lies in the future."""
     customer = _some_customer(company)
     order = orders.empty_order(company, customer)
     service = orders.add_service(company, customer, order, company.catalogue.products[3], cycle="annually")
     service.status = "Active"
     service.registered_on = service.next_due_on = today + 10
-    company.remember(service)
+    company.record_version(service)
     billing.schedule_renewal(company, service)
     order.status = "Active"
 
 
 def _move_to_another_customer(company: Company, service: Subscription) -> None:
-    """Moved within one currency, with its addons, as an administrator does."""
+    """Move a service with its addons to a customer of the same currency, as an administrator does."""
     before = company.customers[service.customer_id]
     others = [
         customer
@@ -256,7 +256,7 @@ def _move_to_another_customer(company: Company, service: Subscription) -> None:
 
 
 def _odd_invoices(company: Company) -> None:
-    """Paid invoices that were refunded in full, in part and to credit; a deposit, credit in use, a mass payment."""
+    """Refund paid invoices in full, in part and to credit; add a deposit, used credit and a mass payment."""
     paid = [
         invoice
         for invoice in company.invoices.values()
@@ -287,11 +287,11 @@ def _odd_invoices(company: Company) -> None:
     deposit = billing.build_line(company, "AddFunds", 0, "Add Funds", 200_000)
     deposit.taxed = False
     billing.settle(company, billing.issue(company, customer, company.today, [deposit]))
-    _expense_of_nobody(company)
+    _expense_without_client(company)
 
 
-def _expense_of_nobody(company: Company) -> None:
-    """Money that an administrator typed in: without a client and without an invoice."""
+def _expense_without_client(company: Company) -> None:
+    """Add a transaction that an administrator typed in: without a client and without an invoice."""
     id_ = company.next_id("transaction")
     company.transactions[id_] = Transaction(
         id_, 0, 0, company.now(), "banktransfer", "Data centre", amount_out=45_000

@@ -1,4 +1,4 @@
-"""The company day by day. History and later days are made by the same code: `live_one_day`."""
+"""The company day by day. `live_one_day` makes both the history and all later days."""
 
 from collections import Counter
 from datetime import date
@@ -15,9 +15,9 @@ _GROWTH: Final = 1.35
 
 
 def build_company(seed: int, customers: int, years: int, today: date) -> Company:
-    """A company that opened `years` years before `today` and has lived until now; equal arguments, equal company.
+    """Return a company that opened `years` years before `today` and has lived until then.
 
-    Raises ValueError for fewer than 10 customers or for no year: the hard cases need some life to be staged in.
+    Equal arguments give equal companies. Raise ValueError for fewer than 10 customers or no year: the hard cases need them.
     """
     if customers < 10 or not 1 <= years <= 30:
         raise ValueError("a company has at least 10 customers and between 1 and 30 years")
@@ -26,7 +26,7 @@ def build_company(seed: int, customers: int, years: int, today: date) -> Company
     imported = max(2, customers // 25)
     hard_cases.import_old_customers(company, [None] * imported)
     days = today.toordinal() - opened_on
-    # Sign-ups grow over the years; the last days' pace goes on later.
+    # Sign-ups grow over the years. After `today` they keep the pace of the last days.
     company.sign_ups = Counter(
         opened_on + 1 + int((days - 1) * company.random.random() ** (1 / _GROWTH))
         for _ in range(customers - imported)
@@ -39,27 +39,27 @@ def build_company(seed: int, customers: int, years: int, today: date) -> Company
 
 
 def advance(company: Company, days: int) -> None:
-    """Live `days` days more."""
+    """Let the company live `days` more days."""
     for _ in range(days):
         live_one_day(company)
     company.revision += 1
 
 
 def live_one_day(company: Company) -> None:
-    """The next day: what was planned for it, what customers do on it, and what that brings about at once."""
-    # What was put on today's agenda when the day was over, by hand or at the opening, is done tomorrow.
+    """Live the next day: planned events, sales and chance, then the events that these planned for the same day."""
+    # The day that ends is over: events planned for it by hand or at the opening happen tomorrow.
     leftover = company.agenda.pop(company.today, [])
     company.today += 1
     company.agenda[company.today] = leftover + company.agenda[company.today]
-    _do_what_is_planned(company)
+    _do_planned_events(company)
     _sell(company)
-    _happen(company)
+    _let_chance_happen(company)
     if date.fromordinal(company.today).day == 1:
         _raise_some_prices(company)
-    _do_what_is_planned(company)
+    _do_planned_events(company)
 
 
-def _do_what_is_planned(company: Company) -> None:
+def _do_planned_events(company: Company) -> None:
     while planned := company.agenda.pop(company.today, None):
         for event, about in planned:
             EVENTS[event](company, about)
@@ -76,7 +76,7 @@ def _sell(company: Company) -> None:
         orders.order(company, orders.new_customer(company))
 
 
-def _happen(company: Company) -> None:
+def _let_chance_happen(company: Company) -> None:
     for event, kind, per_thousand_a_year in CHANCES:
         last = company.last_id(kind)
         for _ in range(int(last * per_thousand_a_year / 365_000 + company.random.random())):
@@ -87,7 +87,7 @@ def _happen(company: Company) -> None:
 
 
 def _raise_some_prices(company: Company) -> None:
-    """In March some products cost more, also for those who have them; in September a registry raises its fee."""
+    """Raise some prices: in March of three products, also for existing services; in September of one TLD."""
     month = date.fromordinal(company.today).month
     if month == 3:
         products = list(company.catalogue.products.values())
@@ -116,4 +116,4 @@ def _raise_price_of(company: Company, product_id: int) -> None:
         price = product.prices[company.customers[service.customer_id].currency].get(service.cycle)
         if service.status in ("Active", "Suspended") and price and service.recurring > 0:
             service.recurring = price * service.quantity
-            company.remember(service)
+            company.record_version(service)

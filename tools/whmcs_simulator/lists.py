@@ -1,7 +1,4 @@
-"""The list actions: which rows each selects, and the shape of its envelope.
-
-Sources of guesses are named as in answers.py.
-"""
+"""The list actions: which rows each selects, and the shape of its envelope. Comments name the sources of guesses as answers.py says."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,8 +14,8 @@ from tools.whmcs_simulator.rows.formats import Row, RowOf
 
 
 @dataclass(frozen=True, slots=True)
-class List:
-    """One list action. `select` filters and sorts; `empty` is the shape of the list without rows."""
+class ListAction:
+    """A list action. `select` filters and sorts; `empty` is the shape of a list without rows; `omits` are absent counts."""
 
     plural: str
     singular: str
@@ -28,36 +25,35 @@ class List:
     # client code, fcs7/whmcs-mcp, has seen a missing key and "" on a live system; [], {} and an inner [] are what other clients accept.
     empty: Literal["missing", "text", "list", "object", "wrapped"] = "wrapped"
     echoes: tuple[tuple[str, str | None], ...] = ()
-    """Filters that the envelope repeats, with what stands there when they are not given."""
+    """Filters that the envelope repeats, with the value for an absent filter."""
     # WHMCS developer docs: the samples differ between actions, and within one answer.
     counts: Literal["numbers", "text", "mixed"] = "numbers"
-    leaves_out: frozenset[str] = frozenset()
+    omits: frozenset[str] = frozenset()
 
 
 def _ids(text: str) -> set[int]:
-    return {int(each) for each in text.split(",")}
+    return {int(part) for part in text.split(",")}
 
 
-def _where(rows_: Iterable[Any], wanted: str | None, value_of: Callable[[Any], object]) -> Iterable[Any]:
-    """The rows whose value is the wanted one, without regard to case: all of them when the filter is not given."""
+def _where(rows: Iterable[Any], text: str | None, value_of: Callable[[Any], object]) -> Iterable[Any]:
+    """Return the rows whose value equals `text`, ignoring case; all rows when the filter is absent."""
     # inferred: MySQL compares text without regard to case.
-    if wanted is None:
-        return rows_
-    text = wanted.lower()
-    rows_ = list(rows_)
-    values = list(map(value_of, rows_))
-    # Few values, many rows: each value is judged once.
-    accepted = {value for value in set(values) if str(value).lower() == text}
-    return [each for each, value in zip(rows_, values, strict=True) if value in accepted]
+    if text is None:
+        return rows
+    rows = list(rows)
+    values = list(map(value_of, rows))
+    # Many rows share few values, so each value is compared once.
+    accepted = {value for value in set(values) if str(value).lower() == text.lower()}
+    return [row for row, value in zip(rows, values, strict=True) if value in accepted]
 
 
 def _clients(company: Company, parameters: Parameters) -> list[Customer]:
     chosen = _where(company.customers.values(), parameters.get("status"), attrgetter("status"))
     if search := parameters.get("search", "").lower():
-        chosen = [each for each in chosen if _begins_with(each, search)]
-    # inferred: without an order WHMCS sorts by name, which moves when customers come. No page says by what it sorts.
+        chosen = [row for row in chosen if _begins_with(row, search)]
+    # inferred: without an order WHMCS sorts by name, so a new customer moves others to another page. No page names the order.
     by = _CLIENT_ORDERS.get(
-        parameters.get("orderby", "").lower(), lambda each: (each.last_name, each.first_name)
+        parameters.get("orderby", "").lower(), lambda row: (row.last_name, row.first_name)
     )
     return sorted(chosen, key=by, reverse=parameters.get("sorting", "").upper() == "DESC")
 
@@ -86,8 +82,8 @@ def _of_customer(
         return company.rows(kind).values()
     customer = company.customers.get(int(parameters["clientid"]))
     return sorted(
-        (each for each in (customer.subscriptions if customer else ()) if each.kind == kind),
-        key=lambda each: each.id,
+        (row for row in (customer.subscriptions if customer else ()) if row.kind == kind),
+        key=lambda row: row.id,
     )
 
 
@@ -103,7 +99,7 @@ def _addons(company: Company, parameters: Parameters) -> Sequence[Subscription]:
     chosen: Iterable[Any] = _of_customer(company, parameters, "addon")
     if text := parameters.get("serviceid"):
         services = _ids(text)
-        chosen = [each for each in chosen if each.parent_id in services]
+        chosen = [row for row in chosen if row.parent_id in services]
     # inferred: the id of the client's addon, as the row's `id`.
     return list(_where(chosen, parameters.get("addonid"), attrgetter("id")))
 
@@ -116,10 +112,10 @@ def _domains(company: Company, parameters: Parameters) -> Sequence[Subscription]
 
 def _products(company: Company, parameters: Parameters) -> Sequence[Any]:
     # inferred: a retired product is not listed; the page calls the action one "for custom order forms".
-    chosen: Iterable[Any] = [each for each in company.catalogue.products.values() if each.weight]
+    chosen: Iterable[Any] = [row for row in company.catalogue.products.values() if row.weight]
     if text := parameters.get("pid"):
         ids = _ids(text)
-        chosen = [each for each in chosen if each.id in ids]
+        chosen = [row for row in chosen if row.id in ids]
     chosen = _where(chosen, parameters.get("gid"), attrgetter("group_id"))
     return list(_where(chosen, parameters.get("module"), attrgetter("module")))
 
@@ -131,15 +127,15 @@ def _invoices(company: Company, parameters: Parameters) -> Sequence[Any]:
         chosen = [company.invoices[id_] for id_ in customer.invoices] if customer else []
     # WHMCS developer docs, GetInvoices: `Overdue` is a filter. inferred: its rows say Unpaid.
     if parameters.get("status", "").lower() == "overdue":
-        chosen = [each for each in chosen if each.status == "Unpaid" and each.due_on < company.today]
+        chosen = [row for row in chosen if row.status == "Unpaid" and row.due_on < company.today]
     else:
         chosen = _where(chosen, parameters.get("status"), attrgetter("status"))
     by = _INVOICE_ORDERS.get(parameters.get("orderby", "").lower())
-    # Rows are kept by id. inferred: without an order the newest come first, so that pages move when invoices come.
-    found = sorted(chosen, key=by) if by else list(chosen)
+    # Rows are kept by id. inferred: without an order the newest come first, so that a new invoice moves others to another page.
+    matches = sorted(chosen, key=by) if by else list(chosen)
     if parameters.get("order", "asc" if "orderby" in parameters else "desc").lower() == "desc":
-        found.reverse()
-    return found
+        matches.reverse()
+    return matches
 
 
 _INVOICE_ORDERS: Final[dict[str, Callable[[Any], Any]]] = {
@@ -162,7 +158,7 @@ def _orders(company: Company, parameters: Parameters) -> Sequence[Any]:
     chosen: Iterable[Any] = company.orders.values()
     chosen = _where(chosen, parameters.get("id"), attrgetter("id"))
     chosen = _where(chosen, parameters.get("userid"), attrgetter("customer_id"))
-    chosen = _where(chosen, parameters.get("requestor_id"), lambda each: each.customer_id + 1000)
+    chosen = _where(chosen, parameters.get("requestor_id"), lambda row: row.customer_id + 1000)
     return list(_where(chosen, parameters.get("status"), attrgetter("status")))
 
 
@@ -181,9 +177,9 @@ def _log(company: Company, parameters: Parameters) -> Sequence[Any]:
     # WHMCS developer docs, GetActivityLog: the sample has the newest first; `date` has the format of the site.
     chosen: Iterable[Any] = reversed(company.log)
     chosen = _where(chosen, parameters.get("clientid"), attrgetter("customer_id"))
-    chosen = _where(chosen, parameters.get("date"), lambda each: _local(each.at // SECONDS_OF_A_DAY))
+    chosen = _where(chosen, parameters.get("date"), lambda row: _local(row.at // SECONDS_OF_A_DAY))
     if text := parameters.get("description"):
-        chosen = [each for each in chosen if text in each.text]
+        chosen = [row for row in chosen if text in row.text]
     chosen = _where(chosen, parameters.get("user"), lambda _: activity.LOG_USER)
     return list(_where(chosen, parameters.get("ipaddress"), lambda _: activity.LOG_ADDRESS))
 
@@ -200,23 +196,23 @@ def _order_status(company: Company, title: str) -> Row:
     return {"title": title, "count": sum(order.status == title for order in company.orders.values())}
 
 
-# `empty`: client code, fcs7/whmcs-mcp, for addons, groups and promotions (missing); it saw "" for lists that it does not tie to an
-# action; all others are inferred. `counts`, `echoes` and `leaves_out`: WHMCS developer docs, the sample of the action.
+# `empty`: client code, fcs7/whmcs-mcp, for addons, groups and promotions (missing); it has seen "" for lists without naming the
+# action; all others are inferred. `counts`, `echoes` and `omits`: WHMCS developer docs, the sample of the action.
 _NO_PAGE: Final = frozenset({"startnumber", "numreturned"})
 
 
-LISTS: Final[dict[str, List]] = {
-    "getclients": List("clients", "client", _clients, clients.client, empty="wrapped"),
-    "getclientgroups": List(
+LISTS: Final[dict[str, ListAction]] = {
+    "getclients": ListAction("clients", "client", _clients, clients.client, empty="wrapped"),
+    "getclientgroups": ListAction(
         "groups",
         "group",
         lambda company, _: list(company.catalogue.client_groups.values()),
         clients.client_group,
         pages=False,
         empty="missing",
-        leaves_out=_NO_PAGE,
+        omits=_NO_PAGE,
     ),
-    "getclientsproducts": List(
+    "getclientsproducts": ListAction(
         "products",
         "product",
         _services,
@@ -225,7 +221,7 @@ LISTS: Final[dict[str, List]] = {
         echoes=(("clientid", None), ("serviceid", None), ("pid", None), ("domain", None)),
         counts="mixed",
     ),
-    "getclientsaddons": List(
+    "getclientsaddons": ListAction(
         "addons",
         "addon",
         _addons,
@@ -234,9 +230,9 @@ LISTS: Final[dict[str, List]] = {
         empty="missing",
         echoes=(("serviceid", ""), ("clientid", "")),
         counts="text",
-        leaves_out=_NO_PAGE,
+        omits=_NO_PAGE,
     ),
-    "getclientsdomains": List(
+    "getclientsdomains": ListAction(
         "domains",
         "domain",
         _domains,
@@ -245,10 +241,10 @@ LISTS: Final[dict[str, List]] = {
         echoes=(("clientid", ""), ("domainid", "")),
         counts="text",
     ),
-    "getproducts": List(
-        "products", "product", _products, catalogue.product, pages=False, empty="text", leaves_out=_NO_PAGE
+    "getproducts": ListAction(
+        "products", "product", _products, catalogue.product, pages=False, empty="text", omits=_NO_PAGE
     ),
-    "getcancelledpackages": List(
+    "getcancelledpackages": ListAction(
         "packages",
         "package",
         lambda company, _: list(company.requests.values()),
@@ -256,46 +252,46 @@ LISTS: Final[dict[str, List]] = {
         empty="list",
         counts="text",
     ),
-    "getinvoices": List("invoices", "invoice", _invoices, invoices.invoice, empty="object"),
-    "gettransactions": List(
+    "getinvoices": ListAction("invoices", "invoice", _invoices, invoices.invoice, empty="object"),
+    "gettransactions": ListAction(
         "transactions", "transaction", _transactions, invoices.transaction, pages=False, empty="text"
     ),
-    "getorders": List("orders", "order", _orders, orders.order, empty="list"),
-    "getorderstatuses": List(
+    "getorders": ListAction("orders", "order", _orders, orders.order, empty="list"),
+    "getorderstatuses": ListAction(
         "statuses",
         "status",
         lambda _, __: ("Pending", "Active", "Fraud", "Cancelled"),
         _order_status,
         pages=False,
-        leaves_out=_NO_PAGE,
+        omits=_NO_PAGE,
     ),
-    "getcurrencies": List(
+    "getcurrencies": ListAction(
         "currencies",
         "currency",
         lambda company, _: list(company.catalogue.currencies.values()),
         catalogue.currency,
         pages=False,
         counts="text",
-        leaves_out=_NO_PAGE,
+        omits=_NO_PAGE,
     ),
-    "getpromotions": List(
+    "getpromotions": ListAction(
         "promotions",
         "promotion",
         _promotions,
         catalogue.promotion,
         pages=False,
         empty="missing",
-        leaves_out=_NO_PAGE,
+        omits=_NO_PAGE,
     ),
-    "getpaymentmethods": List(
+    "getpaymentmethods": ListAction(
         "paymentmethods",
         "paymentmethod",
         lambda company, _: list(company.catalogue.gateways.items()),
         _payment_method,
         pages=False,
-        leaves_out=_NO_PAGE,
+        omits=_NO_PAGE,
     ),
-    "getcredits": List(
+    "getcredits": ListAction(
         "credits",
         "credit",
         _credits,
@@ -304,9 +300,9 @@ LISTS: Final[dict[str, List]] = {
         empty="missing",
         echoes=(("clientid", ""),),
         counts="text",
-        leaves_out=_NO_PAGE,
+        omits=_NO_PAGE,
     ),
-    "getactivitylog": List(
-        "activity", "entry", _log, activity.log_entry, leaves_out=frozenset({"numreturned"})
+    "getactivitylog": ListAction(
+        "activity", "entry", _log, activity.log_entry, omits=frozenset({"numreturned"})
     ),
 }

@@ -1,4 +1,4 @@
-"""How customers come, and what they buy."""
+"""New customers, and what they order."""
 
 import random
 from typing import Final
@@ -21,11 +21,11 @@ _HABITS: Final[tuple[tuple[Habit, int], ...]] = (
     ("sloppily", 5),
 )
 _BY_HAND: Final = ("Extra Storage 50 GB", "Priority Support (legacy)", "Office Network & VPN")
-DAYS_UNTIL_AN_UNPAID_ORDER_IS_DROPPED: Final = 21
+DAYS_TO_CANCEL_UNPAID: Final = 21
 
 
 def new_customer(company: Company, country: str | None = None) -> Customer:
-    """Somebody new, of this country or of one drawn; owns nothing yet."""
+    """Add a customer without subscriptions and return it. Without `country` the country is drawn."""
     dice = company.random
     country = country or people.country(dice)
     first, last, city = people.person(dice, country)
@@ -53,10 +53,10 @@ def new_customer(company: Company, country: str | None = None) -> Customer:
 def order(
     company: Company, customer: Customer, outcome: str | None = None, product: Product | None = None
 ) -> Order:
-    """One order: a product, often with a domain and addons, and its first invoice.
+    """Place an order with its first invoice and return it: a product, often with a domain and addons.
 
-    `outcome` is one of paid, paid_later, trusted (active before it is paid), forgotten and fraud. Outcome and
-    product are drawn when None; a given product is sold at its list price.
+    `outcome` is paid, paid_later, trusted (active before it is paid), abandoned or fraud. Outcome and product are
+    drawn when None; a given product is sold at its list price.
     """
     dice = company.random
     products = company.catalogue.products.values()
@@ -77,7 +77,7 @@ def order(
             add_addon(company, customer, new, service)
     outcome = (
         outcome
-        or dice.choices(("paid", "paid_later", "trusted", "forgotten", "fraud"), (87, 5, 3, 3.5, 1.5))[0]
+        or dice.choices(("paid", "paid_later", "trusted", "abandoned", "fraud"), (87, 5, 3, 3.5, 1.5))[0]
     )
     _place(company, customer, new, outcome)
     return new
@@ -100,10 +100,10 @@ def add_service(
     promotion: Promotion | None = None,
     label: str = "",
 ) -> Subscription:
-    """A pending service at the list price, less a recurring promotion."""
+    """Add a pending service to an order, at the list price less the promotion, and return it."""
     dice = company.random
     prices = product.prices[customer.currency]
-    cycle = cycle or dice.choices(list(prices), [_CYCLE_WEIGHTS.get(each, 1) for each in prices])[0]
+    cycle = cycle or dice.choices(list(prices), [_CYCLE_WEIGHTS.get(name, 1) for name in prices])[0]
     quantity = dice.choice((2, 3, 5, 8, 12, 25)) if product.scales else 1
     price = prices[cycle] * quantity
     setup = product.setup.get(customer.currency, 0) if cycle == "monthly" else 0
@@ -139,7 +139,7 @@ def add_service(
 
 
 def add_addon(company: Company, customer: Customer, new: Order, service: Subscription) -> Subscription:
-    """An addon from the catalogue, or now and then one made by hand (its addon id is 0)."""
+    """Add an addon of the catalogue to an order and return it; now and then one made by hand (addon id 0)."""
     dice = company.random
     if dice.random() < 0.1:
         product_id, name, prices = 0, dice.choice(_BY_HAND), {"monthly": 1500, "annually": 15000}
@@ -173,7 +173,7 @@ def add_addon(company: Company, customer: Customer, new: Order, service: Subscri
 def add_domain(
     company: Company, customer: Customer, new: Order, name: str, *, period: int = 1, price: int | None = None
 ) -> Subscription:
-    """A pending domain for `period` years at the list price, or at `price`."""
+    """Add a pending domain for `period` years to an order, at the list price or at `price`, and return it."""
     if price is None:
         price = company.catalogue.tlds[name.partition(".")[2]].yearly[customer.currency] * period
     domain = Subscription(
@@ -200,7 +200,7 @@ def add_domain(
 
 
 def discount(promotion: Promotion | None, price: int) -> int:
-    """What a promotion takes off one period's price, in the customer's currency."""
+    """Return the discount of a promotion on the price of one period, in the customer's currency."""
     if promotion is None:
         return 0
     if promotion.type == "Percentage":
@@ -209,14 +209,14 @@ def discount(promotion: Promotion | None, price: int) -> int:
 
 
 def activate(company: Company, subscription: Subscription) -> None:
-    """The staff sets it up without having seen money."""
+    """Activate a subscription before it is paid."""
     subscription.status = "Active"
-    company.remember(subscription)
+    company.record_version(subscription)
     billing.schedule_renewal(company, subscription)
 
 
-def drop_unpaid(company: Company, unpaid: Order) -> None:
-    """Event: an order that nobody paid is cancelled."""
+def cancel_unpaid(company: Company, unpaid: Order) -> None:
+    """Cancel an order that is still unpaid, with what it ordered."""
     invoice = company.invoices.get(unpaid.invoice_id)
     if invoice is None or invoice.status != "Unpaid":
         return
@@ -229,7 +229,7 @@ def drop_unpaid(company: Company, unpaid: Order) -> None:
 
 
 def empty_order(company: Company, customer: Customer) -> Order:
-    """An order without anything in it yet."""
+    """Add an order without subscriptions and return it."""
     return _new_order(company, customer, None)
 
 
@@ -280,8 +280,8 @@ def _place(company: Company, customer: Customer, new: Order, outcome: str) -> No
                 if subscription.status == "Pending":
                     activate(company, subscription)
             company.plan(company.today + dice.randint(5, 13), "pay", invoice)
-        case "forgotten":
-            company.plan(company.today + DAYS_UNTIL_AN_UNPAID_ORDER_IS_DROPPED, "drop_unpaid", new)
+        case "abandoned":
+            company.plan(company.today + DAYS_TO_CANCEL_UNPAID, "cancel_unpaid", new)
         case "fraud":
             new.status = "Fraud"
             for subscription in new.subscriptions:

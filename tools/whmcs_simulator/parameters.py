@@ -1,6 +1,6 @@
-"""Read the parameters of a call as PHP does: an empty one was not given, and an unknown one is ignored.
+"""The parameters of each action, read as PHP reads them: empty counts as absent, and unknown ones are ignored.
 
-Nobody tried these rules on a live WHMCS. "PHP manual" and "WHMCS developer docs" name the page that says it; "inferred" is a guess.
+Nobody tried these rules on a live WHMCS. "PHP manual" and "WHMCS developer docs" name the source; "inferred" is a guess.
 """
 
 import re
@@ -12,11 +12,11 @@ Parameters = dict[str, str]
 
 
 class Refused(Exception):
-    """Carry the text of a business error: WHMCS answers it with status 200."""
+    """A business error with WHMCS's text; the HTTP status is 200."""
 
 
 def is_empty(text: str | None) -> bool:
-    """Return whether PHP's empty() holds for the text of a form field. "0.00" is no empty text."""
+    """Return whether PHP's empty() is true for the text of a form field. "0.00" is not empty."""
     # PHP manual, empty(): "" and "0" are the empty strings.
     return text in (None, "", "0")
 
@@ -30,10 +30,10 @@ def number(text: str | None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter of an action.
+    """A parameter of an action.
 
-    A `number` is cast before it is tested, so that "0.00" is empty, too; `numbers` are separated by commas. `missing` is what
-    WHMCS answers when the parameter is needed and empty.
+    A `number` is cast before the test for emptiness, so that "0.00" is empty; `numbers` are separated by commas. `missing` is
+    WHMCS's answer when a needed parameter is empty.
     """
 
     name: str
@@ -41,14 +41,14 @@ class Parameter:
     missing: str | None = None
 
     def value(self, text: str | None) -> str | None:
-        """Return what the action gets to see; None when the parameter was not given."""
+        """Return the text that the action sees; None when the parameter counts as absent."""
         if text is None or is_empty(text):
             return None
         if self.reads == "text":
             return text
         # inferred: WHMCS casts ids and counts to int before it tests them; nobody has tried "0.00" on a live system.
-        values = [number(each) for each in (text.split(",") if self.reads == "numbers" else [text])]
-        return ",".join(str(each) for each in values if each) or None
+        values = [number(part) for part in (text.split(",") if self.reads == "numbers" else [text])]
+        return ",".join(str(value) for value in values if value) or None
 
 
 def _texts(*names: str) -> tuple[Parameter, ...]:
@@ -100,7 +100,7 @@ PARAMETERS: Final[Mapping[str, tuple[Parameter, ...]]] = {
 
 
 def given(action: str, form: Mapping[str, str]) -> dict[str, str]:
-    """Return the parameters that the action knows and that are not empty. Raise Refused when a needed one is missing."""
+    """Return the non-empty parameters that the action has. Raise Refused when a needed one is missing."""
     values: dict[str, str] = {}
     for parameter in PARAMETERS[action]:
         value = parameter.value(form.get(parameter.name))

@@ -91,7 +91,7 @@ def country(dice: random.Random) -> str:
 
 
 def person(dice: random.Random, country_code: str) -> tuple[str, str, str]:
-    """First name, last name and city."""
+    """Return first name, last name and city."""
     first, last, cities, _, _ = _PLACES[country_code]
     return (
         dice.choice(first.split()),
@@ -101,14 +101,14 @@ def person(dice: random.Random, country_code: str) -> tuple[str, str, str]:
 
 
 def business(dice: random.Random, country_code: str, last_name: str) -> str:
-    """The name of a company: sometimes after its owner."""
+    """Return the name of a company. Some are called after their owner."""
     forms = _PLACES[country_code][3].split("|")
     head = last_name if dice.random() < 0.3 else dice.choice(_WORDS)
     return f"{head} {dice.choice(_TRADES)} {dice.choice(forms)}"
 
 
 def host_name(of: str) -> str:
-    """The part of a domain name before its first dot, from a company's or person's name."""
+    """Return the part of a domain name before its first dot, made from a company's or person's name."""
     plain = unicodedata.normalize("NFKD", of.replace("ß", "ss")).encode("ascii", "ignore").decode().lower()
     words = re.findall(r"[a-z0-9]+", plain.replace("'", "").replace(".", ""))
     return "-".join([word for word in words if word not in ("van", "den", "de")][:2]) or "site"

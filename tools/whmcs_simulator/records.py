@@ -1,4 +1,4 @@
-"""The records that the hosting company keeps: customers, subscriptions, invoices and all that belongs to them.
+"""The records that the hosting company keeps: customers, subscriptions, invoices and what belongs to them.
 
 Money is an integer number of hundredths of the currency's major unit (WHMCS keeps two decimals for every currency,
 JPY too). Days are ordinals; moments are seconds counted from day 0.
@@ -23,7 +23,7 @@ SECONDS_OF_A_DAY: Final = 86_400
 
 
 class Version(NamedTuple):
-    """What a subscription was from `day` on. The list of these is the memory that truth is computed from."""
+    """How a subscription was from `day` on. The true figures are computed from these versions."""
 
     day: int
     customer_id: int
@@ -49,7 +49,7 @@ class Customer:
     group_id: int
     gateway: str
     tax_per_mille: int
-    """Value added tax that is put on this customer's invoices; 0 for companies abroad."""
+    """The value added tax on this customer's invoices; 0 for companies abroad."""
     pays: Habit
     created_on: int
     status: str = "Active"
@@ -71,11 +71,11 @@ class Subscription:
     customer_id: int
     order_id: int
     product_id: int
-    """The product of a service, the catalogue's addon (0: made by hand); unused for a domain."""
+    """The product of a service, or the catalogue's addon (0: made by hand). Domains do not use it."""
     name: str
-    """Product name, addon name, or domain name."""
+    """The name of the product, of the addon, or the domain name."""
     label: str
-    """The domain of a service; empty for the others."""
+    """The domain of a service; empty for addons and domains."""
     cycle: str
     first: int
     recurring: int
@@ -88,9 +88,9 @@ class Subscription:
     setup: int = 0
     promotion_id: int = 0
     discount: int = 0
-    """What the promotion takes off each renewal; already taken off `recurring`."""
+    """The discount on each renewal. `recurring` is the price after it."""
     discounted_renewals_left: int | None = None
-    """None: for as long as the service runs."""
+    """None: the discount never ends."""
     price_is_by_hand: bool = False
     suspension_reason: str = ""
     never_suspend: bool = False
@@ -99,7 +99,7 @@ class Subscription:
     transfer: bool = False
     open_invoice: int = 0
     decided_for: int = 0
-    """The due date whose renewal has been decided: invoiced, or not."""
+    """The due date for which the customer has decided to renew or to end."""
     request: "Request | None" = None
     versions: list[Version] = field(default_factory=list)
 
@@ -113,7 +113,7 @@ class Subscription:
 
     @property
     def product(self) -> str:
-        """The name under which truth sums this subscription's product."""
+        """The key of this subscription's product in the true figures."""
         if self.kind == "domain":
             return f"domain:{self.tld}"
         return f"{self.kind}:{self.product_id or self.name}"
@@ -121,7 +121,7 @@ class Subscription:
 
 @dataclass(slots=True)
 class Request:
-    """A cancellation request. It stays listed when it was carried out, and vanishes when it is withdrawn."""
+    """A cancellation request. It stays in the list after it was carried out; a withdrawn one is deleted."""
 
     id: int
     service_id: int
@@ -167,7 +167,7 @@ class Invoice:
 
     @property
     def total(self) -> int:
-        """What is left to pay in money, after credit."""
+        """The amount to pay in money: subtotal and tax less credit."""
         return self.subtotal + self.tax - self.credit
 
     def add_up(self) -> None:
@@ -223,7 +223,7 @@ class Upgrade:
 
 @dataclass(slots=True)
 class Entry:
-    """One line of the activity log."""
+    """A line of the activity log."""
 
     id: int
     at: int

@@ -2,7 +2,7 @@
 
 
 def round_half_even(numerator: int, denominator: int) -> int:
-    """The quotient as an integer; a half goes to the even neighbour. The denominator is positive."""
+    """Return the quotient as an integer, a half rounded to the even neighbour. The denominator is positive."""
     quotient, rest = divmod(numerator, denominator)
     if rest * 2 > denominator or (rest * 2 == denominator and quotient % 2):
         quotient += 1

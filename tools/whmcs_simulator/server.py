@@ -1,4 +1,4 @@
-"""The WHMCS end: `POST {base}/includes/api.php`, form in, JSON out, an HTML 404 everywhere else."""
+"""The WHMCS end: `POST {base}/includes/api.php` takes a form and returns JSON; any other path is an HTML 404."""
 
 import asyncio
 import socket
@@ -27,9 +27,9 @@ FOR_EVER_SECONDS = 86_400.0
 
 @dataclass(slots=True)
 class Calls:
-    """What was asked: how often each action, for how long altogether, and how many at once at most.
+    """A count of the calls: how many of each action, their latencies, and the most calls at once (`peak`).
 
-    `shared_seconds` is the time that the calls explain: of each its latency / the most calls at once so far.
+    `shared_seconds` is the least time that a client needs for these calls: the sum of latency / `peak` at that moment.
     """
 
     count: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -99,7 +99,7 @@ class Api:
         if wait:
             await asyncio.sleep(wait / 1000)
         if fault := by_kind.get("hang"):
-            await _until_gone(receive, fault.number(FOR_EVER_SECONDS))
+            await _until_disconnected(receive, fault.number(FOR_EVER_SECONDS))
         if "reset" in by_kind:
             await _reset(receive, send)
             return
@@ -130,7 +130,7 @@ class Api:
         return Reply(status, text)
 
     def _regular(self, scope: Scope, parameters: dict[str, str]) -> tuple[int, dict[str, Any]]:
-        # Texts and statuses: tests/contract/whmcs/errors.json names the source of each. inferred: the order of the judgements, and that
+        # Texts and statuses: tests/contract/whmcs/errors.json names the source of each. inferred: the order of the checks, and that
         # `action=0` counts as none.
         action = parameters.get("action", "")
         if is_empty(action):
@@ -153,7 +153,7 @@ def _error(message: str) -> dict[str, Any]:
 
 
 def _as_text(body: dict[str, Any]) -> bytes:
-    """The format of those who do not ask for JSON: name=value pairs (client code, PeteBishwhip/WHMCSAPI)."""
+    """Return the answer for callers that do not ask for JSON: name=value pairs (client code, PeteBishwhip/WHMCSAPI)."""
     return ";".join(f"{key}={value}" for key, value in body.items() if not isinstance(value, dict)).encode()
 
 
@@ -189,7 +189,7 @@ async def _send_half(receive: Receive, send: Send, reply: Reply) -> None:
 
 
 async def _drip(send: Send, reply: Reply, size: int) -> None:
-    """A few bytes each 100 ms: alive for every read timeout, and never done."""
+    """Send a few bytes each 100 ms, so that no read timeout ends the answer."""
     await _start(send, reply)
     for at in range(0, len(reply.body), size):
         await send({"type": "http.response.body", "body": reply.body[at : at + size], "more_body": True})
@@ -197,8 +197,8 @@ async def _drip(send: Send, reply: Reply, size: int) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _until_gone(receive: Receive, seconds: float) -> None:
-    """Wait, but no longer than somebody waits for us."""
+async def _until_disconnected(receive: Receive, seconds: float) -> None:
+    """Wait, but no longer than the client does."""
     try:
         async with asyncio.timeout(seconds):
             while (await receive())["type"] != "http.disconnect":
@@ -208,9 +208,9 @@ async def _until_gone(receive: Receive, seconds: float) -> None:
 
 
 async def _reset(receive: Receive, send: Send) -> None:
-    """Break the connection with an RST. ASGI has no word for it: uvicorn's `send` is a method of what holds it."""
+    """Break the connection with an RST. ASGI cannot do that, so this reaches the transport through uvicorn's `send`."""
     transport: asyncio.Transport = send.__self__.transport  # type: ignore[attr-defined]
     plain: socket.socket = transport.get_extra_info("socket")
     plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
-    await _until_gone(receive, 5)
+    await _until_disconnected(receive, 5)

@@ -1,7 +1,4 @@
-"""The actions that answer with one thing, not with a list.
-
-Sources of guesses are named as in answers.py.
-"""
+"""The actions whose answer is not a list. Comments name the sources of guesses as answers.py says."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -23,7 +20,7 @@ def _client_details(company: Company, parameters: Parameters) -> Answer:
     if "clientid" in parameters:
         customer = company.customers.get(int(parameters["clientid"]))
     elif "email" in parameters:
-        emails = {clients.email(each): each for each in company.customers.values()}
+        emails = {clients.email(row): row for row in company.customers.values()}
         customer = emails.get(parameters["email"])
     else:
         raise Refused("Either clientid Or email Is Required")
@@ -45,7 +42,7 @@ def _invoice(company: Company, parameters: Parameters) -> Answer:
 
 
 def _tld_pricing(company: Company, parameters: Parameters) -> Answer:
-    currencies = {str(each.id): each for each in company.catalogue.currencies.values()}
+    currencies = {str(row.id): row for row in company.catalogue.currencies.values()}
     customer = company.customers.get(int(parameters.get("clientid", 0)))
     currency = currencies.get(parameters.get("currencyid", "1"), currencies["1"])
     if customer:  # inferred: the client's currency wins
@@ -76,7 +73,7 @@ _ALWAYS_ZERO: Final = (
 
 
 def _stats(company: Company, parameters: Parameters) -> Answer:
-    """Counters of today and of the last days; sums are text, of the default currency alone."""
+    """Return counters of today and of the last days. Sums are text, in the default currency alone."""
     # WHMCS developer docs, GetStats: names, sums as text, at most 90 days. inferred: what each counter counts, and 7 days unless asked.
     orders = company.orders.values()
     timeline = {}
@@ -89,9 +86,9 @@ def _stats(company: Company, parameters: Parameters) -> Answer:
 
     def income(since: int) -> str:
         received = sum(
-            each.amount_in - each.amount_out
-            for each in company.transactions.values()
-            if each.at // SECONDS_OF_A_DAY >= since
+            row.amount_in - row.amount_out
+            for row in company.transactions.values()
+            if row.at // SECONDS_OF_A_DAY >= since
         )
         return f"€{formats.amount(received)} EUR"
 
@@ -114,7 +111,7 @@ def _stats(company: Company, parameters: Parameters) -> Answer:
     for name in _ALWAYS_ZERO:
         body[name] = 0
     body["cancellations_pending"] = sum(
-        each.status == "Active" and each.request is not None for each in company.services.values()
+        row.status == "Active" and row.request is not None for row in company.services.values()
     )
     zero = dict.fromkeys(timeline, "0.00")
     return body | {
@@ -130,7 +127,7 @@ def _stats(company: Company, parameters: Parameters) -> Answer:
 
 
 def _automation_log(company: Company, parameters: Parameters) -> Answer:
-    # inferred: the daily job has just run, and a week is told unless asked otherwise.
+    # inferred: the daily job has just run, and the answer covers a week unless asked otherwise.
     time = datetime.now(UTC).strftime("%H:%M:%S")
     today = iso(company.today)
     return {

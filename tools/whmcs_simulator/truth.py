@@ -1,4 +1,4 @@
-"""What the MRR of the company is, by definition and from its own memory: never read from an answer of the API."""
+"""The true MRR of the company, computed from its recorded versions and never from an answer of the API."""
 
 from bisect import bisect_right
 from collections import defaultdict
@@ -19,16 +19,16 @@ MICROS_OF_A_HUNDREDTH: Final = 10_000
 
 
 def true_figures(company: Company, day: date, lens: Lens, *, items: bool = False) -> dict[str, Any]:
-    """MRR in micros at the end of `day`, per currency: in all, by kind, by cycle and by product.
+    """Return MRR in micros at the end of `day` for each currency: in all, by kind, by cycle and by product.
 
-    A day is judged by what was known at its end; today's figures are those of this moment. With `items`, the
-    subscriptions that count are listed too. Raises ValueError for a day that has not come.
+    Past days count what was true at their end, today what is true now. With `items`, the subscriptions that count
+    are listed, too. Raise ValueError for a day in the future.
     """
     if day.toordinal() > company.today:
         raise ValueError(f"{day} has not come: today is {date.fromordinal(company.today)}")
     currencies: dict[str, _Sum] = defaultdict(_Sum)
     counted: list[dict[str, Any]] = []
-    for subscription in chain(company.subscriptions(), company.buried):
+    for subscription in chain(company.subscriptions(), company.deleted):
         version = _version_on(subscription.versions, day.toordinal())
         if version is None or not _counts(subscription.kind, version, day.toordinal(), lens):
             continue
@@ -55,7 +55,7 @@ def true_figures(company: Company, day: date, lens: Lens, *, items: bool = False
 
 
 def mrr_micros(recurring: int, cycle: str) -> int:
-    """One item's MRR, rounded once; 0 for a cycle that does not recur."""
+    """Return the MRR of a subscription in micros, rounded once; 0 for a cycle that does not recur."""
     months = months_of(cycle)
     return round_half_even(recurring * MICROS_OF_A_HUNDREDTH, months) if months else 0
 
@@ -77,7 +77,7 @@ def _counts(kind: Kind, version: Version, day: int, lens: Lens) -> bool:
         return False
     if version.registered_on > day or version.next_due_on is None:
         return False
-    # Until the first payment moves the due date it is the registration date: then grace runs from there, too.
+    # Before the first payment the due date is the registration date, so grace starts there.
     return day <= version.next_due_on + (0 if version.cancellation_requested else GRACE_DAYS)
 
 

@@ -1,4 +1,4 @@
-"""One company together with what keeps it between starts: how it was built, and what was done to it since."""
+"""A company and its folder, which keeps between starts how the company was built and what has happened since."""
 
 import json
 import os
@@ -12,9 +12,9 @@ from tools.whmcs_simulator.life import advance, build_company
 
 
 class World:
-    """A company whose days and changes are written down, so that a later start brings back the same one.
+    """A company whose days and changes are stored, so that a later start restores it.
 
-    Raises ValueError when the folder holds a company that was built otherwise.
+    Raise ValueError when the folder holds a company with another seed or size.
     """
 
     def __init__(self, state: Path, *, seed: int, customers: int, years: int, today: date) -> None:
@@ -23,27 +23,27 @@ class World:
         plan = _read_or_write(state / "company.json", asked | {"today": today.isoformat()})
         if asked.items() - plan.items():
             raise ValueError(
-                f"{state} holds another company: {plan}. Ask for that one, or give another state folder."
+                f"{state} holds another company: {plan}. Start that company, or choose another state folder."
             )
         self.company: Company = build_company(seed, customers, years, date.fromisoformat(plan["today"]))
         self._replay()
         self.live_until(today)
 
     def advance(self, days: int) -> None:
-        """Live `days` days more. Raises ValueError unless it is between 0 and 3,660."""
+        """Let the company live `days` more days. Raise ValueError unless 0 <= days <= 3660."""
         if not 0 <= days <= 3_660:
             raise ValueError(f"`days` lies between 0 and 3660; got {days}")
         advance(self.company, days)
         self._write({"advance": days})
 
     def live_until(self, day: date) -> None:
-        """Live on to that day; a company that is ahead of it stays where it is."""
+        """Let the company live until that day, unless it is already past it."""
         behind = day.toordinal() - self.company.today
         if behind > 0:
             self.advance(behind)
 
     def change(self, what: Change) -> dict[str, Any]:
-        """See `change.change`."""
+        """Carry out a change as `change.change` does, and store it."""
         done = change(self.company, what)
         self._write({"change": dict(what)})
         return done
@@ -51,7 +51,7 @@ class World:
     def _replay(self) -> None:
         if not self._history.exists():
             return
-        # A line without its end was being written when the process was killed: it never happened.
+        # A last line without its end was cut off when the process was killed; its change had not been answered.
         whole, _, cut = self._history.read_text().rpartition("\n")
         if cut:
             self._history.write_text(whole + "\n" if whole else "")
@@ -67,10 +67,10 @@ class World:
             history.write(json.dumps(event) + "\n")
 
 
-def _read_or_write(file: Path, wanted: dict[str, Any]) -> dict[str, Any]:
+def _read_or_write(file: Path, new: dict[str, Any]) -> dict[str, Any]:
     if not file.exists():
         draft = file.with_suffix(".draft")
-        draft.write_text(json.dumps(wanted))
+        draft.write_text(json.dumps(new))
         os.replace(draft, file)
     plan: dict[str, Any] = json.loads(file.read_text())
     return plan

@@ -49,7 +49,7 @@ def counted(company: Company) -> dict[tuple[Lens, date, str], list[Segment]]:
     """The live segments per lens, day and currency over the last 200 days."""
     days = [date.fromordinal(company.today) - timedelta(days=number) for number in range(200)]
     found: dict[tuple[Lens, date, str], list[Segment]] = defaultdict(list)
-    for subscription in chain(company.subscriptions(), company.buried):
+    for subscription in chain(company.subscriptions(), company.deleted):
         for segment in segments_of(subscription):
             for on in days:
                 if segment.from_on <= on and (segment.to_on is None or on < segment.to_on):

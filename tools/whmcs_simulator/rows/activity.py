@@ -7,7 +7,7 @@ from tools.whmcs_simulator.company import Company
 from tools.whmcs_simulator.records import Entry
 from tools.whmcs_simulator.rows.formats import Row, moment
 
-# inferred: who acted and from where, of entries that no person made.
+# inferred: user and address of entries that no person made.
 LOG_USER: Final = "System"
 
 

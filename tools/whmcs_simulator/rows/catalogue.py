@@ -1,4 +1,4 @@
-"""Rows about what is sold: products, currencies, promotions, prices of domains."""
+"""Rows about the catalogue: products, currencies, promotions and prices of domains."""
 
 from tools.whmcs_simulator import people
 from tools.whmcs_simulator.canaries import secret
@@ -97,7 +97,7 @@ def _price_list(currency: Currency, prices: dict[str, int], setup: int) -> Row:
     for cycle in MONTHS:
         list_[f"{cycle[0]}setupfee"] = amount(setup if cycle == "monthly" else 0)
     for cycle in MONTHS:
-        # WHMCS developer docs: what is not offered costs minus one. inferred: a one-time price stands under monthly.
+        # WHMCS developer docs: a cycle that is not offered costs minus one. inferred: the one-time price is under monthly.
         once = prices.get(ONE_TIME, -100 if len(prices) else 0) if cycle == "monthly" else -100
         list_[cycle] = amount(prices.get(cycle, 0 if "free" in prices else once))
     return list_

@@ -1,4 +1,4 @@
-"""Rows about customers, whom WHMCS calls clients."""
+"""Rows about customers; WHMCS calls them clients."""
 
 from tools.whmcs_simulator import people
 from tools.whmcs_simulator.canaries import PREFIXES, secret
@@ -54,7 +54,7 @@ def client_details(company: Company, customer: Customer) -> Row:
         "phonenumber": number,
         "tax_id": secret("tax_id", customer.id) if customer.company_name else "",
         "email_preferences": {
-            each: "1" for each in ("general", "invoice", "support", "product", "domain", "affiliate")
+            group: "1" for group in ("general", "invoice", "support", "product", "domain", "affiliate")
         },
         "statecode": "",
         "countryname": people.COUNTRY_NAMES[customer.country],
@@ -82,7 +82,7 @@ def client_details(company: Company, customer: Customer) -> Row:
         "isOptedInToMarketingEmails": customer.id % 2 == 0,
         "lastlogin": "Date: 03/10/2025 10:26<br>IP Address: 198.51.100.7<br>Host: host.example",
         "currency_code": currency.code,
-        # client code, fcs7/whmcs-mcp: these four come, although no page has them.
+        # client code, fcs7/whmcs-mcp: a live WHMCS sends these four, although no page has them.
         "password": secret("client_password", customer.id),
         "securityqans": secret("security_answer", customer.id),
         "cclastfour": "",
@@ -103,7 +103,7 @@ def client_details(company: Company, customer: Customer) -> Row:
 
 
 def client_stats(company: Company, customer: Customer) -> Row:
-    """Counters, and sums as text with symbol and code."""
+    """Return counters, and sums as text with symbol and code."""
     invoices = [company.invoices[id_] for id_ in customer.invoices]
     stats: Row = {
         "incredit": customer.credit > 0,
@@ -128,23 +128,23 @@ def client_stats(company: Company, customer: Customer) -> Row:
     received = sum(company.transactions[id_].amount_in for id_ in customer.transactions)
     for name, value in (("grossRevenue", received), ("expenses", 0), ("income", received)):
         stats[name] = _money(company, customer, value)
-    services = [each for each in customer.subscriptions if each.kind == "service"]
-    active = sum(each.status == "Active" for each in services)
-    domains = [each for each in customer.subscriptions if each.kind == "domain"]
-    types = {each.id: company.catalogue.products[each.product_id].type for each in services}
+    services = [row for row in customer.subscriptions if row.kind == "service"]
+    active = sum(row.status == "Active" for row in services)
+    domains = [row for row in customer.subscriptions if row.kind == "domain"]
+    types = {row.id: company.catalogue.products[row.product_id].type for row in services}
     for name, type_ in (("hosting", "hostingaccount"), ("reseller", "reselleraccount"), ("other", "other")):
-        stats[f"productsnum{name}"] = sum(each == type_ for each in types.values())
+        stats[f"productsnum{name}"] = sum(value == type_ for value in types.values())
         stats[f"productsnumactive{name}"] = sum(
-            types[each.id] == type_ and each.status == "Active" for each in services
+            types[row.id] == type_ and row.status == "Active" for row in services
         )
-    stats["productsnumservers"] = sum(each == "server" for each in types.values())
+    stats["productsnumservers"] = sum(value == "server" for value in types.values())
     stats["productsnumactiveservers"] = sum(
-        types[each.id] == "server" and each.status == "Active" for each in services
+        types[row.id] == "server" and row.status == "Active" for row in services
     )
     return stats | {
         "productsnumactive": active,
         "productsnumtotal": len(services),
-        "numactivedomains": sum(each.status == "Active" for each in domains),
+        "numactivedomains": sum(row.status == "Active" for row in domains),
         "numdomains": len(domains),
         "numacceptedquotes": 0,
         "numquotes": 0,

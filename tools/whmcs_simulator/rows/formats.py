@@ -16,7 +16,7 @@ Row = dict[str, Any]
 RowOf = Callable[[Company, Any], Row]
 
 
-# WHMCS developer docs: how a time that there is not is written. inferred: dates likewise, also the due date of what is free or paid once.
+# WHMCS developer docs: an absent time. inferred: dates likewise, also the due date of a free or one-time service.
 NO_MOMENT: Final = "0000-00-00 00:00:00"
 
 
@@ -34,6 +34,6 @@ def moment(seconds: int) -> str:
 
 
 def stored(text: str) -> str:
-    """Text as WHMCS keeps it: with HTML entities."""
-    # client code, sensson/whmcs-moneybird, for what clients typed. inferred: for all other names, too.
+    """Return a text as WHMCS stores it: with HTML entities."""
+    # client code, sensson/whmcs-moneybird, for texts of clients. inferred: for all other names, too.
     return html.escape(text).replace("&#x27;", "&#039;")

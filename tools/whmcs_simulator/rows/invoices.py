@@ -1,4 +1,4 @@
-"""Rows about invoices and the money that pays them."""
+"""Rows about invoices, transactions and credit."""
 
 from tools.whmcs_simulator.canaries import secret
 from tools.whmcs_simulator.company import Company
@@ -39,7 +39,7 @@ def invoice(company: Company, invoice: Invoice) -> Row:
 
 def invoice_details(company: Company, invoice: Invoice) -> Row:
     transactions = [company.transactions[id_] for id_ in invoice.transactions]
-    received = sum(each.amount_in - each.amount_out for each in transactions)
+    received = sum(row.amount_in - row.amount_out for row in transactions)
     is_open = invoice.status in ("Unpaid", "Payment Pending", "Collections", "Draft")
     return {
         "invoiceid": invoice.id,
@@ -60,14 +60,14 @@ def invoice_details(company: Company, invoice: Invoice) -> Row:
         "transactions": {
             "transaction": [
                 {
-                    "id": each.id,
-                    "transid": reference(each),
-                    "date": moment(each.at),
-                    "gateway": each.gateway,
-                    "amountin": amount(each.amount_in),
-                    "amountout": amount(each.amount_out),
+                    "id": row.id,
+                    "transid": reference(row),
+                    "date": moment(row.at),
+                    "gateway": row.gateway,
+                    "amountin": amount(row.amount_in),
+                    "amountout": amount(row.amount_out),
                 }
-                for each in transactions
+                for row in transactions
             ]
         }
         if transactions
@@ -79,7 +79,7 @@ def transaction(company: Company, transaction: Transaction) -> Row:
     return {
         "id": transaction.id,
         "userid": transaction.customer_id,
-        # WHMCS developer docs, AddTransaction: an id only where no client says the currency.
+        # WHMCS developer docs, AddTransaction: an id only when no client decides the currency.
         "currency": 0 if transaction.customer_id else 1,
         "gateway": transaction.gateway,
         "date": moment(transaction.at),

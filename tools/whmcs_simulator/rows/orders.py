@@ -14,7 +14,7 @@ def order(company: Company, order: Order) -> Row:
     promotion = company.catalogue.promotions.get(order.promotion_id)
     invoice = company.invoices.get(order.invoice_id)
     fraud = f'{{"ip_country":"{customer.country}","user_order_memo":"{secret("fraud_output", order.id)}"}}'
-    has_domain = any(each.kind == "domain" for each in order.subscriptions)
+    has_domain = any(row.kind == "domain" for row in order.subscriptions)
     return {
         "id": order.id,
         "ordernum": order.number,
@@ -47,9 +47,7 @@ def order(company: Company, order: Order) -> Row:
         "frauddata": "",
         "validationdata": "",
         "lineitems": {
-            "lineitem": [
-                _order_line(currency, each) for each in order.subscriptions if each.status != "Deleted"
-            ]
+            "lineitem": [_order_line(currency, row) for row in order.subscriptions if row.status != "Deleted"]
         },
     }
 

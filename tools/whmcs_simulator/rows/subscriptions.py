@@ -1,4 +1,4 @@
-"""Rows about what renews: services, addons, domains, and the requests to cancel a service."""
+"""Rows about services, addons, domains and cancellation requests."""
 
 from typing import Final
 
