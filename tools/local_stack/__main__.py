@@ -1,4 +1,4 @@
-"""`python -m tools.local_stack up` runs everything in the foreground, `down` ends it, `run` adds a replica."""
+"""The command of the local stack: `up` runs everything in the foreground, `down` ends it, `run` adds a replica."""
 
 import contextlib
 import os
@@ -22,28 +22,30 @@ def up() -> None:
     """Start everything, print the address to open, and stop everything on Ctrl-C, SIGTERM or SIGHUP."""
     settings = read_settings(os.environ)
     directory = state.directory(os.environ)
-    with state.held(directory):
+    with state.locked(directory):
         for name in stop_leftovers(directory):
-            _show(name, "was left running by an earlier start and is stopped now")
-        _show("stack", "preparing")
+            _show(name, "stopped; an earlier start had left it running")
+        _show("stack", "preparing the programs")
         with _stop_signals_raise():
             stack = build(settings, directory)
         screen = _Screen(stack.address)
         supervisor = Supervisor(stack.programs, directory, screen.show)
-        of_services = {one.name: dict(one.environment) for one in stack.programs if one.name in SERVICES}
+        of_services = {
+            program.name: dict(program.environment) for program in stack.programs if program.name in SERVICES
+        }
         with _Stopping(supervisor) as stopping, state.published(directory, stack.for_tools, of_services):
             supervisor.run(stopping.is_asked, screen.ready)
         _show("stack", "stopped")
 
 
 def down() -> None:
-    """End the stack that runs in the state folder, and wait until all of it is gone."""
+    """Stop the stack that runs in the state folder, and wait until it has ended."""
     directory = state.directory(os.environ)
     holder = state.holder(directory)
     if holder is None:
         for name in stop_leftovers(directory):
-            _show(name, "was left running by an earlier start and is stopped now")
-        _show("stack", "nothing runs here")
+            _show(name, "stopped; an earlier start had left it running")
+        _show("stack", "no stack runs here")
         return
     os.kill(holder, signal.SIGTERM)
     while state.holder(directory) == holder:
@@ -52,7 +54,7 @@ def down() -> None:
 
 
 def run(name: str) -> None:
-    """Become one more replica of a service of the running stack, with its settings and ports of its own."""
+    """Run one more replica of a service of the running stack in this process, on free ports."""
     settings = state.settings_of_service(state.directory(os.environ), name)
     for port in {"MRRLYTICS_HEALTH_PORT", "MRRLYTICS_PORT"} & settings.keys():
         settings[port] = str(free_port())
@@ -62,14 +64,14 @@ def run(name: str) -> None:
 
 
 class _Screen:
-    """The one log. The last thing it shows is the address to open."""
+    """The log on the screen. Its last line is the address to open."""
 
     def __init__(self, address: str) -> None:
         self._address = address
         self._is_ready = False
 
     def show(self, name: str, line: str) -> None:
-        # While nobody owns the installation, the gateway logs the one-time link that leads to setup.
+        # Until the first account exists, the gateway logs a one-time link to setup: that is the address to open.
         link = fields(line).get("setup_url") if name == "gateway" else None
         if link is None:
             _show(name, readable(line))
@@ -80,25 +82,25 @@ class _Screen:
 
     def ready(self) -> None:
         self._is_ready = True
-        _show("stack", "everything is ready; Ctrl-C stops it, all data is kept")
+        _show("stack", "everything is ready; Ctrl-C stops it and keeps all data")
         _show("open", self._address)
 
 
 class _Stopping:
-    """Turns the first SIGINT, SIGTERM or SIGHUP into a clean stop and the second into an immediate one."""
+    """Stop signals: the first SIGINT, SIGTERM or SIGHUP asks for a clean stop, the second kills all programs."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
         self._asked = 0
 
     def __enter__(self) -> "_Stopping":
-        for one in _STOP_SIGNALS:
-            signal.signal(one, self._on_signal)
+        for number in _STOP_SIGNALS:
+            signal.signal(number, self._on_signal)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for one in _STOP_SIGNALS:
-            signal.signal(one, signal.SIG_IGN)
+        for number in _STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
 
     def is_asked(self) -> bool:
         return self._asked > 0
@@ -106,7 +108,7 @@ class _Stopping:
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         self._asked += 1
         if self._asked == 1:
-            _show("stack", f"stopping ({signal.Signals(number).name}); once more stops at once")
+            _show("stack", f"stopping ({signal.Signals(number).name}); press Ctrl-C again to stop at once")
         else:
             self._supervisor.kill()
 
@@ -116,13 +118,13 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextlib.contextmanager
 def _stop_signals_raise() -> Iterator[None]:
-    """While things are prepared nothing of ours runs yet, so a stop signal just ends that."""
+    """Let a stop signal raise KeyboardInterrupt: during preparation no program runs that must be stopped."""
 
-    def give_up(_: int, __: FrameType | None) -> None:
+    def interrupt(_: int, __: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    for one in _STOP_SIGNALS:
-        signal.signal(one, give_up)
+    for number in _STOP_SIGNALS:
+        signal.signal(number, interrupt)
     yield
 
 
@@ -134,7 +136,7 @@ def _show(name: str, line: str) -> None:
 
 
 def main(words: list[str]) -> int:
-    """The exit code: 0 also when a signal ended the stack, 1 with a text when it cannot run."""
+    """Run one command and return its exit code: 0 also after a stop signal; 1, with a text, when it cannot run."""
     try:
         match words:
             case ["up"]:

@@ -1,6 +1,6 @@
-"""A real Apache Kafka of one broker in KRaft mode, on the Java that a wheel carries.
+"""A real Apache Kafka with one broker in KRaft mode, on the Java of a Python wheel.
 
-The jars are pinned in jars.txt by coordinate and sha256; they are fetched once and copied to each clone.
+jars.txt pins the jars by coordinate and sha256. They are downloaded once for each user and copied to each clone.
 """
 
 import base64
@@ -38,7 +38,7 @@ appender.console.layout.pattern=%p %m (%c{1})%n%throwable
 rootLogger.level=warn
 rootLogger.appenderRef.console.ref=console
 """
-# For tests: a compacted topic is seen compacted, and a deleted one is gone, within seconds.
+# For tests: compaction and the deletion of topics take effect within seconds.
 QUICK_TO_CLEAN = {
     "log.cleaner.backoff.ms": "500",
     "log.initial.task.delay.ms": "1000",
@@ -49,25 +49,25 @@ QUICK_TO_CLEAN = {
 
 
 def jars() -> list[Path]:
-    """The jars of the broker, in the clone's own folder; fetched where no clone of this user has them yet."""
-    own = REPOSITORY / ".local" / "jars"
-    own.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Return the jars of the broker in this clone's folder. Download those that no clone of this user has."""
+    folder = REPOSITORY / ".local" / "jars"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     pinned = [line.split(" sha256:") for line in _LIST.read_text().splitlines()]
     missing = [
-        (coordinate, digest) for coordinate, digest in pinned if not (own / _file(coordinate)).exists()
+        (coordinate, digest) for coordinate, digest in pinned if not (folder / _file(coordinate)).exists()
     ]
     if missing:
         shared = _shared_folder()
-        _say(f"fetching {len(missing)} jars of Apache Kafka, 43 MB in all")
+        _say(f"downloading {len(missing)} jars of Apache Kafka (43 MB)")
         with ThreadPoolExecutor(8) as pool:
-            for done, _ in enumerate(pool.map(lambda one: _bring(own, shared, *one), missing), start=1):
+            for done, _ in enumerate(pool.map(lambda pin: _provide(folder, shared, *pin), missing), start=1):
                 if done % 10 == 0 or done == len(missing):
-                    _say(f"{done} of {len(missing)} jars")
-    return [own / _file(coordinate) for coordinate, _ in pinned]
+                    _say(f"has {done} of {len(missing)} jars")
+    return [folder / _file(coordinate) for coordinate, _ in pinned]
 
 
 def prepare(data: Path, port: int, controller_port: int, settings: Mapping[str, str] | None = None) -> bool:
-    """Write the broker's configuration for these ports and format its storage when it is new; return whether it was new."""
+    """Write the broker's configuration for these ports, and format new storage. Return whether it was new."""
     data.mkdir(parents=True, exist_ok=True)
     properties = {
         "process.roles": "broker,controller",
@@ -89,7 +89,7 @@ def prepare(data: Path, port: int, controller_port: int, settings: Mapping[str, 
     } | dict(settings or {})
     _configuration(data).write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
     (data / "log4j2.properties").write_text(_LOGGING)
-    # Formatting writes this file last.
+    # Kafka writes this file last, so a formatting that was cut off is repeated.
     if (data / "logs" / "meta.properties").exists():
         return False
     cluster = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
@@ -98,7 +98,7 @@ def prepare(data: Path, port: int, controller_port: int, settings: Mapping[str, 
 
 
 def program(data: Path, port: int, *, optimised: bool = False) -> Program:
-    """The broker on the storage in `data`. `optimised` starts slower and runs faster: for benches."""
+    """Return the program of a broker with its storage in `data`. `optimised` starts slower and runs faster, for benches."""
     flags = [flag for flag in _FLAGS if not (optimised and "Tiered" in flag)]
     return Program(
         name="kafka",
@@ -122,13 +122,13 @@ def _format(data: Path, cluster: str) -> None:
     command = [*_java(data, list(_FLAGS)), "kafka.tools.StorageTool", *arguments]
     done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603  our own command
     if done.returncode:
-        raise StackError(f"Kafka's storage could not be formatted:\n{done.stdout}{done.stderr}".rstrip())
+        raise StackError(f"Kafka could not format its storage:\n{done.stdout}{done.stderr}".rstrip())
 
 
 def _answers(port: int) -> bool:
-    """Whether the broker is where consumer groups are kept: it has made its topic for them, so it makes others, too.
+    """Return whether the broker coordinates consumer groups: then its internal topic exists, and it can make others.
 
-    Asked with a FindCoordinator request, version 0, for a group without a name; the answer begins with an error code.
+    Send a FindCoordinator request, version 0, for a group without a name. The answer begins with an error code.
     """
     body = struct.pack("!hhihh", 10, 0, 1, -1, 0)
     try:
@@ -142,7 +142,7 @@ def _answers(port: int) -> bool:
 
 
 def _shared_folder() -> Path | None:
-    """A folder of this user for all clones; None where the home cannot be written."""
+    """Return a folder of this user for all clones; None when the home cannot be written."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     shared = Path(base) / "mrrlytics" / "jars"
     try:
@@ -157,38 +157,41 @@ def _file(coordinate: str) -> str:
     return f"{artifact}-{version}.jar"
 
 
-def _bring(own: Path, shared: Path | None, coordinate: str, digest: str) -> None:
-    """Put one jar into `own`, and into `shared` too; a jar in either is whole, or it is fetched again."""
+def _provide(folder: Path, shared: Path | None, coordinate: str, digest: str) -> None:
+    """Put a jar into `folder` and `shared`. Copy it from `shared` if it is whole there, else download it."""
     name = _file(coordinate)
-    with tempfile.TemporaryDirectory(dir=own) as folder:
-        known = shared / name if shared else None
-        if known and known.exists() and _digest(known) == digest:
-            found = known
-        else:
-            found = _download(coordinate, Path(folder))
-            seen = _digest(found)
-            if seen != digest:
-                raise StackError(f"{coordinate} has sha256 {seen}, not the pinned {digest}: it was not used.")
-        _put(found, own / name)
-        if known and found != known:
-            _put(found, known)
+    with tempfile.TemporaryDirectory(dir=folder) as draft:
+        cached = shared / name if shared else None
+        if cached and cached.exists() and _digest(cached) == digest:
+            _copy(cached, folder / name)
+            return
+        jar = _download(coordinate, Path(draft))
+        actual = _digest(jar)
+        if actual != digest:
+            raise StackError(
+                f"{coordinate} has sha256 {actual} instead of the pinned {digest}, so it was not used. "
+                "Check the Maven repository that you download from."
+            )
+        _copy(jar, folder / name)
+        if cached:
+            _copy(jar, cached)
 
 
 def _download(coordinate: str, folder: Path) -> Path:
     group, artifact, version = coordinate.split(":")
-    # jgo's own resolution picks a wrong kafka-clients, so each jar is asked for by its coordinate.
+    # jgo's dependency resolution picks a wrong kafka-clients, so each jar is downloaded by its coordinate.
     maven = MavenContext(repo_cache=folder, timeout=60)
     try:
         return Path(maven.project(group, artifact).at_version(version).artifact(packaging="jar").resolve())
     except Exception as error:
         raise StackError(
-            f"{coordinate} could not be fetched: {error}. Check the network and run the same command again; "
-            "what was fetched is kept."
+            f"Could not download {coordinate}: {error}. Check the network and run the same command again; "
+            "the jars that were downloaded are kept."
         ) from error
 
 
-def _put(source: Path, target: Path) -> None:
-    """Copy, whole or not at all."""
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file. Readers see the whole copy or none."""
     with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as new:
         new.write(source.read_bytes())
     os.replace(new.name, target)

@@ -1,17 +1,17 @@
-"""One readable log: what services write as JSON, shown to people as `LEVEL message key=value`."""
+"""The readable log: JSON lines of the services, shown to people as `LEVEL message key=value`."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-# Shown otherwise, or of no use on a screen; the raw lines in the log folder have them.
+# Fields that the screen shows elsewhere or does not need. The log folder has the whole lines.
 _HIDDEN = {"time", "level", "service", "logger", "event", "trace_id", "traceback"}
 _LONGEST = 200
 _KEEP_BYTES = 64 * 1024 * 1024
 
 
 def readable(line: str) -> str:
-    """A JSON log line as text for people, any other line as it is; control characters are made harmless."""
+    """Return a JSON log line as text for people, and any other line unchanged. Control characters are escaped."""
     record = fields(line)
     if not record:
         return _printable(line)
@@ -20,7 +20,7 @@ def readable(line: str) -> str:
 
 
 def fields(line: str) -> dict[str, Any]:
-    """The fields of a JSON log line; empty for any other line."""
+    """Return the fields of a JSON log line; empty for any other line."""
     try:
         record = json.loads(line)
     except ValueError:
@@ -29,7 +29,7 @@ def fields(line: str) -> dict[str, Any]:
 
 
 class Tail:
-    """The lines that a growing file gets from now on."""
+    """The new lines of a growing file, from now on."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -37,7 +37,7 @@ class Tail:
         self._rest = b""
 
     def new_lines(self) -> list[str]:
-        """The whole lines since the last call. A file that grew large is emptied after it was read."""
+        """Return the whole lines since the last call. A large file is emptied after it was read."""
         if not self._path.exists():
             return []
         with self._path.open("rb") as file:
@@ -45,7 +45,7 @@ class Tail:
             read = file.read()
             self._position += len(read)
         if self._position > _KEEP_BYTES:
-            # Its writer appends, so it goes on at the new end.
+            # The program writes in append mode, so its next line goes to the new end.
             self._path.write_bytes(b"")
             self._position = 0
         *lines, self._rest = (self._rest + read).split(b"\n")
@@ -53,11 +53,11 @@ class Tail:
 
 
 def _value(value: object) -> str:
-    """On one line, and no longer than a person reads."""
+    """Return a value as a short text on one line."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
     return shown if shown and " " not in shown else json.dumps(shown, ensure_ascii=False)
 
 
 def _printable(text: str) -> str:
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

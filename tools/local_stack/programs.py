@@ -1,4 +1,4 @@
-"""The table of programs of the local stack: what runs, with which settings, after what."""
+"""The table of programs of the local stack: their commands, settings and order."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ _DEMO_COMPANY = ("--seed", "1", "--customers", "500", "--years", "3")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the operator says. `database_url` and `kafka_bootstrap` stand for servers that run elsewhere."""
+    """Settings of the stack. `database_url` and `kafka_bootstrap` are servers elsewhere; without them the stack has its own."""
 
     port: int
     is_demo: bool
@@ -28,16 +28,16 @@ class Settings:
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
-    """The settings of the stack itself; all others reach the services untouched.
+    """Return the settings of the stack. All other variables reach the services unchanged.
 
-    Raises StackError with the name of the variable that cannot be used.
+    Raise StackError with the name of a variable that cannot be used.
     """
     raw = environment.get("MRRLYTICS_PORT", "8080")
     if not (raw.isascii() and raw.isdigit() and 0 < int(raw) < 65536):
-        raise StackError(f"MRRLYTICS_PORT is {raw!r}: it must be a port, a number from 1 to 65535.")
+        raise StackError(f"MRRLYTICS_PORT is {raw!r}. Set it to a number from 1 to 65535.")
     demo = environment.get("MRRLYTICS_DEMO", "on")
     if demo not in {"on", "off"}:
-        raise StackError(f"MRRLYTICS_DEMO is {demo!r}: it must be on or off.")
+        raise StackError(f"MRRLYTICS_DEMO is {demo!r}. Set it to on or off.")
     return Settings(
         port=int(raw),
         is_demo=demo == "on",
@@ -52,7 +52,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """The programs in the order of the table, the address for people and those for tools."""
+    """The programs in the order of the table, the address for people, and the addresses for tools."""
 
     programs: list[Program]
     address: str
@@ -61,7 +61,7 @@ class Stack:
 
 @dataclass(frozen=True, slots=True)
 class _Database:
-    """The owner's address, the one of each service, and the programs that must be ready before they work."""
+    """The addresses of the owner and of each service, and the server programs behind them."""
 
     url: str
     of_service: Mapping[str, str]
@@ -69,13 +69,13 @@ class _Database:
 
 
 def build(settings: Settings, directory: Path) -> Stack:
-    """Prepare storage, keys and ports in `directory`, and describe every program.
+    """Prepare storage, keys and ports in `directory`, and return the programs.
 
-    Raises StackError when the gateway's port is taken or something cannot be prepared.
+    Raise StackError when the gateway's port is taken or something cannot be prepared.
     """
     if not port_is_free(settings.port):
         raise StackError(
-            f"Port {settings.port} of 127.0.0.1 is taken by another program. End that one, "
+            f"Port {settings.port} of 127.0.0.1 is taken by another program. Stop that program, "
             f"or choose another port: `MRRLYTICS_PORT={settings.port + 1} make up`."
         )
     names = ("kafka", "kafka_controller", "simulator", "simulator_control", *SERVICES)
@@ -98,7 +98,7 @@ def build(settings: Settings, directory: Path) -> Stack:
                 **common,
                 "MRRLYTICS_DATABASE_URL": database.of_service[name],
                 "MRRLYTICS_HEALTH_PORT": str(ports[name]),
-                # Started again after a crash, it has its partitions back at once.
+                # With the same name, a service that starts again after a crash gets its Kafka partitions back at once.
                 "MRRLYTICS_REPLICA": f"local-{ports[name]}",
                 **(_of_gateway(settings, directory) if name == "gateway" else {}),
                 **(_keyring(directory) if name in {"gateway", "connector"} else {}),
@@ -113,7 +113,7 @@ def build(settings: Settings, directory: Path) -> Stack:
         address=settings.public_url,
         for_tools={
             "MRRLYTICS_KAFKA_BOOTSTRAP": bootstrap,
-            # Without the name of our driver, which only Python knows.
+            # Tools do not know the name of our Python driver.
             "MRRLYTICS_DATABASE_URL": database.url.replace("postgresql+asyncpg:", "postgresql:", 1),
         },
     )
@@ -155,7 +155,7 @@ def _step(
 
 
 def _simulator(settings: Settings, directory: Path, port: int, control_port: int) -> Program:
-    """The demo's WHMCS; it counts as ready once the services can read its address, credential and authority."""
+    """Return the simulator of the demo. It is ready when its address, credential and authority are in files for the services."""
     folder = directory / "simulator"
     folder.mkdir(exist_ok=True)
     where = ["--port", str(port), "--control-port", str(control_port), "--state", str(folder)]
@@ -174,13 +174,13 @@ def _simulator(settings: Settings, directory: Path, port: int, control_port: int
         name="simulator",
         command=[sys.executable, "-m", "tools.whmcs_simulator", *_DEMO_COMPANY, *where],
         ready=ready,
-        # Its first line tells identifier and secret.
+        # Its first line contains identifier and secret.
         has_secret_output=True,
     )
 
 
 def _outbound(settings: Settings, directory: Path, simulator_port: int) -> dict[str, str]:
-    """Where the services may go: what the operator allows and, with the demo on, the simulator as well."""
+    """Return the network settings of the services: with the demo, they may reach the simulator, too."""
     if not settings.is_demo:
         return {}
     return {
@@ -204,5 +204,5 @@ def _keyring(directory: Path) -> dict[str, str]:
     return {"MRRLYTICS_CREDENTIAL_KEYS_FILE": str(state.credential_keys(directory))}
 
 
-def _appended(listed: str, one: str) -> str:
-    return ",".join([*filter(None, [listed.strip().rstrip(",")]), one])
+def _appended(listed: str, item: str) -> str:
+    return ",".join([*filter(None, [listed.strip().rstrip(",")]), item])

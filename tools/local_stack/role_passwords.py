@@ -1,4 +1,4 @@
-"""A step of the stack for a database that runs elsewhere: gives each service's role its kept password."""
+"""A step of the stack for a database elsewhere: set the password of each service's role."""
 
 import asyncio
 import sys
@@ -13,12 +13,12 @@ from tools.local_stack.programs import SERVICES
 
 
 async def set_passwords(directory: Path) -> None:
-    """Set the passwords kept in `directory`; MRRLYTICS_DATABASE_URL may alter roles."""
+    """Set the passwords stored in `directory`. The role of MRRLYTICS_DATABASE_URL must be allowed to alter roles."""
     engine = build_engine(load(PostgresSettings), service="local-stack")
     try:
         async with engine.begin() as connection:
             for role, password in state.role_passwords(directory, *SERVICES).items():
-                # Passwords are base64url, so nothing in them needs quoting; DDL takes no parameters.
+                # DDL takes no parameters. Passwords are base64url, so they contain nothing to quote.
                 await connection.execute(text(f"ALTER ROLE {role} PASSWORD '{password}'"))
     finally:
         await engine.dispose()

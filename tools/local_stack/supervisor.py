@@ -1,4 +1,4 @@
-"""Keeps a table of programs running: in order, with one log, until told to stop."""
+"""Start a table of programs in order, restart those that end, and stop them in reverse order."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -8,10 +8,10 @@ from subprocess import Popen
 from tools.local_stack.lines import Tail
 from tools.local_stack.process import Program, StackError, log_tail, start, stop
 
-_TURN_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 _REMIND_SECONDS = 20.0
 _LONGEST_PAUSE_SECONDS = 30.0
-# What a program ends with when its settings cannot be used: starting it again changes nothing.
+# The exit code for settings that cannot be used: another start would not help.
 _EX_CONFIG = 78
 _TRIES_BEFORE_FIRST_READY = 5
 
@@ -19,7 +19,7 @@ Show = Callable[[str, str], None]
 
 
 class Supervisor:
-    """Owns one process for each program. Everything happens in one thread, a turn of it every 50 ms."""
+    """The processes of a table of programs. One thread looks at all of them every 50 ms."""
 
     def __init__(self, programs: Sequence[Program], directory: Path, show: Show) -> None:
         self._directory = directory
@@ -27,28 +27,29 @@ class Supervisor:
         self._units = {program.name: _Unit(program, directory) for program in programs}
 
     def run(self, is_stopping: Callable[[], bool], on_ready: Callable[[], None]) -> None:
-        """Start all, call `on_ready` when all are, and go on until `is_stopping`; then stop all.
+        """Start all programs, call `on_ready` once all are ready, and keep them running until `is_stopping`; then stop all.
 
-        Raises StackError when a step fails or a program cannot be brought up; all is stopped before that, too.
+        Raise StackError when a step fails or a program does not become ready. All programs are stopped then, too.
         """
         was_ready = False
         try:
             while not is_stopping():
                 for unit in self._units.values():
-                    self._turn(unit)
+                    self._advance(unit)
                 if not was_ready and all(unit.is_ready for unit in self._units.values()):
                     was_ready = True
                     on_ready()
-                time.sleep(_TURN_SECONDS)
+                time.sleep(_POLL_SECONDS)
         finally:
             self._stop()
 
     def kill(self) -> None:
-        """End every process at once: the second Ctrl-C."""
+        """Kill every process, for the second Ctrl-C."""
         for _, process in self._processes(self._units.values()):
             process.kill()
 
-    def _turn(self, unit: "_Unit") -> None:
+    def _advance(self, unit: "_Unit") -> None:
+        """Take the next step of one program: start it, or see whether it became ready or ended."""
         self._show_lines(unit)
         name, now = unit.program.name, time.monotonic()
         if unit.process is None:
@@ -64,16 +65,16 @@ class Supervisor:
         elif not unit.is_ready:
             if unit.program.ready is not None and unit.program.ready():
                 unit.is_ready = unit.was_ready = True
-                self._show_lines(unit)  # all that it said before it was
-                self._show(name, f"ready after {now - unit.started_at:.1f} s")
+                self._show_lines(unit)  # so that its lines come before "ready"
+                self._show(name, f"is ready after {now - unit.started_at:.1f} s")
             elif now - unit.reminded_at > _REMIND_SECONDS:
                 unit.reminded_at = now
-                self._show(name, f"not ready yet after {now - unit.started_at:.0f} s; its log: {unit.log}")
+                self._show(name, f"is not ready after {now - unit.started_at:.0f} s; its log is {unit.log}")
 
     def _start(self, unit: "_Unit") -> None:
-        """Start a program; the steps that filled what it kept are done again when that is gone."""
+        """Start a program. When its storage had to be made again, repeat the steps that fill it."""
         if unit.program.prepare is not None and unit.program.prepare():
-            self._show(unit.program.name, "what it kept was gone and is made anew")
+            self._show(unit.program.name, "has new storage, because the old one was missing")
             for other in self._units.values():
                 if other.is_done and unit.program.name in other.program.after:
                     other.process, other.is_ready, other.is_done = None, False, False
@@ -85,21 +86,21 @@ class Supervisor:
         is_step = unit.program.ready is None
         if is_step and code == 0:
             unit.is_ready = unit.was_ready = unit.is_done = True
-            self._show(name, f"done in {now - unit.started_at:.1f} s")
+            self._show(name, f"has finished in {now - unit.started_at:.1f} s")
             return
         unit.failures = 1 if now - unit.started_at > 60 else unit.failures + 1
         is_hopeless = code == _EX_CONFIG or unit.failures >= _TRIES_BEFORE_FIRST_READY
         if (is_step or is_hopeless) and not unit.was_ready:
             raise StackError(
-                f"{name} ended with {code}. The end of its log, {unit.log}:\n"
+                f"{name} ended with {code}. Its log, {unit.log}, ends with:\n"
                 f"{log_tail(unit.program, self._directory)}"
             )
         pause = min(_LONGEST_PAUSE_SECONDS, 0.5 * 2 ** (unit.failures - 1))
-        self._show(name, f"ended with {code}; it is started again in {pause:g} s")
+        self._show(name, f"ended with {code} and starts again in {pause:g} s")
         unit.process, unit.is_ready, unit.not_before = None, False, now + pause
 
     def _stop(self) -> None:
-        """Those that need others first, so that they can end in peace."""
+        """Stop all programs, dependents first, so that a program's servers still answer while it stops."""
         left = list(self._units.values())
         while left:
             needed = {name for unit in left for name in unit.program.after}
@@ -119,7 +120,7 @@ class Supervisor:
 
 
 class _Unit:
-    """Where one program is in its life."""
+    """A program, its process and its state."""
 
     def __init__(self, program: Program, directory: Path) -> None:
         self.program = program

@@ -1,4 +1,4 @@
-"""The one readable log of the local stack."""
+"""The readable log of the local stack."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from tools.local_stack.lines import Tail, readable
 
 
-def test_a_json_line_becomes_level_message_and_fields() -> None:
+def test_json_line_becomes_level_message_and_fields() -> None:
     line = json.dumps(
         {
             "time": "2026-11-23T06:15:00Z",
@@ -23,7 +23,7 @@ def test_a_json_line_becomes_level_message_and_fields() -> None:
     assert readable(line) == 'INFO    page stored kind=service rows=250 note="two words"'
 
 
-def test_a_traceback_is_left_to_the_log_folder() -> None:
+def test_screen_omits_a_traceback() -> None:
     line = json.dumps(
         {"level": "ERROR", "event": "task failed", "error": "no rows", "traceback": "Traceback …\nValueError"}
     )
@@ -31,7 +31,7 @@ def test_a_traceback_is_left_to_the_log_folder() -> None:
     assert readable(line) == 'ERROR   task failed error="no rows"'
 
 
-def test_a_line_that_is_no_json_is_shown_as_it_is() -> None:
+def test_line_that_is_no_json_is_unchanged() -> None:
     assert readable("LOG:  database system is ready") == "LOG:  database system is ready"
 
 
@@ -39,7 +39,7 @@ def test_control_characters_cannot_reach_the_terminal() -> None:
     assert readable(json.dumps({"level": "INFO", "event": "named \x1b[31m"})) == "INFO    named \\x1b[31m"
 
 
-def test_a_tail_gives_whole_lines_and_only_new_ones(tmp_path: Path) -> None:
+def test_tail_returns_only_new_and_whole_lines(tmp_path: Path) -> None:
     log = tmp_path / "service.log"
     log.write_text("of an earlier start\n")
     tail = Tail(log)

@@ -1,4 +1,4 @@
-"""The table of programs, with PostgreSQL and Kafka elsewhere, so that nothing has to be prepared."""
+"""The table of programs. PostgreSQL and Kafka run elsewhere, so that the tests need no storage."""
 
 from pathlib import Path
 
@@ -17,18 +17,18 @@ def stack(directory: Path, **settings: str) -> Stack:
 
 
 def program(stack: Stack, name: str) -> Program:
-    [found] = [one for one in stack.programs if one.name == name]
-    return found
+    [match] = [program for program in stack.programs if program.name == name]
+    return match
 
 
 def test_servers_that_run_elsewhere_are_not_started_here(tmp_path: Path) -> None:
     built = stack(tmp_path, MRRLYTICS_DEMO="off")
 
-    assert [one.name for one in built.programs] == ["migrate", "passwords", *SERVICES]
+    assert [program.name for program in built.programs] == ["migrate", "passwords", *SERVICES]
     assert built.for_tools == ELSEWHERE
 
 
-def test_each_service_has_a_role_of_its_own_and_the_owner_only_migrates(tmp_path: Path) -> None:
+def test_each_service_has_its_role_and_only_migrate_the_owner(tmp_path: Path) -> None:
     built = stack(tmp_path, MRRLYTICS_DEMO="off")
 
     urls = {name: program(built, name).environment["MRRLYTICS_DATABASE_URL"] for name in SERVICES}
@@ -49,7 +49,7 @@ def test_services_start_after_their_roles_have_passwords(tmp_path: Path) -> None
     assert all("passwords" in program(built, name).after for name in SERVICES)
 
 
-def test_the_way_to_the_simulator_joins_what_the_operator_allows(tmp_path: Path) -> None:
+def test_simulator_is_added_to_the_operators_allow_lists(tmp_path: Path) -> None:
     built = stack(
         tmp_path, MRRLYTICS_EGRESS_ALLOW_CIDRS="10.1.0.0/16", MRRLYTICS_WHMCS_ALLOWED_PORTS="8444, 9443"
     )
@@ -61,20 +61,20 @@ def test_the_way_to_the_simulator_joins_what_the_operator_allows(tmp_path: Path)
     assert environment["MRRLYTICS_EXTRA_CA_FILE"] == str(tmp_path / "extra-ca.pem")
 
 
-def test_without_the_demo_the_operators_way_out_is_left_alone(tmp_path: Path) -> None:
+def test_network_settings_stay_unchanged_without_the_demo(tmp_path: Path) -> None:
     built = stack(tmp_path, MRRLYTICS_DEMO="off", MRRLYTICS_EGRESS_ALLOW_CIDRS="10.1.0.0/16")
 
     for name in SERVICES:
-        added = program(built, name).environment
-        assert not {one for one in added if "EGRESS" in one or "WHMCS" in one or "CA_FILE" in one}
-        assert "MRRLYTICS_DEMO_INSTANCE_FILE" not in added
+        environment = program(built, name).environment
+        assert not [key for key in environment if "EGRESS" in key or "WHMCS" in key or "CA_FILE" in key]
+        assert "MRRLYTICS_DEMO_INSTANCE_FILE" not in environment
 
 
 def test_keys_reach_only_the_services_that_use_them(tmp_path: Path) -> None:
     built = stack(tmp_path, MRRLYTICS_DEMO="off")
 
     def holders(setting: str) -> set[str]:
-        return {one.name for one in built.programs if setting in one.environment}
+        return {program.name for program in built.programs if setting in program.environment}
 
     assert holders("MRRLYTICS_CREDENTIAL_KEYS_FILE") == {"gateway", "connector"}
     assert holders("MRRLYTICS_SESSION_KEY_FILE") == {"gateway"}

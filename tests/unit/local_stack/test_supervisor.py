@@ -1,4 +1,4 @@
-"""The supervisor with programs of a few lines in place of the real ones."""
+"""The supervisor, with small Python programs instead of the real ones."""
 
 import json
 import os
@@ -21,7 +21,7 @@ STAYS = "import time; open(ready, 'w').close(); time.sleep(600)"
 
 
 def program(name: str, code: str, directory: Path, **more: object) -> Program:
-    """A Python program that says it is ready by making the file `ready`."""
+    """Return a Python program that is ready when it has made the file `ready`."""
     ready = directory / f"{name}.ready"
     script = f"ready = {str(ready)!r}\n{textwrap.dedent(code)}"
     return Program(name, [sys.executable, "-c", script], ready=ready.exists, **more)  # type: ignore[arg-type]
@@ -32,7 +32,7 @@ def step(name: str, code: str, **more: object) -> Program:
 
 
 class Screen:
-    """What was shown, and the moment the supervisor said that everything is ready."""
+    """A screen that records its lines, and whether the supervisor said that everything is ready."""
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, str]] = []
@@ -52,7 +52,7 @@ class Screen:
         deadline = time.monotonic() + PATIENCE_SECONDS
 
         def is_stopping() -> bool:
-            assert time.monotonic() < deadline, f"it did not happen; shown: {self.lines}"
+            assert time.monotonic() < deadline, f"the supervisor did not get there; lines: {self.lines}"
             return is_over()
 
         Supervisor(programs, directory, self.show).run(is_stopping, self.ready)
@@ -74,8 +74,8 @@ def wait_until(happened: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_a_program_starts_when_those_before_it_are_ready_and_stops_before_them(tmp_path: Path) -> None:
-    tells_its_stop = """
+def test_program_starts_after_and_stops_before_its_servers(tmp_path: Path) -> None:
+    prints_its_stop = """
         import signal, sys
         def end(*_):
             print("ended", flush=True)
@@ -89,9 +89,9 @@ def test_a_program_starts_when_those_before_it_are_ready_and_stops_before_them(t
 
     screen.run(
         [
-            program("service", tells_its_stop, tmp_path, after=["migrate"]),
+            program("service", prints_its_stop, tmp_path, after=["migrate"]),
             step("migrate", "print('migrated')", after=["database"]),
-            program("database", tells_its_stop, tmp_path),
+            program("database", prints_its_stop, tmp_path),
         ],
         tmp_path,
     )
@@ -106,24 +106,24 @@ def test_a_program_starts_when_those_before_it_are_ready_and_stops_before_them(t
     ]
 
 
-def test_a_service_that_dies_is_started_again_and_that_is_said(tmp_path: Path) -> None:
+def test_service_that_dies_starts_again_and_the_log_says_so(tmp_path: Path) -> None:
     screen = Screen()
     first: list[int] = []
 
-    def died_and_came_back() -> bool:
+    def is_back() -> bool:
         if screen.is_ready and not first:
             first.append(pid_of("service", tmp_path))
             (tmp_path / "service.ready").unlink()
             os.kill(first[0], signal.SIGKILL)
         return bool(first) and (tmp_path / "service.ready").exists()
 
-    screen.run([program("service", STAYS, tmp_path)], tmp_path, until=died_and_came_back)
+    screen.run([program("service", STAYS, tmp_path)], tmp_path, until=is_back)
 
-    assert ("service", "ended with -9; it is started again in 0.5 s") in screen.lines
+    assert ("service", "ended with -9 and starts again in 0.5 s") in screen.lines
     assert pid_of("service", tmp_path) != first[0]
 
 
-def test_a_step_that_fails_ends_the_start_with_its_log_and_leaves_nothing_running(tmp_path: Path) -> None:
+def test_failed_step_stops_all_programs_and_shows_its_log(tmp_path: Path) -> None:
     programs = [
         program("database", STAYS, tmp_path),
         step("migrate", "raise SystemExit('the table is not there')", after=["database"]),
@@ -135,14 +135,14 @@ def test_a_step_that_fails_ends_the_start_with_its_log_and_leaves_nothing_runnin
     assert not is_running(pid_of("database", tmp_path))
 
 
-def test_a_service_that_refuses_its_settings_is_not_tried_again(tmp_path: Path) -> None:
+def test_service_that_refuses_its_settings_is_not_started_again(tmp_path: Path) -> None:
     refuses = "import sys; print('cannot start: MRRLYTICS_HOST'); sys.exit(78)"
 
     with pytest.raises(StackError, match=r"(?s)gateway ended with 78.*cannot start: MRRLYTICS_HOST"):
         Screen().run([program("gateway", refuses, tmp_path)], tmp_path)
 
 
-def test_a_program_that_ignores_the_request_to_stop_is_killed(tmp_path: Path) -> None:
+def test_program_that_ignores_the_stop_signal_is_killed(tmp_path: Path) -> None:
     stubborn = program(
         "stubborn", f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {STAYS}", tmp_path
     )
@@ -155,7 +155,7 @@ def test_a_program_that_ignores_the_request_to_stop_is_killed(tmp_path: Path) ->
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent is gone")
-def test_programs_end_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
+def test_programs_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
     supervise = f"""
         from pathlib import Path
         import sys
@@ -177,7 +177,7 @@ def test_programs_end_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
 
 
 def _server_on(folder: Path, directory: Path) -> Program:
-    """A program that needs its folder, makes it where it is missing, and ends when it is taken away."""
+    """Return a program that makes its folder before it starts, and ends when the folder is deleted."""
 
     def prepare() -> bool:
         is_new = not folder.exists()
@@ -194,7 +194,7 @@ def _server_on(folder: Path, directory: Path) -> Program:
     return program("server", lives, directory, prepare=prepare)
 
 
-def test_lost_storage_is_made_anew_and_filled_by_its_steps(tmp_path: Path) -> None:
+def test_lost_storage_is_made_again_and_filled_by_its_steps(tmp_path: Path) -> None:
     folder, filled = tmp_path / "data", tmp_path / "filled"
     server = _server_on(folder, tmp_path)
     fill = step("fill", f"open({str(filled)!r}, 'a').write('x')", after=["server"])
@@ -217,7 +217,7 @@ def test_lost_storage_is_made_anew_and_filled_by_its_steps(tmp_path: Path) -> No
     assert pids[0] == pids[1]
 
 
-def test_step_that_fails_when_done_again_is_tried_again(tmp_path: Path) -> None:
+def test_step_that_fails_on_a_repeat_is_repeated(tmp_path: Path) -> None:
     folder, tries = tmp_path / "data", tmp_path / "tries"
     server = _server_on(folder, tmp_path)
     code = f"""
@@ -240,7 +240,7 @@ with open({str(tries)!r}, 'a+') as tries:
     assert tries.read_text() == "xxx"
 
 
-def test_what_an_earlier_start_left_running_is_stopped(tmp_path: Path) -> None:
+def test_leftovers_of_an_earlier_start_are_stopped(tmp_path: Path) -> None:
     left = start(program("service", STAYS, tmp_path), tmp_path)
 
     assert stop_leftovers(tmp_path) == ["service"]
@@ -249,7 +249,7 @@ def test_what_an_earlier_start_left_running_is_stopped(tmp_path: Path) -> None:
     left.wait()
 
 
-def test_a_stranger_that_has_the_process_id_of_an_earlier_program_is_left_alone(tmp_path: Path) -> None:
+def test_stranger_with_a_recorded_process_id_keeps_running(tmp_path: Path) -> None:
     stranger = start(program("service", STAYS, tmp_path), tmp_path)
     record = tmp_path / "pid" / "service.json"
     earlier = json.loads(record.read_text())
@@ -262,7 +262,7 @@ def test_a_stranger_that_has_the_process_id_of_an_earlier_program_is_left_alone(
     stranger.wait()
 
 
-def test_what_a_program_with_secret_output_prints_reaches_no_log(tmp_path: Path) -> None:
+def test_log_omits_the_stdout_of_a_program_with_secrets(tmp_path: Path) -> None:
     talks = "import sys; print('the secret'); sys.stderr.write('a warning\\n')"
     talker = Program("talker", [sys.executable, "-c", talks], has_secret_output=True)
 
