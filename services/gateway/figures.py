@@ -1,6 +1,7 @@
 """Figures for pages and API: one transaction of one organization, and a thread for large answers."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -11,7 +12,16 @@ from libs.common.database import raw, transaction
 from libs.common.figures.answers import Figure, figures_of
 from libs.common.figures.coverage import Freshness
 from libs.common.figures.errors import QuestionError
-from libs.common.figures.questions import Question, scope_of
+from libs.common.figures.lists import (
+    Customer,
+    CustomerKey,
+    Selection,
+    Subscription,
+    SubscriptionKey,
+    read_customers,
+    read_subscriptions,
+)
+from libs.common.figures.questions import Question, Scope, scope_of
 from libs.common.figures.reading import read, read_coverage
 from services.gateway.context import Context
 from services.gateway.errors import Invalid, NotFound
@@ -40,7 +50,56 @@ async def figures(
 
     Raises NotFound for an unknown instance, Invalid for a range that is not allowed or an answer that is too large.
     """
-    # What is known of which days, and the figures of these days, are of one moment: a run may be applied between two statements.
+    async with _scope(context, principal, lens, instance_ids) as (database, scope):
+        reading = await read(database, questions, scope)
+    is_small = reading.size <= SMALL
+    return figures_of(reading) if is_small else await context.answer_workers.run(figures_of, reading)
+
+
+async def subscriptions(
+    context: Context,
+    principal: Principal,
+    selection: Selection,
+    after: SubscriptionKey | None,
+    limit: int,
+    *,
+    lens: Lens,
+    instance_ids: Sequence[UUID],
+) -> list[Subscription]:
+    """Return at most `limit` of the subscriptions behind a figure, those that follow `after`. Raises NotFound for an unknown instance."""
+    async with _scope(context, principal, lens, instance_ids) as (database, scope):
+        return await read_subscriptions(database, scope, selection, after, limit)
+
+
+async def customers(
+    context: Context,
+    principal: Principal,
+    selection: Selection,
+    after: CustomerKey | None,
+    limit: int,
+    *,
+    lens: Lens,
+    instance_ids: Sequence[UUID],
+) -> list[Customer]:
+    """Return at most `limit` of the customers behind a figure, those that follow `after`. Raises NotFound for an unknown instance."""
+    async with _scope(context, principal, lens, instance_ids) as (database, scope):
+        return await read_customers(database, scope, selection, after, limit)
+
+
+async def freshness(context: Context, principal: Principal, instance_ids: Sequence[UUID]) -> list[Freshness]:
+    """Return how far the figures of the chosen instances reach; of all but drafts when none is chosen. NotFound for an unknown one."""
+    async with _scope(context, principal, Lens.CONTRACT, instance_ids) as (_, scope):
+        return list(scope.instances)
+
+
+@asynccontextmanager
+async def _scope(
+    context: Context, principal: Principal, lens: Lens, instance_ids: Sequence[UUID]
+) -> AsyncIterator[tuple[Any, Scope]]:
+    """Open a transaction of the organization; yield its connection and what it is asked about.
+
+    All statements see one moment, because a run may be applied between two of them.
+    """
     async with (
         context.reading,
         transaction(context.engine, principal.organization_id, is_snapshot=True) as connection,
@@ -48,20 +107,9 @@ async def figures(
         database = await raw(connection)
         instances = await _chosen(database, instance_ids)
         try:
-            reading = await read(database, questions, scope_of(instances, lens, context.clock()))
+            yield database, scope_of(instances, lens, context.clock())
         except QuestionError as error:
             raise Invalid(error.code, error.message, error.field) from error
-    is_small = reading.size <= SMALL
-    return figures_of(reading) if is_small else await context.answer_workers.run(figures_of, reading)
-
-
-async def freshness(context: Context, principal: Principal, instance_ids: Sequence[UUID]) -> list[Freshness]:
-    """Return how far the figures of the chosen instances reach; of all but drafts when none is chosen. NotFound for an unknown one."""
-    async with (
-        context.reading,
-        transaction(context.engine, principal.organization_id, is_snapshot=True) as connection,
-    ):
-        return await _chosen(await raw(connection), instance_ids)
 
 
 async def _chosen(database: Any, instance_ids: Sequence[UUID]) -> list[Freshness]:

@@ -199,6 +199,13 @@ def newest_day(instances: Iterable[Freshness], now: datetime) -> date:
     return max(days, default=now.date())
 
 
+def last_known_day(instances: Iterable[Freshness], now: datetime) -> date:
+    """Return the newest day that figures are known for, that of `now` in UTC before any sync."""
+    return max(
+        (instance.last_on for instance in instances if instance.last_on is not None), default=now.date()
+    )
+
+
 def oldest(instances: Iterable[Freshness]) -> datetime | None:
     """The moment that figures over all these instances hold for; None when none was synced."""
     return min((one.as_of for one in instances if one.as_of is not None), default=None)

@@ -38,16 +38,24 @@ _IDENTITIES: Final = {
 }
 
 
+class Listing(StrEnum):
+    """The lists behind figures."""
+
+    SUBSCRIPTIONS = "subscriptions"
+    CUSTOMERS = "customers"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Relation:
     """What one statement gives: rows of changes by group and point, made from `present` by the text `summary`.
 
     A row has the columns of its group, its `point`, and measures: by how much each differs from that of the point before. Points without a
     difference have no row. `is_additive`: the rows of parts sum to those of the whole, so questions by different groups can share a
-    statement.
+    statement. `listing` is the list whose items add up to the measures.
     """
 
     summary: str
+    listing: Listing
     is_additive: bool
     groups: frozenset[Group] = frozenset(Group)
     filters: frozenset[Group] = frozenset({Group.INSTANCE})
@@ -57,6 +65,7 @@ BALANCES: Final = Relation(
     """
 SELECT {columns}s.point, sum(s.mrr_micros) AS mrr_micros, sum(s.subscriptions) AS subscriptions
 FROM present s GROUP BY {columns}s.point""",
+    Listing.SUBSCRIPTIONS,
     is_additive=True,
 )
 
@@ -72,6 +81,7 @@ CUSTOMER_COUNTS: Final = Relation(
 )
 SELECT {columns}s.point, sum((s.live > 0)::int - (s.live > s.change)::int) AS customers
 FROM running s GROUP BY {columns}s.point""",
+    Listing.CUSTOMERS,
     is_additive=False,
 )
 
@@ -118,6 +128,34 @@ def count_statement(groups: Iterable[Group]) -> str:
     """Return the statement that counts the groups with a live subscription on any day, and stops at $6 of them."""
     return _COUNT.format(columns=", ".join(_IDENTITIES[group] for group in groups))
 
+
+# The same rows as in _OPENING, without the sum. Each filter is bound; NULL stands for everything.
+_LIVE: Final = """
+WITH live AS (
+    SELECT s.* FROM metrics_read.segments s
+    JOIN unnest($1::uuid[], $2::text[], $3::date[]) AS t (instance_id, kind, opens_on)
+        ON t.instance_id = s.instance_id AND t.kind = s.kind
+    WHERE s.lens = $4 AND s.from_on <= t.opens_on AND (s.to_on IS NULL OR s.to_on > t.opens_on)
+      AND ($5::text IS NULL OR s.product = $5) AND ($6::text IS NULL OR s.cycle = $6)
+      AND ($7::text IS NULL OR s.currency = $7)
+)"""
+
+# Lists begin with the largest amount. $8 is the size of a page, the others are the key of the row before it.
+SUBSCRIPTIONS: Final = f"""{_LIVE}
+SELECT s.instance_id, s.kind, s.id, s.customer_id, s.product, s.product_name, s.cycle, s.status, s.currency,
+    s.mrr_micros, s.from_on, s.to_on
+FROM live s
+WHERE $9::bigint IS NULL OR (-s.mrr_micros, s.instance_id, s.kind, s.id) > (-$9, $10::uuid, $11::text, $12::bigint)
+ORDER BY -s.mrr_micros, s.instance_id, s.kind, s.id LIMIT $8"""  # noqa: S608  constants
+
+CUSTOMERS: Final = f"""{_LIVE}, customer AS (
+    SELECT s.instance_id, s.customer_id, s.currency, sum(s.mrr_micros)::bigint AS mrr_micros, count(*) AS subscriptions
+    FROM live s GROUP BY s.instance_id, s.customer_id, s.currency
+)
+SELECT s.instance_id, s.customer_id, s.currency, s.mrr_micros, s.subscriptions
+FROM customer s
+WHERE $9::bigint IS NULL OR (-s.mrr_micros, s.instance_id, s.customer_id) > (-$9, $10::uuid, $11::bigint)
+ORDER BY -s.mrr_micros, s.instance_id, s.customer_id LIMIT $8"""  # noqa: S608  constants
 
 NAMES: Final = """
 SELECT DISTINCT ON (instance_id, product) instance_id, product, product_name

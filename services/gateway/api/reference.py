@@ -327,6 +327,44 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
             "answer_too_large",
         ),
     ),
+    "GET /subscriptions": Operation(
+        {
+            "items": [
+                {
+                    "id": f"{_INSTANCE}:service:2041",
+                    "instance_id": _INSTANCE,
+                    "kind": "service",
+                    "customer_id": 77,
+                    "product": f"{_INSTANCE}:service:4",
+                    "product_name": "Business hosting",
+                    "cycle": "annually",
+                    "status": "active",
+                    "currency": "EUR",
+                    "mrr": "12.500000",
+                    "from_on": "2026-10-02",
+                    "to_on": None,
+                }
+            ],
+            "next": _CURSOR,
+        },
+        refusals=("instance_not_found", "cursor_invalid"),
+    ),
+    "GET /customers": Operation(
+        {
+            "items": [
+                {
+                    "id": f"{_INSTANCE}:customer:77",
+                    "instance_id": _INSTANCE,
+                    "customer_id": 77,
+                    "currency": "EUR",
+                    "mrr": "19.950000",
+                    "subscriptions": 2,
+                }
+            ],
+            "next": _CURSOR,
+        },
+        refusals=("instance_not_found", "cursor_invalid"),
+    ),
     "GET /tokens": Operation({"items": [_TOKEN_ANSWER], "next": None}, refusals=("cursor_invalid",)),
     "POST /tokens": Operation(
         {"token": _TOKEN_ANSWER, "secret": "mrr_pat_4fZk…"},
@@ -397,6 +435,14 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "checks": "The checklist, in the order in which results came.",
         "seen_address": "The network address from which WHMCS saw us, when it told.",
         "estimate": "How much a first sync will read; null until it is known.",
+    },
+    "Customer": {
+        "id": "Its public id: instance, `customer` and its number in WHMCS.",
+        "instance_id": "The id of the instance that it is a client of.",
+        "customer_id": "Its number in WHMCS.",
+        "currency": "The currency that it pays in.",
+        "mrr": "The sum of the MRR of its subscriptions.",
+        "subscriptions": "How many of its subscriptions count.",
     },
     "Estimate": {
         "rows": "Records that a first sync will read, about.",
@@ -514,6 +560,20 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "action": "The WHMCS action that would read it.",
         "code": "A stable code of why not (docs/whmcs.md).",
         "required": "Whether figures need it.",
+    },
+    "Subscription": {
+        "id": "Its public id: instance, kind and its number in WHMCS.",
+        "instance_id": "The id of the instance that it belongs to.",
+        "kind": "`service`, `addon` or `domain`.",
+        "customer_id": "The number of its customer in WHMCS.",
+        "product": "The key of its product, as in figures that are split by product.",
+        "product_name": "The name of its product; null when WHMCS has none.",
+        "cycle": "How long it pays for at a time, such as `monthly` or `years_2`.",
+        "status": "Its status in WHMCS.",
+        "currency": "The currency of its customer.",
+        "mrr": "Its MRR, a decimal string.",
+        "from_on": "Since which day it has been as it is: price, product, cycle, status and customer.",
+        "to_on": "The first day on which it no longer is so; null when it still is on the last known day.",
     },
     "Sync": {
         "id": "The id of the sync.",

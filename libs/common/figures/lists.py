@@ -1,0 +1,150 @@
+"""What a figure is made of: the subscriptions and the customers that count on a day, largest first, page by page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from libs.common.contracts.money import format_micros, parse_micros
+from libs.common.contracts.values import Integer, Text
+from libs.common.figures.coverage import extent_of, sources_behind
+from libs.common.figures.questions import Scope, stretches_of
+from libs.common.figures.reading import product_key
+from libs.common.figures.relations import CUSTOMERS, SUBSCRIPTIONS, Group
+
+
+class SubscriptionKey(NamedTuple):
+    """Where a subscription stands in the list."""
+
+    mrr_micros: Integer
+    instance_id: UUID
+    kind: Text
+    id: Integer
+
+
+class CustomerKey(NamedTuple):
+    """Where a customer stands in the list."""
+
+    mrr_micros: Integer
+    instance_id: UUID
+    customer_id: Integer
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A subscription that counts on a day, and the stretch [from_on, to_on) in which it has been the same.
+
+    `to_on` is None when it is live on the last known day.
+    """
+
+    id: str
+    instance_id: UUID
+    kind: str
+    customer_id: int
+    product: str
+    product_name: str | None
+    cycle: str
+    status: str
+    currency: str
+    mrr: str
+    from_on: date
+    to_on: date | None
+
+    @property
+    def key(self) -> SubscriptionKey:
+        """Return where it stands in the list."""
+        return SubscriptionKey(
+            parse_micros(self.mrr), self.instance_id, self.kind, int(self.id.rpartition(":")[2])
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """A customer with at least one subscription that counts on a day: how many, and the sum of their MRR."""
+
+    id: str
+    instance_id: UUID
+    customer_id: int
+    currency: str
+    mrr: str
+    subscriptions: int
+
+    @property
+    def key(self) -> CustomerKey:
+        """Return where it stands in the list."""
+        return CustomerKey(parse_micros(self.mrr), self.instance_id, self.customer_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What counts on a day, the newest when there is none; `group` limits it to one group of a figure.
+
+    A later day than the newest shows the state of the newest.
+    """
+
+    on: date | None
+    group: Mapping[Group, str]
+
+
+async def read_subscriptions(
+    connection: Any, scope: Scope, selection: Selection, after: SubscriptionKey | None, limit: int
+) -> list[Subscription]:
+    """Return at most `limit` subscriptions, those that follow `after`."""
+    key = after or (None,) * len(SubscriptionKey._fields)
+    rows = await connection.fetch(SUBSCRIPTIONS, *_bound(scope, selection), limit, *key)
+    return [
+        Subscription(
+            id=f"{row['instance_id']}:{row['kind']}:{row['id']}",
+            instance_id=row["instance_id"],
+            kind=row["kind"],
+            customer_id=row["customer_id"],
+            product=product_key(row["instance_id"], row["product"]),
+            product_name=row["product_name"],
+            cycle=row["cycle"],
+            status=row["status"],
+            currency=row["currency"],
+            mrr=format_micros(row["mrr_micros"]),
+            from_on=row["from_on"],
+            to_on=row["to_on"],
+        )
+        for row in rows
+    ]
+
+
+async def read_customers(
+    connection: Any, scope: Scope, selection: Selection, after: CustomerKey | None, limit: int
+) -> list[Customer]:
+    """Return at most `limit` customers, those that follow `after`."""
+    key = after or (None,) * len(CustomerKey._fields)
+    rows = await connection.fetch(CUSTOMERS, *_bound(scope, selection), limit, *key)
+    return [
+        Customer(
+            id=f"{row['instance_id']}:customer:{row['customer_id']}",
+            instance_id=row["instance_id"],
+            customer_id=row["customer_id"],
+            currency=row["currency"],
+            mrr=format_micros(row["mrr_micros"]),
+            subscriptions=row["subscriptions"],
+        )
+        for row in rows
+    ]
+
+
+def _bound(scope: Scope, selection: Selection) -> Sequence[Any]:
+    """Return the values that both lists bind: sources with the day to show of each, lens, product, cycle and currency."""
+    group = selection.group
+    on = min(selection.on or scope.newest, scope.newest)
+    stretches = stretches_of(sources_behind(extent_of(group), scope.sources), (on,))
+    product = group.get(Group.PRODUCT)
+    if product is not None and not product.startswith("domain:"):
+        product = product.partition(":")[2]
+    return (
+        [stretch.instance_id for stretch in stretches],
+        [stretch.kind for stretch in stretches],
+        [stretch.opens_on for stretch in stretches],
+        scope.lens,
+        product,
+        group.get(Group.CYCLE),
+        group.get(Group.CURRENCY),
+    )

@@ -1,0 +1,88 @@
+"""What a figure is made of: the subscriptions and the customers that count on a day."""
+
+from datetime import date
+from typing import Annotated, Final, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import Field, TypeAdapter
+
+from libs.common.contracts.lenses import Lens
+from libs.common.figures.lists import Customer, CustomerKey, Selection, Subscription, SubscriptionKey
+from libs.common.figures.relations import Group
+from services.gateway import figures
+from services.gateway.api.paging import Cursor, Limit, Page, key_of, page_of
+from services.gateway.api.questions import ByLens, InInstances, Reader
+from services.gateway.context import Here
+
+router = APIRouter(tags=["metrics"])
+
+_SUBSCRIPTION_KEY: Final = TypeAdapter(SubscriptionKey)
+_CUSTOMER_KEY: Final = TypeAdapter(CustomerKey)
+
+OnDay = Annotated[date | None, Query(description="The day; without it, the newest that is known.")]
+OfKind = Annotated[
+    Literal["service", "addon", "domain"] | None,
+    Query(alias="filter[kind]", description="Only subscriptions of this kind."),
+]
+_Text = Annotated[str, Field(pattern=r"^[^\x00]*$", max_length=600)]
+OfProduct = Annotated[
+    _Text | None,
+    Query(alias="filter[product]", description="Only those of this product, by its key in a figure."),
+]
+OfCycle = Annotated[_Text | None, Query(alias="filter[cycle]", description="Only those of this cycle.")]
+OfCurrency = Annotated[
+    _Text | None, Query(alias="filter[currency]", description="Only those in this currency.")
+]
+
+
+@router.get("/subscriptions")
+async def list_subscriptions(
+    context: Here,
+    principal: Reader,
+    on: OnDay = None,
+    kind: OfKind = None,
+    product: OfProduct = None,
+    cycle: OfCycle = None,
+    currency: OfCurrency = None,
+    lens: ByLens = Lens.CONTRACT,
+    instance_ids: InInstances = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Page[Subscription]:
+    """Subscriptions that count on a day, the largest first. Their MRR sums to `mrr`, and their number is `subscriptions`."""
+    selection = Selection(on, _group(kind, product, cycle, currency))
+    after = key_of(cursor, _SUBSCRIPTION_KEY)
+    rows = await figures.subscriptions(
+        context, principal, selection, after, limit + 1, lens=lens, instance_ids=instance_ids or []
+    )
+    return page_of(rows, limit, lambda row: tuple(row.key))
+
+
+@router.get("/customers")
+async def list_customers(
+    context: Here,
+    principal: Reader,
+    on: OnDay = None,
+    kind: OfKind = None,
+    product: OfProduct = None,
+    cycle: OfCycle = None,
+    currency: OfCurrency = None,
+    lens: ByLens = Lens.CONTRACT,
+    instance_ids: InInstances = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Page[Customer]:
+    """Customers with a subscription that counts on a day, those who pay most first. Their number is `customers`."""
+    selection = Selection(on, _group(kind, product, cycle, currency))
+    after = key_of(cursor, _CUSTOMER_KEY)
+    rows = await figures.customers(
+        context, principal, selection, after, limit + 1, lens=lens, instance_ids=instance_ids or []
+    )
+    return page_of(rows, limit, lambda row: tuple(row.key))
+
+
+def _group(
+    kind: str | None, product: str | None, cycle: str | None, currency: str | None
+) -> dict[Group, str]:
+    values = {Group.KIND: kind, Group.PRODUCT: product, Group.CYCLE: cycle, Group.CURRENCY: currency}
+    return {group: value for group, value in values.items() if value is not None}

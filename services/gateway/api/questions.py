@@ -1,0 +1,66 @@
+"""The parameters of questions about figures: metric, groups, currency, lens and instances."""
+
+from datetime import date
+from typing import Annotated, Final
+from uuid import UUID
+
+from fastapi import Depends, Query
+
+from libs.common.contracts.lenses import Lens
+from libs.common.figures.answers import NATIVE
+from libs.common.figures.catalogue import BY_SLUG
+from libs.common.figures.coverage import last_known_day
+from libs.common.figures.metric import Metric
+from libs.common.figures.relations import Group
+from services.gateway.api.caller import caller
+from services.gateway.context import Context
+from services.gateway.errors import Invalid, NotFound
+from services.gateway.figures import freshness
+from services.gateway.principals import Principal
+
+_MOST_GROUPS: Final = 20
+_MOST_INSTANCES: Final = 200
+
+Reader = Annotated[Principal, Depends(caller("metrics:read"))]
+GroupBy = Annotated[
+    list[str] | None,
+    Query(max_length=_MOST_GROUPS, description=f"Of {', '.join(Group)}; repeated, or separated by commas."),
+]
+Currency = Annotated[str, Query(description="`native`: each subscription's own; money is grouped by it.")]
+ByLens = Annotated[Lens, Query(description="What counts as live.")]
+InInstances = Annotated[
+    list[UUID] | None,
+    Query(
+        alias="filter[instance]", max_length=_MOST_INSTANCES, description="Only these instances; repeated."
+    ),
+]
+
+
+def metric_of(slug: str) -> Metric:
+    """Return a metric by its name; raise NotFound for any other."""
+    if slug not in BY_SLUG:
+        raise NotFound(
+            "metric_unknown", f"There is no metric {slug:.40}. Choose one of {', '.join(BY_SLUG)}."
+        )
+    return BY_SLUG[slug]
+
+
+def groups_of(metric: Metric, given: list[str]) -> tuple[Group, ...]:
+    """Return the groups that a metric is asked to be split by; raise Invalid for one that it does not have."""
+    names = [name.strip() for value in given for name in value.split(",") if name.strip()]
+    if not set(names) <= set(metric.groups):
+        raise Invalid("group_unknown", f"Group by any of {', '.join(metric.groups)}.", "group_by")
+    return tuple(Group(name) for name in names)
+
+
+def refuse_conversion(currency: str) -> None:
+    """Raise Invalid for a currency to convert to."""
+    if currency != NATIVE:
+        raise Invalid(
+            "currency_unknown", "Figures are in their own currency for now: use currency=native.", "currency"
+        )
+
+
+async def newest_day(context: Context, principal: Principal, instance_ids: list[UUID]) -> date:
+    """Return the newest day that figures of these instances are known for; raise NotFound for an unknown one."""
+    return last_known_day(await freshness(context, principal, instance_ids), context.clock())

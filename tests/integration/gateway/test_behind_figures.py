@@ -1,0 +1,158 @@
+"""The lists behind figures: each adds up to its operand, page by page."""
+
+import random
+from datetime import UTC, datetime
+from itertools import product as every
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from libs.common.contracts.lenses import Lens
+from libs.common.contracts.money import format_micros, parse_micros
+from libs.common.figures.lists import Customer, Selection, Subscription
+from libs.common.figures.relations import Group
+from services.gateway import figures
+from tests.integration.gateway.conftest import Gateway, Person
+from tests.integration.gateway.test_figures import (
+    DAY,
+    FIRST,
+    TODAY,
+    Segment,
+    Site,
+    add_segments,
+    add_site,
+    ask,
+    invented,
+    reader,
+)
+
+SPLITS: tuple[tuple[Group, ...], ...] = (
+    (Group.CURRENCY,),
+    (Group.KIND, Group.CURRENCY),
+    (Group.PRODUCT, Group.CURRENCY),
+    (Group.CYCLE, Group.INSTANCE, Group.CURRENCY),
+)
+
+
+async def some_sites(gateway: Gateway, organization_id: UUID) -> list[Site]:
+    """A fresh instance, one that stopped, and one with a kind that was never read."""
+    return [
+        await add_site(gateway, organization_id),
+        await add_site(
+            gateway, organization_id, last_on=TODAY - 9 * DAY, as_of=datetime(2026, 2, 20, 6, tzinfo=UTC)
+        ),
+        await add_site(gateway, organization_id, missing=("addon",), began_on={"domain": FIRST + 9 * DAY}),
+    ]
+
+
+async def all_pages(read: Any, gateway: Gateway, organization_id: UUID, selection: Selection) -> list[Any]:
+    """Every item of a list, read in pages of 20."""
+    rows: list[Any] = []
+    while page := await read(
+        gateway.context,
+        reader(organization_id),
+        selection,
+        rows[-1].key if rows else None,
+        20,
+        lens=Lens.CONTRACT,
+        instance_ids=(),
+    ):
+        rows += page
+    return rows
+
+
+@pytest.mark.parametrize(("seed", "groups"), list(enumerate(SPLITS)))
+async def test_list_adds_up_to_its_operand(gateway: Gateway, seed: int, groups: tuple[Group, ...]) -> None:
+    ours, theirs = await gateway.organization("Ours"), await gateway.organization("Theirs")
+    dice = random.Random(seed)
+    await add_segments(gateway, ours, invented(dice, await some_sites(gateway, ours)))
+    await add_segments(gateway, theirs, invented(dice, [await add_site(gateway, theirs)]))
+    checked = 0
+
+    for on, slug in every((FIRST + 3 * DAY, TODAY - 5 * DAY, TODAY), ("mrr", "subscriptions", "customers")):
+        answer = await ask(gateway, ours, slug, *groups, start=on, end=on)
+        for series in answer.series:
+            for point in series.points:
+                selection = Selection(on, {Group(name): value for name, value in series.group.items()})
+                read = figures.customers if slug == "customers" else figures.subscriptions
+                rows = await all_pages(read, gateway, ours, selection)
+                amount = format_micros(sum(parse_micros(row.mrr) for row in rows))
+                assert point.value in ((amount if slug == "mrr" else len(rows)), None)
+                assert len({row.id for row in rows}) == len(rows)
+                checked += len(rows)
+    assert checked > 100
+
+
+async def test_list_begins_with_the_largest_and_describes_each_row(gateway: Gateway) -> None:
+    ours = await gateway.organization("Ours")
+    site = await add_site(gateway, ours)
+    await add_segments(
+        gateway,
+        ours,
+        [
+            Segment(site.id, mrr_micros=5_000_000),
+            Segment(site.id, kind="domain", product="domain:com", product_name=".com", cycle="years_1"),
+            Segment(site.id, id=2, customer_id=2, to_on=TODAY),
+        ],
+    )
+    selection = Selection(None, {})
+
+    subscriptions = await all_pages(figures.subscriptions, gateway, ours, selection)
+    customers = await all_pages(figures.customers, gateway, ours, selection)
+
+    assert [row.id for row in subscriptions] == [f"{site.id}:domain:1", f"{site.id}:service:1"]
+    assert subscriptions[1] == Subscription(
+        id=f"{site.id}:service:1",
+        instance_id=site.id,
+        kind="service",
+        customer_id=1,
+        product=f"{site.id}:service:1",
+        product_name="Small",
+        cycle="monthly",
+        status="active",
+        currency="EUR",
+        mrr="5.000000",
+        from_on=FIRST,
+        to_on=None,
+    )
+    assert customers == [Customer(f"{site.id}:customer:1", site.id, 1, "EUR", "15.000000", 2)]
+
+
+async def pages_of(owner: Person, address: str) -> list[dict[str, Any]]:
+    """Every item of a list of the API, read one by one."""
+    items: list[dict[str, Any]] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        answer = await owner.client.get(
+            address, params={"limit": 1, **({"cursor": cursor} if cursor else {})}
+        )
+        assert answer.status_code == 200, answer.text
+        items += answer.json()["items"]
+        cursor = answer.json()["next"]
+    return items
+
+
+async def test_api_lists_subscriptions_and_customers_page_by_page(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    site = await add_site(gateway, owner.organization_id)
+    await add_segments(
+        gateway,
+        owner.organization_id,
+        [Segment(site.id, id=number, customer_id=number % 2) for number in range(5)],
+    )
+
+    subscriptions = await pages_of(owner, "/api/v1/subscriptions")
+    customers = await pages_of(owner, "/api/v1/customers")
+
+    assert [item["id"] for item in subscriptions] == [f"{site.id}:service:{number}" for number in range(5)]
+    assert [(item["customer_id"], item["mrr"]) for item in customers] == [(0, "30.000000"), (1, "20.000000")]
+
+
+@pytest.mark.parametrize("name", ["subscriptions", "customers"])
+async def test_cursor_of_another_list_is_refused(gateway: Gateway, name: str) -> None:
+    owner = await gateway.owner()
+
+    answer = await owner.client.get(f"/api/v1/{name}", params={"cursor": "WzFd"})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "cursor_invalid")
