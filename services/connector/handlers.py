@@ -1,4 +1,4 @@
-"""Topics in, and what is called for each."""
+"""Subscribes to the topics that the connector consumes."""
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 

@@ -23,7 +23,7 @@ async def work_under_lease(
     last quarter is the time to stop it before another worker may take the lease. The fence in the database protects what is stored, but
     not what is published to Kafka meanwhile.
 
-    Raise what the work raises, and CancelledError when the lease was lost.
+    Raise what the work raises, and FencedError when the lease was lost.
     """
     task = asyncio.ensure_future(work)
     renewed_at = time.monotonic()
@@ -37,11 +37,11 @@ async def work_under_lease(
                     await renew(await raw(connection), lease, seconds)
                 renewed_at = time.monotonic()
             except FencedError:
-                task.cancel()
+                raise
             except Exception as error:
-                log.warning("Could not renew the lease; will retry", extra={"error": repr(error)})
                 if time.monotonic() - renewed_at > seconds * 3 / 4:
-                    task.cancel()
+                    raise FencedError from error
+                log.warning("Could not renew the lease; will retry", extra={"error": repr(error)})
         await task
     finally:
         task.cancel()

@@ -7,7 +7,7 @@ row that stayed in it meanwhile, except for single rows that cannot be read.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -71,7 +71,7 @@ class ListReader:
         try:
             while ahead.ask(position, total, self._caller.politeness.page_size):
                 page = await ahead.next()
-                # Before the page, because the rows that shifted stand in front of its rows.
+                # Rows shift between two answers, so the totals of both are compared before the newer one is kept.
                 shifted = await self._rows_shifted(position, total, page.total)
                 total = total if page.total is None else page.total
                 guard.check(page, position, total)
@@ -168,7 +168,7 @@ class _PagesAhead:
     Asking ahead lets WHMCS work on the next pages while this process publishes one. How many calls run at once is decided by politeness.
     """
 
-    def __init__(self, stretch: Callable[[int, int], Any]) -> None:
+    def __init__(self, stretch: Callable[[int, int], Coroutine[Any, Any, Page]]) -> None:
         self._stretch = stretch
         self._asked = 0
         self._tasks: deque[asyncio.Task[Page]] = deque()

@@ -115,7 +115,7 @@ class Worker:
         except FencedError:
             lease_lost.add(1)
             log.info(
-                "Lost the lease on an instance; another worker continues",
+                "Lost the lease on an instance; stopped working on it",
                 extra={"instance_id": str(lease.instance.instance_id)},
             )
         except asyncio.CancelledError:
@@ -123,6 +123,7 @@ class Worker:
                 with suppress(FencedError):
                     async with transaction(self._engine) as connection:
                         await runs.hand_back(await raw(connection), run)
+            raise
         except Exception as error:
             # It may work at the next attempt, which begins when the lease runs out and continues at the checkpoints.
             log.error(

@@ -47,7 +47,7 @@ async def take(connection: Any, instance: InstanceKey, worker: str, seconds: flo
 
 
 async def take_for_purge(connection: Any, worker: str, seconds: float) -> Lease | None:
-    """Take the lease on an instance that is to be purged; None when there is none or all are at work."""
+    """Take the lease on an instance that is to be purged; None when there is none with a free lease."""
     row = await connection.fetchrow(
         f"""SELECT organization_id, instance_id FROM connector.instances
             WHERE state = 'deleting' AND {is_free("lease_until", "lease_seconds")}

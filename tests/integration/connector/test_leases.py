@@ -3,9 +3,12 @@
 import asyncio
 import signal
 
+import pytest
+
 from libs.common.database import raw, transaction
+from services.connector.leases import work_under_lease
 from services.connector.repository import checks, leases
-from services.connector.repository.leases import Lease
+from services.connector.repository.leases import FencedError, Lease
 from tests.integration.connector.conftest import (
     LOST_WORKERS_LEASE,
     World,
@@ -17,7 +20,7 @@ from tests.integration.connector.conftest import (
 
 
 async def claim_purge(world: World, seconds: float = LOST_WORKERS_LEASE) -> Lease | None:
-    """Claim a deletion as a worker that is never heard of again."""
+    """Claim a purge as a worker that then disappears."""
     async with transaction(world.engine) as connection:
         return await leases.take_for_purge(await raw(connection), "lost", seconds)
 
@@ -35,6 +38,18 @@ async def test_resumed_instance_does_not_wait_for_a_lost_worker(world: World) ->
     assert [event["run_id"] for event in await world.events("SyncCancelled")] == [str(lost.run_id)]
     assert done["type"] == "SyncSucceeded"
     assert done["run_id"] != str(lost.run_id)
+
+
+async def test_work_ends_when_its_lease_is_taken(world: World) -> None:
+    await world.add_instance()
+    await world.command(run_command())
+    run = await claim_run(world, 1.0)
+    assert run is not None
+    await world.set_state("paused")
+
+    async with asyncio.timeout(5):
+        with pytest.raises(FencedError):
+            await work_under_lease(world.engine, run.lease, 1.0, asyncio.sleep(60))
 
 
 async def test_clock_that_steps_back_locks_no_instance(world: World) -> None:
