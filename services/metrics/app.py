@@ -8,8 +8,8 @@ from libs.common.kafka.publisher import Publisher
 from libs.common.serve import serve
 from services.metrics.compute import Computing
 from services.metrics.handlers import build_handlers
+from services.metrics.purging import Tidier
 from services.metrics.settings import Settings
-from services.metrics.unknown_instances import Tidier
 
 # A large instance takes one of them for as long as it takes; the others go on.
 _WORKERS = 2

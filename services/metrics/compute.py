@@ -1,23 +1,27 @@
-"""Ended runs and dirty customers in, figures out: one transaction brings one instance from one applied run to the next."""
+"""Ended runs and dirty marks in, figures out: one transaction brings one instance from one applied run to the next."""
 
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import reduce
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from libs.common.calendar import day_of
-from libs.common.contracts.billing import ADAPTERS, SUBSCRIPTION_KINDS, Kind
+from libs.common.contracts.billing import SUBSCRIPTION_KINDS, Kind
+from libs.common.contracts.instances import InstanceKey
 from libs.common.database import raw, transaction
 from libs.common.pause import pause
-from services.metrics import repository
 from services.metrics.formulas.coverage import Coverage, with_run
-from services.metrics.formulas.timeline import Observation, Request, Segment, Timeline, timeline
-from services.metrics.repository import Cut, Instance, Subscription
+from services.metrics.formulas.evidence import Subscription, add_version, request_of
+from services.metrics.formulas.timeline import Observation, Request, timeline
+from services.metrics.repository import coverage, currencies, evidence, instances, marks, runs, segments
+from services.metrics.repository.coverage import State
+from services.metrics.repository.driver import Connection
+from services.metrics.repository.evidence import Cut
+from services.metrics.repository.segments import Figures, Issue
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +30,8 @@ _IDLE_SECONDS: Final = 0.25
 _SHORTEST_PAUSE_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 60.0
 
-_Observed = dict[Subscription, list[Observation]]
-_Take = Callable[[Any, Cut, int, int], Awaitable[list[int]]]
+# Returns the next customers behind a customer, and claims their dirty marks up to the epoch of the cut.
+_Claim = Callable[[Connection, Cut, int, int], Awaitable[list[int]]]
 
 
 class Computing:
@@ -36,226 +40,164 @@ class Computing:
     def __init__(self, engine: AsyncEngine, customers_at_once: int = CUSTOMERS_AT_ONCE) -> None:
         self._engine, self._customers_at_once = engine, customers_at_once
         # Of instances that failed: how long they wait, and until when.
-        self._pauses: dict[Instance, float] = {}
-        self._paused_until: dict[Instance, float] = {}
+        self._pauses: dict[InstanceKey, float] = {}
+        self._paused_until: dict[InstanceKey, float] = {}
 
     async def work(self, stop: asyncio.Event) -> None:
-        """Compute until `stop`. An instance that fails waits with backoff and holds up no other."""
+        """Compute until `stop`. An instance that fails waits with backoff and blocks no other."""
         while not stop.is_set():
             if await self.compute_next(stop):
                 continue
             await pause(stop, _IDLE_SECONDS)
 
     async def compute_next(self, stop: asyncio.Event) -> bool:
-        """Bring one instance up to date that is not, and that no other worker has; False when there is none."""
+        """Bring one instance up to date that no other worker has claimed; False when none is due."""
         async with transaction(self._engine) as connection:
-            due = await repository.due_instances(await raw(connection))
-        for instance in due:
-            if stop.is_set() or self._paused_until.get(instance, 0) > monotonic():
+            due = await instances.due(await raw(connection))
+        for key in due:
+            if stop.is_set() or self._paused_until.get(key, 0) > monotonic():
                 continue
             try:
-                has_worked = await self._compute(instance, stop)
+                has_worked = await self._compute(key, stop)
             except _Undone:
                 continue
             except Exception as error:
-                self._pause(instance, error)
+                self._pause(key, error)
                 continue
-            self._pauses.pop(instance, None)
+            self._pauses.pop(key, None)
             if has_worked:
                 return True
         return False
 
-    def _pause(self, instance: Instance, error: Exception) -> None:
-        """Leave an instance alone for a while, twice as long as the last time."""
-        pause = min(self._pauses.get(instance, _SHORTEST_PAUSE_SECONDS / 2) * 2, _LONGEST_PAUSE_SECONDS)
-        self._pauses[instance], self._paused_until[instance] = pause, monotonic() + pause
+    def _pause(self, key: InstanceKey, error: Exception) -> None:
+        """Let an instance wait, twice as long as the last time."""
+        seconds = min(self._pauses.get(key, _SHORTEST_PAUSE_SECONDS / 2) * 2, _LONGEST_PAUSE_SECONDS)
+        self._pauses[key], self._paused_until[key] = seconds, monotonic() + seconds
         log.error(
-            "an instance cannot be computed and will be tried again",
-            extra={"instance_id": str(instance.instance_id), "seconds": pause, "error": repr(error)},
+            "Could not compute an instance; will retry",
+            extra={"instance_id": str(key.instance_id), "seconds": seconds, "error": repr(error)},
             exc_info=True,
         )
 
-    async def _compute(self, instance: Instance, stop: asyncio.Event) -> bool:
-        """Bring an instance up to date; False when another worker has it or has just done so."""
+    async def _compute(self, key: InstanceKey, stop: asyncio.Event) -> bool:
+        """Bring an instance up to date; False when another worker has claimed it or has just done so."""
         async with transaction(self._engine) as connection:
             database = await raw(connection)
-            if not await repository.take(database, instance):
+            if not await instances.claim(database, key):
                 return False
-            time_zone = await repository.time_zone_of(database, instance)
-            state = await repository.read_state(database, instance)
-            runs = await repository.ended_runs(database, instance)
-            after = reduce(with_run, runs, state.coverage)
+            time_zone = await instances.read_time_zone(database, key)
+            state = await coverage.read(database, key)
+            ended = await runs.read_ended(database, key)
+            after = reduce(with_run, ended, state.coverage)
             if time_zone is None or after is None:
                 return False
-            await repository.date_marks(database, instance)
-            cut, takes = cut_of(instance, after), [repository.take_marks]
-            if _changes_all(state, after, time_zone):
-                takes.insert(0, repository.take_customers)
-            computed = sum(
-                [await self._compute_customers(database, cut, time_zone, stop, take) for take in takes]
-            )
-            if not await repository.hold(database, instance):
+            computed = await self._compute_marked(database, key, state, after, time_zone, stop)
+            await instances.lock(database, [key.instance_id])
+            if await instances.read_time_zone(database, key) is None:
                 raise _Undone
-            is_new = bool(runs) or time_zone != state.time_zone
+            is_new = bool(ended) or time_zone != state.time_zone
             if is_new:
-                await repository.save_coverage(database, instance, after, time_zone)
+                await coverage.store(database, key, after, time_zone)
+                await runs.delete_applied(database, key, after.epoch)
         if not is_new and not computed:
             return False
-        ids = {"instance_id": str(instance.instance_id), "run_id": str(after.run_id)}
-        log.info("figures are up to date", extra={**ids, "customers": computed})
+        ids = {"instance_id": str(key.instance_id), "run_id": str(after.run_id)}
+        log.info("Figures are up to date", extra={**ids, "customers": computed})
         return True
 
-    async def _compute_customers(
-        self, database: Any, cut: Cut, time_zone: str, stop: asyncio.Event, take: _Take
+    async def _compute_marked(
+        self,
+        database: Connection,
+        key: InstanceKey,
+        state: State,
+        after: Coverage,
+        time_zone: str,
+        stop: asyncio.Event,
     ) -> int:
-        """Compute the customers that `take` gives, so many at once; returns how many there were."""
-        computed, last = 0, -1
-        while customers := await take(database, cut, last, self._customers_at_once):
-            if stop.is_set() or not await repository.time_zone_of(database, cut.instance):
-                raise _Undone
-            observed = await _observed(database, cut, customers, time_zone)
-            timelines = await _timelines(database, cut, observed, time_zone)
-            await _write_differences(database, cut.instance, timelines)
-            computed, last = computed + len(customers), customers[-1]
+        """Compute the customers whose figures a coverage changes; returns how many there were."""
+        await marks.date(database, key)
+        cut, claims = cut_of(key, after), [_claim_marked]
+        if _changes_all(state, after, time_zone):
+            claims.insert(0, _claim_all)
+        computed = 0
+        for claim in claims:
+            last = -1
+            while customers := await claim(database, cut, last, self._customers_at_once):
+                if stop.is_set() or not await instances.read_time_zone(database, key):
+                    raise _Undone
+                await _compute_customers(database, cut, customers, time_zone)
+                computed, last = computed + len(customers), customers[-1]
         return computed
 
 
 class _Undone(Exception):
-    """Rolls back what is no longer wanted: the process ends, or the instance is to go."""
+    """Rolls back a transaction whose result has no use: the process ends, or the instance is deleted."""
 
 
-def cut_of(instance: Instance, coverage: Coverage) -> Cut:
+def cut_of(key: InstanceKey, after: Coverage) -> Cut:
     """Return the facts that figures of a coverage are made of."""
-    epochs = {kind.value: coverage.epoch_of(kind) for kind in SUBSCRIPTION_KINDS}
-    return Cut(instance, coverage.epoch, {kind: epoch for kind, epoch in epochs.items() if epoch is not None})
+    epochs = {kind.value: after.epoch_of(kind) for kind in SUBSCRIPTION_KINDS}
+    return Cut(key, after.epoch, {kind: epoch for kind, epoch in epochs.items() if epoch is not None})
 
 
-def _changes_all(state: repository.State, after: Coverage, time_zone: str) -> bool:
-    """Tell whether figures change of customers whom no fact of the run names.
+def _changes_all(state: State, after: Coverage, time_zone: str) -> bool:
+    """Tell whether figures change of customers that have no dirty mark.
 
-    So they do when days are read in another time zone, and with a kind that runs before could not read whole: the marks of what they saw
-    were taken away with the other kinds.
+    They do when days are read in another time zone, and when a kind is read whole again: the marks of what earlier runs saw of it were
+    claimed with the other kinds.
     """
     before = state.coverage
     if before is None:
         return False
-    used = {kind: before.epoch_of(kind) for kind in SUBSCRIPTION_KINDS}
+    epochs = {kind: before.epoch_of(kind) for kind in SUBSCRIPTION_KINDS}
     return time_zone != state.time_zone or any(
         after.epoch_of(kind) != epoch and (epoch is None or epoch < before.epoch)
-        for kind, epoch in used.items()
+        for kind, epoch in epochs.items()
     )
 
 
-async def _observed(database: Any, cut: Cut, customers: list[int], time_zone: str) -> _Observed:
-    """What was seen of every subscription that the customers have or had."""
-    observed: _Observed = {}
-    async for row in repository.evidence(database, cut, customers):
-        key = Subscription(row["kind"], row["id"])
-        _observe(Kind(key.kind), row, time_zone, observed.setdefault(key, []))
-    return observed
+async def _claim_marked(database: Connection, cut: Cut, after: int, limit: int) -> list[int]:
+    return await marks.claim(database, cut.instance, cut.epoch, after, limit)
 
 
-async def _timelines(
-    database: Any, cut: Cut, observed: _Observed, time_zone: str
-) -> dict[Subscription, tuple[int, Timeline]]:
-    """The present owner and the timeline of every subscription."""
-    asked: dict[int, list[Request]] = defaultdict(list)
-    services = [key.id for key in observed if key.kind == Kind.SERVICE]
-    for row in await repository.requests(database, cut, services):
-        on = day_of(row["observed_at"], time_zone)
-        asked[row["service_id"]].append(Request(on, row["id"], row["is_open"]))
-    owners = {observation.customer_id for seen in observed.values() for observation in seen}
-    currencies = await repository.currencies(database, cut, sorted(owners))
-    timelines = {}
-    for key, seen in observed.items():
+async def _claim_all(database: Connection, cut: Cut, after: int, limit: int) -> list[int]:
+    customers = await evidence.read_customers(database, cut.instance, after, limit)
+    await marks.delete(database, cut.instance, cut.epoch, customers)
+    return customers
+
+
+async def _compute_customers(
+    database: Connection, cut: Cut, customers: Sequence[int], time_zone: str
+) -> None:
+    """Store the figures of every subscription that the customers have or had."""
+    observations: dict[Subscription, list[Observation]] = defaultdict(list)
+    async for version in evidence.read_versions(database, cut, customers):
+        add_version(observations[version.subscription], version, time_zone)
+    figures = await _figures(database, cut, observations, time_zone)
+    stored = await segments.read(database, cut.instance, figures.keys())
+    # Equal figures are not written again: computing everything anew changes no row.
+    changed = {key: new for key, new in figures.items() if new != stored.get(key, Figures())}
+    if changed:
+        await segments.delete(database, cut.instance, [key for key in changed if key in stored])
+        await segments.insert(database, cut.instance, changed)
+
+
+async def _figures(
+    database: Connection, cut: Cut, observations: dict[Subscription, list[Observation]], time_zone: str
+) -> dict[Subscription, Figures]:
+    requests: dict[int, list[Request]] = defaultdict(list)
+    services = [key.id for key in observations if key.kind == Kind.SERVICE]
+    for version in await evidence.read_requests(database, cut, services):
+        requests[version.service_id].append(request_of(version, time_zone))
+    customers = {observation.customer_id for seen in observations.values() for observation in seen}
+    codes = await currencies.read(database, cut, sorted(customers))
+    figures = {}
+    for key, seen in observations.items():
         if not seen:
             continue
-        wanted = asked[key.id] if key.kind == Kind.SERVICE else ()
-        timelines[key] = seen[-1].customer_id, timeline(Kind(key.kind), seen, wanted, currencies)
-        await asyncio.sleep(0)  # the loop has other work, too
-    return timelines
-
-
-def _observe(kind: Kind, version: Any, time_zone: str, seen: list[Observation]) -> None:
-    """Add what a version shows, if that is another state than before. One without a body says that it is gone."""
-    on = day_of(version["observed_at"], time_zone)
-    last_read_at = version["last_read_at"]
-    last_read_on = None if last_read_at is None else day_of(last_read_at, time_zone)
-    if version["body"] is not None:
-        body: Any = ADAPTERS[kind].validator.validate_json(version["body"])
-        now = Observation(
-            on=on,
-            customer_id=body["customer_id"],
-            status=body["status"],
-            cycle=body["cycle"],
-            recurring_micros=body["recurring_micros"],
-            registered_on=body["registered_on"],
-            next_due_on=body["next_due_on"],
-            product=_product(kind, body),
-            product_name=_product_name(kind, body),
-            last_read_on=last_read_on,
-        )
-    elif seen:
-        now = seen[-1]._replace(on=on, last_read_on=last_read_on, last_seen_on=None, gone=True)
-    else:
-        return
-    if (
-        seen
-        and now.on >= seen[-1].on
-        and now == seen[-1]._replace(on=now.on, last_read_on=now.last_read_on, last_seen_on=None)
-    ):
-        seen[-1] = seen[-1]._replace(last_seen_on=now.on)
-    else:
-        seen.append(now)
-
-
-def _product(kind: Kind, body: dict[str, Any]) -> str:
-    """Return what a subscription is summed under: `domain:<tld>`, or `<kind>:` and the first of these that it has.
-
-    The number of the product, `name:<name of the product>`, `unnamed:<its own number>`.
-    """
-    if kind is Kind.DOMAIN:
-        return f"domain:{_tld(body)}"
-    if body["product_id"]:
-        return f"{kind}:{body['product_id']}"
-    # A custom addon may be called "7": a name never takes the place of a number.
-    return f"{kind}:name:{body['product_name']}" if body["product_name"] else f"{kind}:unnamed:{body['id']}"
-
-
-def _product_name(kind: Kind, body: dict[str, Any]) -> str | None:
-    if kind is Kind.DOMAIN:
-        return f".{_tld(body)}"
-    if body["product_id"] or body["product_name"]:
-        name: str | None = body["product_name"]
-        return name
-    return f"Unnamed {kind} {body['id']}"
-
-
-def _tld(body: dict[str, Any]) -> str:
-    return (body["label"] or "").lower().partition(".")[2]
-
-
-async def _write_differences(
-    database: Any, instance: Instance, wanted: dict[Subscription, tuple[int, Timeline]]
-) -> None:
-    segments, issues = await repository.present(database, instance, wanted.keys())
-    stored: dict[Subscription, list[Segment]] = defaultdict(list)
-    for row in segments:
-        stored[Subscription(row["kind"], row["id"])].append(Segment(*row[2:]))
-    listed: dict[Subscription, list[tuple[str, int]]] = defaultdict(list)
-    for row in issues:
-        listed[Subscription(row["kind"], row["id"])].append((row["reason"], row["customer_id"]))
-    changed = {
-        key: (owner_id, line)
-        for key, (owner_id, line) in wanted.items()
-        if tuple(stored.get(key, ())) != line.segments
-        or listed.get(key, []) != [(reason, owner_id) for reason in line.issues]
-    }
-    if changed:
-        await repository.replace(
-            database,
-            instance,
-            [key for key in changed if key in stored or key in listed],
-            [(*key, *segment) for key, (_, line) in changed.items() for segment in line.segments],
-            [(*key, reason, owner_id) for key, (owner_id, line) in changed.items() for reason in line.issues],
-        )
+        asked = requests[key.id] if key.kind == Kind.SERVICE else ()
+        line = timeline(Kind(key.kind), seen, asked, codes)
+        customer_id = seen[-1].customer_id
+        figures[key] = Figures(line.segments, tuple(Issue(reason, customer_id) for reason in line.issues))
+        await asyncio.sleep(0)  # let the other tasks of the loop run
+    return figures

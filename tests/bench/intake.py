@@ -5,7 +5,6 @@ import contextlib
 import gc
 import time
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
@@ -16,8 +15,11 @@ from libs.common.database import build_engine, raw, transaction
 from libs.common.kafka.consumer import Consumer
 from libs.common.kafka.publisher import Publisher
 from services.connector.whmcs.client import Client
-from services.metrics import repository
-from services.metrics.intake import Intake, decode
+from services.metrics.decoding import decode
+from services.metrics.intake import Intake
+from services.metrics.repository import instances
+from services.metrics.repository.driver import columns, unnest
+from services.metrics.repository.facts import RECORD, VERSION
 from services.metrics.settings import Settings
 from tests.bench.connector import reading
 from tests.bench.ground import Ground, Whmcs, instance
@@ -26,18 +28,15 @@ from tests.servers import Database, recreate_topics
 
 _BATCH = 2_000
 _TABLES = ("versions", "records", "dirty", "positions")
-_STORE_VERSIONS = """
-INSERT INTO metrics.versions (organization_id, instance_id, kind, id, epoch, seq, observed_at, body)
-SELECT o, i, k, e, p, s, a::timestamptz, b::jsonb
-FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[], $8::text[])
-    AS t (o, i, k, e, p, s, a, b)
-ON CONFLICT DO NOTHING"""
-_STORE_RECORDS = """
-INSERT INTO metrics.records (organization_id, instance_id, kind, id, epoch, seq, gone, customer_id, currency)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::boolean[],
-    $8::bigint[], $9::text[])
+_STORE_VERSIONS = f"""
+INSERT INTO metrics.versions ({", ".join(VERSION)})
+SELECT organization_id, instance_id, kind, id, epoch, seq, observed_at, body::jsonb FROM {unnest(VERSION)}
+ON CONFLICT DO NOTHING"""  # noqa: S608  fixed names
+_STORE_RECORDS = f"""
+INSERT INTO metrics.records (organization_id, instance_id, kind, id, epoch, seq, customer_id, currency, gone)
+SELECT * FROM {unnest(RECORD)}
 ON CONFLICT (organization_id, instance_id, kind, id) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq,
-    gone = excluded.gone, customer_id = excluded.customer_id, currency = excluded.currency"""
+    gone = excluded.gone, customer_id = excluded.customer_id, currency = excluded.currency"""  # noqa: S608  fixed names
 
 
 class Bench:
@@ -57,10 +56,8 @@ class Bench:
 
     async def prepare(self) -> list[ConsumerRecord]:
         """Make the instance known; returns every record once, as it is read."""
-        one = instance()
         async with transaction(self._engine) as connection:
-            row = (one.organization_id, one.id, one.name, one.state, one.settings.model_dump_json(), 1)
-            await repository.save_instance(await raw(connection), row)
+            await instances.store(await raw(connection), instance())
         return [record async for batch in self._batches() for record in batch]
 
     def _forget(self) -> None:
@@ -144,13 +141,11 @@ class Bench:
         return len(records) / (time.perf_counter() - began)
 
 
-def _columns(records: Sequence[ConsumerRecord]) -> tuple[list[list[Any]], list[list[Any]]]:
-    facts, refused = decode(records, utc_now())
+def _columns(records: Sequence[ConsumerRecord]) -> tuple[list[list[object]], list[list[object]]]:
+    decoded, refused = decode(records, utc_now())
     assert not refused
-    own = [(f.organization_id, f.instance_id, f.kind, f.id, f.epoch, f.seq) for f in facts]
-    versions = [(*key, f.observed_at, f.body) for key, f in zip(own, facts, strict=True)]
-    present = [(*key, f.body is None, f.customer_id, f.currency) for key, f in zip(own, facts, strict=True)]
-    return repository.columns(versions, 8), repository.columns(present, 9)
+    facts = [item.fact for item in decoded]
+    return columns(VERSION, facts), columns(RECORD, facts)
 
 
 async def measure(ground: Ground, whmcs: Whmcs) -> list[Line]:

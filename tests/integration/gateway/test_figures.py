@@ -15,6 +15,7 @@ import orjson
 import pytest
 from pydantic import TypeAdapter
 
+from libs.common.contracts.instances import InstanceKey
 from libs.common.contracts.lenses import Lens
 from libs.common.contracts.money import divide_half_even, format_micros
 from libs.common.database import raw, transaction
@@ -30,9 +31,9 @@ from services.gateway.api import metrics
 from services.gateway.errors import Invalid, NotFound
 from services.gateway.figures import figures, freshness
 from services.gateway.principals import Organization, Principal
-from services.metrics import repository
 from services.metrics.formulas.coverage import Coverage, KindCoverage, Skipped
-from services.metrics.repository import Instance
+from services.metrics.repository import coverage as stored_coverage
+from services.metrics.repository import instances
 from tests.integration.gateway.conftest import Gateway
 
 DAY = timedelta(days=1)
@@ -156,9 +157,9 @@ def coverage(site: Site) -> Coverage:
 async def sync(gateway: Gateway, site: Site) -> Site:
     """Write what metrics writes once a run of the instance is applied."""
     async with transaction(gateway.admin) as connection:
-        database, instance = await raw(connection), Instance(site.organization_id, site.id)
-        time_zone = await repository.time_zone_of(database, instance)
-        await repository.save_coverage(database, instance, coverage(site), time_zone or "UTC")
+        database, key = await raw(connection), InstanceKey(site.organization_id, site.id)
+        time_zone = await instances.read_time_zone(database, key)
+        await stored_coverage.store(database, key, coverage(site), time_zone or "UTC")
     return site
 
 

@@ -15,9 +15,9 @@ from libs.common.contracts.instances import InstanceChanged
 from libs.common.database import build_engine, raw, transaction
 from libs.common.kafka.publisher import Publisher
 from libs.common.settings import KafkaSettings, PostgresSettings
-from services.metrics import repository
 from services.metrics.compute import Computing
 from services.metrics.intake import Intake
+from services.metrics.repository import instances
 from tests.builders import ORGANIZATION, consumed, instance
 from tests.servers import Database, Postgres
 
@@ -50,11 +50,8 @@ class Tables:
     intake: Intake
 
     async def add_instance(self, changed: InstanceChanged | None = None) -> None:
-        one = changed or instance()
         async with transaction(self.engine) as connection:
-            settings = one.settings.model_dump_json()
-            row = (one.organization_id, one.id, one.name, one.state, settings, one.version)
-            await repository.save_instance(await raw(connection), row)
+            await instances.store(await raw(connection), changed or instance())
 
     async def take(self, records: Sequence[Record | ConsumerRecord]) -> None:
         """Apply records as one batch."""

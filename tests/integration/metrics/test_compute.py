@@ -12,11 +12,12 @@ import pytest
 
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.envelope import Record
-from libs.common.contracts.instances import InstanceSettings
+from libs.common.contracts.instances import InstanceKey, InstanceSettings
 from libs.common.database import raw, transaction
-from services.metrics import compute, repository
+from services.metrics import compute
 from services.metrics.compute import Computing
-from services.metrics.repository import Cut, Instance
+from services.metrics.repository import currencies, instances, marks
+from services.metrics.repository.evidence import Cut
 from tests.builders import (
     INSTANCE,
     ORGANIZATION,
@@ -31,7 +32,7 @@ from tests.builders import (
 from tests.integration.metrics.conftest import Tables
 from tests.integration.metrics.test_runs import NOON, READ, applied, ended, freshness
 
-MAIN = Instance(ORGANIZATION, INSTANCE)
+MAIN = InstanceKey(ORGANIZATION, INSTANCE)
 OTHER = UUID(int=2, version=4)
 FIGURES = ("segments", "issues", "freshness", "coverage")
 
@@ -280,9 +281,9 @@ async def test_another_time_zone_marks_nobody(tables: Tables) -> None:
     assert len(await tables.fetch("SELECT DISTINCT id FROM metrics.segments")) == 15
 
 
-async def _due(tables: Tables) -> list[Instance]:
+async def _due(tables: Tables) -> list[InstanceKey]:
     async with transaction(tables.engine) as connection:
-        return await repository.due_instances(await raw(connection))
+        return await instances.due(await raw(connection))
 
 
 async def test_time_zone_that_changes_meanwhile_is_computed_next(
@@ -305,15 +306,15 @@ async def test_time_zone_that_changes_meanwhile_is_computed_next(
 
 def _meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Awaitable[None]]) -> None:
     """Do something once, after the marks of the first batch were taken away and before its evidence is read."""
-    read = repository.currencies
+    read = currencies.read
     left = [act]
 
-    async def currencies(connection: Any, cut: Cut, customers: Any) -> dict[int, str]:
+    async def read_after_act(connection: Any, cut: Cut, customers: Any) -> dict[int, str]:
         while left:
             await left.pop()()
         return await read(connection, cut, customers)
 
-    monkeypatch.setattr(repository, "currencies", currencies)
+    monkeypatch.setattr(currencies, "read", read_after_act)
 
 
 async def test_mark_made_meanwhile_is_computed_next(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -340,7 +341,7 @@ async def test_instance_that_is_deleted_meanwhile_is_not_computed(
 
     async def end() -> None:
         async with transaction(tables.engine) as connection:
-            await repository.end_instance(await raw(connection), *MAIN)
+            await instances.end(await raw(connection), MAIN)
 
     _meanwhile(monkeypatch, end)
     await tables.compute(limit=1)
@@ -400,8 +401,8 @@ async def test_instance_that_is_being_computed_holds_up_no_other(tables: Tables)
 
     async with transaction(tables.engine) as connection:
         database = await raw(connection)
-        assert await repository.take(database, MAIN)
-        await repository.take_marks(database, Cut(MAIN, 1, {}), -1, 500)
+        assert await instances.claim(database, MAIN)
+        await marks.claim(database, MAIN, 1, -1, 500)
         await tables.apply()
         # What is heard meanwhile is stored at once.
         await ended(tables, NOON, epoch=1)

@@ -16,7 +16,7 @@ from libs.common.contracts.billing import Kind
 from libs.common.contracts.envelope import Record
 from libs.common.contracts.topics import DEAD_LETTER
 from libs.common.database import raw, transaction
-from services.metrics.unknown_instances import Tidier
+from services.metrics.purging import Tidier
 from tests.builders import (
     FIRST_SEEN,
     INSTANCE,

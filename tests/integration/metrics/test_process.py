@@ -23,7 +23,8 @@ from libs.common.kafka.administration import end_offsets
 from libs.common.kafka.consumer import Consumer
 from libs.common.kafka.publisher import Publisher
 from libs.common.settings import KafkaSettings
-from services.metrics import handlers, repository
+from services.metrics import handlers
+from services.metrics.repository import positions
 from tests.builders import FIRST_SEEN, INSTANCE, ORGANIZATION, book, instance, with_header
 from tests.integration.metrics.conftest import Tables, open_tables
 from tests.integration.metrics.test_intake import dead_letters
@@ -207,8 +208,8 @@ async def test_what_is_said_of_an_instance_is_heard_and_what_cannot_be_is_parked
         await say(publisher, topics.INSTANCES, nowhere)
         await say(publisher, topics.INSTANCES, instance(3, name="Renamed"))
         await settled(tables, kafka)
-        positions = await end_offsets(KafkaSettings(kafka_bootstrap=kafka), topics.BILLING)
-        run = ends.model_copy(update={"positions": positions})
+        offsets = await end_offsets(KafkaSettings(kafka_bootstrap=kafka), topics.BILLING)
+        run = ends.model_copy(update={"positions": offsets})
         await say(publisher, topics.SYNC_EVENTS, run, FIRST_SEEN + timedelta(minutes=3))
 
         async def is_applied() -> bool:
@@ -247,7 +248,7 @@ async def test_positions_that_cannot_be_read_at_once_are_waited_for(
 ) -> None:
     facts = book(11)
     settings = KafkaSettings(kafka_bootstrap=kafka)
-    read_positions, failures = repository.read_positions, [ConnectionError("away"), ConnectionError("away")]
+    read_positions, failures = positions.read, [ConnectionError("away"), ConnectionError("away")]
 
     async def away_at_first(connection: Any) -> Any:
         if failures:
@@ -270,7 +271,7 @@ async def test_positions_that_cannot_be_read_at_once_are_waited_for(
     for table in ("versions", "records", "positions", "dirty"):
         await tables.execute(f"DELETE FROM metrics.{table}")  # noqa: S608  fixed names
 
-    monkeypatch.setattr(repository, "read_positions", away_at_first)
+    monkeypatch.setattr(positions, "read", away_at_first)
     await serve()
 
     assert not failures

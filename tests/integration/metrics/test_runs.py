@@ -1,6 +1,5 @@
 """When a run counts as applied, what it says of each kind, and what is left of an instance that was deleted."""
 
-import json
 import random
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -10,11 +9,16 @@ import orjson
 import pytest
 
 from libs.common.contracts.billing import Kind
-from libs.common.contracts.instances import InstanceSettings
+from libs.common.contracts.instances import InstanceKey, InstanceSettings
+from libs.common.contracts.lenses import Lens
 from libs.common.contracts.lenses import Lens
 from libs.common.database import raw, transaction
-from services.metrics import repository
+from services.metrics.formulas.coverage import Run, Skipped
 from services.metrics.formulas.timeline import Observation, timeline
+from services.metrics.instances import delete_instance
+from services.metrics.repository import positions
+from services.metrics.repository.positions import Position
+from services.metrics.runs import store_run
 from tests.builders import INSTANCE, ORGANIZATION, book, fact, instance, invoice, subscription
 from tests.integration.metrics.conftest import Tables
 
@@ -28,26 +32,22 @@ async def ended(
     started_at: datetime = NOON,
     *,
     minutes: int = 5,
-    positions: dict[str, dict[str, int]] | None = None,
+    positions: dict[str, dict[int, int]] | None = None,
     kinds: dict[str, dict[str, Any]] = SUBSCRIPTIONS,
     epoch: int | None = None,
 ) -> UUID:
     """A run of so many minutes has ended well."""
-    run_id = uuid4()
-    read = {kind: values | {"read_at": started_at} for kind, values in kinds.items() if "code" not in values}
-    ended_at = started_at + timedelta(minutes=minutes)
-    row = (
-        ORGANIZATION,
-        INSTANCE,
-        run_id,
-        started_at,
-        ended_at,
-        json.dumps(positions or {}),
-        orjson.dumps(kinds | read).decode(),
-        int(ended_at.timestamp()) if epoch is None else epoch,
+    run_id, ended_at = uuid4(), started_at + timedelta(minutes=minutes)
+    skipped = {
+        kind: Skipped(values["action"], values["code"], values["required"])
+        for kind, values in kinds.items()
+        if "code" in values
+    }
+    read = frozenset(kinds.keys() - skipped.keys())
+    run = Run(
+        run_id, started_at, ended_at, int(ended_at.timestamp()) if epoch is None else epoch, read, skipped
     )
-    async with transaction(tables.engine) as connection:
-        await repository.save_run(await raw(connection), row)
+    await store_run(tables.engine, InstanceKey(ORGANIZATION, INSTANCE), run, positions or {})
     return run_id
 
 
@@ -58,9 +58,9 @@ async def applied(tables: Tables) -> UUID | None:
     return rows[0][0] if rows else None
 
 
-async def reach(tables: Tables, *positions: tuple[str, int, int]) -> None:
+async def reach(tables: Tables, *reached: Position) -> None:
     async with transaction(tables.engine) as connection:
-        await repository.store_positions(await raw(connection), positions)
+        await positions.store(await raw(connection), reached)
 
 
 async def freshness(tables: Tables) -> tuple[Any, ...]:
@@ -77,12 +77,12 @@ async def shown(tables: Tables, column: str) -> dict[str, Any]:
 
 
 async def test_a_run_is_applied_once_every_one_of_its_positions_has_been_passed(tables: Tables) -> None:
-    wanted = {"billing.customers": {"3": 10, "4": 0}, "billing.invoices": {"0": 7}}
-    run_id = await ended(tables, positions=wanted)
+    ends = {"billing.customers": {3: 10, 4: 0}, "billing.invoices": {0: 7}}
+    run_id = await ended(tables, positions=ends)
     seen = []
 
     for place in (("billing.customers", 3, 9), ("billing.invoices", 0, 8), ("billing.customers", 3, 10)):
-        await reach(tables, place)
+        await reach(tables, Position(*place))
         seen.append(await applied(tables))
 
     assert seen == [None, None, run_id]
@@ -90,10 +90,10 @@ async def test_a_run_is_applied_once_every_one_of_its_positions_has_been_passed(
 
 
 async def test_a_position_never_goes_back(tables: Tables) -> None:
-    run_id = await ended(tables, positions={"billing.customers": {"3": 10}})
+    run_id = await ended(tables, positions={"billing.customers": {3: 10}})
 
-    await reach(tables, ("billing.customers", 3, 10))
-    await reach(tables, ("billing.customers", 3, 9))
+    await reach(tables, Position("billing.customers", 3, 10))
+    await reach(tables, Position("billing.customers", 3, 9))
 
     assert await applied(tables) == run_id
 
@@ -122,9 +122,9 @@ async def test_newer_run_covers_older_ones(tables: Tables) -> None:
 @pytest.mark.parametrize(
     "impossible",
     [
-        {"billing.customers": {"3": 2**70}},
-        {"billing.customers": {"99999999999": 1}},
-        {"billing.nothing": {"0": 1}},
+        {"billing.customers": {3: 2**70}},
+        {"billing.customers": {99999999999: 1}},
+        {"billing.nothing": {0: 1}},
     ],
     ids=["position", "partition", "topic"],
 )
@@ -296,14 +296,10 @@ async def test_a_deleted_instance_leaves_nothing_but_that_it_is_deleted(tables: 
     await tables.take_all([*facts, *theirs])
     await ended(tables)
     await applied(tables)
-    await ended(tables, NOON + timedelta(hours=1), positions={"billing.customers": {"0": 10**9}})
+    await ended(tables, NOON + timedelta(hours=1), positions={"billing.customers": {0: 10**9}})
     await tables.take([fact(Kind.SERVICE, subscription(999, 1), seq=9, epoch=99)])
 
-    async with transaction(tables.engine) as connection:
-        database = await raw(connection)
-        await repository.end_instance(database, ORGANIZATION, INSTANCE)
-        while await repository.purge(database, ORGANIZATION, INSTANCE, 100):
-            pass
+    await delete_instance(tables.engine, InstanceKey(ORGANIZATION, INSTANCE))
     await tables.take_all(facts)
     await tables.add_instance(instance(9))
 
@@ -326,8 +322,7 @@ async def test_a_deleted_instance_leaves_nothing_but_that_it_is_deleted(tables: 
 async def test_an_instance_that_ends_before_it_was_heard_of_stays_deleted(tables: Tables) -> None:
     await tables.execute("DELETE FROM metrics.instances")
 
-    async with transaction(tables.engine) as connection:
-        await repository.end_instance(await raw(connection), ORGANIZATION, INSTANCE)
+    await delete_instance(tables.engine, InstanceKey(ORGANIZATION, INSTANCE))
     await tables.add_instance(instance(5))
     await tables.take_all([fact(Kind.SERVICE, subscription(1, 7), seq=1)])
 

@@ -3,12 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-import orjson
 import pytest
 
 from libs.common.contracts.received import Received
 from libs.common.contracts.sync import SyncSucceeded
-from services.metrics.handlers import run_row
+from services.metrics.formulas.coverage import Run
+from services.metrics.runs import ended_run
 from tests.builders import INSTANCE, ORGANIZATION
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -16,9 +16,9 @@ EPOCH = int(NOON.timestamp())
 HOUR = timedelta(hours=1)
 
 
-def kept(started: timedelta, ended: timedelta, epoch: int | None = EPOCH) -> tuple[datetime, datetime, int]:
-    """Start, reading and epoch of a run that is heard of at noon."""
-    run = SyncSucceeded(
+def run_of(started: timedelta, ended: timedelta, epoch: int | None = EPOCH) -> Run:
+    """Return the run of a message that is read at noon."""
+    succeeded = SyncSucceeded(
         run_id=uuid4(),
         mode="full",
         started_at=NOON + started,
@@ -28,9 +28,8 @@ def kept(started: timedelta, ended: timedelta, epoch: int | None = EPOCH) -> tup
         positions={},
         epoch=epoch,
     )
-    message = Received(run, "SyncSucceeded", "1", ORGANIZATION, INSTANCE, {}, NOON + ended)
-    _, _, _, started_at, _, _, kinds, saved_epoch = run_row(message, run, NOON)
-    return started_at, datetime.fromisoformat(orjson.loads(kinds)["service"]["read_at"]), saved_epoch
+    message = Received(succeeded, "SyncSucceeded", "1", ORGANIZATION, INSTANCE, {}, NOON + ended)
+    return ended_run(message, succeeded, NOON)
 
 
 @pytest.mark.parametrize(
@@ -39,10 +38,10 @@ def kept(started: timedelta, ended: timedelta, epoch: int | None = EPOCH) -> tup
     ids=["right", "stepped back", "ahead"],
 )
 def test_run_closes_no_day_that_is_not_over(started: int, ended: int, expected: int) -> None:
-    started_at, read_at, _ = kept(started * HOUR, ended * HOUR)
+    run = run_of(started * HOUR, ended * HOUR)
 
-    assert started_at == read_at == NOON + expected * HOUR
+    assert run.started_at == NOON + expected * HOUR
 
 
 def test_run_without_an_epoch_has_that_of_its_end() -> None:
-    assert kept(-2 * HOUR, -1 * HOUR, None)[2] == EPOCH - 3600
+    assert run_of(-2 * HOUR, -1 * HOUR, None).epoch == EPOCH - 3600

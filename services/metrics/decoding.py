@@ -1,0 +1,93 @@
+"""Kafka records of the billing topics as facts, and the records that are none with the reason why."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from aiokafka import ConsumerRecord
+
+from libs.common.contracts.envelope import read_headers
+from libs.common.contracts.facts import read_fact
+from libs.common.contracts.instances import InstanceKey
+from libs.common.contracts.topics import BY_NAME
+from libs.common.kafka.consumer import Records
+from libs.common.kafka.dead_letters import reason_of
+from libs.common.kafka.consumer import Records
+from libs.common.kafka.dead_letters import reason_of
+from services.metrics.formulas.facts import Fact
+from services.metrics.repository.positions import Position
+
+
+class Decoded(NamedTuple):
+    """A fact and the record that it came in."""
+
+    fact: Fact
+    record: ConsumerRecord
+
+
+class Refused(NamedTuple):
+    """A record that is not stored, and why. It is listed under `instance`; None when no organization may see it."""
+
+    record: ConsumerRecord
+    reason: str
+    instance: InstanceKey | None
+
+
+def refuse(record: ConsumerRecord, error: Exception, instance: InstanceKey | None) -> Refused:
+    """Return why a record is refused, in words that PostgreSQL can store."""
+    return Refused(record, printable(reason_of(error)), instance)
+
+
+def decode(records: Records, now: datetime) -> tuple[list[Decoded], list[Refused]]:
+    """Return the facts of a batch, and the records that are no facts. Records of a type that the topic does not list are skipped."""
+    decoded: list[Decoded] = []
+    refused: list[Refused] = []
+    for record in records:
+        try:
+            fact = _fact(record, now)
+        except ValueError as error:
+            refused.append(refuse(record, error, _instance_of(record)))
+        else:
+            if fact is not None:
+                decoded.append(Decoded(fact, record))
+    return decoded, refused
+
+
+def positions_after(records: Records) -> Sequence[Position]:
+    """Return the next offset to read of each partition in a batch."""
+    offsets = {(record.topic, record.partition): record.offset + 1 for record in records}
+    return [Position(topic, partition, offset) for (topic, partition), offset in sorted(offsets.items())]
+
+
+def printable(text: str) -> str:
+    """Return at most 500 characters of a text, without those that PostgreSQL does not store."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "")[:500]
+
+
+def _fact(record: ConsumerRecord, now: datetime) -> Fact | None:
+    received = read_fact(BY_NAME[record.topic], record.key, record.value, record.headers, now)
+    if received is None:
+        return None
+    body = received.body or {}
+    return Fact(
+        organization_id=received.organization_id,
+        instance_id=received.instance_id,
+        kind=received.kind,
+        id=received.id,
+        epoch=received.epoch,
+        seq=received.seq,
+        observed_at=received.observed_at,
+        body=None if record.value is None else record.value.decode(),
+        customer_id=body.get("customer_id"),
+        currency=body.get("currency"),
+    )
+
+
+def _instance_of(record: ConsumerRecord) -> InstanceKey | None:
+    """Return the instance that the headers of an unreadable record name, if they do."""
+    headers = read_headers(record.headers)
+    try:
+        return InstanceKey(UUID(headers["ce_organization"]), UUID(headers["ce_instance"]))
+    except (KeyError, ValueError):
+        return None

@@ -1,0 +1,120 @@
+"""Evidence on one subscription: from stored versions to what a sync observed on a day."""
+
+from datetime import datetime
+from typing import NamedTuple, cast
+
+from libs.common.calendar import day_of
+from libs.common.contracts.billing import ADAPTERS, Kind, SubscriptionChanged
+from services.metrics.formulas.timeline import Observation, Request
+
+
+class Subscription(NamedTuple):
+    """Which subscription of an instance."""
+
+    kind: str
+    id: int
+
+
+class Version(NamedTuple):
+    """A stored fact of a subscription; `body` is None once its row was removed in WHMCS.
+
+    `last_read_at` is the start of the newest run that had read all of the kind before the version was observed.
+    """
+
+    kind: str
+    id: int
+    observed_at: datetime
+    last_read_at: datetime | None
+    body: str | None
+
+    @property
+    def subscription(self) -> Subscription:
+        """Return which subscription the version is of."""
+        return Subscription(self.kind, self.id)
+
+
+class RequestVersion(NamedTuple):
+    """A stored fact of a cancellation request; `is_open` when it asks to end the service `service_id`."""
+
+    service_id: int
+    id: int
+    observed_at: datetime
+    is_open: bool
+
+
+def request_of(version: RequestVersion, time_zone: str) -> Request:
+    """Return what a version shows of a cancellation request, in days of a time zone."""
+    return Request(day_of(version.observed_at, time_zone), version.id, version.is_open)
+
+
+def add_version(observations: list[Observation], version: Version, time_zone: str) -> None:
+    """Add what a version shows to the observations of its subscription, in days of a time zone.
+
+    A version that shows the same state as the one before only tells that the state was seen again: something else had changed, such as
+    the label. A removal before any state was seen tells nothing.
+    """
+    observation = _observation(observations, version, time_zone)
+    if observation is None:
+        return
+    last = observations[-1] if observations else None
+    if last is not None and _is_same_state(last, observation):
+        observations[-1] = last._replace(last_seen_on=observation.on)
+    else:
+        observations.append(observation)
+
+
+def _is_same_state(last: Observation, observation: Observation) -> bool:
+    # A day before the last one: the time zone or the clock moved back, so nothing was seen "again".
+    if observation.on < last.on:
+        return False
+    return observation == last._replace(
+        on=observation.on, last_read_on=observation.last_read_on, last_seen_on=None
+    )
+
+
+def _observation(observations: list[Observation], version: Version, time_zone: str) -> Observation | None:
+    on = day_of(version.observed_at, time_zone)
+    last_read_on = None if version.last_read_at is None else day_of(version.last_read_at, time_zone)
+    if version.body is None:
+        if not observations:
+            return None
+        return observations[-1]._replace(on=on, last_read_on=last_read_on, last_seen_on=None, gone=True)
+    kind = Kind(version.kind)
+    body = cast(SubscriptionChanged, ADAPTERS[kind].validator.validate_json(version.body))
+    return Observation(
+        on=on,
+        customer_id=body["customer_id"],
+        status=body["status"],
+        cycle=body["cycle"],
+        recurring_micros=body["recurring_micros"],
+        registered_on=body["registered_on"],
+        next_due_on=body["next_due_on"],
+        product=_product(kind, body),
+        product_name=_product_name(kind, body),
+        last_read_on=last_read_on,
+    )
+
+
+def _product(kind: Kind, body: SubscriptionChanged) -> str:
+    """Return what a subscription is summed under: `domain:<tld>`, or `<kind>:` and the first of these that it has.
+
+    The number of the product, `name:<name of the product>`, `unnamed:<its own number>`.
+    """
+    if kind is Kind.DOMAIN:
+        return f"domain:{_tld(body)}"
+    if body["product_id"]:
+        return f"{kind}:{body['product_id']}"
+    # A custom addon may be called "7": a name never takes the place of a number.
+    return f"{kind}:name:{body['product_name']}" if body["product_name"] else f"{kind}:unnamed:{body['id']}"
+
+
+def _product_name(kind: Kind, body: SubscriptionChanged) -> str | None:
+    if kind is Kind.DOMAIN:
+        return f".{_tld(body)}"
+    if body["product_id"] or body["product_name"]:
+        return body["product_name"]
+    return f"Unnamed {kind} {body['id']}"
+
+
+def _tld(body: SubscriptionChanged) -> str:
+    return (body["label"] or "").lower().partition(".")[2]

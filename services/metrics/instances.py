@@ -1,0 +1,30 @@
+"""The service's copy of the instances follows the messages about them."""
+
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from libs.common.calendar import is_time_zone
+from libs.common.contracts.instances import InstanceChanged, InstanceKey
+from libs.common.database import check_owner, raw, transaction
+from libs.common.errors import Permanent
+from services.metrics.purging import purge
+from services.metrics.repository import instances
+
+INSTANCES_TABLE: Final = "metrics.instances"
+
+
+async def store_instance(engine: AsyncEngine, instance: InstanceChanged) -> None:
+    """Store the newest state of an instance; raise Permanent for one of another organization or without a real time zone."""
+    if not is_time_zone(instance.settings.time_zone):
+        raise Permanent("time_zone_unknown", f"There is no time zone {instance.settings.time_zone:.80}.")
+    async with transaction(engine) as connection:
+        await check_owner(connection, INSTANCES_TABLE, instance.organization_id, instance.id)
+        await instances.store(await raw(connection), instance)
+
+
+async def delete_instance(engine: AsyncEngine, key: InstanceKey) -> None:
+    """Store that an instance is deleted, so that nothing more of it is stored, then purge it."""
+    async with transaction(engine) as connection:
+        await instances.end(await raw(connection), key)
+    await purge(engine, key)

@@ -1,0 +1,112 @@
+"""What is applied of an instance: its freshness, and the coverage of each kind."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Final, NamedTuple
+
+from libs.common.contracts.instances import InstanceKey
+from services.metrics.formulas.coverage import Coverage, KindCoverage, Skipped, days_of
+from services.metrics.repository.driver import Connection, column_types, columns, unnest
+from services.metrics.repository.runs import APPLIED_EPOCH
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is applied of an instance, and the time zone of its segments; both None before its first run."""
+
+    coverage: Coverage | None
+    time_zone: str | None
+
+
+class _KindRow(NamedTuple):
+    """One kind's row of metrics.coverage, without its key."""
+
+    kind: str
+    first_at: datetime | None
+    read_at: datetime | None
+    epoch: int | None
+    action: str | None
+    code: str | None
+    is_required: bool | None
+    first_on: date | None
+    last_on: date | None
+    closed_before: date | None
+
+
+_KIND: Final = column_types(_KindRow)
+
+_FRESHNESS: Final = f"""
+SELECT f.run_id, f.as_of, f.last_at, f.time_zone, {APPLIED_EPOCH} AS epoch
+FROM metrics.freshness f WHERE f.organization_id = $1 AND f.instance_id = $2"""  # noqa: S608  fixed names
+
+_KINDS: Final = f"""
+SELECT {", ".join(_KIND)} FROM metrics.coverage WHERE organization_id = $1 AND instance_id = $2"""  # noqa: S608  fixed names
+
+_STORE_FRESHNESS: Final = """
+INSERT INTO metrics.freshness AS f (organization_id, instance_id, run_id, as_of, last_at, epoch, time_zone)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (organization_id, instance_id) DO UPDATE SET run_id = excluded.run_id, as_of = excluded.as_of,
+    last_at = excluded.last_at, epoch = excluded.epoch, time_zone = excluded.time_zone"""
+
+_STORE_KINDS: Final = f"""
+INSERT INTO metrics.coverage (organization_id, instance_id, {", ".join(_KIND)})
+SELECT $1, $2, t.* FROM {unnest(_KIND, 3)}
+ON CONFLICT (organization_id, instance_id, kind) DO UPDATE SET
+    {", ".join(f"{name} = excluded.{name}" for name in _KIND)}"""  # noqa: S608  fixed names
+
+
+async def read(connection: Connection, key: InstanceKey) -> State:
+    """Return what is applied of an instance."""
+    freshness = await connection.fetchrow(_FRESHNESS, *key)
+    if freshness is None:
+        return State(None, None)
+    rows = [_KindRow(**row) for row in await connection.fetch(_KINDS, *key)]
+    coverage = Coverage(
+        run_id=freshness["run_id"],
+        as_of=freshness["as_of"],
+        last_at=freshness["last_at"],
+        epoch=freshness["epoch"],
+        kinds={row.kind: _kind_coverage(row, freshness["epoch"]) for row in rows},
+    )
+    return State(coverage, freshness["time_zone"])
+
+
+def _kind_coverage(row: _KindRow, applied_epoch: int) -> KindCoverage:
+    skipped = None
+    if row.action is not None and row.code is not None:
+        skipped = Skipped(row.action, row.code, bool(row.is_required))
+    # Versions before 0003 stored no epoch of a kind: all that they read counts.
+    epoch = applied_epoch if row.epoch is None and row.read_at is not None else row.epoch
+    return KindCoverage(row.first_at, row.read_at, epoch, skipped)
+
+
+async def store(connection: Connection, key: InstanceKey, coverage: Coverage, time_zone: str) -> None:
+    """Store what is applied now, in days of a time zone."""
+    await connection.execute(
+        _STORE_FRESHNESS,
+        *key,
+        coverage.run_id,
+        coverage.as_of,
+        coverage.last_at,
+        coverage.epoch,
+        time_zone,
+    )
+    rows = [_row(coverage, kind, time_zone) for kind in sorted(coverage.kinds)]
+    await connection.execute(_STORE_KINDS, *key, *columns(_KIND, rows))
+
+
+def _row(coverage: Coverage, kind: str, time_zone: str) -> _KindRow:
+    state, days = coverage.kinds[kind], days_of(coverage, kind, time_zone)
+    skipped = state.skipped
+    return _KindRow(
+        kind=kind,
+        first_at=state.first_at,
+        read_at=state.read_at,
+        epoch=state.epoch,
+        action=None if skipped is None else skipped.action,
+        code=None if skipped is None else skipped.code,
+        is_required=None if skipped is None else skipped.is_required,
+        first_on=None if days is None else days.first_on,
+        last_on=None if days is None else days.last_on,
+        closed_before=None if days is None else days.closed_before,
+    )

@@ -1,0 +1,49 @@
+"""What all statements share: the driver's connection, and named rows as the columns that `unnest` takes."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from operator import attrgetter
+from types import NoneType
+from typing import Any, Final, TypeAlias, get_args, get_type_hints
+from uuid import UUID
+
+SUBSCRIPTIONS: Final = "('service', 'addon', 'domain')"
+
+# asyncpg gives no types that mypy could check.
+Connection: TypeAlias = Any
+
+# In this order, because a bool is an int and a datetime is a date.
+_SQL_TYPES: Final = (
+    (bool, "boolean"),
+    (int, "bigint"),
+    (str, "text"),
+    (datetime, "timestamptz"),
+    (date, "date"),
+    (UUID, "uuid"),
+)
+
+
+def column_types(row: type, *names: str) -> dict[str, str]:
+    """Return the SQL type of each field of a row type, or of the fields `names`; raise LookupError for a type without one."""
+    hints = get_type_hints(row)
+    return {name: _sql_type(hints[name]) for name in names or hints}
+
+
+def _sql_type(hint: Any) -> str:
+    [python_type] = [argument for argument in get_args(hint) if argument is not NoneType] or [hint]
+    for base, sql_type in _SQL_TYPES:
+        if issubclass(python_type, base):
+            return sql_type
+    raise LookupError(f"no SQL type for {hint}")
+
+
+def unnest(types: Mapping[str, str], first: int = 1) -> str:
+    """Return the table `t` of the columns that the parameters from `$first` on hold, for a FROM clause."""
+    names = ", ".join(f'"{name}"' for name in types)
+    arrays = ", ".join(f"${number}::{sql_type}[]" for number, sql_type in enumerate(types.values(), first))
+    return f"unnest({arrays}) AS t ({names})"
+
+
+def columns(types: Mapping[str, str], rows: Sequence[object]) -> list[list[object]]:
+    """Return one list per column with the value that each row has in the attribute of that name."""
+    return [list(map(attrgetter(name), rows)) for name in types]

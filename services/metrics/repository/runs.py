@@ -1,0 +1,120 @@
+"""Ended runs that wait to be applied, and the readings: when a run read all of which kinds."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+
+from libs.common.contracts.instances import InstanceKey
+from services.metrics.formulas.coverage import Run, Skipped
+from services.metrics.repository.driver import Connection
+
+# Rows of versions before 0003 have no epoch. Epochs are seconds of the clock when a lease is claimed, so a run that ended at a moment has
+# no greater one. `r` is a run, `f` the freshness of its instance.
+RUN_EPOCH: Final = "coalesce(r.epoch, floor(extract(epoch FROM r.ended_at))::bigint)"
+APPLIED_EPOCH: Final = "coalesce(f.epoch, floor(extract(epoch FROM f.last_at))::bigint)"
+
+# All facts of run `r` are stored: each of its positions is reached. numeric, because a wrong message may hold any number.
+IS_STORED: Final = """NOT EXISTS (
+    SELECT FROM jsonb_each(r.positions) topic CROSS JOIN LATERAL jsonb_each_text(topic.value) target
+    LEFT JOIN metrics.positions p ON p.topic = topic.key AND p.partition::text = target.key
+    WHERE target.value::numeric > coalesce(p.next_offset, 0))"""
+
+_STORE: Final = """
+INSERT INTO metrics.runs (organization_id, instance_id, run_id, started_at, ended_at, positions, kinds, epoch)
+VALUES ($1, $2, $3, $4, $5, $6::jsonb, $7::jsonb, $8) ON CONFLICT DO NOTHING"""
+
+_ENDED: Final = f"""
+SELECT r.run_id, r.started_at, r.ended_at, r.kinds::text AS kinds, {RUN_EPOCH} AS epoch
+FROM metrics.runs r LEFT JOIN metrics.freshness f USING (organization_id, instance_id)
+WHERE r.organization_id = $1 AND r.instance_id = $2
+    AND (f.run_id IS NULL OR {RUN_EPOCH} > {APPLIED_EPOCH}) AND {IS_STORED}
+ORDER BY {RUN_EPOCH}"""  # noqa: S608  fixed names
+
+_IS_LATE: Final = f"""
+SELECT EXISTS (SELECT FROM metrics.freshness f
+    WHERE organization_id = $1 AND instance_id = $2 AND {APPLIED_EPOCH} >= $3)"""  # noqa: S608  fixed names
+
+_DELETE_APPLIED: Final = f"""
+DELETE FROM metrics.runs r
+WHERE organization_id = $1 AND instance_id = $2 AND {RUN_EPOCH} <= $3"""  # noqa: S608  fixed names
+
+_STORE_READING: Final = """
+INSERT INTO metrics.readings (organization_id, instance_id, run_id, started_at, ended_at, kinds)
+VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING true"""
+
+# No calendar day is shorter than 23 hours, so a reading between two others less than 23 hours apart adds nothing: the earlier one and the
+# new one tell the same days. Only kinds that both of them read count.
+_THIN_READINGS: Final = """
+DELETE FROM metrics.readings r USING metrics.readings before
+WHERE r.organization_id = $1 AND r.instance_id = $2 AND r.started_at < $3 AND r.kinds <@ $5
+    AND before.organization_id = $1 AND before.instance_id = $2 AND before.started_at < r.started_at
+    AND before.started_at > $4::timestamptz - interval '23 hours' AND r.kinds <@ before.kinds"""
+
+
+async def store(
+    connection: Connection, key: InstanceKey, run: Run, positions: Mapping[str, Mapping[int, int]]
+) -> None:
+    """Store a run that waits until the facts up to `positions`, next offsets per topic and partition, are stored."""
+    await connection.execute(
+        _STORE,
+        *key,
+        run.run_id,
+        run.started_at,
+        run.ended_at,
+        json.dumps(positions),
+        _kinds_of(run),
+        run.epoch,
+    )
+
+
+def _kinds_of(run: Run) -> str:
+    read = {kind: {"read_at": run.started_at} for kind in run.read}
+    skipped = {
+        kind: {"read_at": None, "action": reason.action, "code": reason.code, "required": reason.is_required}
+        for kind, reason in run.skipped.items()
+    }
+    return orjson.dumps(read | skipped).decode()
+
+
+async def read_ended(connection: Connection, key: InstanceKey) -> list[Run]:
+    """Return the runs that are newer than the applied one and whose facts are all stored, in order of their epochs."""
+    rows = await connection.fetch(_ENDED, *key)
+    return [
+        _run(row["run_id"], row["started_at"], row["ended_at"], row["epoch"], orjson.loads(row["kinds"]))
+        for row in rows
+    ]
+
+
+def _run(
+    run_id: UUID, started_at: datetime, ended_at: datetime, epoch: int, kinds: Mapping[str, Mapping[str, Any]]
+) -> Run:
+    skipped = {
+        kind: Skipped(values["action"], values["code"], values["required"])
+        for kind, values in kinds.items()
+        if values.get("code") is not None
+    }
+    return Run(run_id, started_at, ended_at, epoch, frozenset(kinds.keys() - skipped.keys()), skipped)
+
+
+async def is_late(connection: Connection, key: InstanceKey, epoch: int) -> bool:
+    """Tell whether a run of this epoch is applied already, or covered by an applied one."""
+    late: bool = await connection.fetchval(_IS_LATE, *key, epoch)
+    return late
+
+
+async def delete_applied(connection: Connection, key: InstanceKey, epoch: int) -> None:
+    """Delete the waiting runs up to an epoch."""
+    await connection.execute(_DELETE_APPLIED, *key, epoch)
+
+
+async def store_reading(connection: Connection, key: InstanceKey, run: Run) -> bool:
+    """Store when a run read which kinds, and delete the readings that tell nothing beside it; False when it is stored already."""
+    kinds = sorted(run.read)
+    is_new = await connection.fetchval(_STORE_READING, *key, run.run_id, run.started_at, run.ended_at, kinds)
+    if is_new:
+        await connection.execute(_THIN_READINGS, *key, run.started_at, run.ended_at, kinds)
+    return bool(is_new)

@@ -1,0 +1,90 @@
+"""Segments and issues: what figures are made of. Those of one subscription are replaced together."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from libs.common.contracts.instances import InstanceKey
+from services.metrics.formulas.evidence import Subscription
+from services.metrics.formulas.timeline import Segment
+from services.metrics.repository.driver import Connection, column_types, columns, unnest
+
+
+class Issue(NamedTuple):
+    """Why a subscription is in no total, and whose it is now."""
+
+    reason: str
+    customer_id: int
+
+
+class Figures(NamedTuple):
+    """All segments of one subscription, in order per lens, and its issues in alphabetical order."""
+
+    segments: tuple[Segment, ...] = ()
+    issues: tuple[Issue, ...] = ()
+
+
+_KEY: Final = column_types(Subscription)
+_SEGMENT: Final = column_types(Segment)
+_ISSUE: Final = column_types(Issue)
+
+# OFFSET 0 keeps the look-ups by key, as in marks.py.
+_READ_SEGMENTS: Final = f"""
+SELECT s.* FROM {unnest(_KEY, 3)} CROSS JOIN LATERAL (
+    SELECT kind, id, {", ".join(_SEGMENT)} FROM metrics.segments
+    WHERE organization_id = $1 AND instance_id = $2 AND kind = t.kind AND id = t.id OFFSET 0) s
+ORDER BY s.lens, s.from_on"""  # noqa: S608  fixed names
+
+_READ_ISSUES: Final = f"""
+SELECT s.kind, s.id, s.reason, s.customer_id FROM {unnest(_KEY, 3)}
+JOIN metrics.issues s ON s.organization_id = $1 AND s.instance_id = $2 AND s.kind = t.kind AND s.id = t.id
+ORDER BY s.reason"""  # noqa: S608  fixed names
+
+_DELETE: Final = tuple(
+    f"""DELETE FROM metrics.{table} s USING {unnest(_KEY, 3)}
+    WHERE s.organization_id = $1 AND s.instance_id = $2 AND s.kind = t.kind AND s.id = t.id"""  # noqa: S608  fixed names
+    for table in ("segments", "issues")
+)
+
+_INSERT_SEGMENTS: Final = f"""
+INSERT INTO metrics.segments (organization_id, instance_id, {", ".join(_KEY | _SEGMENT)})
+SELECT $1, $2, t.* FROM {unnest(_KEY | _SEGMENT, 3)}"""  # noqa: S608  fixed names
+
+_INSERT_ISSUES: Final = f"""
+INSERT INTO metrics.issues (organization_id, instance_id, {", ".join(_KEY | _ISSUE)})
+SELECT $1, $2, t.* FROM {unnest(_KEY | _ISSUE, 3)}"""  # noqa: S608  fixed names
+
+
+async def read(
+    connection: Connection, key: InstanceKey, subscriptions: Collection[Subscription]
+) -> dict[Subscription, Figures]:
+    """Return the stored figures of those subscriptions that have any."""
+    keys = columns(_KEY, list(subscriptions))
+    segments: dict[Subscription, list[Segment]] = defaultdict(list)
+    for row in await connection.fetch(_READ_SEGMENTS, *key, *keys):
+        segment = Segment(**{name: row[name] for name in _SEGMENT})
+        segments[Subscription(row["kind"], row["id"])].append(segment)
+    issues: dict[Subscription, list[Issue]] = defaultdict(list)
+    for row in await connection.fetch(_READ_ISSUES, *key, *keys):
+        issues[Subscription(row["kind"], row["id"])].append(Issue(row["reason"], row["customer_id"]))
+    return {
+        subscription: Figures(tuple(segments[subscription]), tuple(issues[subscription]))
+        for subscription in segments.keys() | issues.keys()
+    }
+
+
+async def delete(connection: Connection, key: InstanceKey, subscriptions: Sequence[Subscription]) -> None:
+    """Delete the figures of subscriptions."""
+    if subscriptions:
+        for statement in _DELETE:
+            await connection.execute(statement, *key, *columns(_KEY, subscriptions))
+
+
+async def insert(connection: Connection, key: InstanceKey, figures: Mapping[Subscription, Figures]) -> None:
+    """Store the figures of subscriptions that have none."""
+    owners = [subscription for subscription, values in figures.items() for _ in values.segments]
+    segments = [segment for values in figures.values() for segment in values.segments]
+    await connection.execute(_INSERT_SEGMENTS, *key, *columns(_KEY, owners), *columns(_SEGMENT, segments))
+    owners = [subscription for subscription, values in figures.items() for _ in values.issues]
+    issues = [issue for values in figures.values() for issue in values.issues]
+    await connection.execute(_INSERT_ISSUES, *key, *columns(_KEY, owners), *columns(_ISSUE, issues))

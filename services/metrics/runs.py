@@ -1,0 +1,45 @@
+"""Ended runs: what each of them read and when, stored until its facts are computed."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from libs.common.contracts.instances import InstanceKey
+from libs.common.contracts.received import Received
+from libs.common.contracts.sync import SyncSucceeded
+from libs.common.database import raw, transaction
+from services.metrics.formulas.coverage import Run, Skipped
+from services.metrics.repository import instances, marks, runs
+
+
+def ended_run(message: Received, succeeded: SyncSucceeded, now: datetime) -> Run:
+    """Return what a message says of the run that ended."""
+    skipped = {kind.kind: Skipped(kind.action, kind.code, kind.required) for kind in succeeded.skipped}
+    return Run(
+        run_id=succeeded.run_id,
+        # The connector's clock may be ahead, or have been set back: no day is closed that is not over.
+        started_at=min(succeeded.started_at, message.at, now),
+        ended_at=message.at,
+        # Epochs are seconds: a run that ended at a moment has no greater one.
+        epoch=int(message.at.timestamp()) if succeeded.epoch is None else succeeded.epoch,
+        read=frozenset(succeeded.counts.keys() - skipped.keys()),
+        skipped=skipped,
+    )
+
+
+async def store_run(
+    engine: AsyncEngine, key: InstanceKey, run: Run, positions: Mapping[str, Mapping[int, int]]
+) -> None:
+    """Store a run that ended well. A worker applies it once the facts up to `positions`, next offsets per topic, are stored."""
+    async with transaction(engine) as connection:
+        database = await raw(connection)
+        # Transactions that store facts of the instance end first, so that `add_seen_after` sees their versions.
+        await instances.lock_alone(database, key)
+        is_late = await runs.is_late(database, key, run.epoch)
+        is_new = await runs.store_reading(database, key, run)
+        if not is_late:
+            await runs.store(database, key, run, positions)
+        elif is_new:
+            # The figures of what was observed after this reading were computed without it.
+            await marks.add_seen_after(database, key, run.ended_at)
