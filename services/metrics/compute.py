@@ -15,7 +15,7 @@ from libs.common.contracts.instances import InstanceKey
 from libs.common.database import raw, transaction
 from libs.common.pause import pause
 from services.metrics.formulas.coverage import Coverage, with_run
-from services.metrics.formulas.evidence import Subscription, add_version, request_of
+from services.metrics.formulas.evidence import Subscription, add_version, by_kind, request_of
 from services.metrics.formulas.timeline import Observation, Request, timeline
 from services.metrics.repository import coverage, currencies, evidence, instances, marks, runs, segments
 from services.metrics.repository.coverage import State
@@ -171,8 +171,10 @@ async def _compute_customers(
 ) -> None:
     """Store the figures of every subscription that the customers have or had."""
     observations: dict[Subscription, list[Observation]] = defaultdict(list)
+    # Read after the marks were claimed: a reading that comes later than this marks the customers again.
+    readings = by_kind(await runs.read_readings(database, cut.instance))
     async for version in evidence.read_versions(database, cut, customers):
-        add_version(observations[version.subscription], version, time_zone)
+        add_version(observations[version.subscription], version, readings.get(version.kind, ()), time_zone)
     figures = await _figures(database, cut, observations, time_zone)
     stored = await segments.read(database, cut.instance, figures.keys())
     # Equal figures are not written again: computing everything anew changes no row.

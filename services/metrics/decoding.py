@@ -13,9 +13,8 @@ from libs.common.contracts.instances import InstanceKey
 from libs.common.contracts.topics import BY_NAME
 from libs.common.kafka.consumer import Records
 from libs.common.kafka.dead_letters import reason_of
-from libs.common.kafka.consumer import Records
-from libs.common.kafka.dead_letters import reason_of
 from services.metrics.formulas.facts import Fact
+from services.metrics.formulas.owners import owner_of
 from services.metrics.repository.positions import Position
 
 
@@ -70,6 +69,7 @@ def _fact(record: ConsumerRecord, now: datetime) -> Fact | None:
     if received is None:
         return None
     body = received.body or {}
+    owner = owner_of(received.kind, received.id, received.body)
     return Fact(
         organization_id=received.organization_id,
         instance_id=received.instance_id,
@@ -79,6 +79,8 @@ def _fact(record: ConsumerRecord, now: datetime) -> Fact | None:
         seq=received.seq,
         observed_at=received.observed_at,
         body=None if record.value is None else record.value.decode(),
+        owner_kind=None if owner is None else owner.kind,
+        owner_id=None if owner is None else owner.id,
         customer_id=body.get("customer_id"),
         currency=body.get("currency"),
     )

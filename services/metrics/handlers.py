@@ -6,12 +6,8 @@ from libs.common.clock import Clock, utc_now
 from libs.common.contracts import topics
 from libs.common.contracts.instances import InstanceKey
 from libs.common.contracts.received import Received
-from libs.common.contracts.received import Received
 from libs.common.contracts.sync import InstancePurged, SyncSucceeded
 from libs.common.database import check_owner, transaction
-from libs.common.kafka.consumer import Consumer
-from libs.common.kafka.messages import subscribe_messages
-from libs.common.kafka.publisher import Publisher
 from libs.common.kafka.consumer import Consumer
 from libs.common.kafka.messages import subscribe_messages
 from libs.common.kafka.publisher import Publisher

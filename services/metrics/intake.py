@@ -13,15 +13,13 @@ from libs.common.database import is_data_error, raw, transaction
 from libs.common.kafka.consumer import Records
 from libs.common.kafka.dead_letters import dead_letter
 from libs.common.kafka.publisher import Publisher
-from libs.common.kafka.consumer import Records
-from libs.common.kafka.dead_letters import dead_letter
-from libs.common.kafka.publisher import Publisher
 from libs.common.telemetry import events_applied
 from services.metrics.decoding import Decoded, Refused, decode, positions_after, printable, refuse
-from services.metrics.repository import facts, instances, positions, unreadable
+from services.metrics.repository import instances, positions, unreadable
 from services.metrics.repository.driver import Connection
 from services.metrics.repository.positions import Partition, Position
 from services.metrics.repository.unreadable import UnreadableFact
+from services.metrics.storing import store_facts
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +79,7 @@ class Intake:
         keys |= {refusal.instance for refusal in refused if refusal.instance is not None}
         states = await instances.lock(database, {key.instance_id for key in keys})
         admitted = admit(decoded, refused, states)
-        changed = await facts.store(database, [item.fact for item in admitted.decoded])
+        changed = await store_facts(database, [item.fact for item in admitted.decoded])
         await unreadable.store(database, _unreadable(admitted.refused))
         await positions.store(database, reached)
         for record, reason, _ in admitted.refused:
@@ -102,7 +100,7 @@ class Intake:
         for part in (decoded[:half], decoded[half:]):
             try:
                 async with transaction(self._engine) as connection:
-                    await facts.store(await raw(connection), [item.fact for item in part])
+                    await store_facts(await raw(connection), [item.fact for item in part])
                     raise _Undone
             except _Undone:
                 continue

@@ -19,7 +19,8 @@ from services.metrics.decoding import decode
 from services.metrics.intake import Intake
 from services.metrics.repository import instances
 from services.metrics.repository.driver import columns, unnest
-from services.metrics.repository.facts import RECORD, VERSION
+from services.metrics.repository.records import RECORD
+from services.metrics.repository.versions import VERSION
 from services.metrics.settings import Settings
 from tests.bench.connector import reading
 from tests.bench.ground import Ground, Whmcs, instance
@@ -30,7 +31,7 @@ _BATCH = 2_000
 _TABLES = ("versions", "records", "dirty", "positions")
 _STORE_VERSIONS = f"""
 INSERT INTO metrics.versions ({", ".join(VERSION)})
-SELECT organization_id, instance_id, kind, id, epoch, seq, observed_at, body::jsonb FROM {unnest(VERSION)}
+SELECT organization_id, instance_id, kind, id, epoch, seq, observed_at, body::jsonb, owner_kind, owner_id FROM {unnest(VERSION)}
 ON CONFLICT DO NOTHING"""  # noqa: S608  fixed names
 _STORE_RECORDS = f"""
 INSERT INTO metrics.records (organization_id, instance_id, kind, id, epoch, seq, customer_id, currency, gone)

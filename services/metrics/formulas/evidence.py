@@ -1,5 +1,8 @@
 """Evidence on one subscription: from stored versions to what a sync observed on a day."""
 
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple, cast
 
@@ -16,21 +19,25 @@ class Subscription(NamedTuple):
 
 
 class Version(NamedTuple):
-    """A stored fact of a subscription; `body` is None once its row was removed in WHMCS.
-
-    `last_read_at` is the start of the newest run that had read all of the kind before the version was observed.
-    """
+    """A stored fact of a subscription; `body` is None once its row was removed in WHMCS."""
 
     kind: str
     id: int
     observed_at: datetime
-    last_read_at: datetime | None
     body: str | None
 
     @property
     def subscription(self) -> Subscription:
         """Return which subscription the version is of."""
         return Subscription(self.kind, self.id)
+
+
+class Reading(NamedTuple):
+    """When a run read all rows of these kinds."""
+
+    started_at: datetime
+    ended_at: datetime
+    kinds: Collection[str]
 
 
 class RequestVersion(NamedTuple):
@@ -47,18 +54,37 @@ def request_of(version: RequestVersion, time_zone: str) -> Request:
     return Request(day_of(version.observed_at, time_zone), version.id, version.is_open)
 
 
-def add_version(observations: list[Observation], version: Version, time_zone: str) -> None:
+def by_kind(readings: Iterable[Reading]) -> dict[str, list[Reading]]:
+    """Return for each kind its readings, in the order of `readings`."""
+    of_kind: dict[str, list[Reading]] = defaultdict(list)
+    for reading in readings:
+        for kind in reading.kinds:
+            of_kind[kind].append(reading)
+    return of_kind
+
+
+def last_read_at(readings: Sequence[Reading], moment: datetime) -> datetime | None:
+    """Return the start of the newest of a kind's readings that ended before a moment; `readings` is in order of their ends.
+
+    A row that changed at that moment was seen unchanged by that run: it read all rows of the kind, and published only changes.
+    """
+    count = bisect_left(readings, moment, key=lambda reading: reading.ended_at)
+    return readings[count - 1].started_at if count else None
+
+
+def add_version(
+    observations: list[Observation], version: Version, readings: Sequence[Reading], time_zone: str
+) -> None:
     """Add what a version shows to the observations of its subscription, in days of a time zone.
 
     A version that shows the same state as the one before only tells that the state was seen again: something else had changed, such as
     the label. A removal before any state was seen tells nothing.
     """
-    observation = _observation(observations, version, time_zone)
+    observation = _observation(observations, version, readings, time_zone)
     if observation is None:
         return
-    last = observations[-1] if observations else None
-    if last is not None and _is_same_state(last, observation):
-        observations[-1] = last._replace(last_seen_on=observation.on)
+    if observations and _is_same_state(observations[-1], observation):
+        observations[-1] = observations[-1]._replace(last_seen_on=observation.on)
     else:
         observations.append(observation)
 
@@ -72,9 +98,11 @@ def _is_same_state(last: Observation, observation: Observation) -> bool:
     )
 
 
-def _observation(observations: list[Observation], version: Version, time_zone: str) -> Observation | None:
-    on = day_of(version.observed_at, time_zone)
-    last_read_on = None if version.last_read_at is None else day_of(version.last_read_at, time_zone)
+def _observation(
+    observations: list[Observation], version: Version, readings: Sequence[Reading], time_zone: str
+) -> Observation | None:
+    on, read_at = day_of(version.observed_at, time_zone), last_read_at(readings, version.observed_at)
+    last_read_on = None if read_at is None else day_of(read_at, time_zone)
     if version.body is None:
         if not observations:
             return None

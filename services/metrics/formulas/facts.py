@@ -1,5 +1,6 @@
-"""A fact as intake stores it."""
+"""Facts as intake stores them, and the dirty marks that they make."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -8,8 +9,25 @@ from libs.common.contracts.billing import Kind
 from libs.common.contracts.instances import InstanceKey
 
 
+class RowKey(NamedTuple):
+    """Which WHMCS row of which instance."""
+
+    organization_id: UUID
+    instance_id: UUID
+    kind: str
+    id: int
+
+
+class CustomerKey(NamedTuple):
+    """Which customer of which instance."""
+
+    organization_id: UUID
+    instance_id: UUID
+    customer_id: int
+
+
 class Fact(NamedTuple):
-    """The published state of one WHMCS row. `body` is its JSON text, None for a tombstone, which has no customer and no currency."""
+    """The published state of one WHMCS row. `body` is its JSON text; None for a tombstone, which has no owner, customer or currency."""
 
     organization_id: UUID
     instance_id: UUID
@@ -19,6 +37,8 @@ class Fact(NamedTuple):
     seq: int
     observed_at: datetime
     body: str | None
+    owner_kind: Kind | None
+    owner_id: int | None
     customer_id: int | None
     currency: str | None
 
@@ -28,6 +48,39 @@ class Fact(NamedTuple):
         return InstanceKey(self.organization_id, self.instance_id)
 
     @property
+    def row(self) -> RowKey:
+        """Return the row that the fact is about."""
+        return RowKey(self.organization_id, self.instance_id, self.kind, self.id)
+
+    @property
+    def customer(self) -> CustomerKey | None:
+        """Return the customer that the fact names."""
+        if self.customer_id is None:
+            return None
+        return CustomerKey(self.organization_id, self.instance_id, self.customer_id)
+
+    @property
     def is_removed(self) -> bool:
         """Tell whether the row no longer exists in WHMCS."""
         return self.body is None
+
+
+class Mark(NamedTuple):
+    """The figures of a customer change with facts of an epoch. `left_invoice_id` is an invoice that left the customer then."""
+
+    organization_id: UUID
+    instance_id: UUID
+    customer_id: int
+    epoch: int
+    left_invoice_id: int | None
+
+
+def newest_of(facts: Iterable[Fact]) -> list[Fact]:
+    """Return of each row the fact of the greatest epoch and seq."""
+    newest: dict[tuple[UUID, Kind, int], Fact] = {}
+    for fact in facts:
+        key = (fact.instance_id, fact.kind, fact.id)
+        other = newest.get(key)
+        if other is None or (other.epoch, other.seq) < (fact.epoch, fact.seq):
+            newest[key] = fact
+    return list(newest.values())

@@ -1,13 +1,11 @@
 """What all statements share: the driver's connection, and named rows as the columns that `unnest` takes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from operator import attrgetter
 from types import NoneType
 from typing import Any, Final, TypeAlias, get_args, get_type_hints
 from uuid import UUID
-
-SUBSCRIPTIONS: Final = "('service', 'addon', 'domain')"
 
 # asyncpg gives no types that mypy could check.
 Connection: TypeAlias = Any
@@ -21,6 +19,11 @@ _SQL_TYPES: Final = (
     (date, "date"),
     (UUID, "uuid"),
 )
+
+
+def in_list(kinds: Iterable[str]) -> str:
+    """Return the right side of `kind IN ...`. The planner takes a partial index only if it can read the kinds in the statement."""
+    return f"({', '.join(repr(str(kind)) for kind in kinds)})"
 
 
 def column_types(row: type, *names: str) -> dict[str, str]:

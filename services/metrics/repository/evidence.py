@@ -4,10 +4,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from libs.common.contracts.billing import SUBSCRIPTION_KINDS
 from libs.common.contracts.instances import InstanceKey
 from services.metrics.formulas.evidence import RequestVersion, Version
-from services.metrics.repository.driver import SUBSCRIPTIONS, Connection
+from services.metrics.repository.driver import Connection, in_list
 
+_SUBSCRIPTIONS: Final = in_list(SUBSCRIPTION_KINDS)
 # A history is as long as an instance is old: it is read in portions of so many rows.
 _ROWS_AT_ONCE: Final = 500
 
@@ -23,10 +25,10 @@ class Cut:
 
 # Each step looks up the next customer in the index by customer, however long the histories are.
 _NEXT_CUSTOMER: Final = f"""
-    SELECT (v.body ->> 'customer_id')::bigint FROM metrics.versions v
-    WHERE v.organization_id = $1 AND v.instance_id = $2 AND v.kind IN {SUBSCRIPTIONS}
-        AND (v.body ->> 'customer_id')::bigint > {{last}}
-    ORDER BY (v.body ->> 'customer_id')::bigint LIMIT 1"""  # noqa: S608  fixed names
+    SELECT v.owner_id FROM metrics.versions v
+    WHERE v.organization_id = $1 AND v.instance_id = $2 AND v.owner_kind = 'customer' AND v.owner_id > {{last}}
+        AND v.kind IN {_SUBSCRIPTIONS}
+    ORDER BY v.owner_id LIMIT 1"""  # noqa: S608  fixed names
 _CUSTOMERS: Final = f"""
 WITH RECURSIVE customers (id) AS (
     SELECT ({_NEXT_CUSTOMER.format(last="$3")})
@@ -36,33 +38,29 @@ SELECT id FROM customers WHERE id IS NOT NULL LIMIT $4"""  # noqa: S608  fixed n
 
 # OFFSET 0: see marks.
 _VERSIONS: Final = f"""
-SELECT owned.kind, owned.id, v.observed_at, before.started_at AS last_read_at, v.body::text AS body
+SELECT owned.kind, owned.id, v.observed_at, v.body::text AS body
 FROM (
     SELECT DISTINCT versions.kind, versions.id FROM unnest($3::bigint[]) AS t (c) CROSS JOIN LATERAL (
         SELECT kind, id FROM metrics.versions
-        WHERE organization_id = $1 AND instance_id = $2 AND (body ->> 'customer_id')::bigint = c AND kind IN {SUBSCRIPTIONS}
-        OFFSET 0) versions) owned
+        WHERE organization_id = $1 AND instance_id = $2 AND owner_kind = 'customer' AND owner_id = c
+            AND kind IN {_SUBSCRIPTIONS} OFFSET 0) versions) owned
 JOIN unnest($4::text[], $5::bigint[]) AS cut (kind, epoch) ON cut.kind = owned.kind
 CROSS JOIN LATERAL (
     SELECT epoch, seq, observed_at, body FROM metrics.versions
     WHERE organization_id = $1 AND instance_id = $2 AND kind = owned.kind AND id = owned.id AND epoch <= cut.epoch
     OFFSET 0) v
-LEFT JOIN LATERAL (
-    SELECT r.started_at FROM metrics.readings r
-    WHERE r.organization_id = $1 AND r.instance_id = $2 AND r.ended_at < v.observed_at AND owned.kind = ANY (r.kinds)
-    ORDER BY r.ended_at DESC LIMIT 1) before ON true
 ORDER BY owned.kind, owned.id, v.epoch, v.seq"""  # noqa: S608  fixed names
 
 _REQUESTS: Final = """
 SELECT asked.service_id, asked.id, v.observed_at,
-    coalesce((v.body ->> 'service_id')::bigint = asked.service_id, false) AS is_open
+    coalesce(v.owner_id = asked.service_id, false) AS is_open
 FROM (
     SELECT DISTINCT s AS service_id, requests.kind, requests.id FROM unnest($3::bigint[]) AS t (s) CROSS JOIN LATERAL (
         SELECT kind, id FROM metrics.versions
-        WHERE organization_id = $1 AND instance_id = $2 AND (body ->> 'service_id')::bigint = s
+        WHERE organization_id = $1 AND instance_id = $2 AND owner_kind = 'service' AND owner_id = s
             AND kind = 'cancellation_request' OFFSET 0) requests) asked
 CROSS JOIN LATERAL (
-    SELECT epoch, seq, observed_at, body FROM metrics.versions
+    SELECT epoch, seq, observed_at, owner_id FROM metrics.versions
     WHERE organization_id = $1 AND instance_id = $2 AND kind = asked.kind AND id = asked.id AND epoch <= $4 OFFSET 0) v
 ORDER BY asked.service_id, asked.id, v.epoch, v.seq"""
 

@@ -1,54 +1,53 @@
 """Dirty marks: the customers that have to be computed again, and from which epoch on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final
 from uuid import UUID
 
+from libs.common.contracts.billing import SUBSCRIPTION_KINDS, Kind
 from libs.common.contracts.instances import InstanceKey
-from services.metrics.repository.driver import SUBSCRIPTIONS, Connection, column_types, columns, unnest
+from services.metrics.formulas.currency import CURRENCY_KINDS
+from services.metrics.formulas.facts import Fact, Mark
+from services.metrics.repository.driver import Connection, column_types, columns, in_list, unnest
+from services.metrics.repository.versions import StoredVersion
 
-
-class StoredVersion(NamedTuple):
-    """A version that has just been stored."""
-
-    organization_id: UUID
-    instance_id: UUID
-    kind: str
-    id: int
-    epoch: int
-
-
+_MARK: Final = column_types(Mark)
 _VERSION: Final = column_types(StoredVersion)
 
-# OFFSET 0 keeps the look-ups by key: a join would read the whole table for each batch while the planner knows nothing of it yet,
-# as when it is being filled for the first time. So does LIMIT 1 below. A kind that the planner can read would have it look through
-# the index by customer instead.
-_ADD_THROUGH_OWNERS: Final = f"""
-WITH input AS (SELECT * FROM {unnest(_VERSION)})
-INSERT INTO metrics.dirty (organization_id, instance_id, customer_id, epoch)
-SELECT organization_id, instance_id, owner.customer_id, epoch FROM input CROSS JOIN LATERAL (
-    SELECT (v.body ->> 'customer_id')::bigint AS customer_id FROM metrics.versions v
-    WHERE v.organization_id = input.organization_id AND v.instance_id = input.instance_id AND v.kind = input.kind
-        AND v.id = input.id AND v.body IS NOT NULL OFFSET 0) owner
-WHERE kind <> 'cancellation_request'
-UNION
-SELECT organization_id, instance_id, owner.customer_id, epoch FROM input CROSS JOIN LATERAL (
-    SELECT 'service' AS kind, (v.body ->> 'service_id')::bigint AS id FROM metrics.versions v
-    WHERE v.organization_id = input.organization_id AND v.instance_id = input.instance_id AND v.kind = input.kind
-        AND v.id = input.id AND v.body IS NOT NULL OFFSET 0) asked
-CROSS JOIN LATERAL (
-    SELECT (v.body ->> 'customer_id')::bigint AS customer_id FROM metrics.versions v
-    WHERE v.organization_id = input.organization_id AND v.instance_id = input.instance_id AND v.kind = asked.kind
-        AND v.id = asked.id AND v.body IS NOT NULL OFFSET 0) owner
-WHERE input.kind = 'cancellation_request'"""  # noqa: S608  fixed names
+# A request finds its customer through the service that it ends, and an invoice counts beside the other invoices of its customer. Another
+# transaction may be storing those rows. Batches with requests, invoices or details of an instance are stored one after another, and none
+# beside a batch with services; batches with services alone do not wait for each other. The version before locks under the same name.
+_READ_OTHERS: Final = (*CURRENCY_KINDS, Kind.CANCELLATION_REQUEST)
+_LOCK: Final = """
+SELECT CASE WHEN is_alone THEN pg_advisory_xact_lock(place) ELSE pg_advisory_xact_lock_shared(place) END
+FROM (SELECT hashtextextended('requests:' || instance_id, 0) AS place, is_alone
+    FROM unnest($1::uuid[], $2::boolean[]) AS t (instance_id, is_alone)) locks"""
 
-# A reading counts for everything that was seen after it. Epoch 0: the next run that is applied computes these customers.
+_ADD: Final = f"""
+INSERT INTO metrics.dirty ({", ".join(_MARK)}) SELECT * FROM {unnest(_MARK)}"""  # noqa: S608  fixed names
+
+# Follows the owners of a row until they are customers: through all its versions, because a tombstone names no owner and a row may have had
+# several. OFFSET 0 keeps the look-ups by primary key. A join would read the whole table for each batch while the planner has no statistics
+# of it, as when it is being filled for the first time.
+_ADD_THROUGH_OWNERS: Final = f"""
+WITH RECURSIVE path AS (
+    SELECT * FROM {unnest(_VERSION)}
+    UNION
+    SELECT p.organization_id, p.instance_id, owner.kind, owner.id, p.epoch FROM path p CROSS JOIN LATERAL (
+        SELECT v.owner_kind AS kind, v.owner_id AS id FROM metrics.versions v
+        WHERE v.organization_id = p.organization_id AND v.instance_id = p.instance_id
+            AND v.kind = p.kind AND v.id = p.id AND v.owner_id IS NOT NULL OFFSET 0) owner
+    WHERE p.kind <> 'customer')
+INSERT INTO metrics.dirty (organization_id, instance_id, customer_id, epoch)
+SELECT organization_id, instance_id, id, epoch FROM path WHERE kind = 'customer'"""  # noqa: S608  fixed names
+
+# A reading counts for everything that was observed after it. Epoch 0: the next run that is applied computes these customers.
 _ADD_SEEN_AFTER: Final = f"""
 INSERT INTO metrics.dirty (organization_id, instance_id, customer_id, epoch)
-SELECT DISTINCT organization_id, instance_id, (body ->> 'customer_id')::bigint, 0 FROM metrics.versions
-WHERE organization_id = $1 AND instance_id = $2 AND observed_at > $3 AND kind IN {SUBSCRIPTIONS}
-    AND body IS NOT NULL"""  # noqa: S608  fixed names
+SELECT DISTINCT organization_id, instance_id, owner_id, 0 FROM metrics.versions
+WHERE organization_id = $1 AND instance_id = $2 AND observed_at > $3 AND owner_kind = 'customer'
+    AND kind IN {in_list(SUBSCRIPTION_KINDS)}"""  # noqa: S608  fixed names
 
 # Versions before 0003 add marks without the epoch of their fact. The fact is stored, so its epoch is at most the greatest one.
 _DATE: Final = """
@@ -74,9 +73,29 @@ DELETE FROM metrics.dirty
 WHERE organization_id = $1 AND instance_id = $2 AND epoch + 0 <= $3 AND customer_id = ANY ($4)"""
 
 
+async def lock(connection: Connection, facts: Iterable[Fact]) -> None:
+    """Wait for transactions that store rows on which the marks of these facts depend, until this transaction ends."""
+    alone: dict[UUID, bool] = {}
+    for fact in facts:
+        reads_others = fact.kind in _READ_OTHERS
+        if reads_others or fact.kind is Kind.SERVICE:
+            alone[fact.instance_id] = alone.get(fact.instance_id, False) or reads_others
+    if alone:
+        # In order of the ids, so that two transactions never wait for each other.
+        ids = sorted(alone)
+        await connection.execute(_LOCK, ids, [alone[instance_id] for instance_id in ids])
+
+
+async def add(connection: Connection, marks: Sequence[Mark]) -> None:
+    """Store dirty marks."""
+    if marks:
+        await connection.execute(_ADD, *columns(_MARK, marks))
+
+
 async def add_through_owners(connection: Connection, versions: Sequence[StoredVersion]) -> None:
     """Mark the customers of versions that do not name them: tombstones and cancellation requests."""
-    await connection.execute(_ADD_THROUGH_OWNERS, *columns(_VERSION, versions))
+    if versions:
+        await connection.execute(_ADD_THROUGH_OWNERS, *columns(_VERSION, versions))
 
 
 async def add_seen_after(connection: Connection, key: InstanceKey, moment: datetime) -> None:

@@ -10,6 +10,7 @@ import orjson
 
 from libs.common.contracts.instances import InstanceKey
 from services.metrics.formulas.coverage import Run, Skipped
+from services.metrics.formulas.evidence import Reading
 from services.metrics.repository.driver import Connection
 
 # Rows of versions before 0003 have no epoch. Epochs are seconds of the clock when a lease is claimed, so a run that ended at a moment has
@@ -45,6 +46,10 @@ WHERE organization_id = $1 AND instance_id = $2 AND {RUN_EPOCH} <= $3"""  # noqa
 _STORE_READING: Final = """
 INSERT INTO metrics.readings (organization_id, instance_id, run_id, started_at, ended_at, kinds)
 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING true"""
+
+_READ_READINGS: Final = """
+SELECT started_at, ended_at, kinds FROM metrics.readings WHERE organization_id = $1 AND instance_id = $2
+ORDER BY ended_at, started_at"""
 
 # No calendar day is shorter than 23 hours, so a reading between two others less than 23 hours apart adds nothing: the earlier one and the
 # new one tell the same days. Only kinds that both of them read count.
@@ -109,6 +114,11 @@ async def is_late(connection: Connection, key: InstanceKey, epoch: int) -> bool:
 async def delete_applied(connection: Connection, key: InstanceKey, epoch: int) -> None:
     """Delete the waiting runs up to an epoch."""
     await connection.execute(_DELETE_APPLIED, *key, epoch)
+
+
+async def read_readings(connection: Connection, key: InstanceKey) -> list[Reading]:
+    """Return all readings of an instance, in order of their ends."""
+    return [Reading(**row) for row in await connection.fetch(_READ_READINGS, *key)]
 
 
 async def store_reading(connection: Connection, key: InstanceKey, run: Run) -> bool:

@@ -11,7 +11,6 @@ import pytest
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.instances import InstanceKey, InstanceSettings
 from libs.common.contracts.lenses import Lens
-from libs.common.contracts.lenses import Lens
 from libs.common.database import raw, transaction
 from services.metrics.formulas.coverage import Run, Skipped
 from services.metrics.formulas.timeline import Observation, timeline

@@ -1,13 +1,24 @@
 """What a version before this one left: its figures stay readable, and are computed anew in the days of the calendar."""
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 from libs.common.contracts.billing import Kind
+from libs.common.contracts.envelope import Record
 from libs.common.database import build_engine
 from libs.common.kafka.publisher import Publisher
 from libs.common.migrations import prepare, upgrade_service
 from libs.common.settings import PostgresSettings
-from tests.builders import INSTANCE, ORGANIZATION, customer_detail, fact, subscription
+from tests.builders import (
+    INSTANCE,
+    ORGANIZATION,
+    book,
+    cancellation_request,
+    customer_detail,
+    fact,
+    subscription,
+)
 from tests.integration.metrics.conftest import Tables, open_tables
 from tests.integration.metrics.test_runs import NOON, ended
 from tests.servers import Database, Postgres
@@ -43,7 +54,7 @@ async def leave_behind(database: Database) -> None:
         for statement in LEFT:
             await connection.exec_driver_sql(statement, (ORGANIZATION, INSTANCE))
         await connection.commit()
-        await connection.run_sync(upgrade_service, "metrics", "0003")
+        await connection.run_sync(upgrade_service, "metrics")
     await engine.dispose()
 
 
@@ -151,3 +162,106 @@ async def test_run_without_an_epoch_counts_facts_until_its_end(tables: Tables) -
         seen.append(await tables.fetch("SELECT DISTINCT id FROM metrics.segments ORDER BY 1"))
 
     assert seen == [[(1,)], [(1,), (2,)]]
+
+
+MONEY = {"in_micros": 1, "out_micros": 0, "fee_micros": 0}
+PAID: dict[str, Any] = {"currency": None, "on": None, "gateway": None, "rate": "1", "refund_id": None} | MONEY
+
+
+def facts_of_all_kinds() -> list[Record]:
+    """Facts of a company, among them tombstones, and one of each kind that is rare."""
+    rare: list[tuple[Kind, dict[str, Any]]] = [
+        (Kind.TRANSACTION, {"id": 1, "customer_id": 7, "invoice_id": 5} | PAID),
+        (Kind.TRANSACTION, {"id": 2, "customer_id": None, "invoice_id": 5} | PAID),
+        (Kind.TRANSACTION, {"id": 3, "customer_id": None, "invoice_id": None} | PAID),
+        (Kind.INVOICE_LINES, {"id": 5, "lines": [], "payments": []}),
+        (Kind.CURRENCY, {"id": 1, "code": "EUR", "rate": "1", "is_default": True}),
+        (
+            Kind.PRODUCT,
+            {
+                "id": 1,
+                "name": "",
+                "group_id": None,
+                "kind": "",
+                "pay_type": "",
+                "prices": {},
+                "retired": False,
+            },
+        ),
+        (
+            Kind.PROMOTION,
+            {"id": 1, "code": "", "type": "", "recurring": True, "value": "1", "recurs_for": 0},
+        ),
+    ]
+    return [
+        *book(3, customers=30, days=8),
+        *(fact(kind, body, seq=1000 + number) for number, (kind, body) in enumerate(rare)),
+    ]
+
+
+async def copy_without_owners(source: Tables, execute: Callable[..., Awaitable[None]]) -> None:
+    """Write the stored facts of one database into another as the version before 0005 writes them."""
+    for table in ("versions", "records"):
+        [(rows,)] = await source.fetch(
+            f"SELECT jsonb_agg(to_jsonb(t) - 'owner_kind' - 'owner_id')::text FROM metrics.{table} t"  # noqa: S608  fixed names
+        )
+        [(names,)] = await source.fetch(
+            """SELECT string_agg(attname, ', ') FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0
+            AND attname NOT IN ('owner_kind', 'owner_id')""",
+            f"metrics.{table}",
+        )
+        await execute(
+            f"""INSERT INTO metrics.{table} ({names})
+            SELECT {names} FROM jsonb_populate_recordset(NULL::metrics.{table}, $1::text::jsonb)""",  # noqa: S608  fixed names
+            rows,
+        )
+
+
+async def check_same_figures(ours: Tables, theirs: Tables) -> None:
+    assert await ours.content("versions") == await theirs.content("versions")
+    for each in (ours, theirs):
+        await each.mark_all()
+        await each.apply()
+    assert await ours.content("segments", "issues") == await theirs.content("segments", "issues")
+    assert (await ours.content("segments"))["segments"] != []
+
+
+async def test_versions_without_owner_get_one(
+    postgres: Postgres, publisher: Publisher, tables: Tables
+) -> None:
+    await tables.take(facts_of_all_kinds())
+    with postgres.empty_database() as database:
+        engine = build_engine(PostgresSettings(database_url=database.admin_url), service="test")
+        async with engine.connect() as connection:
+            await connection.run_sync(prepare)
+            await connection.commit()
+            await connection.run_sync(upgrade_service, "metrics", "0004")
+
+            async def execute(statement: str, *values: Any) -> None:
+                await connection.exec_driver_sql(statement, values)
+
+            await copy_without_owners(tables, execute)
+            await connection.commit()
+            await connection.run_sync(upgrade_service, "metrics")
+        await engine.dispose()
+        upgraded = open_tables(database, publisher)
+        await upgraded.add_instance()
+        await check_same_figures(upgraded, tables)
+        await upgraded.engine.dispose()
+
+
+async def test_version_before_still_writes_owners(tables: Tables, others: Tables) -> None:
+    """A replica of the version before stores facts while the new one runs; a request then finds its customer through them."""
+    await tables.take(facts_of_all_kinds())
+
+    await copy_without_owners(tables, others.execute)
+
+    await check_same_figures(others, tables)
+    [(service_id,)] = await tables.fetch(
+        "SELECT max(id) FROM metrics.segments WHERE kind = 'service' AND lens = 'contract'"
+    )
+    asked = fact(Kind.CANCELLATION_REQUEST, cancellation_request(9000, service_id), seq=9, epoch=99)
+    for each in (tables, others):
+        await each.take([asked])
+        assert await each.fetch("SELECT count(*) FROM metrics.dirty") != [(0,)]
+    await check_same_figures(others, tables)

@@ -1,0 +1,61 @@
+"""The currency of a customer: that of its invoice with the greatest id, else that of its details."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+from libs.common.contracts.billing import Kind
+from services.metrics.formulas.facts import CustomerKey, Fact, Mark, RowKey
+
+# The rows that tell the currency of a customer.
+CURRENCY_KINDS: Final = (Kind.INVOICE, Kind.CUSTOMER_DETAIL)
+
+
+class Before(NamedTuple):
+    """What the record of an invoice or of a customer's details said before a fact replaced it; None after a tombstone."""
+
+    customer_id: int | None
+    currency: str | None
+
+
+class Invoice(NamedTuple):
+    """An invoice and its currency."""
+
+    id: int
+    currency: str | None
+
+
+def currency_of(invoices: Iterable[Invoice], details: str | None) -> str | None:
+    """Return the currency of a customer with these invoices and the currency `details` of its details; None while it is unknown."""
+    newest = max(invoices, key=lambda invoice: invoice.id, default=None)
+    return details if newest is None or newest.currency is None else newest.currency
+
+
+def currency_marks(
+    facts: Iterable[Fact], before: Mapping[RowKey, Before], newest: Mapping[CustomerKey, Invoice]
+) -> list[Mark]:
+    """Return the marks of customers whose currency may change with facts of the kinds that tell it.
+
+    `before` holds the records that the facts replace, and `newest` the invoice with the greatest id of each customer that the facts name,
+    both as they were before the facts were stored. Most invoices change no currency: they make no mark.
+    """
+    marks: set[Mark] = set()
+    for fact in facts:
+        former = before.get(fact.row, Before(None, None))
+        if fact.kind is Kind.CUSTOMER_DETAIL:
+            if fact.currency != former.currency:
+                marks.add(_mark(fact, fact.id))
+            continue
+        if former.customer_id is not None and former.customer_id != fact.customer_id:
+            # Until a run with this epoch is applied, the invoice still tells the former customer's currency: the mark leads to it.
+            marks.add(_mark(fact, former.customer_id, left_invoice_id=fact.id))
+        if fact.customer is not None and _tells_another(fact, newest.get(fact.customer)):
+            marks.add(_mark(fact, fact.customer.customer_id))
+    return sorted(marks, key=lambda mark: (mark.instance_id, mark.customer_id))
+
+
+def _mark(fact: Fact, customer_id: int, left_invoice_id: int | None = None) -> Mark:
+    return Mark(fact.organization_id, fact.instance_id, customer_id, fact.epoch, left_invoice_id)
+
+
+def _tells_another(invoice: Fact, newest: Invoice | None) -> bool:
+    return newest is None or (invoice.id >= newest.id and invoice.currency != newest.currency)

@@ -1,0 +1,76 @@
+"""Records: the newest version of each row, guarded by (epoch, seq)."""
+
+from collections.abc import Collection, Sequence
+from typing import Final, NamedTuple
+
+from services.metrics.formulas.currency import CURRENCY_KINDS, Before, Invoice
+from services.metrics.formulas.facts import CustomerKey, Fact, RowKey
+from services.metrics.repository.driver import Connection, column_types, columns, unnest
+
+RECORD: Final = column_types(
+    Fact, "organization_id", "instance_id", "kind", "id", "epoch", "seq", "customer_id", "currency"
+) | {"is_removed": "boolean"}
+_ROW: Final = column_types(RowKey)
+_CUSTOMER: Final = column_types(CustomerKey)
+
+
+class Changes(NamedTuple):
+    """How many records facts replaced or added, and which of them tell the currency of customers."""
+
+    total: int
+    currency_rows: set[RowKey]
+
+
+_STORE: Final = f"""
+INSERT INTO metrics.records AS r (organization_id, instance_id, kind, id, epoch, seq, customer_id, currency, gone)
+SELECT * FROM {unnest(RECORD)} ORDER BY organization_id, instance_id, kind, id
+ON CONFLICT (organization_id, instance_id, kind, id) DO UPDATE SET
+    epoch = excluded.epoch, seq = excluded.seq, customer_id = excluded.customer_id, currency = excluded.currency,
+    gone = excluded.gone
+WHERE (r.epoch, r.seq) < (excluded.epoch, excluded.seq)
+RETURNING {", ".join(f"r.{name}" for name in _ROW)}"""  # noqa: S608  fixed names
+
+# OFFSET 0 and LIMIT 1 keep the look-ups by key. A join would read the whole table for each batch while the planner has no statistics of it.
+_READ_BEFORE: Final = f"""
+SELECT t.*, r.customer_id, r.currency FROM {unnest(_ROW)} CROSS JOIN LATERAL (
+    SELECT customer_id, currency FROM metrics.records
+    WHERE organization_id = t.organization_id AND instance_id = t.instance_id AND kind = t.kind AND id = t.id
+    OFFSET 0) r"""  # noqa: S608  fixed names
+
+_READ_NEWEST_INVOICES: Final = f"""
+SELECT t.*, r.id, r.currency FROM {unnest(_CUSTOMER)} CROSS JOIN LATERAL (
+    SELECT id, currency FROM metrics.records
+    WHERE organization_id = t.organization_id AND instance_id = t.instance_id AND customer_id = t.customer_id
+        AND kind = 'invoice' AND NOT gone
+    ORDER BY id DESC LIMIT 1) r"""  # noqa: S608  fixed names
+
+
+async def read_before(connection: Connection, rows: Sequence[RowKey]) -> dict[RowKey, Before]:
+    """Return what the records of rows say that are stored already."""
+    if not rows:
+        return {}
+    stored = await connection.fetch(_READ_BEFORE, *columns(_ROW, rows))
+    return {
+        RowKey(**{name: record[name] for name in _ROW}): Before(record["customer_id"], record["currency"])
+        for record in stored
+    }
+
+
+async def read_newest_invoices(
+    connection: Connection, customers: Collection[CustomerKey]
+) -> dict[CustomerKey, Invoice]:
+    """Return the invoice with the greatest id of each customer that has one."""
+    if not customers:
+        return {}
+    stored = await connection.fetch(_READ_NEWEST_INVOICES, *columns(_CUSTOMER, list(customers)))
+    return {
+        CustomerKey(**{name: record[name] for name in _CUSTOMER}): Invoice(record["id"], record["currency"])
+        for record in stored
+    }
+
+
+async def store(connection: Connection, facts: Sequence[Fact]) -> Changes:
+    """Store facts, at most one per row, as the records of their rows, unless a newer fact is stored."""
+    changed = await connection.fetch(_STORE, *columns(RECORD, facts))
+    currency_rows = {RowKey(**record) for record in changed if record["kind"] in CURRENCY_KINDS}
+    return Changes(len(changed), currency_rows)

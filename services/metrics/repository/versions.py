@@ -1,0 +1,55 @@
+"""Versions: every fact that was ever published, kept for good."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from services.metrics.formulas.facts import Fact
+from services.metrics.formulas.owners import EVIDENCE_KINDS
+from services.metrics.repository.driver import Connection, column_types, columns, in_list, unnest
+
+VERSION: Final = column_types(
+    Fact,
+    "organization_id",
+    "instance_id",
+    "kind",
+    "id",
+    "epoch",
+    "seq",
+    "observed_at",
+    "body",
+    "owner_kind",
+    "owner_id",
+)
+
+
+class StoredVersion(NamedTuple):
+    """A version that has just been stored."""
+
+    organization_id: UUID
+    instance_id: UUID
+    kind: str
+    id: int
+    epoch: int
+
+
+# A version is evidence even when a newer one is stored already, so each new version of these kinds marks its customer.
+_STORE: Final = f"""
+WITH stored AS (
+    INSERT INTO metrics.versions ({", ".join(VERSION)})
+    SELECT organization_id, instance_id, kind, id, epoch, seq, observed_at, body::jsonb, owner_kind, owner_id
+    FROM {unnest(VERSION)} ORDER BY organization_id, instance_id, kind, id, epoch, seq
+    ON CONFLICT DO NOTHING
+    RETURNING organization_id, instance_id, kind, id, epoch, owner_kind, owner_id
+), evidence AS (SELECT * FROM stored WHERE kind IN {in_list(EVIDENCE_KINDS)}
+), marked AS (
+    INSERT INTO metrics.dirty (organization_id, instance_id, customer_id, epoch)
+    SELECT DISTINCT organization_id, instance_id, owner_id, epoch FROM evidence WHERE owner_kind = 'customer'
+)
+SELECT organization_id, instance_id, kind, id, epoch FROM evidence WHERE owner_kind IS DISTINCT FROM 'customer'"""  # noqa: S608
+
+
+async def store(connection: Connection, facts: Sequence[Fact]) -> list[StoredVersion]:
+    """Store facts that are not stored yet and mark the customers that evidence names; return the evidence that names none."""
+    rows = await connection.fetch(_STORE, *columns(VERSION, facts))
+    return [StoredVersion(**row) for row in rows]

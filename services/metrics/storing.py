@@ -1,0 +1,28 @@
+"""Store the facts of a batch, and mark the customers whose figures they change. A fixed number of statements, whatever the batch."""
+
+from collections.abc import Sequence
+
+from services.metrics.formulas.currency import CURRENCY_KINDS, currency_marks
+from services.metrics.formulas.facts import Fact, newest_of
+from services.metrics.repository import marks, records, versions
+from services.metrics.repository.driver import Connection
+
+
+async def store_facts(database: Connection, facts: Sequence[Fact]) -> int:
+    """Store facts, of which a row may have several; returns how many records changed."""
+    if not facts:
+        return 0
+    # What follows reads rows, writes rows and decides by both: the lock lets no other transaction of these instances do so in between.
+    await marks.lock(database, facts)
+    without_customer = await versions.store(database, facts)
+    await marks.add_through_owners(database, without_customer)
+    newest = newest_of(facts)
+    telling = [fact for fact in newest if fact.kind in CURRENCY_KINDS]
+    before = await records.read_before(database, [fact.row for fact in telling])
+    invoices = await records.read_newest_invoices(
+        database, {fact.customer for fact in telling if fact.customer}
+    )
+    changes = await records.store(database, newest)
+    changed = [fact for fact in telling if fact.row in changes.currency_rows]
+    await marks.add(database, currency_marks(changed, before, invoices))
+    return changes.total
