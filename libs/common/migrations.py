@@ -127,6 +127,26 @@ def across_organizations(table: str, *, role: str, commands: str = "SELECT") -> 
         op.execute(f"CREATE POLICY {role}_{one.lower()} ON {table} FOR {one} TO {role} {rule}")
 
 
+def read_view(name: str) -> tuple[str, str]:
+    """Return what a view of `metrics_read` shows, in words, and its query: services/metrics/views/<name>.sql begins with the words."""
+    lines = (_ROOT / "services" / "metrics" / "views" / f"{name}.sql").read_text("utf-8").splitlines()
+    words = [line.removeprefix("-- ") for line in lines if line.startswith("-- ")]
+    return " ".join(words), "\n".join(lines[len(words) :])
+
+
+def replace_view(name: str) -> None:
+    """Bring a view of `metrics_read` to the text of its file.
+
+    Only the newest migration that changes a view calls this for it: the file has the present text, which may need columns that are added
+    after an older migration.
+    """
+    words, query = read_view(name)
+    op.execute(f"CREATE OR REPLACE VIEW metrics_read.{name} AS {query}")
+    op.execute("COMMENT ON VIEW metrics_read.{} IS '{}'".format(name, words.replace("'", "''")))
+    op.execute(f"ALTER VIEW metrics_read.{name} OWNER TO metrics_views")
+    op.execute(f"GRANT SELECT ON metrics_read.{name} TO gateway")
+
+
 def run_environment(schema: str) -> None:
     """The body of every services/<service>/migrations/env.py."""
     connection = context.config.attributes.get("connection")

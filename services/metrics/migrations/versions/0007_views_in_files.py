@@ -1,0 +1,19 @@
+"""The text of each view stands in services/metrics/views. The views show what they showed; their comments are plainer."""
+
+from libs.common.migrations import replace_view
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Bring each view to the text of its file."""
+    replace_view("coverage")
+    replace_view("customers")
+    replace_view("freshness")
+    replace_view("issues")
+    replace_view("ledger")
+    replace_view("segments")
+    replace_view("unreadable")
