@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from time import monotonic
 from typing import Final
@@ -32,6 +33,32 @@ _LONGEST_PAUSE_SECONDS: Final = 60.0
 
 # Returns the next customers behind a customer, and claims their dirty marks up to the epoch of the cut.
 _Claim = Callable[[Connection, Cut, int, int], Awaitable[list[int]]]
+
+
+class _Undone(Exception):
+    """Rolls back a transaction whose result has no use: the process ends, or the instance is deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """The way of an instance from what is applied, `before`, to `after`, whose days are those of a time zone."""
+
+    key: InstanceKey
+    before: State
+    after: Coverage
+    time_zone: str
+
+    @property
+    def is_new(self) -> bool:
+        """Tell whether readers see another run or other days afterwards, not only late facts of the applied run."""
+        return self.after != self.before.coverage or self.time_zone != self.before.time_zone
+
+    @property
+    def cut(self) -> Cut:
+        """Return the facts that the figures are made of. Later ones are of a run that is under way or failed: they wait."""
+        epochs = {kind.value: self.after.epoch_of(kind) for kind in SUBSCRIPTION_KINDS}
+        read = {kind: epoch for kind, epoch in epochs.items() if epoch is not None}
+        return Cut(self.key, self.after.epoch, read)
 
 
 class Computing:
@@ -83,75 +110,67 @@ class Computing:
         """Bring an instance up to date; False when another worker has claimed it or has just done so."""
         async with transaction(self._engine) as connection:
             database = await raw(connection)
-            if not await instances.claim(database, key):
+            step = await _claim_step(database, key)
+            if step is None:
                 return False
-            time_zone = await instances.read_time_zone(database, key)
-            state = await coverage.read(database, key)
-            ended = await runs.read_ended(database, key)
-            after = reduce(with_run, ended, state.coverage)
-            if time_zone is None or after is None:
-                return False
-            computed = await self._compute_marked(database, key, state, after, time_zone, stop)
-            await instances.lock(database, [key.instance_id])
-            if await instances.read_time_zone(database, key) is None:
-                raise _Undone
-            is_new = bool(ended) or time_zone != state.time_zone
-            if is_new:
-                await coverage.store(database, key, after, time_zone)
-                await runs.delete_applied(database, key, after.epoch)
-        if not is_new and not computed:
+            computed = await self._compute_step(database, step, stop)
+            await _finish_step(database, step)
+        if not step.is_new and not computed:
             return False
-        ids = {"instance_id": str(key.instance_id), "run_id": str(after.run_id)}
+        ids = {"instance_id": str(key.instance_id), "run_id": str(step.after.run_id)}
         log.info("Figures are up to date", extra={**ids, "customers": computed})
         return True
 
-    async def _compute_marked(
-        self,
-        database: Connection,
-        key: InstanceKey,
-        state: State,
-        after: Coverage,
-        time_zone: str,
-        stop: asyncio.Event,
-    ) -> int:
-        """Compute the customers whose figures a coverage changes; returns how many there were."""
-        await marks.date(database, key)
-        cut, claims = cut_of(key, after), [_claim_marked]
-        if _changes_all(state, after, time_zone):
-            claims.insert(0, _claim_all)
+    async def _compute_step(self, database: Connection, step: _Step, stop: asyncio.Event) -> int:
+        """Compute the customers whose figures a step changes, so many at once; returns how many there were."""
+        # Customers with a dirty mark but without a subscription are not among all: their marks are claimed at the end.
+        claims: tuple[_Claim, ...] = (_claim_all, _claim_marked) if _changes_all(step) else (_claim_marked,)
         computed = 0
         for claim in claims:
             last = -1
-            while customers := await claim(database, cut, last, self._customers_at_once):
-                if stop.is_set() or not await instances.read_time_zone(database, key):
+            while customers := await claim(database, step.cut, last, self._customers_at_once):
+                if stop.is_set() or await instances.read_time_zone(database, step.key) is None:
                     raise _Undone
-                await _compute_customers(database, cut, customers, time_zone)
+                await _compute_customers(database, step.cut, customers, step.time_zone)
                 computed, last = computed + len(customers), customers[-1]
         return computed
 
 
-class _Undone(Exception):
-    """Rolls back a transaction whose result has no use: the process ends, or the instance is deleted."""
+async def _claim_step(database: Connection, key: InstanceKey) -> _Step | None:
+    """Claim an instance until the transaction ends and return what to compute; None when there is nothing or another worker has it."""
+    if not await instances.claim(database, key):
+        return None
+    time_zone = await instances.read_time_zone(database, key)
+    before = await coverage.read(database, key)
+    after = reduce(with_run, await runs.read_ended(database, key), before.coverage)
+    if time_zone is None or after is None:
+        return None
+    await marks.date(database, key)
+    return _Step(key, before, after, time_zone)
 
 
-def cut_of(key: InstanceKey, after: Coverage) -> Cut:
-    """Return the facts that figures of a coverage are made of."""
-    epochs = {kind.value: after.epoch_of(kind) for kind in SUBSCRIPTION_KINDS}
-    return Cut(key, after.epoch, {kind: epoch for kind, epoch in epochs.items() if epoch is not None})
+async def _finish_step(database: Connection, step: _Step) -> None:
+    """Store what is applied now, at the end: until here the transaction locks nothing that other transactions of the instance need."""
+    await instances.lock(database, [step.key.instance_id])
+    if await instances.read_time_zone(database, step.key) is None:
+        raise _Undone
+    if step.is_new:
+        await coverage.store(database, step.key, step.after, step.time_zone)
+        await runs.delete_applied(database, step.key, step.after.epoch)
 
 
-def _changes_all(state: State, after: Coverage, time_zone: str) -> bool:
+def _changes_all(step: _Step) -> bool:
     """Tell whether figures change of customers that have no dirty mark.
 
-    They do when days are read in another time zone, and when a kind is read whole again: the marks of what earlier runs saw of it were
-    claimed with the other kinds.
+    They do when days are read in another time zone. They also do when a run reads a kind whole that runs before it could not: those runs
+    claimed the marks of what they had seen of the kind, and left its facts out of the cut.
     """
-    before = state.coverage
+    before = step.before.coverage
     if before is None:
         return False
     epochs = {kind: before.epoch_of(kind) for kind in SUBSCRIPTION_KINDS}
-    return time_zone != state.time_zone or any(
-        after.epoch_of(kind) != epoch and (epoch is None or epoch < before.epoch)
+    return step.time_zone != step.before.time_zone or any(
+        step.after.epoch_of(kind) != epoch and (epoch is None or epoch < before.epoch)
         for kind, epoch in epochs.items()
     )
 
