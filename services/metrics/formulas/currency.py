@@ -1,6 +1,7 @@
 """The currency of a customer: that of its invoice with the greatest id, else that of its details."""
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from libs.common.contracts.billing import Kind
@@ -39,6 +40,7 @@ def currency_marks(
     both as they were before the facts were stored. Most invoices change no currency: they make no mark.
     """
     marks: set[Mark] = set()
+    named: dict[CustomerKey, list[Fact]] = defaultdict(list)
     for fact in facts:
         former = before.get(fact.row, Before(None, None))
         if fact.kind is Kind.CUSTOMER_DETAIL:
@@ -48,14 +50,25 @@ def currency_marks(
         if former.customer_id is not None and former.customer_id != fact.customer_id:
             # Until a run with this epoch is applied, the invoice still tells the former customer's currency: the mark leads to it.
             marks.add(_mark(fact, former.customer_id, left_invoice_id=fact.id))
-        if fact.customer is not None and _tells_another(fact, newest.get(fact.customer)):
-            marks.add(_mark(fact, fact.customer.customer_id))
-    return sorted(marks, key=lambda mark: (mark.instance_id, mark.customer_id))
+        if fact.customer is not None:
+            named[fact.customer].append(fact)
+    for customer, invoices in named.items():
+        telling = _telling(invoices, newest.get(customer))
+        marks.update(_mark(invoice, customer.customer_id) for invoice in telling)
+    return sorted(marks, key=lambda mark: (mark.instance_id, mark.customer_id, mark.epoch))
 
 
 def _mark(fact: Fact, customer_id: int, left_invoice_id: int | None = None) -> Mark:
     return Mark(fact.organization_id, fact.instance_id, customer_id, fact.epoch, left_invoice_id)
 
 
-def _tells_another(invoice: Fact, newest: Invoice | None) -> bool:
-    return newest is None or (invoice.id >= newest.id and invoice.currency != newest.currency)
+def _telling(invoices: Sequence[Fact], newest: Invoice | None) -> Sequence[Fact]:
+    """Return the invoices that may tell their customer's currency in the place of `newest`; none when all are in the same currency.
+
+    When they differ each of them counts, also one in the currency of `newest`: the currency may change with the epoch of one of them and
+    change back with that of the next.
+    """
+    if newest is None:
+        return invoices
+    later = [invoice for invoice in invoices if invoice.id >= newest.id]
+    return later if any(invoice.currency != newest.currency for invoice in later) else ()

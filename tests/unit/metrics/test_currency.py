@@ -70,6 +70,10 @@ def test_newer_invoice_in_another_currency_marks_its_customer() -> None:
     assert marked(invoice(6, currency="USD")) == [(7, 2, None)]
 
 
+def test_currency_that_changes_back_marks_both_epochs() -> None:
+    assert marked(invoice(6, currency="USD", epoch=2), invoice(7, epoch=3)) == [(7, 2, None), (7, 3, None)]
+
+
 def test_first_invoice_marks_its_customer() -> None:
     assert marked(invoice(6), newest=None) == [(7, 2, None)]
 
