@@ -254,7 +254,7 @@ async def test_another_time_zone_changes_days_and_freshness_at_once(tables: Tabl
     assert await tables.ask_as_gateway(query) == [("Pacific/Auckland", date(2026, 3, 2), date(2026, 3, 2))]
 
 
-async def test_another_time_zone_marks_nobody(tables: Tables) -> None:
+async def test_another_time_zone_adds_no_marks(tables: Tables) -> None:
     """All customers are computed in stretches, those with marks once; no mark is left, not even of who has no subscription."""
     services = [
         fact(Kind.SERVICE, subscription(number, number // 2), seq=number + 1, day=number / 24)
@@ -286,7 +286,7 @@ async def _due(tables: Tables) -> list[InstanceKey]:
         return await instances.due(await raw(connection))
 
 
-async def test_time_zone_that_changes_meanwhile_is_computed_next(
+async def test_time_zone_changed_while_computing_is_computed_next(
     tables: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await tables.take(first_run())
@@ -333,7 +333,7 @@ async def test_mark_made_meanwhile_is_computed_next(tables: Tables, monkeypatch:
     assert (3,) in await tables.fetch("SELECT DISTINCT id FROM metrics.segments")
 
 
-async def test_instance_that_is_deleted_meanwhile_is_not_computed(
+async def test_instance_deleted_while_computing_gets_no_figures(
     tables: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await tables.take(first_run())
@@ -349,7 +349,7 @@ async def test_instance_that_is_deleted_meanwhile_is_not_computed(
     assert not any((await tables.content(*FIGURES)).values())
 
 
-async def test_broken_off_computing_changes_nothing_and_is_repeated(
+async def test_interrupted_computing_changes_nothing_and_is_repeated(
     tables: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await tables.take(first_run())
@@ -374,9 +374,7 @@ async def test_broken_off_computing_changes_nothing_and_is_repeated(
     assert len(await tables.fetch("SELECT DISTINCT id FROM metrics.segments")) == 2
 
 
-async def test_instance_that_cannot_be_computed_holds_up_no_other(
-    tables: Tables, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_failing_instance_blocks_no_other(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
     await tables.add_instance(instance(instance_id=OTHER))
     await tables.take([*first_run(), fact(Kind.SERVICE, subscription(666, 7), seq=1, instance_id=OTHER)])
     timeline, asked = compute.timeline, []
@@ -395,7 +393,7 @@ async def test_instance_that_cannot_be_computed_holds_up_no_other(
     assert [one.instance_id for one in await _due(tables)] == [OTHER]
 
 
-async def test_instance_that_is_being_computed_holds_up_no_other(tables: Tables) -> None:
+async def test_instance_being_computed_blocks_no_other(tables: Tables) -> None:
     await tables.add_instance(instance(instance_id=OTHER))
     await tables.take([*first_run(), *(fact(Kind.SERVICE, subscription(1, 7), seq=1, instance_id=OTHER),)])
 
@@ -414,7 +412,7 @@ async def test_instance_that_is_being_computed_holds_up_no_other(tables: Tables)
     assert len(await tables.fetch("SELECT instance_id FROM metrics.freshness")) == 2
 
 
-async def test_worker_computes_what_becomes_due_until_it_is_stopped(tables: Tables) -> None:
+async def test_worker_computes_due_instances_until_stopped(tables: Tables) -> None:
     await tables.take(first_run())
     stop = asyncio.Event()
     working = asyncio.create_task(Computing(tables.engine).work(stop))

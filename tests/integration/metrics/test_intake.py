@@ -46,7 +46,7 @@ async def segments(tables: Tables, lens: str = "contract") -> list[tuple[Any, ..
 
 @pytest.mark.rule("E2")
 @pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_twice_late_and_shuffled_facts_make_the_same_tables(
+async def test_repeated_late_and_shuffled_facts_make_the_same_tables(
     tables: Tables, others: Tables, seed: int
 ) -> None:
     facts, chance = book(seed), random.Random(seed)
@@ -68,7 +68,7 @@ async def test_twice_late_and_shuffled_facts_make_the_same_tables(
     assert len(content["segments"]) > 300
 
 
-async def test_what_is_known_already_writes_nothing_not_even_when_all_is_computed_again(
+async def test_repeated_facts_and_full_recalculation_write_nothing(
     tables: Tables,
 ) -> None:
     facts = book(4)
@@ -87,9 +87,7 @@ async def test_what_is_known_already_writes_nothing_not_even_when_all_is_compute
 
 
 @pytest.mark.parametrize("batch", [1, 10])
-async def test_a_tombstone_keeps_the_row_and_its_past_and_is_no_revival_when_repeated(
-    tables: Tables, batch: int
-) -> None:
+async def test_tombstone_keeps_the_past_and_stays_when_repeated(tables: Tables, batch: int) -> None:
     facts = [
         fact(Kind.CUSTOMER_DETAIL, customer_detail(7), seq=0),
         fact(Kind.SERVICE, subscription(1, 7), seq=1),
@@ -105,7 +103,7 @@ async def test_a_tombstone_keeps_the_row_and_its_past_and_is_no_revival_when_rep
     assert await segments(tables) == [(1, 7, "EUR", 10_000_000, date(2026, 3, 1), date(2026, 3, 5))]
 
 
-async def test_a_version_that_comes_late_changes_the_past(tables: Tables) -> None:
+async def test_late_version_changes_the_past(tables: Tables) -> None:
     await tables.take_all(
         [
             fact(Kind.CUSTOMER_DETAIL, customer_detail(7), seq=0),
@@ -149,7 +147,7 @@ async def test_addon_named_like_a_number_is_a_product_of_its_own(tables: Tables)
     ]
 
 
-async def test_only_its_label_changed_while_overdue_it_has_ended(tables: Tables) -> None:
+async def test_changed_label_proves_that_it_was_overdue(tables: Tables) -> None:
     await tables.take_all(
         [
             fact(Kind.CUSTOMER_DETAIL, customer_detail(7), seq=0),
@@ -167,7 +165,7 @@ async def test_only_its_label_changed_while_overdue_it_has_ended(tables: Tables)
     ]
 
 
-async def test_the_currency_of_a_former_owner_completes_the_past(tables: Tables) -> None:
+async def test_currency_of_a_former_customer_completes_the_past(tables: Tables) -> None:
     await tables.take_all(
         [
             fact(Kind.CUSTOMER_DETAIL, customer_detail(8, "USD"), seq=0),
@@ -183,7 +181,7 @@ async def test_the_currency_of_a_former_owner_completes_the_past(tables: Tables)
     assert [row[1:3] for row in await segments(tables, "active")] == [(7, "EUR"), (8, "USD")]
 
 
-async def test_the_currency_is_that_of_the_invoice_with_the_greatest_id_else_of_the_details(
+async def test_currency_is_that_of_the_newest_invoice_else_of_details(
     tables: Tables,
 ) -> None:
     async def currency_after(record: Record) -> set[str]:
@@ -202,7 +200,7 @@ async def test_the_currency_is_that_of_the_invoice_with_the_greatest_id_else_of_
     assert await currency_after(fact(Kind.CUSTOMER_DETAIL, customer_detail(7, None), seq=9)) == set()
 
 
-async def test_invoices_that_change_no_currency_compute_nobody(tables: Tables) -> None:
+async def test_invoices_in_the_same_currency_mark_nothing(tables: Tables) -> None:
     await tables.take_all(
         [fact(Kind.SERVICE, subscription(1, 7), seq=1), fact(Kind.INVOICE, invoice(5, 7), seq=2)]
     )
@@ -212,7 +210,7 @@ async def test_invoices_that_change_no_currency_compute_nobody(tables: Tables) -
     assert await tables.fetch("SELECT customer_id FROM metrics.dirty") == []
 
 
-async def test_a_request_and_its_withdrawal_reach_the_customer_through_the_service(tables: Tables) -> None:
+async def test_request_and_withdrawal_reach_the_services_customer(tables: Tables) -> None:
     await tables.take_all(
         [
             fact(Kind.CUSTOMER_DETAIL, customer_detail(7), seq=0),
@@ -228,7 +226,7 @@ async def test_a_request_and_its_withdrawal_reach_the_customer_through_the_servi
     assert [row[5] for row in await segments(tables)] == [date(2026, 4, 5)]
 
 
-async def test_a_request_waits_for_a_service_that_another_replica_is_storing(tables: Tables) -> None:
+async def test_request_waits_for_a_replica_that_stores_its_service(tables: Tables) -> None:
     await tables.take_all([fact(Kind.CUSTOMER_DETAIL, customer_detail(7), seq=0)])
     service = consumed([fact(Kind.SERVICE, subscription(1, 7), seq=1)])
     asked = fact(Kind.CANCELLATION_REQUEST, cancellation_request(3, 1), seq=2)
@@ -306,7 +304,7 @@ def poisons() -> dict[str, Record]:
 
 @pytest.mark.rule("E3")
 @pytest.mark.rule("E4")
-async def test_what_can_never_be_stored_is_parked_alone_and_once_and_the_rest_is_stored(
+async def test_unreadable_facts_are_parked_and_the_rest_is_stored(
     tables: Tables, others: Tables, kafka: str
 ) -> None:
     bad = poisons()
@@ -345,7 +343,7 @@ async def dead_letters(bootstrap: str, count: int) -> AsyncIterator[Any]:
         await consumer.stop()
 
 
-async def test_a_record_without_key_or_with_an_empty_header_is_parked(tables: Tables, kafka: str) -> None:
+async def test_record_without_key_or_with_empty_header_is_parked(tables: Tables, kafka: str) -> None:
     [keyless, headless] = consumed([fact(Kind.SERVICE, subscription(n, 7), seq=n) for n in (1, 2)])
     keyless.key = None
     headless.headers = (*headless.headers, ("ce_organization", None))
@@ -357,9 +355,7 @@ async def test_a_record_without_key_or_with_an_empty_header_is_parked(tables: Ta
 
 
 @pytest.mark.parametrize("state", ["deleting", "deleted"])
-async def test_facts_of_an_instance_that_goes_or_is_gone_are_dropped(
-    tables: Tables, kafka: str, state: str
-) -> None:
+async def test_facts_of_a_deleted_instance_are_discarded(tables: Tables, kafka: str, state: str) -> None:
     other = UUID(int=2, version=4)
     await tables.add_instance(instance(instance_id=other))
     await tables.add_instance(instance(2, state=state))
@@ -377,7 +373,7 @@ async def test_facts_of_an_instance_that_goes_or_is_gone_are_dropped(
     assert await tables.fetch("SELECT * FROM metrics.unreadable") == []
 
 
-async def test_facts_wait_for_their_instance_and_hold_up_no_other(tables: Tables) -> None:
+async def test_facts_wait_for_their_instance_and_block_no_other(tables: Tables) -> None:
     stranger = UUID(int=3, version=4)
     many = [
         fact(Kind.SERVICE, subscription(number, number), seq=number, instance_id=stranger)
@@ -417,7 +413,7 @@ async def test_facts_under_a_wrong_organization_are_parked(tables: Tables, kafka
         assert await tables.fetch(rows, STRANGER) == []
 
 
-async def test_facts_of_an_instance_that_nobody_made_known_go(tables: Tables, kafka: str) -> None:
+async def test_facts_of_an_unknown_instance_are_purged(tables: Tables, kafka: str) -> None:
     unknown = UUID(int=3, version=4)
     now = [FIRST_SEEN]
     tidier = Tidier(tables.engine, lambda: now[0])
@@ -451,7 +447,7 @@ async def test_facts_of_an_instance_that_nobody_made_known_go(tables: Tables, ka
     assert await tables.fetch("SELECT FROM metrics.dirty WHERE instance_id = $1", other) == []
 
 
-async def test_an_epoch_far_ahead_freezes_no_row(tables: Tables, kafka: str) -> None:
+async def test_epoch_far_ahead_is_refused(tables: Tables, kafka: str) -> None:
     ahead = int(utc_now().timestamp()) + 2 * 86_400
 
     await tables.take([fact(Kind.CUSTOMER, customer(7), seq=1, epoch=ahead)])

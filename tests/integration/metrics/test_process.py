@@ -96,7 +96,7 @@ async def say(publisher: Publisher, topic: Topic, body: Message, at: Any = FIRST
 
 
 @pytest.mark.rule("E2")
-async def test_killed_again_and_again_between_batches_it_ends_with_the_same_tables(
+async def test_killed_process_ends_with_the_same_tables(
     tables: Tables, others: Tables, publisher: Publisher, kafka: str, tmp_path: Path
 ) -> None:
     facts, dice = book(9), random.Random(9)
@@ -126,7 +126,7 @@ async def test_killed_again_and_again_between_batches_it_ends_with_the_same_tabl
     assert await tables.content() == await others.content()
 
 
-async def test_a_second_replica_that_joins_and_leaves_changes_nothing(
+async def test_second_replica_that_joins_and_leaves_changes_nothing(
     tables: Tables, others: Tables, publisher: Publisher, kafka: str, tmp_path: Path
 ) -> None:
     facts = book(10)
@@ -144,7 +144,7 @@ async def test_a_second_replica_that_joins_and_leaves_changes_nothing(
     assert await tables.content() == await others.content()
 
 
-async def test_a_restored_database_is_read_on_from_its_own_positions_and_a_new_topic_from_its_start(
+async def test_restored_database_resumes_at_its_own_positions(
     tables: Tables, postgres: Postgres, publisher: Publisher, kafka_broker: str, tmp_path: Path
 ) -> None:
     await recreate_topics(kafka_broker)
@@ -186,7 +186,7 @@ async def test_a_restored_database_is_read_on_from_its_own_positions_and_a_new_t
     assert read_anew == len(again)
 
 
-async def test_what_is_said_of_an_instance_is_heard_and_what_cannot_be_is_parked(
+async def test_instance_messages_are_followed_and_wrong_ones_parked(
     tables: Tables, publisher: Publisher, kafka: str, tmp_path: Path
 ) -> None:
     facts = book(12, customers=20, days=3)
@@ -243,7 +243,7 @@ async def test_what_is_said_of_an_instance_is_heard_and_what_cannot_be_is_parked
     assert orjson.loads(parked.value)["name"] == "Nowhere"
 
 
-async def test_positions_that_cannot_be_read_at_once_are_waited_for(
+async def test_intake_waits_until_positions_can_be_read(
     tables: Tables, publisher: Publisher, kafka: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     facts = book(11)

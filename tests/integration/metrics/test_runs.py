@@ -75,7 +75,7 @@ async def shown(tables: Tables, column: str) -> dict[str, Any]:
     return found
 
 
-async def test_a_run_is_applied_once_every_one_of_its_positions_has_been_passed(tables: Tables) -> None:
+async def test_run_is_applied_once_all_its_positions_are_reached(tables: Tables) -> None:
     ends = {"billing.customers": {3: 10, 4: 0}, "billing.invoices": {0: 7}}
     run_id = await ended(tables, positions=ends)
     seen = []
@@ -88,7 +88,7 @@ async def test_a_run_is_applied_once_every_one_of_its_positions_has_been_passed(
     assert await freshness(tables) == (run_id, NOON, date(2026, 3, 1), date(2026, 3, 1))
 
 
-async def test_a_position_never_goes_back(tables: Tables) -> None:
+async def test_position_never_moves_back(tables: Tables) -> None:
     run_id = await ended(tables, positions={"billing.customers": {3: 10}})
 
     await reach(tables, Position("billing.customers", 3, 10))
@@ -127,7 +127,7 @@ async def test_newer_run_covers_older_ones(tables: Tables) -> None:
     ],
     ids=["position", "partition", "topic"],
 )
-async def test_run_that_is_never_reached_blocks_nothing(tables: Tables, impossible: Any) -> None:
+async def test_run_that_is_never_complete_blocks_nothing(tables: Tables, impossible: Any) -> None:
     other = UUID(int=2, version=4)
     await tables.add_instance(instance(instance_id=other))
     await ended(tables, NOON, positions=impossible)
@@ -139,7 +139,7 @@ async def test_run_that_is_never_reached_blocks_nothing(tables: Tables, impossib
     assert await tables.fetch("SELECT * FROM metrics.runs") == []
 
 
-async def test_days_are_known_from_the_end_of_the_first_run_to_the_end_of_the_last_in_their_time_zone(
+async def test_known_days_reach_from_first_to_last_end_of_a_run(
     tables: Tables,
 ) -> None:
     await tables.add_instance(instance(2, settings=InstanceSettings(time_zone="Pacific/Auckland")))
@@ -154,7 +154,7 @@ async def test_days_are_known_from_the_end_of_the_first_run_to_the_end_of_the_la
     assert (await freshness(tables))[2:] == (date(2026, 3, 1), date(2026, 3, 2))
 
 
-async def test_what_is_known_is_told_in_days_of_the_present_time_zone(tables: Tables) -> None:
+async def test_known_days_follow_the_time_zone_of_the_instance(tables: Tables) -> None:
     for hours in (0, 24):
         await ended(tables, NOON + timedelta(hours=hours))
         await applied(tables)
@@ -172,7 +172,7 @@ async def test_what_is_known_is_told_in_days_of_the_present_time_zone(tables: Ta
     ]
 
 
-async def test_when_a_kind_was_first_read_is_kept(tables: Tables) -> None:
+async def test_first_reading_of_a_kind_is_kept(tables: Tables) -> None:
     refused = {"action": "GetClientsAddons", "code": "permission_missing", "required": True, "read_at": None}
     found = []
     for hours, addon in enumerate((refused, READ, READ, refused)):
@@ -191,9 +191,7 @@ async def contract(tables: Tables) -> list[tuple[date, date]]:
 
 
 @pytest.mark.parametrize("was_seen_unpaid", [False, True])
-async def test_what_was_paid_while_no_sync_succeeded_never_ended(
-    tables: Tables, was_seen_unpaid: bool
-) -> None:
+async def test_subscription_paid_between_syncs_never_ended(tables: Tables, was_seen_unpaid: bool) -> None:
     """Paid until 21 March, so in grace until 4 April; the payment is seen on 9 April."""
     await tables.take_all([fact(Kind.INVOICE, invoice(1, 7), seq=1)])
     await tables.take_all([fact(Kind.SERVICE, subscription(1, 7), seq=2)])
@@ -212,7 +210,7 @@ async def test_what_was_paid_while_no_sync_succeeded_never_ended(
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_runs_tell_the_same_in_any_order_and_twice(tables: Tables, seed: int) -> None:
+async def test_order_and_repetition_of_runs_change_nothing(tables: Tables, seed: int) -> None:
     """Against all runs one by one: which run was the newest that read all services before a service was seen again."""
     dice = random.Random(seed)
     runs, at = [], NOON
@@ -264,7 +262,7 @@ async def test_runs_tell_the_same_in_any_order_and_twice(tables: Tables, seed: i
     assert kept < len(heard)
 
 
-async def test_a_kind_that_may_not_be_read_keeps_when_it_last_was_and_says_what_to_allow(
+async def test_refused_kind_keeps_its_last_reading(
     tables: Tables,
 ) -> None:
     refused = {"action": "GetClientsAddons", "code": "permission_missing", "required": True, "read_at": None}
@@ -287,7 +285,7 @@ async def test_a_kind_that_may_not_be_read_keeps_when_it_last_was_and_says_what_
 
 
 @pytest.mark.rule("E7")
-async def test_a_deleted_instance_leaves_nothing_but_that_it_is_deleted(tables: Tables) -> None:
+async def test_deleted_instance_keeps_only_its_state(tables: Tables) -> None:
     other = UUID(int=2, version=4)
     await tables.add_instance(instance(instance_id=other))
     facts = book(8, customers=20, days=5)
@@ -318,7 +316,7 @@ async def test_a_deleted_instance_leaves_nothing_but_that_it_is_deleted(tables: 
     assert await tables.fetch("SELECT DISTINCT instance_id FROM metrics.versions") == [(other,)]
 
 
-async def test_an_instance_that_ends_before_it_was_heard_of_stays_deleted(tables: Tables) -> None:
+async def test_instance_deleted_before_its_first_message_stays_deleted(tables: Tables) -> None:
     await tables.execute("DELETE FROM metrics.instances")
 
     await delete_instance(tables.engine, InstanceKey(ORGANIZATION, INSTANCE))

@@ -58,7 +58,7 @@ async def leave_behind(database: Database) -> None:
     await engine.dispose()
 
 
-async def test_figures_of_the_version_before_stay_till_computed_anew(
+async def test_figures_of_an_older_version_stay_until_computed_anew(
     postgres: Postgres, publisher: Publisher
 ) -> None:
     with postgres.empty_database() as database:

@@ -37,7 +37,7 @@ async def test_migrated_views_are_those_of_the_files(database: Database) -> None
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_one_migration_at_most_applies_a_view(name: str) -> None:
+def test_each_view_is_applied_by_one_migration(name: str) -> None:
     """An older one would apply a text that needs columns of a later one."""
     migrations = [path.read_text("utf-8") for path in (METRICS / "migrations" / "versions").glob("*.py")]
 

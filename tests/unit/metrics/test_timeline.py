@@ -66,47 +66,47 @@ def lenses(found: Timeline, on: date = FIRST) -> set[Lens]:
     return {lens for lens in Lens if live_on(found, on, lens)}
 
 
-def test_a_subscription_counts_from_the_day_on_which_it_was_first_seen() -> None:
+def test_subscription_counts_from_its_first_observation() -> None:
     found = line(seen(0))
 
     assert {segment.from_on for segment in found.segments} == {FIRST}
     assert lenses(found) == ALL
 
 
-def test_by_contract_it_ends_after_its_due_date_and_fourteen_days_and_that_is_known_at_once() -> None:
+def test_contract_ends_fourteen_days_after_the_due_date() -> None:
     found = line(seen(next_due_on=day(20)))
 
     assert spans(found) == [(day(0), day(35))]
     assert [bool(live_on(found, day(number))) for number in (33, 34, 35)] == [True, True, False]
 
 
-def test_only_the_contract_looks_at_the_due_date() -> None:
+def test_due_date_matters_to_the_contract_only() -> None:
     found = line(seen(next_due_on=day(-15)))
 
     assert lenses(found) == {Lens.ACTIVE, Lens.STATUS}
     assert spans(found, Lens.ACTIVE) == spans(found, Lens.STATUS) == [(day(0), None)]
 
 
-def test_an_open_request_takes_the_grace_away() -> None:
+def test_open_request_removes_the_grace() -> None:
     found = line(seen(next_due_on=day(20)), requests=[Request(day(5), id=1, is_open=True)])
 
     assert spans(found) == [(day(0), day(21))]
 
 
-def test_an_open_request_ends_nothing_that_is_paid_for_and_no_other_lens() -> None:
+def test_open_request_ends_no_paid_period_and_no_other_lens() -> None:
     asked = [Request(day(0), id=1, is_open=True)]
 
     assert lenses(line(seen(next_due_on=day(0)), requests=asked)) == ALL
     assert lenses(line(seen(next_due_on=day(-1)), requests=asked)) == {Lens.ACTIVE, Lens.STATUS}
 
 
-def test_a_request_for_what_is_overdue_ends_it_on_the_day_of_the_request() -> None:
+def test_request_ends_an_overdue_subscription_on_its_own_day() -> None:
     found = line(seen(next_due_on=day(-3)), requests=[Request(day(5), id=1, is_open=True)])
 
     assert spans(found) == [(day(0), day(5))]
 
 
-def test_a_withdrawn_request_gives_the_grace_back() -> None:
+def test_withdrawn_request_restores_the_grace() -> None:
     asked = [Request(day(2), id=1, is_open=True), Request(day(25), id=1, is_open=False)]
 
     found = line(seen(next_due_on=day(20)), requests=asked)
@@ -114,7 +114,7 @@ def test_a_withdrawn_request_gives_the_grace_back() -> None:
     assert spans(found) == [(day(0), day(21)), (day(25), day(35))]
 
 
-def test_one_of_two_requests_withdrawn_leaves_the_other_open() -> None:
+def test_withdrawn_request_leaves_another_one_open() -> None:
     asked = [
         Request(day(1), id=1, is_open=True),
         Request(day(1), id=2, is_open=True),
@@ -124,7 +124,7 @@ def test_one_of_two_requests_withdrawn_leaves_the_other_open() -> None:
     assert spans(line(seen(), requests=asked)) == [(day(0), day(21))]
 
 
-def test_a_request_from_before_the_first_observation_is_open_from_the_start() -> None:
+def test_request_before_the_first_observation_counts_at_once() -> None:
     found = line(seen(next_due_on=day(20)), requests=[Request(day(-9), id=1, is_open=True)])
 
     assert spans(found) == [(day(0), day(21))]
@@ -155,7 +155,7 @@ def test_each_status_counts_in_its_lenses(kind: Kind, status: str, counts: set[L
     assert lenses(line(seen(status=status), kind=kind)) == counts
 
 
-def test_suspension_ends_active_and_goes_on_in_the_other_lenses() -> None:
+def test_suspension_ends_only_the_lens_active() -> None:
     found = line(seen(0), seen(4, status="suspended"))
 
     assert spans(found, Lens.ACTIVE) == [(day(0), day(4))]
@@ -164,7 +164,7 @@ def test_suspension_ends_active_and_goes_on_in_the_other_lenses() -> None:
     assert [segment.status for segment in live_on(found, day(4))] == ["suspended"]
 
 
-def test_without_a_price_it_counts_nowhere_and_is_no_fault() -> None:
+def test_free_subscription_counts_nowhere_and_is_not_listed() -> None:
     assert line(seen(recurring_micros=0)) == Timeline((), ())
 
 
@@ -172,7 +172,7 @@ def test_without_a_price_it_counts_nowhere_and_is_no_fault() -> None:
     ("price", "reason"),
     [(-1_000_000, "amount_not_offered"), (-5_000_000, "amount_negative"), (-1, "amount_negative")],
 )
-def test_a_price_below_zero_counts_nowhere_and_is_listed(price: int, reason: str) -> None:
+def test_negative_price_counts_nowhere_and_is_listed(price: int, reason: str) -> None:
     assert line(seen(recurring_micros=price)) == Timeline((), (reason,))
 
 
@@ -180,13 +180,13 @@ def test_a_price_below_zero_counts_nowhere_and_is_listed(price: int, reason: str
     ("kind", "status"),
     [(Kind.SERVICE, "on_hold"), (Kind.ADDON, "grace"), (Kind.DOMAIN, "suspended"), (Kind.DOMAIN, "unknown")],
 )
-def test_an_unknown_status_counts_nowhere_and_is_listed(kind: Kind, status: str) -> None:
+def test_unknown_status_counts_nowhere_and_is_listed(kind: Kind, status: str) -> None:
     assert line(seen(status=status), kind=kind) == Timeline((), ("status_unknown",))
     assert line(seen(status=status, cycle="one_time"), kind=kind) == Timeline((), ())
 
 
 @pytest.mark.parametrize("cycle", ["free", "one_time"])
-def test_what_does_not_recur_counts_nowhere_and_is_no_fault(cycle: str) -> None:
+def test_one_time_subscription_counts_nowhere_and_is_not_listed(cycle: str) -> None:
     assert line(seen(cycle=cycle)) == Timeline((), ())
 
 
@@ -203,9 +203,7 @@ def test_what_does_not_recur_counts_nowhere_and_is_no_fault(cycle: str) -> None:
         ("years_10", 120_000_000, 1_000_000),
     ],
 )
-def test_mrr_is_the_recurring_amount_spread_over_its_months_and_rounded_once(
-    cycle: str, recurring: int, mrr: int
-) -> None:
+def test_mrr_is_the_recurring_amount_divided_by_its_months(cycle: str, recurring: int, mrr: int) -> None:
     found = line(seen(cycle=cycle, recurring_micros=recurring))
 
     assert {segment.mrr_micros for segment in found.segments} == {mrr}
@@ -214,15 +212,15 @@ def test_mrr_is_the_recurring_amount_spread_over_its_months_and_rounded_once(
 @pytest.mark.parametrize(
     ("kind", "status"), [(Kind.SERVICE, "active"), (Kind.SERVICE, "suspended"), (Kind.DOMAIN, "grace")]
 )
-def test_an_unknown_cycle_counts_nothing_and_is_listed(kind: Kind, status: str) -> None:
+def test_unknown_cycle_counts_nowhere_and_is_listed(kind: Kind, status: str) -> None:
     assert line(seen(cycle="unknown", status=status), kind=kind) == Timeline((), ("cycle_unknown",))
 
 
-def test_an_unknown_currency_counts_nothing_and_is_listed() -> None:
+def test_unknown_currency_counts_nowhere_and_is_listed() -> None:
     assert line(seen(), currencies={OTHER: "USD"}) == Timeline((), ("currency_unknown",))
 
 
-def test_without_a_due_date_it_is_missing_from_the_contract_and_listed() -> None:
+def test_missing_due_date_is_in_no_contract_and_is_listed() -> None:
     found = line(seen(next_due_on=None))
 
     assert lenses(found) == {Lens.ACTIVE, Lens.STATUS}
@@ -231,29 +229,29 @@ def test_without_a_due_date_it_is_missing_from_the_contract_and_listed() -> None
 
 @pytest.mark.parametrize("values", [{"cycle": "unknown"}, {"next_due_on": None}, {"customer_id": 99}])
 @pytest.mark.parametrize("ended", [{"status": "terminated"}, {"recurring_micros": 0}, {"gone": True}])
-def test_what_brings_nothing_anyway_is_no_fault(values: dict[str, Any], ended: dict[str, Any]) -> None:
+def test_ended_subscription_is_not_listed(values: dict[str, Any], ended: dict[str, Any]) -> None:
     assert line(seen(**values | ended)) == Timeline((), ())
 
 
-def test_a_fault_that_was_mended_is_no_longer_listed() -> None:
+def test_repaired_subscription_is_no_longer_listed() -> None:
     found = line(seen(0, next_due_on=None), seen(3))
 
     assert found.issues == ()
     assert spans(found) == [(day(3), day(35))]
 
 
-def test_a_registration_in_the_future_starts_the_contract_then() -> None:
+def test_future_registration_starts_the_contract_then() -> None:
     found = line(seen(registered_on=day(5)))
 
     assert spans(found) == [(day(5), day(35))]
     assert lenses(found, day(4)) == {Lens.ACTIVE, Lens.STATUS}
 
 
-def test_before_its_first_payment_it_counts_for_the_grace_alone() -> None:
+def test_unpaid_new_subscription_counts_for_the_grace_only() -> None:
     assert spans(line(seen(registered_on=day(-3), next_due_on=day(-3)))) == [(day(0), day(12))]
 
 
-def test_a_payment_moves_the_end_without_a_new_segment() -> None:
+def test_payment_moves_the_end_of_the_same_segment() -> None:
     found = line(seen(0, next_due_on=day(20)), seen(18, next_due_on=day(50)))
 
     assert spans(found) == [(day(0), day(65))]
@@ -266,19 +264,19 @@ def test_paid_after_the_grace_leaves_a_gap() -> None:
 
 
 @pytest.mark.parametrize("last_read_on", [None, day(0), day(14)])
-def test_paid_while_nobody_looked_leaves_no_gap(last_read_on: date | None) -> None:
+def test_payment_between_syncs_leaves_no_gap(last_read_on: date | None) -> None:
     found = line(seen(0, next_due_on=day(0)), seen(20, next_due_on=day(30), last_read_on=last_read_on))
 
     assert spans(found) == [(day(0), day(45))]
 
 
-def test_seen_unpaid_once_after_the_grace_it_has_ended_whenever_it_is_paid() -> None:
+def test_payment_does_not_bridge_days_that_were_seen_unpaid() -> None:
     paid = seen(40, next_due_on=day(60), last_read_on=day(15))
 
     assert spans(line(seen(0, next_due_on=day(0)), paid)) == [(day(0), day(15)), (day(40), day(75))]
 
 
-def test_not_paid_while_nobody_looked_it_has_ended_when_its_grace_was_over() -> None:
+def test_unpaid_between_syncs_ends_after_the_grace() -> None:
     unseen: dict[str, Any] = {"next_due_on": day(0), "last_read_on": day(0)}
 
     for found in (
@@ -290,13 +288,13 @@ def test_not_paid_while_nobody_looked_it_has_ended_when_its_grace_was_over() -> 
         assert spans(found) == [(day(0), day(15))]
 
 
-def test_paid_once_while_nobody_looked_it_has_ended_after_what_was_paid_for() -> None:
+def test_payment_between_syncs_counts_to_its_own_end() -> None:
     paid_once = seen(60, next_due_on=day(20), status="terminated", last_read_on=day(0))
 
     assert spans(line(seen(0, next_due_on=day(0)), paid_once)) == [(day(0), day(35))]
 
 
-def test_of_the_day_on_which_somebody_looks_again_the_first_observation_tells_what_was_paid_before() -> None:
+def test_first_observation_after_a_gap_dates_the_payment() -> None:
     unpaid = seen(40, next_due_on=day(0), last_read_on=day(0), recurring_micros=12_000_000)
     paid = seen(40, next_due_on=day(60), last_read_on=day(0))
 
@@ -305,7 +303,7 @@ def test_of_the_day_on_which_somebody_looks_again_the_first_observation_tells_wh
     assert spans(found) == [(day(0), day(15)), (day(40), day(75))]
 
 
-def test_seen_overdue_itself_stays_ended_when_paid_later() -> None:
+def test_overdue_observation_stays_an_end_when_paid_later() -> None:
     overdue = seen(20, next_due_on=day(0), recurring_micros=12_000_000, last_read_on=day(0))
     paid = seen(40, next_due_on=day(60), last_read_on=day(0))
 
@@ -345,19 +343,19 @@ def test_missing_due_date_pays_for_nothing_more() -> None:
     assert spans(found) == [(day(0), day(17)), (day(30), day(55))]
 
 
-def test_a_price_changes_on_the_day_on_which_it_was_seen() -> None:
+def test_price_changes_on_the_day_of_its_observation() -> None:
     found = line(seen(0), seen(9, recurring_micros=12_000_000))
 
     assert spans(found, Lens.ACTIVE) == [(day(0), day(9)), (day(9), None)]
     assert [live_on(found, day(number))[0].mrr_micros for number in (8, 9)] == [10_000_000, 12_000_000]
 
 
-def test_of_one_day_the_last_observation_counts() -> None:
+def test_last_observation_of_a_day_counts() -> None:
     assert line(seen(0, recurring_micros=5), seen(0, status="pending"), seen(0)) == line(seen(0))
     assert line(seen(0), seen(3, status="cancelled"), seen(3)) == line(seen(0))
 
 
-def test_what_is_gone_counted_until_the_day_before() -> None:
+def test_removed_subscription_counts_until_the_day_before() -> None:
     found = line(seen(0), seen(6, gone=True))
 
     assert {(segment.from_on, segment.to_on) for segment in found.segments} == {(day(0), day(6))}
@@ -369,7 +367,7 @@ def test_what_comes_back_counts_again() -> None:
     assert spans(found, Lens.ACTIVE) == [(day(0), day(6)), (day(8), None)]
 
 
-def test_what_changes_hands_leaves_one_customer_and_enters_the_other_in_their_own_currencies() -> None:
+def test_subscription_that_changes_customers_changes_currency() -> None:
     found = line(seen(0), seen(4, customer_id=OTHER))
 
     assert [
@@ -379,21 +377,21 @@ def test_what_changes_hands_leaves_one_customer_and_enters_the_other_in_their_ow
     ] == [(CUSTOMER, "EUR", day(0), day(4)), (OTHER, "USD", day(4), None)]
 
 
-def test_only_the_owner_whose_currency_is_unknown_is_left_out() -> None:
+def test_only_customers_without_currency_are_omitted() -> None:
     found = line(seen(0), seen(4, customer_id=OTHER), currencies={CUSTOMER: "EUR"})
 
     assert spans(found, Lens.ACTIVE) == [(day(0), day(4))]
     assert found.issues == ("currency_unknown",)
 
 
-def test_a_product_has_its_newest_name_from_the_start() -> None:
+def test_product_has_its_newest_name_from_the_start() -> None:
     found = line(seen(0, product_name="Hosting"), seen(3, product_name="Web Hosting"))
 
     assert {segment.product_name for segment in found.segments} == {"Web Hosting"}
     assert spans(found, Lens.ACTIVE) == [(day(0), None)]
 
 
-def test_the_last_day_of_the_calendar_as_due_date_is_no_error() -> None:
+def test_last_day_of_the_calendar_is_a_valid_due_date() -> None:
     assert lenses(line(seen(next_due_on=date.max)), day(9000)) == ALL
 
 
@@ -433,7 +431,7 @@ def mrr_per_day(found: Timeline) -> dict[tuple[Lens, date], int]:
 
 
 @given(_KINDS, _OBSERVATIONS, _REQUESTS)
-def test_segments_of_a_lens_are_in_order_never_overlap_and_are_never_empty(
+def test_segments_of_a_lens_are_in_order_and_never_overlap(
     kind: Kind, observations: list[Observation], requests: list[Request]
 ) -> None:
     found = line(*observations, requests=requests, kind=kind)
@@ -454,7 +452,7 @@ def test_segments_of_a_lens_are_in_order_never_overlap_and_are_never_empty(
 
 
 @given(_KINDS, _OBSERVATIONS, _REQUESTS, st.randoms(use_true_random=False))
-def test_what_was_seen_twice_and_requests_of_different_ids_in_any_order_change_nothing(
+def test_repeated_evidence_changes_nothing(
     kind: Kind, observations: list[Observation], requests: list[Request], chance: Any
 ) -> None:
     doubled = [one for observation in observations for one in [observation] * chance.choice([1, 2])]
@@ -469,7 +467,7 @@ def test_what_was_seen_twice_and_requests_of_different_ids_in_any_order_change_n
 
 
 @given(_KINDS, _OBSERVATIONS, _REQUESTS, st.integers(1, 5))
-def test_what_is_seen_again_unchanged_on_later_days_changes_nothing(
+def test_unchanged_later_observation_changes_nothing(
     kind: Kind, observations: list[Observation], requests: list[Request], days: int
 ) -> None:
     until = [following.on for following in observations[1:]] + [day(60)]
@@ -484,7 +482,7 @@ def test_what_is_seen_again_unchanged_on_later_days_changes_nothing(
 
 
 @given(_KINDS, _OBSERVATIONS, st.randoms(use_true_random=False))
-def test_observations_of_different_days_may_come_in_any_order(
+def test_order_of_observations_of_different_days_is_free(
     kind: Kind, observations: list[Observation], chance: Any
 ) -> None:
     last_of_a_day = list({observation.on: observation for observation in observations}.values())
@@ -495,7 +493,7 @@ def test_observations_of_different_days_may_come_in_any_order(
 
 @given(_KINDS, _OBSERVATIONS, _REQUESTS)
 @settings(max_examples=50)
-def test_the_changes_up_to_a_day_sum_to_what_is_live_on_it(
+def test_changes_up_to_a_day_sum_to_its_balance(
     kind: Kind, observations: list[Observation], requests: list[Request]
 ) -> None:
     found = line(*observations, requests=requests, kind=kind)
@@ -512,7 +510,7 @@ def test_the_changes_up_to_a_day_sum_to_what_is_live_on_it(
 
 @given(_KINDS, _OBSERVATIONS, _REQUESTS, st.integers(0, 8))
 @settings(max_examples=50)
-def test_what_is_seen_later_changes_no_earlier_day(
+def test_later_observation_changes_no_earlier_day(
     kind: Kind, observations: list[Observation], requests: list[Request], count: int
 ) -> None:
     known = observations[:count]
@@ -593,7 +591,7 @@ def _syncs(draw: st.DrawFn, most_a_day: int) -> tuple[list[date], list[Observati
 
 @given(_KINDS, _syncs(most_a_day=2), _REQUESTS)
 @settings(max_examples=300)
-def test_no_sync_changes_a_day_that_an_earlier_one_has_closed(
+def test_later_sync_changes_no_closed_day(
     kind: Kind, synced: tuple[list[date], list[Observation]], requests: list[Request]
 ) -> None:
     days, observations = synced
@@ -608,7 +606,7 @@ def test_no_sync_changes_a_day_that_an_earlier_one_has_closed(
 
 @given(_KINDS, _syncs(most_a_day=1))
 @settings(max_examples=300)
-def test_what_is_live_at_two_syncs_was_live_on_every_day_between_them(
+def test_subscription_live_at_two_syncs_was_live_between_them(
     kind: Kind, synced: tuple[list[date], list[Observation]]
 ) -> None:
     days, observations = synced
@@ -636,7 +634,7 @@ def _partial_syncs(draw: st.DrawFn) -> list[Observation]:
 
 @given(_KINDS, _partial_syncs(), _REQUESTS)
 @settings(max_examples=500)
-def test_a_day_seen_overdue_beyond_grace_is_never_live(
+def test_day_seen_overdue_beyond_grace_is_never_live(
     kind: Kind, observations: list[Observation], requests: list[Request]
 ) -> None:
     found = line(*observations, requests=requests, kind=kind)

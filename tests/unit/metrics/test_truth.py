@@ -58,7 +58,7 @@ def counted(company: Company) -> dict[tuple[Lens, date, str], list[Segment]]:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_every_day_of_a_company_that_was_looked_at_daily_is_its_truth(seed: int) -> None:
+def test_daily_observed_company_equals_its_truth_on_every_day(seed: int) -> None:
     company = build_company(seed, 80, 1, TODAY)
     advance(company, 60)
 
