@@ -47,6 +47,7 @@ class Day:
 class Chart:
     """What to draw. `floor` is where the scale starts, None when it starts at zero."""
 
+    title: str
     currency: str
     days: tuple[Day, ...]
     line: str
@@ -58,8 +59,8 @@ class Chart:
     summary: str
 
 
-def draw(points: Sequence[Point], currency: str) -> Chart | None:
-    """Return the chart of the points that have a value, None when they are fewer than two."""
+def draw(title: str, points: Sequence[Point], currency: str) -> Chart | None:
+    """Return the chart of the points that have a value, None when they are fewer than two. `title` names the metric."""
     amounts = [(point, Decimal(point.value)) for point in points if point.value is not None]
     if len(amounts) < 2:
         return None
@@ -80,6 +81,7 @@ def draw(points: Sequence[Point], currency: str) -> Chart | None:
     )
     line = _steps(days)
     return Chart(
+        title=title,
         currency=currency,
         days=days,
         line=line,
@@ -88,7 +90,7 @@ def draw(points: Sequence[Point], currency: str) -> Chart | None:
         columns=_columns(first, last),
         rows=_rows(floor, top, step),
         floor=floor or None,
-        summary=_summary(days[0], days[-1], currency),
+        summary=_summary(f"{title} in {currency}", days[0], days[-1], currency),
     )
 
 
@@ -147,11 +149,11 @@ def _columns(first: date, last: date) -> tuple[Tick, ...]:
     )
 
 
-def _summary(first: Day, last: Day, currency: str) -> str:
+def _summary(subject: str, first: Day, last: Day, currency: str) -> str:
     year = "" if first.on.year == last.on.year else " %Y"
     begins, ends = f"{first.on:%-d %B{year}}", f"{last.on:%-d %B %Y}"
     start, end = money(first.amount, currency), money(last.amount, currency)
     if first.amount == last.amount:
-        return f"MRR in {currency} is {end} on {ends}, as on {begins}."
+        return f"{subject} is {end} on {ends}, as on {begins}."
     moved = "rose" if last.amount > first.amount else "fell"
-    return f"MRR in {currency} {moved} from {start} on {begins} to {end} on {ends}."
+    return f"{subject} {moved} from {start} on {begins} to {end} on {ends}."

@@ -104,7 +104,7 @@ def _currencies(answers: Mapping[str, Figure]) -> list[Currency]:
             code=code,
             tiles=tiles([answers[metric.slug] for metric in METRICS], code),
             splits={title: split(answers[title], group, code) for title, group in _SPLITS.items()},
-            chart=draw(points, code),
+            chart=draw(BY_SLUG["mrr"].title, points, code),
         )
         for code, points in sorted(lines.items())
     ]

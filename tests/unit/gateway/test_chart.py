@@ -35,7 +35,7 @@ def test_scale_starts_at_zero_or_well_below_the_minimum(lowest: Decimal, highest
 
 @given(st.lists(_amounts, min_size=2, max_size=40))
 def test_every_day_lies_within_the_plot(amounts: list[Decimal]) -> None:
-    chart = draw(points(*map(str, amounts)), "EUR")
+    chart = draw("MRR", points(*map(str, amounts)), "EUR")
 
     assert chart is not None
     assert [day.amount for day in chart.days] == amounts
@@ -44,16 +44,16 @@ def test_every_day_lies_within_the_plot(amounts: list[Decimal]) -> None:
 
 
 def test_value_holds_until_the_next_day() -> None:
-    chart = draw(points("0", "10", "5"), "EUR")
+    chart = draw("MRR", points("0", "10", "5"), "EUR")
 
     assert chart is not None
     assert chart.line == "M0 100 H50 V0 H100 V50"
 
 
 def test_days_without_a_value_are_no_part_of_the_line() -> None:
-    assert draw(points(None, None, "5"), "EUR") is None
-    assert draw([], "EUR") is None
-    chart = draw(points(None, "5", "6"), "EUR")
+    assert draw("MRR", points(None, None, "5"), "EUR") is None
+    assert draw("MRR", [], "EUR") is None
+    chart = draw("MRR", points(None, "5", "6"), "EUR")
     assert chart is not None
     assert [day.on.day for day in chart.days] == [4, 5]
 
@@ -61,14 +61,14 @@ def test_days_without_a_value_are_no_part_of_the_line() -> None:
 def test_hatch_begins_where_knowledge_ends() -> None:
     carried = [Point(FIRST + timedelta(days=number), "5", "carried", complete=False) for number in (3, 4)]
 
-    chart = draw([*points("5", "5", "5"), *carried], "EUR")
+    chart = draw("MRR", [*points("5", "5", "5"), *carried], "EUR")
 
     assert chart is not None
     assert chart.carried == ((50, 25), (75, 25))
 
 
 def test_summary_names_both_ends() -> None:
-    rising, level = draw(points("1200", "1310"), "EUR"), draw(points("7", "8", "7"), "JPY")
+    rising, level = draw("MRR", points("1200", "1310"), "EUR"), draw("MRR", points("7", "8", "7"), "JPY")
 
     assert rising is not None
     assert level is not None
