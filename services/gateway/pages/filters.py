@@ -1,7 +1,11 @@
 """What the figures of a page are about: read once from the address, with the choices and their words."""
 
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Final
+from datetime import date, timedelta
+from enum import StrEnum
+from typing import Annotated, Final, NamedTuple, TypeVar
 from uuid import UUID
 
 from fastapi import Depends
@@ -9,27 +13,98 @@ from fastapi import Depends
 from libs.common.contracts.lenses import Lens
 from services.gateway.errors import Invalid, NotFound
 
-COUNTING: Final = {
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+COUNTING: Final[dict[str, str]] = {
     Lens.CONTRACT: "paid, or up to 14 days overdue",
     Lens.ACTIVE: "active in WHMCS",
     Lens.STATUS: "active or suspended in WHMCS",
 }
 
 
+class Period(StrEnum):
+    """Which days a line shows, up to the newest one."""
+
+    MONTH = "30d"
+    QUARTER = "90d"
+    YEAR = "12m"
+    ALL = "all"
+
+
+_PERIODS: Final[dict[str, str]] = {
+    Period.MONTH: "last 30 days",
+    Period.QUARTER: "last 90 days",
+    Period.YEAR: "last 12 months",
+    Period.ALL: "since the first sync",
+}
+_DAYS: Final = {Period.MONTH: 30, Period.QUARTER: 90, Period.YEAR: 365}
+
+
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which subscriptions count, and of which instance; None for all of them."""
+    """Which subscriptions count, the currency and the instance to show, None for all of them, and the days of a line."""
 
     counting: Lens = Lens.CONTRACT
+    currency: str | None = None
+    period: Period = Period.YEAR
     instance_id: UUID | None = None
 
+    def first_day(self, known_from: date, newest: date) -> date:
+        """Return the first day of a line. Days before `known_from` are never shown."""
+        if self.period is Period.ALL:
+            return known_from
+        return max(known_from, newest - timedelta(days=_DAYS[self.period] - 1))
 
-def filters_of(lens: str = Lens.CONTRACT, instance: str = "") -> Filters:
+
+class Choice(NamedTuple):
+    """One value of a filter, as an address carries it and as a person reads it."""
+
+    value: str
+    words: str
+    is_chosen: bool
+
+
+class Filter(NamedTuple):
+    """A filter as a form shows it; `name` is that of the address."""
+
+    name: str
+    label: str
+    choices: tuple[Choice, ...]
+
+
+def filters_of(
+    lens: str = Lens.CONTRACT, currency: str = "", period: str = Period.YEAR, instance: str = ""
+) -> Filters:
     """Return the filters of an address. Raise Invalid or NotFound for a choice that does not exist."""
-    return Filters(_counting(lens), _instance_id(instance))
+    if currency and not re.fullmatch("[A-Z]{3}", currency):
+        raise Invalid(
+            "currency_unknown", "This currency does not exist. Choose one from the list.", "currency"
+        )
+    return Filters(
+        counting=_choice(Lens, lens, "lens"),
+        currency=currency or None,
+        period=_choice(Period, period, "period"),
+        instance_id=_instance_id(instance),
+    )
 
 
 AddressFilters = Annotated[Filters, Depends(filters_of)]
+
+
+def filter_form(filters: Filters, currencies: Iterable[str], instances: Mapping[UUID, str]) -> list[Filter]:
+    """Return the filters to choose from. A filter with one choice is omitted."""
+    codes = {code: code for code in sorted({*currencies, *filter(None, [filters.currency])})}
+    names = {str(instance_id): name for instance_id, name in instances.items()}
+    chosen_instance = "" if filters.instance_id is None else str(filters.instance_id)
+    offered = (
+        _filter(
+            "currency", "Currency", {"": "all", **codes} if len(codes) > 1 else codes, filters.currency or ""
+        ),
+        _filter("lens", "Counting", COUNTING, filters.counting),
+        _filter("period", "Period", _PERIODS, filters.period),
+        _filter("instance", "Instance", {"": "all", **names} if len(names) > 1 else names, chosen_instance),
+    )
+    return [offer for offer in offered if len(offer.choices) > 1]
 
 
 def instance_not_found() -> NotFound:
@@ -37,11 +112,17 @@ def instance_not_found() -> NotFound:
     return NotFound("instance_not_found", "There is no such instance here. Choose one from the list.")
 
 
-def _counting(text: str) -> Lens:
+def _filter(name: str, label: str, words: Mapping[str, str], chosen: str) -> Filter:
+    return Filter(name, label, tuple(Choice(value, text, value == chosen) for value, text in words.items()))
+
+
+def _choice(choices: type[_Choice], text: str, field: str) -> _Choice:
     try:
-        return Lens(text)
+        return choices(text)
     except ValueError as error:
-        raise Invalid("lens_unknown", "The lens is one of contract, active and status.", "lens") from error
+        raise Invalid(
+            f"{field}_unknown", "This choice does not exist. Choose one from the list.", field
+        ) from error
 
 
 def _instance_id(text: str) -> UUID | None:

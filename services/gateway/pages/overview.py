@@ -18,7 +18,7 @@ from services.gateway.instances.states import ShownState
 from services.gateway.instances.views import Instance
 from services.gateway.pages.callers import MetricsReader
 from services.gateway.pages.chart import Chart, draw
-from services.gateway.pages.filters import COUNTING, AddressFilters
+from services.gateway.pages.filters import COUNTING, AddressFilters, Filter, Filters, filter_form
 from services.gateway.pages.reading import Reading, read
 from services.gateway.pages.rendering import page
 from services.gateway.pages.splits import Split, split
@@ -64,8 +64,9 @@ async def overview(
             request,
             "overview.html",
             principal=principal,
-            filters=filters,
-            counting=COUNTING,
+            filters=_filter_form(reading, filters),
+            currency=filters.currency,
+            counting=COUNTING[filters.counting],
             instances=reading.instances,
             first_syncs=first_syncs,
             troubled=[(instance, state_of(instance, now)) for instance in troubled],
@@ -74,7 +75,11 @@ async def overview(
             notes=[note for note in reading.notes if not note.is_history],
             history_notes=[note for note in reading.notes if note.is_history],
             interval=_interval(reading),
-            currencies=_currencies(reading.answers),
+            currencies=[
+                _currency(reading.answers, code)
+                for code in _codes(reading.answers)
+                if filters.currency in (None, code)
+            ],
             customers=_customers(reading.answers),
         )
 
@@ -95,25 +100,29 @@ def _questions(first_on: date, last_on: date) -> dict[str, Question]:
     }
 
 
-def _currencies(answers: Mapping[str, Figure]) -> list[Currency]:
-    if not answers:
-        return []
-    lines = {series.group["currency"]: series.points for series in answers["history"].series}
-    return [
-        Currency(
-            code=code,
-            tiles=tiles([answers[metric.slug] for metric in METRICS], code),
-            splits={title: split(answers[title], group, code) for title, group in _SPLITS.items()},
-            chart=draw(BY_SLUG["mrr"].title, points, code),
-        )
-        for code, points in sorted(lines.items())
-    ]
+def _codes(answers: Mapping[str, Figure]) -> list[str]:
+    return sorted(series.group["currency"] for series in answers["history"].series) if answers else []
+
+
+def _currency(answers: Mapping[str, Figure], code: str) -> Currency:
+    [points] = [series.points for series in answers["history"].series if series.group["currency"] == code]
+    return Currency(
+        code=code,
+        tiles=tiles([answers[metric.slug] for metric in METRICS], code),
+        splits={title: split(answers[title], group, code) for title, group in _SPLITS.items()},
+        chart=draw(BY_SLUG["mrr"].title, points, code),
+    )
 
 
 def _customers(answers: Mapping[str, Figure]) -> int | None:
     """Return how many customers there are in all currencies: one with two currencies counts once."""
     point = newest_point(answers["all customers"], None) if answers else None
     return point.value if point and isinstance(point.value, int) else None
+
+
+def _filter_form(reading: Reading, filters: Filters) -> list[Filter]:
+    names = {instance.id: instance.name for instance in reading.instances}
+    return filter_form(filters, _codes(reading.answers), names)
 
 
 def _interval(reading: Reading) -> Interval:

@@ -53,7 +53,7 @@ class Reading:
 
 
 async def read(context: Context, principal: Principal, filters: Filters, questions: Questions) -> Reading:
-    """Return the answers to the questions, which are asked about the days from the first known one to the newest.
+    """Return the answers to the questions, which are asked about the days of the chosen period.
 
     Raise NotFound when the chosen instance is a draft or does not exist.
     """
@@ -76,7 +76,8 @@ async def _read(context: Context, principal: Principal, filters: Filters, questi
     last_on = max((one.last_on for one in fresh if one.last_on), default=None)
     if first_on is None or last_on is None:
         return Reading(instances, fresh, {}, None, ())
-    asked = questions(first_on, last_on)
+    start = filters.first_day(first_on, last_on)
+    asked = questions(start, last_on)
     answers = await figures(
         context,
         principal,
@@ -84,5 +85,5 @@ async def _read(context: Context, principal: Principal, filters: Filters, questi
         lens=filters.counting,
         instance_ids=chosen,
     )
-    notes = notes_on(fresh, first_on, filters.counting)
+    notes = notes_on(fresh, start, filters.counting)
     return Reading(instances, fresh, dict(zip(asked, answers, strict=True)), first_on, notes)

@@ -76,11 +76,16 @@ async def test_role_is_that_of_the_address(owner: Person) -> None:
     assert roles == ["owner", "viewer"]
 
 
-async def test_error_stays_in_the_shell(owner: Person) -> None:
+async def test_error_page_keeps_the_menu(owner: Person) -> None:
     missing = await owner.open(f"/settings/instances/{uuid4()}")
+    unknown = await owner.open("/no/such/page")
     denied = await owner.client.get("/o/stratus/settings/tokens")
 
-    for answer, status, home in ((missing, 404, "/o/nimbus/"), (denied, 403, "/o/stratus/")):
+    for answer, status, home in (
+        (missing, 404, "/o/nimbus/"),
+        (unknown, 404, "/o/nimbus/"),
+        (denied, 403, "/o/stratus/"),
+    ):
         assert answer.status_code == status
         assert f'<a class="button primary" href="{home}">Go to the overview</a>' in answer.text
         assert 'aria-label="Main"' in answer.text

@@ -82,8 +82,8 @@ def _the(element: Element, path: str) -> Element:
     return found
 
 
-async def overview(person: Person) -> Overview:
-    answer = await person.client.get("/o/nimbus/")
+async def overview(person: Person, **filters: str) -> Overview:
+    answer = await person.client.get("/o/nimbus/", params=filters)
     assert answer.status_code == 200, answer.text
     return Overview(answer.text)
 
@@ -193,6 +193,18 @@ async def test_page_speaks_of_one_moment(gateway: Gateway, monkeypatch: pytest.M
     shown = await owner.client.get(f"/o/nimbus/?instance={site.id}")
 
     assert "figures as of 06:30" in shown.text
+
+
+async def test_currency_and_period_are_chosen(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    await books(gateway, owner)
+
+    page = await overview(owner, currency="EUR", period="30d")
+    empty = await overview(owner, currency="USD")
+
+    assert {currency for currency, _ in page.tiles()} == {"EUR"}
+    assert page.line("EUR")[0][0] == str(TODAY - timedelta(days=29))
+    assert "Nothing is live in USD" in empty.text
 
 
 async def test_every_note_of_the_api_is_shown(gateway: Gateway) -> None:
