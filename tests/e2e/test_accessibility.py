@@ -104,7 +104,7 @@ async def test_instance_is_added_by_keyboard_alone(pages: Pages) -> None:
 
     await expect(page.get_by_label("Name")).to_be_focused()
     await expect(page.get_by_label("Name")).to_have_accessible_description(
-        "What you call this WHMCS. It is shown on the overview. The name must have 1 to 100 printable characters."
+        "Your name for this WHMCS. The overview shows it. The name must have 1 to 100 printable characters."
     )
     for text in ("Main", "billing.example.com", "identifier-1234", "the-secret"):
         await keyboard.type(text)
@@ -112,7 +112,7 @@ async def test_instance_is_added_by_keyboard_alone(pages: Pages) -> None:
     await keyboard.press("Enter")
 
     await expect(page.get_by_role("heading", name="Main")).to_be_visible()
-    await expect(page.locator("#checklist")).to_contain_text("Checking.")
+    await expect(page.locator("#checklist")).to_contain_text("Testing the connection.")
 
 
 async def press_until(page: Page, target: Any) -> None:
@@ -147,7 +147,7 @@ async def test_filter_waits_for_enter_and_keeps_the_focus(pages: Pages) -> None:
     page = pages.page
     await page.goto(pages.home)
     before = page.url
-    chosen = page.locator("form[data-apply-on-change] select").first
+    chosen = page.get_by_label("Counting")
     await chosen.focus()
 
     await page.keyboard.press("ArrowDown")
@@ -165,7 +165,7 @@ async def choose_by_pointer(pages: Pages) -> Locator:
     """Choose what is counted on the overview, as the pointer does; returns the list."""
     await addresses(pages)
     await pages.page.goto(pages.home)
-    chosen = pages.page.locator("form[data-apply-on-change] select").first
+    chosen = pages.page.get_by_label("Counting")
     await chosen.dispatch_event("pointerdown")
     await chosen.select_option("active")
     return chosen
@@ -278,4 +278,4 @@ async def test_form_survives_the_end_of_its_session(pages: Pages) -> None:
     await page.get_by_role("button", name="Sign in").click()
 
     await expect(page.get_by_label("Name")).to_have_value("Main office")
-    await expect(page.get_by_text("look at it and send it again")).to_be_visible()
+    await expect(page.get_by_text("Check what you typed and send it again")).to_be_visible()

@@ -88,10 +88,10 @@ async def test_silence_is_told_with_what_happens_next(watched: Watched) -> None:
 
     news = watched.page.locator("[data-no-news]")
     await expect(news).to_have_text(
-        "No news for 12 seconds. The sync goes on by itself; this page updates as soon as there is news."
+        "No news for 12 seconds. The sync continues by itself. This page updates when there is news."
     )
     watched.gateway.clock.advance(minutes=3)
-    await expect(news).to_contain_text("Sync Now on the page of the instance starts another.")
+    await expect(news).to_contain_text("press Sync Now on the page of the instance to start another.")
     await watched.progressed(customer=(1020, 1100), service=(0, None))
     await expect(news).to_have_count(0)
 
@@ -160,7 +160,7 @@ async def test_gateway_that_stays_away_is_given_up(watched: Watched) -> None:
     await watched.pages.server.stop()
 
     await expect(
-        watched.page.locator("[data-connection]", has_text="This page gets no news any more.")
+        watched.page.locator("[data-connection]", has_text="This page is no longer updated.")
     ).to_be_visible()
     await watched.pages.server.start()
 

@@ -1,5 +1,5 @@
-// <mrr-chart>: lets people point at a day of a line that the server has drawn, by pointer, touch or arrow keys.
-// What the tooltip says stands in the table inside, so nothing is fetched and nothing can fail to load.
+// <mrr-chart>: shows the values of a day on a line that the server has drawn, by pointer, touch or arrow keys.
+// The texts come from the table inside, so no request can fail.
 class MrrChart extends HTMLElement {
   #days = [];
   #index = 0;
@@ -8,7 +8,7 @@ class MrrChart extends HTMLElement {
     this.#days = [...this.querySelectorAll("tr[data-x]")].reverse();
     this.#index = this.#days.length - 1;
     const plot = this.querySelector(".plot");
-    // A slider says each value as the arrow keys reach it.
+    // Screen readers read the value of a slider at each arrow key.
     plot.tabIndex = 0;
     plot.setAttribute("role", "slider");
     plot.setAttribute("aria-valuemin", 0);

@@ -1,9 +1,9 @@
-// What every page runs: htmx with its event stream, filters, announcements, and where the focus was.
+// Runs on every page: htmx with its event streams, filters, announcements for screen readers, and the focus.
 import "./htmx.js";
 import "htmx.org/dist/ext/hx-sse.js";
 
-// A filter applies when the pointer has chosen; with keys, Enter or the button of its form applies it: the arrow keys
-// change a closed list at once, and each would load another page.
+// A choice made with the pointer applies at once. With the keyboard, Enter or the Apply button applies it: the arrow
+// keys change a closed list at once, so each key would load another page.
 let byPointer = false;
 document.addEventListener("pointerdown", () => { byPointer = true; }, true);
 document.addEventListener("keydown", (event) => {
@@ -17,10 +17,10 @@ document.addEventListener("change", (event) => {
   if (form && byPointer) form.requestSubmit();
 });
 
-// The focus stays where it was when the same page is loaded again.
+// Keeps the focus where it was when the same page is loaded again.
 const FOCUS = "focus";
 const nameOf = (element) => `${element.tagName} ${element.id || element.name || element.textContent.trim()}`;
-const rememberFocus = () => {
+const saveFocus = () => {
   const { activeElement } = document;
   if (activeElement === document.body) return;
   sessionStorage.setItem(FOCUS, JSON.stringify([location.pathname, nameOf(activeElement)]));
@@ -29,30 +29,30 @@ const restoreFocus = () => {
   const [path, name] = JSON.parse(sessionStorage.getItem(FOCUS) ?? "[]");
   sessionStorage.removeItem(FOCUS);
   if (path !== location.pathname || document.querySelector("[autofocus]")) return;
-  [...document.querySelectorAll("a, button, select, input, summary")].find((one) => nameOf(one) === name)?.focus();
+  [...document.querySelectorAll("a, button, select, input, summary")].find((element) => nameOf(element) === name)?.focus();
 };
 document.addEventListener("submit", (event) => {
-  if (event.target.method === "get") rememberFocus();
+  if (event.target.method === "get") saveFocus();
 });
 
-// News is read aloud once: the region stays while fragments come and go, and its text is set only when it is another one.
-const NEWS = "news";
+// Screen readers announce a change once: fragments are replaced, but the region stays, and only a new text is set.
+const ANNOUNCEMENT = "announcement";
 const region = document.getElementById("announcements");
 const announce = (text) => {
   if (region && region.textContent !== text) region.textContent = text;
 };
-const news = () => [...document.querySelectorAll("[data-announce]")]
+const announcement = () => [...document.querySelectorAll("[data-announce]")]
   .map((element) => element.textContent.trim().replace(/\s+/g, " ")).join(" ");
-let announced = news();
+let announced = announcement();
 document.addEventListener("htmx:sse:after:message", () => {
-  const text = news();
+  const text = announcement();
   if (text !== announced) announce(text);
   announced = text;
 });
-// A region must have been there for a moment before what it says is read.
-const told = sessionStorage.getItem(NEWS);
-sessionStorage.removeItem(NEWS);
-if (told) setTimeout(() => announce(told), 200);
+// Screen readers skip the first text of a region that has just appeared, so wait a moment after a reload.
+const announcedBeforeReload = sessionStorage.getItem(ANNOUNCEMENT);
+sessionStorage.removeItem(ANNOUNCEMENT);
+if (announcedBeforeReload) setTimeout(() => announce(announcedBeforeReload), 200);
 
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("button[data-copy]");
@@ -61,7 +61,7 @@ document.addEventListener("click", async (event) => {
   button.textContent = "Copied";
 });
 
-// The line of the demo stays away in this browser for a year.
+// Hides the line about the demo in this browser for a year.
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-hide-demo-line]");
   if (!button) return;
@@ -70,17 +70,17 @@ document.addEventListener("click", (event) => {
   document.getElementById("content").focus();
 });
 
-// What has ended changes more of the page than its own lines.
+// The end of a sync or test changes more of the page than its own lines.
 document.addEventListener("htmx:sse:close", (event) => {
   if (!("reload" in event.target.dataset) || event.detail.reason !== "message") return;
-  rememberFocus();
-  sessionStorage.setItem(NEWS, news());
+  saveFocus();
+  sessionStorage.setItem(ANNOUNCEMENT, announcement());
   location.reload();
 });
 
-// A stream that breaks says so and tries again, each time later, until it gives up and says that.
-const LOST = "No connection to MRRlytics. What was started goes on without this page, which tries again by itself.";
-const GIVEN_UP = "This page gets no news any more. Reload it to see how far it is.";
+// A broken stream reconnects, each time after a longer wait, until it gives up. The page says which of the two it is.
+const LOST = "No connection to MRRlytics. Your sync or test continues. This page reconnects by itself.";
+const GIVEN_UP = "This page is no longer updated. Reload it.";
 const say = (event, text) => {
   const line = event.target.parentElement?.querySelector("[data-connection]");
   if (!line) return;
@@ -100,24 +100,24 @@ for (const name of ["htmx:error", "htmx:response:error"]) {
   document.addEventListener(name, (event) => end(event, GIVEN_UP));
 }
 
-// A connection can also hang, from the start or later, without breaking. The page of a sync hears something at least every ten seconds.
-let heardAt = Date.now();
-const hear = () => { heardAt = Date.now(); };
-document.addEventListener("htmx:sse:after:message", hear);
-document.addEventListener("visibilitychange", hear);
+// A connection can also hang without an error. The stream of a sync sends something at least every ten seconds.
+let lastMessageAt = Date.now();
+const noteMessage = () => { lastMessageAt = Date.now(); };
+document.addEventListener("htmx:sse:after:message", noteMessage);
+document.addEventListener("visibilitychange", noteMessage);
 setInterval(() => {
   const stream = document.querySelector("[data-connection]")?.parentElement.querySelector("[hx-sse\\:connect]");
-  if (stream && !isOver && !document.hidden && Date.now() - heardAt > 15_000) say({ target: stream }, LOST);
+  if (stream && !isOver && !document.hidden && Date.now() - lastMessageAt > 15_000) say({ target: stream }, LOST);
 }, 1_000);
 
-// A second press while the first is on its way would only say that it is running.
+// Disables a pressed button until the page changes: a second press would only start the same again.
 document.addEventListener("submit", (event) => {
   const button = event.submitter;
   if (button) setTimeout(() => { button.disabled = true; }, 0);
 });
 window.addEventListener("pageshow", () => {
   for (const button of document.querySelectorAll("button:disabled")) button.disabled = false;
-  // Back brings the page with the choice that led away from it: a filter shows what its figures count.
+  // Back restores the page with the choice that led away from it: reset the filters to those of its figures.
   for (const form of document.querySelectorAll("form[data-apply-on-change]")) form.reset();
 });
 document.documentElement.classList.add("scripted");

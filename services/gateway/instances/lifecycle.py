@@ -1,7 +1,6 @@
 """What people do with instances: add, edit, pause, resume and delete them."""
 
-from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy.exc import IntegrityError
@@ -15,10 +14,8 @@ from services.gateway.errors import Conflict, raise_first
 from services.gateway.instances import transitions
 from services.gateway.instances.checks import check_new_credential, refuse_too_many
 from services.gateway.instances.forms import InstanceForm, read_change, read_new
-from services.gateway.instances.states import Event, next_state
+from services.gateway.instances.states import DRAFT_LIFE, Event, next_state
 from services.gateway.principals import Principal
-
-_DRAFT_LIFE: Final = timedelta(minutes=15)
 
 
 async def add_instance(
@@ -142,7 +139,7 @@ async def delete_draft(connection: AsyncConnection, instance_id: UUID) -> None:
 async def delete_stale_drafts(context: Context) -> None:
     """Delete drafts whose newest check was asked for 15 minutes ago and did not pass."""
     async with transaction(context.engine, role=SYSTEM) as connection:
-        drafts = await repository.stale_drafts(connection, context.clock() - _DRAFT_LIFE)
+        drafts = await repository.stale_drafts(connection, context.clock() - DRAFT_LIFE)
     for organization_id, instance_id in drafts:
         async with transaction(context.engine, organization_id) as connection:
             instance = await repository.lock_instance(connection, instance_id)

@@ -8,6 +8,8 @@ from typing import Final
 from libs.common.contracts.instances import InstanceState
 
 _DEGRADED_AFTER: Final = timedelta(minutes=30)
+# How long a draft is kept after its newest check began.
+DRAFT_LIFE: Final = timedelta(minutes=15)
 # States in which an instance is synced.
 SYNCED: Final = frozenset({InstanceState.ACTIVE, InstanceState.NEEDS_ATTENTION})
 

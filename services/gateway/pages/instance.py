@@ -6,11 +6,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
 
 from libs.common.contracts.failures import text_of_missing
+from libs.common.contracts.instances import InstanceState
 from services.gateway import syncs
 from services.gateway.context import Here
 from services.gateway.instances import checks, lifecycle
 from services.gateway.instances.views import get_instance
 from services.gateway.pages.callers import InstanceReader, InstanceWriter, SyncStarter
+from services.gateway.pages.checklist import checklist_of
 from services.gateway.pages.live import live
 from services.gateway.pages.redirects import see
 from services.gateway.pages.rendering import fragment, page
@@ -27,26 +29,37 @@ async def instance_page(
 ) -> HTMLResponse:
     """Show one instance."""
     instance, now = await get_instance(context, principal, instance_id), context.clock()
+    zone = instance.time_zone or "UTC"
+    is_connected = instance.state != InstanceState.DRAFT
     return page(
         request,
         "instance.html",
         principal=principal,
         instance=instance,
-        state=state_of(instance, now),
-        figures_at=clock_time(instance.as_of, instance.time_zone or "UTC", now) if instance.as_of else None,
+        zone=zone,
+        state=state_of(instance, zone, now),
+        figures_at=clock_time(instance.as_of, zone, now) if instance.as_of else None,
         missing_permissions=[text_of_missing(action) for action in instance.missing_actions],
         check=instance.check,
-        runs=await syncs.list_syncs(context, principal, instance_id),
+        checklist=checklist_of(instance.check, is_connected=is_connected) if instance.check else None,
+        address=_address(principal, instance_id),
+        syncs=await syncs.list_syncs(context, principal, instance_id),
     )
 
 
 @router.get("/checks/{check_id}/live")
-async def live_checklist(context: Here, check_id: UUID, principal: InstanceReader) -> StreamingResponse:
+async def live_checklist(
+    context: Here, instance_id: UUID, check_id: UUID, principal: InstanceReader
+) -> StreamingResponse:
     """Send the checklist each time it grows."""
+    instance = await get_instance(context, principal, instance_id)
+    is_connected, address = instance.state != InstanceState.DRAFT, _address(principal, instance_id)
 
     async def look() -> tuple[str, bool]:
         check = await checks.get_check(context, principal, check_id)
-        return fragment("_checklist.html", check=check), check.complete
+        checklist = checklist_of(check, is_connected=is_connected)
+        html = fragment("_checklist.html", principal=principal, address=address, checklist=checklist)
+        return html, check.complete
 
     return await live(look)
 

@@ -7,7 +7,7 @@ from services.gateway.context import Here
 from services.gateway.instances.views import list_instances
 from services.gateway.pages.callers import InstanceReader
 from services.gateway.pages.rendering import page
-from services.gateway.pages.states import state_of
+from services.gateway.pages.states import common_zone, state_of
 
 router = APIRouter()
 
@@ -16,6 +16,6 @@ router = APIRouter()
 async def instance_list(request: Request, context: Here, principal: InstanceReader) -> HTMLResponse:
     """Show every instance with its state."""
     listed = await list_instances(context, principal)
-    now = context.clock()
-    states = {instance.id: state_of(instance, now) for instance in listed}
-    return page(request, "instances.html", principal=principal, instances=listed, states=states)
+    zone, now = common_zone(listed), context.clock()
+    states = {instance.id: state_of(instance, zone, now) for instance in listed}
+    return page(request, "instances.html", principal=principal, instances=listed, states=states, zone=zone)

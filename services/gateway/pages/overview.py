@@ -22,7 +22,7 @@ from services.gateway.pages.filters import COUNTING, AddressFilters, Filter, Fil
 from services.gateway.pages.reading import Reading, read
 from services.gateway.pages.rendering import page
 from services.gateway.pages.splits import Split, split
-from services.gateway.pages.states import State, freshness_of, state_of
+from services.gateway.pages.states import State, common_zone, freshness_of, state_of
 from services.gateway.pages.sync_progress import Progress, is_over, progress_of
 from services.gateway.pages.tiles import Tile, newest_point, tiles
 from services.gateway.principals import Principal
@@ -30,14 +30,14 @@ from services.gateway.principals import Principal
 router = APIRouter()
 
 _CHART_POINTS = 400
-# What is late is told beside the figures, what is missing in part by their notes, and a first sync has a panel of its own.
+# The heading says what is late, notes say what is missing in part, and a first sync has its own panel.
 _TROUBLED = (
     ShownState.FAILING,
     ShownState.SYNC_FAILED,
     ShownState.PAUSED,
     ShownState.WAITING_FOR_FIRST_SYNC,
 )
-_SPLITS = {"By kind": Group.KIND, "By product": Group.PRODUCT, "By cycle": Group.CYCLE}
+_SPLITS = {"By type": Group.KIND, "By product": Group.PRODUCT, "By billing cycle": Group.CYCLE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,7 @@ async def overview(
     reading, now = await read(context, principal, filters, _questions), context.clock()
     first_syncs = await _first_syncs(context, principal, reading.instances)
     troubled = [instance for instance in reading.instances if instance.shown_state in _TROUBLED]
+    zone = common_zone(reading.instances)
 
     def show() -> HTMLResponse:
         return page(
@@ -69,8 +70,8 @@ async def overview(
             counting=COUNTING[filters.counting],
             instances=reading.instances,
             first_syncs=first_syncs,
-            troubled=[(instance, state_of(instance, now)) for instance in troubled],
-            freshness=_freshness(reading, now),
+            troubled=[(instance, state_of(instance, zone, now)) for instance in troubled],
+            freshness=_freshness(reading, zone, now),
             first_on=reading.first_on,
             notes=[note for note in reading.notes if not note.is_history],
             history_notes=[note for note in reading.notes if note.is_history],
@@ -129,10 +130,10 @@ def _interval(reading: Reading) -> Interval:
     return reading.answers["history"].interval if reading.answers else Interval.DAY
 
 
-def _freshness(reading: Reading, now: datetime) -> State | None:
+def _freshness(reading: Reading, zone: str, now: datetime) -> State | None:
     """Return the freshness of the least fresh instance: the figures are no newer than that."""
     synced = [(instance.as_of, instance) for instance in reading.chosen if instance.as_of is not None]
-    return freshness_of(min(synced, key=lambda pair: pair[0])[1], now) if synced else None
+    return freshness_of(min(synced, key=lambda pair: pair[0])[1], zone, now) if synced else None
 
 
 async def _first_syncs(context: Context, principal: Principal, instances: list[Instance]) -> list[Progress]:

@@ -3,11 +3,11 @@
 from typing import Final
 
 _REASONS: Final = {
-    "carried": "That of an earlier day.",
+    "carried": "Value of an earlier day.",
     "not_permitted": "WHMCS does not let MRRlytics read it.",
     "not_synced": "Not synced yet.",
     "before_first_sync": "Not known before the first sync.",
-    "no_subscription": "Nothing is live on this day.",
+    "no_subscription": "No live subscription on this day.",
     "no_customers": "No customers to divide by.",
 }
 

@@ -79,7 +79,7 @@ def _environment() -> Environment:
         "number": amounts.number,
         "change": amounts.change,
         "count": amounts.count,
-        "utc": times.utc,
+        "local": times.local,
         "failure": _failure,
     }
     return environment

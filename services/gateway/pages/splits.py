@@ -14,14 +14,15 @@ from services.gateway.pages.reasons import reason_text
 _ROWS: Final = 8
 _ALL_ROWS: Final = 100
 _KINDS: Final = {"service": "Services", "addon": "Addons", "domain": "Domains"}
-# WHMCS names the cycles of services and counts the years of domains: both are read as a length.
-_LENGTHS: Final = {
-    "monthly": "1 month",
-    "quarterly": "3 months",
-    "semiannually": "6 months",
-    "annually": "1 year",
-    "biennially": "2 years",
-    "triennially": "3 years",
+# WHMCS names the cycles of services and counts the years of domains.
+_CYCLES: Final = {
+    "monthly": "Monthly",
+    "quarterly": "Quarterly",
+    "semiannually": "Every 6 months",
+    "annually": "Yearly",
+    "biennially": "Every 2 years",
+    "triennially": "Every 3 years",
+    "years_1": "Yearly",
 }
 
 
@@ -117,14 +118,14 @@ def _total(parts: Sequence[_Part]) -> str | None:
 def _name(series: Series, group: Group) -> str:
     key = series.group[group.value]
     if group is Group.CYCLE:
-        return _length(key)
+        return _cycle(key)
     text = key.rpartition(":")[2].replace("_", " ")
     return _KINDS.get(key) or series.names.get(group.value) or text[:1].upper() + text[1:]
 
 
-def _length(cycle: str) -> str:
-    """Return the length of a cycle in words: a year is a year, whoever bills it."""
-    if cycle.startswith("years_"):
-        number = cycle.removeprefix("years_")
-        return f"{number} year{'' if number == '1' else 's'}"
-    return _LENGTHS.get(cycle, cycle.replace("_", " ").capitalize())
+def _cycle(key: str) -> str:
+    """Return a billing cycle in words: a year is a year, whoever bills it."""
+    years = key.removeprefix("years_")
+    if years != key and key not in _CYCLES:
+        return f"Every {years} years"
+    return _CYCLES.get(key, key.replace("_", " ").capitalize())

@@ -1,9 +1,10 @@
-"""An instance's state as a sentence, with a word beside it only when it is not the normal one."""
+"""The state of an instance in sentences, with a word beside it only when something is out of the ordinary."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.gateway.instances.states import ShownState
+from services.gateway.instances.states import DRAFT_LIFE, ShownState
 from services.gateway.instances.views import Instance
 from services.gateway.pages.times import age_level, ago, clock_time
 
@@ -17,65 +18,91 @@ class State:
     level: str = ""
 
 
-def state_of(instance: Instance, now: datetime) -> State:
-    """Return what the instance is doing, why, and what happens next."""
+def common_zone(instances: Iterable[Instance]) -> str:
+    """Return the time zone of all these instances, UTC when they have several: one list has one zone."""
+    zones = {instance.time_zone or "UTC" for instance in instances}
+    return zones.pop() if len(zones) == 1 else "UTC"
+
+
+def state_of(instance: Instance, zone: str, now: datetime) -> State:
+    """Return what the instance is doing, why, and what happens next, with times in this zone."""
     match instance.shown_state:
         case ShownState.HEALTHY:
-            return State(f"Synced {_last(instance, now)}{_next(instance, now)}.")
+            return State(_synced(instance, zone, now))
         case ShownState.SYNCED_IN_PART:
-            text = f"Synced {_last(instance, now)}{_next(instance, now)}. {_message(instance)}"
+            text = f"{_synced(instance, zone, now)} {_reason(instance)}"
             return State(text, "Synced in part", "warn")
         case ShownState.DEGRADED:
-            return State(f"Last synced {_last(instance, now)}{_next(instance, now)}.", "Late", "warn")
+            text = f"Last synced {_last(instance, now)}{_next(instance, zone, now)}."
+            return State(text, "Late", "warn")
         case ShownState.SYNC_FAILED:
-            good = f" Last good sync {_last(instance, now)}." if instance.last_sync_at else ""
-            return State(
-                f"{_message(instance)} Next try{_at(instance.next_sync_at, instance, now)}.{good}",
-                "Last sync failed",
-                "bad",
-            )
+            text = f"{_reason(instance)} {next_attempt(instance, zone, now)}{_last_good(instance, now)}"
+            return State(text, "Last sync failed", "bad")
         case ShownState.FAILING:
-            why = instance.attention.message if instance.attention else ""
-            again = f"It is checked again{_at(instance.next_check_at, instance, now)}; a passed check brings its syncs back."
-            return State(f"{why} {again}", "Does not sync", "bad")
+            reason = instance.attention.message if instance.attention else ""
+            return State(f"{reason} {next_attempt(instance, zone, now)}", "Syncs stopped", "bad")
         case ShownState.WAITING_FOR_FIRST_SYNC:
-            text = f"The first sync starts by itself{_at(instance.next_sync_at, instance, now)}. Sync Now starts it at once."
-            return State(text, "Waiting for its first sync", "warn")
+            start = f"The first sync starts{_at(instance.next_sync_at, zone, now)}."
+            return State(f"{start} Sync Now starts it at once.", "Waiting for its first sync", "warn")
         case ShownState.FIRST_SYNC_RUNNING:
-            return State("Its figures appear when the sync ends.", "First sync running", "running")
+            return State("The figures appear when the sync ends.", "First sync running", "running")
         case ShownState.PAUSED:
-            good = f" Last synced {_last(instance, now)}." if instance.last_sync_at else ""
-            return State(f"It is not synced until it is resumed.{good}", "Paused")
+            text = f"There are no syncs until you press Resume.{_last_good(instance, now)}"
+            return State(text, "Paused")
         case ShownState.DRAFT:
-            return State(
-                "Its checks have not passed yet. See what failed, and save again.", "Not connected", "warn"
-            )
+            return State(_draft(instance, zone, now), "Not connected", "warn")
         case ShownState.DELETING:
-            return State("All that was read from it is being removed.", "Being removed")
+            return State("Its credentials, records and figures are being deleted.", "Being deleted")
 
 
-def freshness_of(instance: Instance, now: datetime) -> State:
-    """Return how new the figures of a synced instance are."""
+def next_attempt(instance: Instance, zone: str, now: datetime) -> str:
+    """Return when MRRlytics tries again after a failure, in a sentence; empty when it does not."""
+    if instance.next_check_at is not None:
+        time = clock_time(instance.next_check_at, zone, now)
+        return f"We test the connection again at {time}. When it works, syncs start again."
+    if instance.next_sync_at is not None:
+        return f"We try again at {clock_time(instance.next_sync_at, zone, now)}."
+    return ""
+
+
+def freshness_of(instance: Instance, zone: str, now: datetime) -> State:
+    """Return how new the figures of a synced instance are, with the zone of its times."""
     if instance.as_of is None:
         return State("Not synced yet.")
-    zone = instance.time_zone or "UTC"
     figures = f"figures as of {clock_time(instance.as_of, zone, now)} {zone}"
     words = {"bad": "Stale", "warn": "Late"}
     level = age_level(instance.as_of, now)
-    return State(f"Synced {_last(instance, now)}, {figures}{_next(instance, now)}", words.get(level), level)
+    text = f"Synced {_last(instance, now)}, {figures}{_next(instance, zone, now)}"
+    return State(text, words.get(level), level)
+
+
+def _synced(instance: Instance, zone: str, now: datetime) -> str:
+    return f"Synced {_last(instance, now)}{_next(instance, zone, now)}."
 
 
 def _last(instance: Instance, now: datetime) -> str:
     return ago(instance.last_sync_at or instance.as_of or now, now)
 
 
-def _next(instance: Instance, now: datetime) -> str:
-    return f", next{_at(instance.next_sync_at, instance, now)}" if instance.next_sync_at else ""
+def _last_good(instance: Instance, now: datetime) -> str:
+    return f" Last good sync {_last(instance, now)}." if instance.last_sync_at else ""
 
 
-def _at(moment: datetime | None, instance: Instance, now: datetime) -> str:
-    return "" if moment is None else f" at {clock_time(moment, instance.time_zone or 'UTC', now)}"
+def _next(instance: Instance, zone: str, now: datetime) -> str:
+    return f", next{_at(instance.next_sync_at, zone, now)}" if instance.next_sync_at else ""
 
 
-def _message(instance: Instance) -> str:
+def _at(moment: datetime | None, zone: str, now: datetime) -> str:
+    return "" if moment is None else f" at {clock_time(moment, zone, now)}"
+
+
+def _reason(instance: Instance) -> str:
     return (instance.last_sync.message if instance.last_sync else None) or "See its last sync for the reason."
+
+
+def _draft(instance: Instance, zone: str, now: datetime) -> str:
+    if instance.check is not None and not instance.check.complete:
+        return "The connection test is running."
+    since = instance.check.started_at if instance.check else instance.created_at
+    time = clock_time(since + DRAFT_LIFE, zone, now)
+    return f"The connection test did not pass. This draft is deleted at {time} if it is not connected."

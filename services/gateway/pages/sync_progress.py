@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.failures import text_of_skipped
@@ -17,13 +18,13 @@ _OPEN: Final = ("queued", "running")
 _QUIET_AFTER: Final = timedelta(seconds=10)
 _NAMES: Final[dict[str, str]] = {
     Kind.CUSTOMER: "Customers",
-    Kind.CUSTOMER_DETAIL: "Details of customers",
+    Kind.CUSTOMER_DETAIL: "Customer details",
     Kind.SERVICE: "Services",
     Kind.ADDON: "Addons",
     Kind.DOMAIN: "Domains",
     Kind.PRODUCT: "Products",
     Kind.INVOICE: "Invoices",
-    Kind.INVOICE_LINES: "Lines of invoices",
+    Kind.INVOICE_LINES: "Invoice lines",
     Kind.TRANSACTION: "Payments",
     Kind.CANCELLATION_REQUEST: "Cancellation requests",
     Kind.CURRENCY: "Currencies",
@@ -53,7 +54,10 @@ class NoNews:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A sync as its page shows it. `is_read`: every record is read."""
+    """A sync as its page shows it. `is_read`: every record is read.
+
+    `next_attempt` says when MRRlytics tries again. `log_entry` names the entry about a failure in the connector's log.
+    """
 
     sync: Sync
     is_over: bool
@@ -62,9 +66,11 @@ class Progress:
     how_far: str
     no_news: NoNews | None
     lines: tuple[Line, ...]
+    next_attempt: str
+    log_entry: UUID | None
 
 
-def progress_of(sync: Sync, now: datetime) -> Progress:
+def progress_of(sync: Sync, now: datetime, next_attempt: str = "") -> Progress:
     """Return what the page of a sync shows now."""
     so_far = size(sync.progress, sync.expected_rows)
     is_read = sync.state in _GOOD
@@ -76,6 +82,9 @@ def progress_of(sync: Sync, now: datetime) -> Progress:
         how_far=_how_far(sync, so_far, now),
         no_news=_no_news(sync, now),
         lines=tuple(_lines(sync)),
+        next_attempt=next_attempt,
+        # The gateway itself ends a sync that stayed silent: then the connector logged nothing.
+        log_entry=sync.run_id if sync.state == "failed" and sync.code != "run_timeout" else None,
     )
 
 
@@ -88,7 +97,7 @@ def _how_far(sync: Sync, so_far: Size, now: datetime) -> str:
     if sync.state != "running":
         return f"{so_far.rows:,} records read"
     if so_far.total is None:
-        return f"{so_far.rows:,} records read. WHMCS has not said yet how many there are."
+        return f"{so_far.rows:,} records read so far"
     about = "" if so_far.is_exact else "about "
     text = f"{so_far.rows:,} of {about}{so_far.total:,} records"
     left = _time_left(sync, so_far)
@@ -124,15 +133,15 @@ def _no_news(sync: Sync, now: datetime) -> NoNews | None:
         return None
     since = f"No news for {_since(quiet)}."
     if sync.state in _GOOD:
-        return NoNews(since, "All records are read, and the figures appear as soon as they are computed.")
+        return NoNews(since, "All records are read. The figures appear when they are computed.")
     if quiet > SILENT_AFTER:
         return NoNews(
             since,
-            "MRRlytics asks by itself what became of this sync. "
-            "You need not wait: Sync Now on the page of the instance starts another.",
+            "MRRlytics is finding out what happened to this sync. "
+            "You need not wait: press Sync Now on the page of the instance to start another.",
         )
-    next_step = "starts" if sync.state == "queued" else "goes on"
-    return NoNews(since, f"The sync {next_step} by itself; this page updates as soon as there is news.")
+    next_step = "starts" if sync.state == "queued" else "continues"
+    return NoNews(since, f"The sync {next_step} by itself. This page updates when there is news.")
 
 
 def _since(quiet: timedelta) -> str:

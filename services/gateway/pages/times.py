@@ -1,6 +1,6 @@
 """Moments as people read them."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from libs.common.calendar import local_time
 
@@ -28,6 +28,6 @@ def clock_time(moment: datetime, time_zone: str, now: datetime) -> str:
     return f"{local:%H:%M}" if is_today else f"{local:%H:%M on %-d %B %Y}"
 
 
-def utc(moment: datetime) -> str:
-    """Return `2026-11-24 06:15 UTC`."""
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+def local(moment: datetime, time_zone: str) -> str:
+    """Return `24 Nov 2026, 06:15`."""
+    return f"{local_time(moment, time_zone):%-d %b %Y, %H:%M}"

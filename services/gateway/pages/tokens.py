@@ -21,8 +21,8 @@ router = APIRouter(prefix="/settings/tokens")
 
 _SCOPES: Final = {
     "metrics:read": "Read figures",
-    "instances:read": "Read instances and their runs",
-    "instances:write": "Add, change and remove instances",
+    "instances:read": "Read instances and syncs",
+    "instances:write": "Add, change and delete instances",
     "sync:trigger": "Start and cancel syncs",
 }
 _DAYS: Final = (30, 90, 180, 365)

@@ -156,7 +156,7 @@ async def test_refused_form_keeps_all_but_secrets(gateway: Gateway) -> None:
     assert f'value="{NEW["name"]}"' in page.text
     assert f'value="{NEW["identifier"]}"' in page.text
     assert 'value="https://billing.example.com/whmcs' in page.text
-    assert page.text.count("Enter it again: we do not keep it in the page.") == 2
+    assert page.text.count("Enter it again. We do not keep it in the page.") == 2
     assert NEW["secret"] not in page.text
     assert "the-access-key" not in page.text
 
@@ -191,8 +191,8 @@ async def test_form_survives_the_end_of_its_session(gateway: Gateway) -> None:
     assert "the form comes back with what you typed" in door.text
     assert 'value="Höchst"' in form.text
     assert 'value="billing.example.com"' in form.text
-    assert "look at it and send it again" in form.text
-    assert "Enter it again: we do not keep it in the page." in form.text
+    assert "Check what you typed and send it again" in form.text
+    assert "Enter it again. We do not keep it in the page." in form.text
     assert NEW["secret"] not in form.text + str(owner.client.cookies)
     assert "Höchst" not in later.text
     assert await gateway.execute("SELECT * FROM gateway.instances") == []
@@ -239,7 +239,7 @@ async def test_draft_lives_ten_minutes_on_its_own_page(gateway: Gateway, minutes
     path = "/settings/tokens" if minutes == 0 else "/settings/instances/new"
     page = await owner.open(path)
 
-    assert "look at it and send it again" not in page.text
+    assert "Check what you typed and send it again" not in page.text
 
 
 async def test_pressed_button_leads_back_to_its_page(gateway: Gateway) -> None:
@@ -302,7 +302,7 @@ async def test_revoking_a_token_asks_first(gateway: Gateway) -> None:
     await owner.post(path)
 
     assert f'href="{owner.home}{path}"' in listed.text
-    assert "is refused from then on" in unescape(asked.text)
+    assert "lose their access at once" in unescape(asked.text)
     assert kept == [(None,)]
     assert await gateway.execute("SELECT count(*) FROM gateway.tokens WHERE revoked_at IS NULL") == [(0,)]
     assert (await owner.open(path)).status_code == 404

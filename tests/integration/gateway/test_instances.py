@@ -283,7 +283,7 @@ async def test_failed_test_of_working_credentials_says_what_is_kept(gateway: Gat
     await checked(gateway, owner, REJECTED)
 
     page = (await owner.open(f"/settings/instances/{instance_id}")).text
-    assert "Nothing was changed: the stored credentials are kept." in page
+    assert "The stored credentials stay in use." in page
     assert "save again" not in page
 
 
@@ -631,7 +631,7 @@ async def test_demo_can_be_renamed_and_says_what_stays(gateway: Gateway) -> None
     form = await owner.open(f"/settings/instances/{instance_id}/edit")
     saved = await owner.post(f"/settings/instances/{instance_id}/edit", name="Sample")
 
-    assert "its address and credentials stay as they are" in form.text
+    assert "Its address and credentials cannot be changed." in form.text
     assert 'name="secret"' not in form.text
     assert saved.status_code == 303
     assert (await owner.client.get(f"/api/v1/instances/{instance_id}")).json()["name"] == "Sample"

@@ -26,7 +26,13 @@ from tests.integration.gateway.test_figures import (
     sync,
 )
 
-LENGTHS = {"annually": "1 year", "years_1": "1 year", "years_2": "2 years", "biennially": "2 years"}
+CYCLES = {
+    "monthly": "Monthly",
+    "annually": "Yearly",
+    "years_1": "Yearly",
+    "years_2": "Every 2 years",
+    "biennially": "Every 2 years",
+}
 
 
 class Overview:
@@ -159,7 +165,7 @@ async def test_every_number_equals_that_of_the_api(gateway: Gateway) -> None:
         await asked(owner, "mrr", "currency", start=FIRST),
     ]
     for currency in ("EUR", "JPY"):
-        assert sorted(page.split("By kind", currency).values(), key=str) == sorted(
+        assert sorted(page.split("By type", currency).values(), key=str) == sorted(
             newest(kinds, "kind", currency).values(), key=str
         )
         listed = page.split("By product", currency).values()
@@ -168,8 +174,10 @@ async def test_every_number_equals_that_of_the_api(gateway: Gateway) -> None:
         assert page.unlisted("By product", currency) == (len(said[100:]), sum(map(Decimal, said[100:])))
         lengths: dict[str, Decimal] = defaultdict(Decimal)
         for cycle, value in newest(cycles, "cycle", currency).items():
-            lengths[LENGTHS.get(cycle, "1 month")] += Decimal(value)
-        shown = {name: Decimal(value or "nan") for name, value in page.split("By cycle", currency).items()}
+            lengths[CYCLES[cycle]] += Decimal(value)
+        shown = {
+            name: Decimal(value or "nan") for name, value in page.split("By billing cycle", currency).items()
+        }
         assert shown == lengths
         [points] = [
             series["points"] for series in history["series"] if series["group"]["currency"] == currency
@@ -229,8 +237,8 @@ async def test_note_stands_at_its_tile_and_row(gateway: Gateway) -> None:
     page = await overview(owner)
 
     tile = _the(page.root, ".//dl[@data-currency='EUR']/div")
-    domains = _the(page.panel("By kind, EUR"), ".//tr[@data-name='Domains']")
-    services = _the(page.panel("By kind, EUR"), ".//tr[@data-name='Services']")
+    domains = _the(page.panel("By type, EUR"), ".//tr[@data-name='Domains']")
+    services = _the(page.panel("By type, EUR"), ".//tr[@data-name='Services']")
     marks = {link.attrib["href"]: link.attrib["title"] for link in tile.iterfind(".//a")}
     assert marks == {
         "#note-2": "Domains of Main as of 20 February 2026",
@@ -259,7 +267,10 @@ async def test_reason_is_a_sentence_and_no_code(gateway: Gateway) -> None:
 
     page = await overview(owner)
 
-    assert set(page.reasons()) == {"WHMCS does not let MRRlytics read it.", "Nothing is live on this day."}
+    assert set(page.reasons()) == {
+        "WHMCS does not let MRRlytics read it.",
+        "No live subscription on this day.",
+    }
     assert page.tiles()["EUR", "arpa"] is None
     assert "not permitted" not in page.text
 

@@ -6,9 +6,10 @@ from uuid import UUID
 
 import pytest
 
+from services.gateway.instances.checks import CheckProgress
 from services.gateway.instances.states import ShownState
 from services.gateway.instances.views import Attention, Instance, LastSync
-from services.gateway.pages.states import State, freshness_of, state_of
+from services.gateway.pages.states import State, common_zone, freshness_of, next_attempt, state_of
 
 NOW = datetime(2026, 11, 29, 11, 32, tzinfo=UTC)
 NEXT = datetime(2026, 11, 29, 11, 45, tzinfo=UTC)
@@ -59,18 +60,18 @@ def ended(state: str, message: str) -> LastSync:
         (
             instance(ShownState.WAITING_FOR_FIRST_SYNC),
             State(
-                "The first sync starts by itself at 11:45. Sync Now starts it at once.",
+                "The first sync starts at 11:45. Sync Now starts it at once.",
                 "Waiting for its first sync",
                 "warn",
             ),
         ),
         (
             instance(ShownState.FIRST_SYNC_RUNNING),
-            State("Its figures appear when the sync ends.", "First sync running", "running"),
+            State("The figures appear when the sync ends.", "First sync running", "running"),
         ),
         (
             instance(ShownState.SYNC_FAILED, last_sync=ended("failed", "WHMCS took longer than 60 s.")),
-            State("WHMCS took longer than 60 s. Next try at 11:45.", "Last sync failed", "bad"),
+            State("WHMCS took longer than 60 s. We try again at 11:45.", "Last sync failed", "bad"),
         ),
         (
             instance(
@@ -92,35 +93,56 @@ def ended(state: str, message: str) -> LastSync:
                 attention=Attention("credentials_rejected", "WHMCS refused the secret."),
             ),
             State(
-                "WHMCS refused the secret. It is checked again at 11:45; a passed check brings its syncs back.",
-                "Does not sync",
+                "WHMCS refused the secret. We test the connection again at 11:45. When it works, syncs start again.",
+                "Syncs stopped",
                 "bad",
             ),
         ),
         (
             instance(ShownState.PAUSED, next_sync_at=None, last_sync_at=TWO_MINUTES_AGO),
-            State("It is not synced until it is resumed. Last synced 2 minutes ago.", "Paused"),
+            State("There are no syncs until you press Resume. Last good sync 2 minutes ago.", "Paused"),
         ),
     ],
 )
 def test_state_is_a_sentence(shown: Instance, state: State) -> None:
-    assert state_of(shown, NOW) == state
+    assert state_of(shown, "Europe/Lisbon", NOW) == state
 
 
 @pytest.mark.parametrize("state", ShownState)
 def test_every_state_ends_as_a_sentence(state: ShownState) -> None:
-    assert state_of(instance(state), NOW).sentence.endswith(".")
+    assert state_of(instance(state), "UTC", NOW).sentence.endswith(".")
 
 
 def test_freshness_names_its_zone_and_its_day() -> None:
     fresh = instance(ShownState.HEALTHY, as_of=TWO_MINUTES_AGO, last_sync_at=TWO_MINUTES_AGO)
     old = instance(ShownState.DEGRADED, as_of=NOW - timedelta(days=2))
 
-    assert freshness_of(fresh, NOW) == State(
+    assert freshness_of(fresh, "Europe/Lisbon", NOW) == State(
         "Synced 2 minutes ago, figures as of 11:30 Europe/Lisbon, next at 11:45", None, "good"
     )
-    assert freshness_of(old, NOW) == State(
+    assert freshness_of(old, "Europe/Lisbon", NOW) == State(
         "Synced 2 days ago, figures as of 11:32 on 27 November 2026 Europe/Lisbon, next at 11:45",
         "Stale",
         "bad",
     )
+
+
+def test_draft_says_when_it_is_deleted() -> None:
+    test = CheckProgress(UUID(int=3), TWO_MINUTES_AGO, True, True, (), None, None)
+    draft = instance(ShownState.DRAFT, check=test)
+
+    sentence = state_of(draft, "UTC", NOW).sentence
+
+    assert sentence.endswith("This draft is deleted at 11:45 if it is not connected.")
+
+
+def test_paused_instance_has_no_next_attempt() -> None:
+    assert next_attempt(instance(ShownState.PAUSED, next_sync_at=None), "UTC", NOW) == ""
+
+
+def test_list_of_several_zones_is_in_utc() -> None:
+    lisbon = instance(ShownState.HEALTHY)
+    unset = instance(ShownState.HEALTHY, time_zone=None)
+
+    assert common_zone([lisbon, lisbon]) == "Europe/Lisbon"
+    assert common_zone([lisbon, unset]) == common_zone([]) == "UTC"

@@ -39,7 +39,7 @@ def test_tile_without_value_says_why() -> None:
     [foreign] = tiles([money("1.000000")], "JPY")
 
     assert (unread.value, unread.reason) == (None, "Not known before the first sync.")
-    assert (foreign.value, foreign.reason) == (None, "Nothing is live on this day.")
+    assert (foreign.value, foreign.reason) == (None, "No live subscription on this day.")
 
 
 def test_newest_point_of_an_empty_answer_is_none() -> None:
