@@ -1,4 +1,4 @@
-"""Facts with sensible defaults; a test names what matters to it."""
+"""Builders of facts with sensible defaults. A test names only the fields that matter to it."""
 
 import random
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ FIRST_SEEN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def instance(version: int = 1, *, instance_id: UUID = INSTANCE, **values: Any) -> InstanceChanged:
-    """An active instance in UTC."""
+    """Return an active instance in UTC."""
     defaults: dict[str, Any] = {
         "organization_id": ORGANIZATION,
         "name": "Main",
@@ -34,7 +34,7 @@ def instance(version: int = 1, *, instance_id: UUID = INSTANCE, **values: Any) -
 def subscription(
     entity_id: int, customer_id: int, kind: Kind = Kind.SERVICE, **values: Any
 ) -> dict[str, Any]:
-    """An active one of 10.00 a month, paid until 2026-03-21."""
+    """Return the body of an active subscription of 10.00 a month, paid until 2026-03-21."""
     return {
         "id": entity_id,
         "kind": kind.value,
@@ -61,7 +61,7 @@ def subscription(
 
 
 def invoice(entity_id: int, customer_id: int, currency: str = "EUR", **values: Any) -> dict[str, Any]:
-    """A paid invoice of 10.00 without tax."""
+    """Return the body of a paid invoice of 10.00 without tax."""
     return {
         "id": entity_id,
         "customer_id": customer_id,
@@ -119,7 +119,7 @@ def fact(
     organization_id: UUID = ORGANIZATION,
     instance_id: UUID = INSTANCE,
 ) -> Record:
-    """A record for its topic, observed `day` days after FIRST_SEEN. An id in the place of a body makes it a tombstone."""
+    """Return a fact observed `day` days after FIRST_SEEN. An id in the place of the body makes a tombstone."""
     entity_id: int = body if isinstance(body, int) else body["id"]
     key = fact_key(instance_id, kind, entity_id)
     observed_at = FIRST_SEEN + timedelta(days=day)
@@ -142,20 +142,20 @@ def fact(
 
 
 def with_header(record: Record, name: str, value: bytes | None) -> Record:
-    """The record with one header changed, or taken away by None."""
-    kept = [(known, there) for known, there in record.headers if known != name]
+    """Return the record with another value of a header; without that header when the value is None."""
+    kept = [header for header in record.headers if header[0] != name]
     return Record(record.topic, record.key, record.value, kept if value is None else [*kept, (name, value)])
 
 
 def consumed(records: Sequence[Record], offset: int = 0) -> list[ConsumerRecord]:
-    """Records as a consumer gets them, numbered from `offset` in each partition."""
+    """Return records as a consumer gets them, with offsets from `offset` on in each partition."""
     ends: dict[tuple[str, int], int] = {}
-    found = []
+    received = []
     for record in records:
         partition = partition_of(record.key, BY_NAME[record.topic].partitions)
         at = ends.get((record.topic, partition), offset)
         ends[record.topic, partition] = at + 1
-        found.append(
+        received.append(
             ConsumerRecord(
                 record.topic,
                 partition,
@@ -170,13 +170,13 @@ def consumed(records: Sequence[Record], offset: int = 0) -> list[ConsumerRecord]
                 tuple(record.headers),
             )
         )
-    return found
+    return received
 
 
 def book(seed: int, customers: int = 60, days: int = 40) -> list[Record]:
-    """The facts of `days` days on one instance in the order in which they were made: everything that can happen to a subscription.
+    """Return random facts of one instance over `days` days, in order: every change that a subscription can have.
 
-    More than 1,000 facts by default; the same for the same seed.
+    Equal seeds give equal facts; by default more than 1,000.
     """
     chance = random.Random(seed)
     records: list[Record] = []

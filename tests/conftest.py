@@ -1,4 +1,4 @@
-"""What all tests share: real servers on request, no sockets in unit and contract tests, no silent skips."""
+"""Fixtures and rules of all tests: real servers on request, no network in unit and contract tests, no silent skips."""
 
 import os
 import socket
@@ -15,19 +15,19 @@ from tools.local_stack import kafka as local_kafka
 from tools.local_stack import postgres as local_postgres
 from tools.local_stack.process import free_port, running
 
-# A machine that is busy with something else for a moment makes no test fail.
+# A busy machine must not fail a test.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
 TESTS = Path(__file__).parent
 WITHOUT_SOCKETS = (TESTS / "unit", TESTS / "contract")
-# The reasons for which a test may be skipped in `make test`; any other skip fails there.
+# The allowed reasons of skips. In `make test` a skip with another reason fails.
 ALLOWED_SKIPS: frozenset[str] = frozenset()
 
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    """One PostgreSQL for the session; ask it for databases."""
+    """Start one PostgreSQL for the session. It makes databases on request."""
     directory = tmp_path_factory.mktemp("postgres")
     data = directory / "data"
     local_postgres.prepare(data)
@@ -37,14 +37,14 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
 
 @pytest.fixture
 def database(postgres: Postgres) -> Iterator[Database]:
-    """A migrated database of this test alone, without rows."""
+    """Make a migrated database without rows for one test."""
     with postgres.fresh_database() as fresh:
         yield fresh
 
 
 @pytest.fixture(scope="session")
 def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The bootstrap address of one real broker for the session."""
+    """Start one real broker for the session and return its bootstrap address."""
     directory = tmp_path_factory.mktemp("kafka")
     port, controller_port = free_port(), free_port()
     local_kafka.prepare(directory / "data", port, controller_port, local_kafka.QUICK_TO_CLEAN)
@@ -54,11 +54,11 @@ def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 async def kafka(kafka_broker: str) -> str:
-    """The bootstrap address of a broker whose topics are all there and empty.
+    """Return the bootstrap address of a broker on which all topics exist and are empty.
 
-    Topic names are fixed, so all topics are made anew for each test: it takes about 0.1 s, a broker for each
-    test would take 4 s and 350 MB. Committed offsets of a deleted topic go with it. A test whose clients live
-    longer than one test asks for `kafka_broker` and calls `recreate_topics` when they are closed.
+    Topic names are fixed, so every test deletes and creates all topics. That takes about 0.1 s; a broker for each test would
+    take 4 s and 350 MB. Kafka deletes committed offsets with their topic. A test whose clients live longer than one test
+    uses `kafka_broker` and calls `recreate_topics` when they are closed.
     """
     await recreate_topics(kafka_broker)
     return kafka_broker
@@ -89,7 +89,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Tests see no setting of the shell they are started from."""
+    """Remove the settings of the shell, so that no test depends on them."""
     for name in [name for name in os.environ if name.startswith("MRRLYTICS_")]:
         del os.environ[name]
 

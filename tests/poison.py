@@ -1,4 +1,4 @@
-"""Records that no service can handle, by what is wrong with them, for every topic that is consumed."""
+"""Records that no service can handle, for every topic with consumers, each with the name of its fault."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +21,7 @@ EXAMPLES = Path(__file__).parent / "contract" / "examples"
 CONSUMED: Final = tuple(topic for topic in topics.TOPICS if topic.consumers and topic is not topics.ALERTS)
 FOREIGN: Final = UUID("77777777-7777-4777-8777-777777777777")
 
-# By the topic: a field with a text and one with a number.
+# By topic: a field with a text, and a field with a number.
 _FIELDS: Final[Mapping[str, tuple[str, str]]] = {
     "instances": ("name", "version"),
     "sync.commands": ("trigger", "scheduled_for"),
@@ -38,7 +38,7 @@ _FIELDS: Final[Mapping[str, tuple[str, str]]] = {
 
 
 class Raw(NamedTuple):
-    """A record as any client could write it."""
+    """A record as any Kafka client could write it."""
 
     key: bytes | None
     value: bytes | None
@@ -52,7 +52,7 @@ class Raw(NamedTuple):
 
 
 def good(topic: Topic, number: int) -> Raw:
-    """A record that its consumers apply; of facts and instances the greater number is the newer one."""
+    """Return a record that its consumers apply. A greater number makes a newer fact or instance."""
     if topic.kinds:
         body = _example(topic) | {"id": 7}
         record = fact(topic.kinds[0], body, seq=number)
@@ -91,7 +91,7 @@ def good(topic: Topic, number: int) -> Raw:
 
 
 def _example(topic: Topic) -> dict[str, Any]:
-    """The body of a recorded fact of the topic's first kind."""
+    """Return the body of a recorded fact of the topic's first kind."""
     for path in sorted((EXAMPLES / topic.name).glob("*.json")):
         example = json.loads(path.read_text(encoding="utf-8"))
         if example["body"] is not None and f":{topic.kinds[0]}:" in example["key"]:
@@ -101,7 +101,7 @@ def _example(topic: Topic) -> dict[str, Any]:
 
 
 def poisons(topic: Topic, number: int) -> Iterator[tuple[str, Raw]]:
-    """Each kind of poison, made of a good record: parked once by each consumer."""
+    """Yield a good record with each possible fault. Every consumer must park each of them once."""
     record = good(topic, number)
     body = orjson.loads(record.value or b"")
     for name, value in _bodies(topic, body):
@@ -121,7 +121,7 @@ def poisons(topic: Topic, number: int) -> Iterator[tuple[str, Raw]]:
 
 
 def harmless(topic: Topic, number: int) -> Iterator[tuple[str, Raw]]:
-    """Records that look odd and are handled, or passed over, all the same."""
+    """Yield records that look odd, and that consumers must apply or ignore."""
     record = good(topic, number)
     yield "an unknown type is passed over", record.with_header("ce_type", b"OrderChanged")
     for name, value in {
@@ -140,7 +140,7 @@ def harmless(topic: Topic, number: int) -> Iterator[tuple[str, Raw]]:
 
 
 def _with(body: dict[str, Any], **fields: Any) -> bytes:
-    """The body with other fields, also with numbers that JSON does not have."""
+    """Return the body with other fields, also with numbers that JSON does not allow."""
     return json.dumps(body | fields).encode()
 
 
@@ -193,7 +193,7 @@ def _bodies(topic: Topic, body: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
 
 
 def _moments() -> dict[str, bytes]:
-    """Return moments at which nothing can have happened, by what is wrong with them."""
+    """Return impossible moments by the name of their fault."""
     return {
         "no time": b"yesterday",
         "a time without offset": b"2026-03-01T12:00:00",
@@ -245,7 +245,7 @@ _KEYS: Final[dict[str, bytes | None]] = {
 
 
 def _of_facts(topic: Topic, record: Raw, body: dict[str, Any]) -> Iterator[tuple[str, Raw]]:
-    """What can be wrong with versioned rows alone."""
+    """Yield a good fact with each fault that only facts can have."""
     for name in ("ce_epoch", "ce_seq", "ce_observedat"):
         yield f"no {name}", record.without_header(name)
     for name in ("ce_epoch", "ce_seq"):

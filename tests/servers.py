@@ -1,4 +1,4 @@
-"""The real PostgreSQL and the real Apache Kafka that tests use, as the fixtures of conftest.py hand them out."""
+"""The real PostgreSQL and the real Apache Kafka of the tests. conftest.py has the fixtures."""
 
 import asyncio
 import contextlib
@@ -23,23 +23,23 @@ _MIGRATED = "migrated"
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """One database of a test, with the roles that `mrrlytics migrate` makes when it was migrated."""
+    """A database for one test. A migrated one has the roles of the services."""
 
     name: str
     socket_directory: Path
 
     @property
     def admin_url(self) -> str:
-        """The address of the superuser."""
+        """Return the address for the superuser."""
         return self.url("postgres")
 
     def url(self, role: str) -> str:
-        """The address of one role, such as `connector`; no password is asked for."""
+        """Return the address for a role such as `connector`. No password is needed."""
         return postgres.url(self.socket_directory, user=role, database=self.name)
 
 
 class Postgres:
-    """A PostgreSQL server; databases are made and dropped in it in well under a second."""
+    """A PostgreSQL server that makes and deletes databases in well under a second."""
 
     def __init__(self, socket_directory: Path) -> None:
         self._socket_directory = socket_directory
@@ -47,13 +47,13 @@ class Postgres:
 
     @contextlib.contextmanager
     def empty_database(self) -> Iterator[Database]:
-        """A database with nothing in it."""
+        """Make an empty database."""
         with self._database("template0") as database:
             yield database
 
     @contextlib.contextmanager
     def fresh_database(self) -> Iterator[Database]:
-        """A migrated database without rows: a copy of one that was migrated once for the session."""
+        """Make a migrated database without rows, by copying one that is migrated once for the session."""
         if not self._has_template:
             self._migrate_template()
         with self._database(_MIGRATED) as database:
@@ -89,7 +89,7 @@ class Postgres:
             **os.environ,
             "MRRLYTICS_DATABASE_URL": Database(_MIGRATED, self._socket_directory).admin_url,
             "MRRLYTICS_KAFKA_BOOTSTRAP": "127.0.0.1:1",
-            # The topics are made by the fixture `kafka`, so that tests of tables need no broker.
+            # Tests of tables need no broker; the fixture `kafka` makes the topics for the others.
             "MRRLYTICS_TOPICS_MANAGED": "true",
         }
         command = [sys.executable, "-m", "mrrlytics", "migrate"]
@@ -103,7 +103,10 @@ class Postgres:
 
 
 def wait_out_midnight(*, minutes: int) -> None:
-    """A simulated company lives on with the real day, half a minute late: no comparison of so many minutes runs across it."""
+    """Wait until after midnight when it is less than `minutes` away, so that a test of that length has one date.
+
+    A simulated company follows the real date with a delay of up to half a minute.
+    """
     now = datetime.now(UTC)
     midnight = datetime.combine(now.date() + timedelta(days=1), datetime.min.time(), UTC)
     if midnight - now < timedelta(minutes=minutes):
@@ -111,30 +114,30 @@ def wait_out_midnight(*, minutes: int) -> None:
 
 
 async def recreate_topics(bootstrap: str, topics: Iterable[Topic] = TOPICS, *, seconds: float = 30.0) -> None:
-    """Delete every topic of this project and make it again, empty, with its own partitions and configuration.
+    """Delete all topics of this project and create them again, empty, with their partitions and configuration.
 
-    Consumers and producers of earlier tests must be closed; committed offsets of deleted topics go with them.
+    Consumers and producers of earlier tests must be closed. Kafka deletes committed offsets with their topic.
     """
-    wanted = list(topics)
+    topics = list(topics)
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
         deadline = time.monotonic() + seconds
-        present = set(await admin.list_topics()) & {topic.name for topic in wanted}
+        present = set(await admin.list_topics()) & {topic.name for topic in topics}
         if present:
             await admin.delete_topics(sorted(present))
-            await _wait_until_gone(admin, present, deadline)
+            await _wait_until_deleted(admin, present, deadline)
         new = [
-            NewTopic(topic.name, topic.partitions, 1, topic_configs=dict(topic.config)) for topic in wanted
+            NewTopic(topic.name, topic.partitions, 1, topic_configs=dict(topic.config)) for topic in topics
         ]
         await _create(admin, new, deadline)
-        await _wait_for_leaders(admin, wanted, deadline)
+        await _wait_for_leaders(admin, topics, deadline)
     finally:
         await admin.close()
 
 
-async def _wait_until_gone(admin: AIOKafkaAdminClient, names: set[str], deadline: float) -> None:
-    """The broker hears of a deletion late, too: until then it acknowledges records into logs that are about to go."""
+async def _wait_until_deleted(admin: AIOKafkaAdminClient, names: set[str], deadline: float) -> None:
+    """Wait until the broker has deleted topics: before that, it acknowledges records into logs that it then deletes."""
     while left := names & set(await admin.list_topics()):
         if time.monotonic() > deadline:
             raise AssertionError(f"Kafka does not delete these topics: {left}")
@@ -142,7 +145,7 @@ async def _wait_until_gone(admin: AIOKafkaAdminClient, names: set[str], deadline
 
 
 async def _create(admin: AIOKafkaAdminClient, topics: Sequence[NewTopic], deadline: float) -> None:
-    """Ask until all are there: a name is taken for a moment after its topic was deleted."""
+    """Create topics, and retry the refused ones: the name of a deleted topic stays taken for a moment."""
     left = list(topics)
     while left:
         answer = await admin.create_topics(left)
@@ -155,16 +158,16 @@ async def _create(admin: AIOKafkaAdminClient, topics: Sequence[NewTopic], deadli
 
 
 async def _wait_for_leaders(admin: AIOKafkaAdminClient, topics: Sequence[Topic], deadline: float) -> None:
-    """The broker hears of a topic a moment after the controller made it."""
-    wanted = {topic.name: topic.partitions for topic in topics}
+    """Wait until every partition has a leader: the broker learns of a topic a moment after the controller made it."""
+    expected = {topic.name: topic.partitions for topic in topics}
     while True:
-        described = await admin.describe_topics(list(wanted))
+        described = await admin.describe_topics(list(expected))
         ready = {
             topic["topic"]: sum(partition["leader"] >= 0 for partition in topic["partitions"])
             for topic in described
         }
-        if ready == wanted:
+        if ready == expected:
             return
         if time.monotonic() > deadline:
-            raise AssertionError(f"partitions with a leader: {ready}, wanted: {wanted}")
+            raise AssertionError(f"partitions with a leader: {ready}, expected: {expected}")
         await asyncio.sleep(0.05)

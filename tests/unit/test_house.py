@@ -1,4 +1,4 @@
-"""The rules of the house that no linter knows: registries are complete, and each thing is done in one place."""
+"""Rules of the code that no linter checks: registries are complete, and each job is done in one place."""
 
 import ast
 import importlib
@@ -72,7 +72,7 @@ def name_of(path: Path) -> str:
 
 
 def places_of(pattern: str, allowed: tuple[str, ...]) -> list[str]:
-    """Where code matches, outside the places that may."""
+    """Return the files whose code matches the pattern, except the allowed ones."""
     return [
         name_of(path)
         for path in CODE
@@ -81,7 +81,7 @@ def places_of(pattern: str, allowed: tuple[str, ...]) -> list[str]:
 
 
 @pytest.mark.parametrize("place", PURE)
-def test_pure_modules_import_nothing_that_reads_the_world(place: str) -> None:
+def test_pure_modules_import_no_io_clock_or_environment(place: str) -> None:
     paths = [path for path in CODE if name_of(path) == place or name_of(path).startswith(f"{place}/")]
     package = place.removesuffix(".py").replace("/", ".")
     ours = (*PURE_OF_OURS, package.rsplit(".", 1)[0] if place.endswith(".py") else package)
@@ -98,11 +98,11 @@ def test_pure_modules_import_nothing_that_reads_the_world(place: str) -> None:
         )
     ]
 
-    assert paths, f"{place} is gone: strike it off the list"
+    assert paths, f"{place} does not exist: remove it from the list"
     assert wrong == []
 
 
-def test_nothing_but_the_command_imports_several_services() -> None:
+def test_no_module_imports_several_services() -> None:
     several = [
         name_of(path)
         for path in CODE
@@ -113,7 +113,7 @@ def test_nothing_but_the_command_imports_several_services() -> None:
 
 
 @pytest.mark.rule("N2")
-def test_only_the_connectors_factory_makes_clients_for_the_outside() -> None:
+def test_only_the_connector_makes_http_clients() -> None:
     allowed = ("services/connector/whmcs/client.py", "tools/whmcs_simulator/")
 
     assert places_of(r"\bAsyncClient\(|\bhttpx\.Client\(|\burlopen\(|\baiohttp\b", allowed) == []
@@ -124,7 +124,7 @@ def test_only_the_connectors_credentials_decrypt() -> None:
     assert places_of(r"\.decrypt\(", ("services/connector/credentials.py",)) == []
 
 
-def test_the_time_is_read_in_one_place() -> None:
+def test_only_one_module_reads_the_time() -> None:
     allowed = ("libs/common/clock.py", "tools/")
 
     assert places_of(r"\bdatetime\.now\(|\bdate\.today\(|\btime\.time\(|\butcnow\(", allowed) == []
@@ -139,7 +139,7 @@ def test_only_the_calendar_reads_time_zones() -> None:
     )
 
 
-def test_the_environment_is_read_by_settings_alone() -> None:
+def test_only_settings_read_the_environment() -> None:
     assert places_of(r"\bos\.environ\b|\bos\.getenv\(", ("libs/common/settings.py", "tools/")) == []
 
 
@@ -151,7 +151,7 @@ def test_every_service_has_the_same_rooms(service: str) -> None:
     assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")))
 
 
-def test_every_module_says_why_it_exists() -> None:
+def test_every_module_has_a_docstring() -> None:
     silent = [
         name_of(path)
         for path in CODE
@@ -163,10 +163,10 @@ def test_every_module_says_why_it_exists() -> None:
 
 
 def example_settings() -> dict[str, tuple[bool, str]]:
-    """Name without prefix -> whether it is set, not merely shown, and its value."""
+    """Return the settings by name without prefix: whether the line is active, and the value."""
     lines = (REPOSITORY / ".env.example").read_text(encoding="utf-8").splitlines()
-    found = [re.fullmatch(rf"(#?){PREFIX}([A-Z_]+)=(.+)", line) for line in lines]
-    return {one[2]: (not one[1], one[3]) for one in found if one}
+    matches = [re.fullmatch(rf"(#?){PREFIX}([A-Z_]+)=(.+)", line) for line in lines]
+    return {match[2]: (not match[1], match[3]) for match in matches if match}
 
 
 def settings_of(service: str) -> type[Block]:
@@ -174,7 +174,7 @@ def settings_of(service: str) -> type[Block]:
     return settings
 
 
-def test_every_setting_that_is_known_has_a_line_in_the_example_and_no_other() -> None:
+def test_example_file_lists_exactly_the_known_settings() -> None:
     assert set(example_settings()) == KNOWN_SETTINGS
 
 

@@ -1,1 +1,1 @@
-"""Pages that are made from the code: `python -m tools.docs` writes them, a test says when they are old."""
+"""Pages that are generated from the code. `python -m tools.docs` writes them; a test fails when they are out of date."""

@@ -1,4 +1,4 @@
-"""`python -m tools.docs`: write the generated pages; refused when a published schema would break its readers."""
+"""Write the generated pages: `python -m tools.docs`. Refuse when a changed schema would break its readers."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 if __name__ == "__main__":
     broken = broken_promises(REPOSITORY)
     if broken:
-        sys.stderr.write("these changes would break readers; a breaking change is a new topic:\n")
+        sys.stderr.write(
+            "These changes would break readers of the topics. Undo them, or publish a new topic:\n"
+        )
         sys.stderr.writelines(f"  {line}\n" for line in broken)
         raise SystemExit(1)
     for path, text in generated(REPOSITORY).items():

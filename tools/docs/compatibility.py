@@ -1,4 +1,4 @@
-"""Whether a JSON Schema still accepts, and still promises, what an older one did. Pure."""
+"""Compare two JSON Schemas of a message: find the changes that break its readers. Pure."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -10,12 +10,12 @@ _UPPER_LIMITS: Final = ("maximum", "exclusiveMaximum", "maxLength", "maxItems")
 
 
 def breaking_changes(old: Schema, new: Schema) -> list[str]:
-    """What `new` takes away: fields removed, types narrowed, fields newly required. Empty when all that changed was added."""
+    """Return the changes that break readers: removed fields, narrower types, newly required fields. Empty for additions."""
     return sorted(set(_compare(_Node(old, old), _Node(new, new), "")))
 
 
 class _Node:
-    """A part of a schema, its references resolved against the whole."""
+    """A part of a schema, and the whole schema that resolves its references."""
 
     def __init__(self, part: Schema, whole: Schema) -> None:
         while "$ref" in part:
@@ -30,11 +30,11 @@ class _Node:
 
     def alternatives(self) -> list["_Node"]:
         return [
-            one for part in self.part.get("anyOf", []) for one in _Node(part, self.whole).alternatives()
+            node for part in self.part.get("anyOf", []) for node in _Node(part, self.whole).alternatives()
         ] or [self]
 
     def values(self) -> list[Any] | None:
-        """The closed set of values, if there is one."""
+        """Return the closed set of values; None when any value is allowed."""
         if "const" in self.part:
             return [self.part["const"]]
         return self.part.get("enum")
@@ -45,12 +45,14 @@ class _Node:
 
 def _compare(old: _Node, new: _Node, at: str) -> Iterator[str]:
     for alternative in old.alternatives():
-        findings = [list(_compare_one(alternative, candidate, at)) for candidate in new.alternatives()]
+        findings = [
+            list(_compare_alternative(alternative, candidate, at)) for candidate in new.alternatives()
+        ]
         if all(findings):
             yield from min(findings, key=len)
 
 
-def _compare_one(old: _Node, new: _Node, at: str) -> Iterator[str]:
+def _compare_alternative(old: _Node, new: _Node, at: str) -> Iterator[str]:
     place = at or "the body"
     before, after = old.part.get("type"), new.part.get("type")
     if before != after and after is not None and (before, after) != ("integer", "number"):
@@ -58,12 +60,15 @@ def _compare_one(old: _Node, new: _Node, at: str) -> Iterator[str]:
         return
     allowed = new.values()
     if allowed is not None:
-        known = old.values()
-        gone = ["any other value"] if known is None else [value for value in known if value not in allowed]
-        yield from (f"{place}: {value!r} is no longer accepted" for value in gone)
+        before_values = old.values()
+        if before_values is None:
+            yield f"{place}: values other than {allowed} are no longer accepted"
+        for value in before_values or []:
+            if value not in allowed:
+                yield f"{place}: {value!r} is no longer accepted"
     for name in ("pattern", "format"):
         if name in new.part and new.part[name] != old.part.get(name):
-            yield f"{place}: the {name} is another one"
+            yield f"{place}: the {name} has changed"
     for name in _LOWER_LIMITS:
         if name in new.part and new.part[name] > old.part.get(name, float("-inf")):
             yield f"{place}: the limit {name} is narrower"

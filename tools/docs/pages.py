@@ -57,7 +57,7 @@ def generated(repository: Path) -> dict[Path, str]:
 
 
 def broken_promises(repository: Path) -> list[str]:
-    """What the present models take away from the schemas that are published in the repository."""
+    """Return how the present models break the schemas that are published in the repository."""
     broken = []
     present = schemas()
     for path in sorted((repository / "docs" / "topics").glob("*.schema.json")):
@@ -71,7 +71,7 @@ def broken_promises(repository: Path) -> list[str]:
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """JSON Schema of every message's body, by name, as readers accept it: what later versions added is not required."""
+    """Return the JSON Schema of every message's body, by name. Fields that later versions added are not required."""
     return {
         name: {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -84,7 +84,7 @@ def schemas() -> dict[str, dict[str, Any]]:
 
 
 def asyncapi() -> dict[str, Any]:
-    """The AsyncAPI 3.0 document of all topics."""
+    """Return the AsyncAPI 3.0 document of all topics."""
     messages = {
         name: {
             "name": name,
@@ -262,12 +262,12 @@ def _metrics() -> Iterator[str]:
 
 
 def _settings(example: str) -> Iterator[str]:
-    """A row per setting of .env.example: comment lines say what the setting below them means."""
+    """Yield a row for each setting of .env.example. The comment lines above a setting explain it."""
     meaning: list[str] = []
     for line in example.splitlines():
-        if found := re.fullmatch(r"#?(MRRLYTICS_[A-Z_]+)=(.*)", line):
-            value = f"`{found[2]}`" if found[2] else ""
-            yield f"| `{found[1]}` | {value} | {' '.join(meaning)} |"
+        if match := re.fullmatch(r"#?(MRRLYTICS_[A-Z_]+)=(.*)", line):
+            value = f"`{match[2]}`" if match[2] else ""
+            yield f"| `{match[1]}` | {value} | {' '.join(meaning)} |"
             meaning = []
         elif line.startswith("# "):
             meaning.append(line.removeprefix("# "))

@@ -1,4 +1,4 @@
-"""The simulator answers as the official samples and the known errors do: it may have more, never less."""
+"""The simulator answers as the official samples and the recorded errors do. It may have more fields, never fewer."""
 
 import json
 import re
@@ -25,9 +25,9 @@ PARAMETERS = {
     "GetConfigurationValue": {"setting": "SystemURL"},
     "GetProducts": {"pid": "9"},
 }
-# The documentation spells this one as no live system does.
+# The documentation spells this key differently from every live system.
 RENAMED = {"product-url": "product_url"}
-# Keyed by what is there, not by what the documentation promises.
+# Objects whose keys are data, such as currency codes.
 FREE_KEYS = {"pricing", "timeline_data", "statistics", "email_preferences"}
 
 
@@ -42,7 +42,7 @@ def answers(company: Company) -> Answers:
 
 
 def nested(sample: dict[str, Any]) -> dict[str, Any]:
-    """`addons[addon][0][id]` as the nested list it stands for."""
+    """Return a flat sample as nested lists: `addons[addon][0][id]` is a field of the first addon."""
     result: dict[str, Any] = {}
     for key, value in sample.items():
         parts = re.findall(r"[^\[\]]+", key)
@@ -57,22 +57,22 @@ def nested(sample: dict[str, Any]) -> dict[str, Any]:
 
 
 def lacks(ours: Any, theirs: Any, path: str = "") -> list[str]:
-    """Where ours lacks a key of theirs, or has a list, an object or a plain value in place of another."""
+    """Return the places where ours lacks a key of theirs or has another shape: list, object or plain value."""
     if isinstance(theirs, dict):
         if not isinstance(ours, dict):
             return [f"{path} is no object"]
-        found = []
+        gaps = []
         for key, value in theirs.items():
             name = RENAMED.get(key, key)
             if name not in ours:
-                found.append(f"{path}.{name} is missing")
+                gaps.append(f"{path}.{name} is missing")
             elif name not in FREE_KEYS:
-                found += lacks(ours[name], value, f"{path}.{name}")
-        return found
+                gaps += lacks(ours[name], value, f"{path}.{name}")
+        return gaps
     if isinstance(theirs, list) and theirs and isinstance(theirs[0], dict):
         if not isinstance(ours, list):
             return [f"{path} is no list"]
-        return [each for row in ours for each in lacks(row, theirs[0], f"{path}[]")] if ours else []
+        return [gap for row in ours for gap in lacks(row, theirs[0], f"{path}[]")] if ours else []
     return (
         [f"{path} is no plain value"]
         if isinstance(ours, dict | list) and not isinstance(theirs, list)
@@ -81,7 +81,7 @@ def lacks(ours: Any, theirs: Any, path: str = "") -> list[str]:
 
 
 @pytest.mark.parametrize("action", SAMPLED)
-def test_every_key_of_the_sample_is_in_our_answer(answers: Answers, company: Company, action: str) -> None:
+def test_answer_has_every_key_of_the_sample(answers: Answers, company: Company, action: str) -> None:
     sample = nested(json.loads((SAMPLES / f"{action}.json").read_text()))
     parameters = PARAMETERS.get(action, {})
     if action == "GetCredits":
@@ -92,12 +92,12 @@ def test_every_key_of_the_sample_is_in_our_answer(answers: Answers, company: Com
     ours = answers.answer({"action": action, **parameters})
 
     missing = set(lacks(ours, sample))
-    # A service of another system has no order number, as in the sample's own second row. Statistics were cut.
+    # A service of another system has no order number, as in the second row of the sample. The sample omits statistics.
     missing -= {".products.product[].ordernumber is missing", ".statistics is no plain value"}
     assert missing == set()
 
 
-def test_there_is_a_sample_of_every_action_that_is_answered() -> None:
+def test_every_action_has_a_sample() -> None:
     assert {action.lower() for action in SAMPLED} == ACTIONS
 
 
@@ -117,7 +117,7 @@ EMPTY = {
 
 
 @pytest.mark.parametrize("action", EMPTY)
-def test_an_empty_list_has_the_shape_of_its_action(answers: Answers, action: str) -> None:
+def test_empty_list_has_the_shape_of_its_action(answers: Answers, action: str) -> None:
     parameters, shape = EMPTY[action]
 
     body = answers.answer({"action": action, **parameters})
@@ -146,7 +146,7 @@ def test_counts_differ_in_type_between_actions(answers: Answers) -> None:
     assert types("GetInvoices") == (int, int, int)
 
 
-def test_header_arithmetic_holds_in_the_answers(answers: Answers) -> None:
+def test_sums_of_an_invoice_add_up(answers: Answers) -> None:
     rows = answers.answer({"action": "GetInvoices", "limitnum": "100000"})["invoices"]["invoice"]
 
     def cents(value: Any) -> int:
@@ -158,14 +158,14 @@ def test_header_arithmetic_holds_in_the_answers(answers: Answers) -> None:
         )
 
 
-def test_the_lines_of_an_invoice_sum_to_its_subtotal(answers: Answers, company: Company) -> None:
+def test_lines_of_an_invoice_sum_to_its_subtotal(answers: Answers, company: Company) -> None:
     for invoice_id in company.invoices:
         invoice = answers.answer({"action": "GetInvoice", "invoiceid": str(invoice_id)})
         lines = sum(round(float(item["amount"]) * 100) for item in invoice["items"]["item"])
         assert lines == round(float(invoice["subtotal"]) * 100)
 
 
-# The fault that brings about each known error.
+# The fault for each recorded error.
 FAULT_OF = {
     "secret_wrong_or_credentials_absent": {"kind": "secret_rejected"},
     "identifier_unknown": {"kind": "identifier_rejected"},
@@ -200,12 +200,12 @@ FAULT_OF = {
     "not_whmcs": {"kind": "not_found"},
     "gateway_timeout": {"kind": "gateway_timeout"},
 }
-# These damage a good answer, so only the damage is compared.
+# Faults that damage a good answer: only the damage is compared.
 DAMAGE = {"php_warning_before_json", "bom_before_json", "truncated_json"}
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: error["name"])
-async def test_each_known_error_can_be_had_word_for_word(answers: Answers, error: dict[str, Any]) -> None:
+async def test_fault_answers_with_the_recorded_error(answers: Answers, error: dict[str, Any]) -> None:
     api = Api("", answers, Access(1), Faults(1))
     api.faults.replace([FAULT_OF[error["name"]]])
     action = "getproductgroups" if error["name"] == "action_unknown" else "getinvoices"

@@ -11,7 +11,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def test_a_unit_test_that_asks_for_the_network_fails() -> None:
+def test_unit_test_that_uses_the_network_fails() -> None:
     with pytest.raises(AssertionError, match="asked for the network"):
         socket.create_connection(("127.0.0.1", 9))
 
@@ -28,7 +28,7 @@ def test_tests_see_no_setting_of_the_shell() -> None:
         "@pytest.mark.skip(reason='no reason that is listed')\ndef test_it(): ...\n",
     ],
 )
-def test_where_skips_are_forbidden_one_without_a_listed_reason_fails(tmp_path: Path, body: str) -> None:
+def test_unlisted_skip_fails_where_skips_are_forbidden(tmp_path: Path, body: str) -> None:
     (tmp_path / "test_skipping.py").write_text(f"import pytest\n{body}")
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "--forbid-skips", "-c", os.devnull]
