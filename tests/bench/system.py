@@ -49,11 +49,11 @@ async def first_sync(ground: Ground) -> list[Line]:
             with _processes(system) as processes:
                 instance = await system.add_instance(whmcs)
                 whmcs.control("DELETE", "/calls")
-                run = await system.order(instance)
+                run = await system.request_sync(instance)
                 began = time.perf_counter()
-                done = await system.said("SyncSucceeded", "SyncFailed", run_id=str(run), seconds=300)
+                done = await system.event("SyncSucceeded", "SyncFailed", run_id=str(run), seconds=300)
                 seconds = time.perf_counter() - began
-                await system.applied(instance, run, seconds=300)
+                await system.wait_until_applied(instance, run, seconds=300)
                 readable = time.perf_counter() - began
                 calls = whmcs.control("GET", "/calls")
                 memory = {name: peak_mebibytes(process) for name, process in processes.items()}
@@ -107,7 +107,9 @@ async def memory(ground: Ground, pages: Pages) -> list[Line]:
             facts = 0
             while facts < _MANY:
                 ground.postgres.execute("TRUNCATE connector.fingerprints", system.database.name)
-                done = await system.applied(instance, await system.order(instance), seconds=300)
+                done = await system.wait_until_applied(
+                    instance, await system.request_sync(instance), seconds=300
+                )
                 facts += sum(done["changes"].values())
                 if facts >= _FEW and not few:
                     few = {name: _mebibytes(process) for name, process in processes.items()}

@@ -1,4 +1,4 @@
-"""No organization sees a row of another: every table and view of the migrated database, whatever migrations bring."""
+"""No organization sees a row of another, in any table or view that the migrations make."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -15,7 +15,7 @@ from tests.servers import Database
 
 OURS, THEIRS = UUID(int=1, version=4), UUID(int=2, version=4)
 SCHEMAS = [*SERVICES, "metrics_read"]
-# Tables of no organization. What is in them tells nothing of one, but for users: they are seen through their memberships.
+# Tables without an organization. Only users concern one: a policy shows a user to the organizations it is a member of.
 SHARED = {
     "gateway.users",
     "gateway.setup_links",
@@ -25,7 +25,7 @@ SHARED = {
     *(f"{service}.{table}" for service in SERVICES for table in ("alembic_version", "backfills")),
 }
 TENANT = "(organization_id = (NULLIF(current_setting('app.organization_id'::text, true), ''::text))::uuid)"
-# Not read through row-level security: the roles that a service becomes for work that belongs to no organization.
+# Roles that row-level security does not restrict: a service uses them for work across organizations.
 ACROSS = {"gateway": {"gateway_system", "gateway_identity"}} | {
     service: {service} for service in ("connector", "scheduler", "metrics")
 }
@@ -33,7 +33,7 @@ ACROSS = {"gateway": {"gateway_system", "gateway_identity"}} | {
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """A migrated database, asked as the superuser or as the gateway."""
+    """A migrated database, queried as the superuser or as the gateway."""
 
     admin: Any
     gateway: Any
@@ -67,7 +67,7 @@ async def catalogue(database: Database) -> AsyncIterator[Catalogue]:
         yield Catalogue(*engines)
 
 
-async def test_every_table_of_an_organization_has_its_policy_enabled_and_forced(catalogue: Catalogue) -> None:
+async def test_tables_of_organizations_force_their_policy(catalogue: Catalogue) -> None:
     tables = await catalogue.fetch(
         """SELECT format('%s.%s', relnamespace::regnamespace, relname), relrowsecurity, relforcerowsecurity
         FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace::regnamespace::text = ANY($1)""",
@@ -105,7 +105,7 @@ async def test_every_table_of_an_organization_has_its_policy_enabled_and_forced(
     assert across == {("gateway.users", "gateway")}
 
 
-async def test_views_belong_to_a_role_that_the_policies_bind(catalogue: Catalogue) -> None:
+async def test_views_belong_to_a_role_that_policies_restrict(catalogue: Catalogue) -> None:
     views = await catalogue.fetch(
         """SELECT c.oid::regclass::text, relkind::text, relowner::regrole::text FROM pg_class c
         WHERE relkind IN ('v', 'm') AND relnamespace::regnamespace::text = ANY($1)""",
@@ -120,7 +120,7 @@ async def test_views_belong_to_a_role_that_the_policies_bind(catalogue: Catalogu
     assert {tuple(row) for row in owned} == {("v", "metrics_read")}
 
 
-async def test_no_role_of_ours_passes_the_policies_or_owns_what_they_protect(catalogue: Catalogue) -> None:
+async def test_no_role_bypasses_policies_or_owns_tables(catalogue: Catalogue) -> None:
     roles = [*SERVICES, "gateway_system", "gateway_identity", "metrics_views"]
 
     passing = await catalogue.fetch(
@@ -147,7 +147,7 @@ async def test_no_role_of_ours_passes_the_policies_or_owns_what_they_protect(cat
     assert {row[0] for row in definers} <= {"gateway_identity"}
 
 
-async def test_a_service_reads_its_own_schema_and_the_gateway_the_views_too(catalogue: Catalogue) -> None:
+async def test_service_reads_its_schema_and_the_gateway_also_views(catalogue: Catalogue) -> None:
     readable = await catalogue.fetch(
         """SELECT role, c.relnamespace::regnamespace::text AS schema, c.oid::regclass::text AS name
         FROM unnest($1::text[]) AS role, pg_class c
@@ -167,7 +167,7 @@ async def test_a_service_reads_its_own_schema_and_the_gateway_the_views_too(cata
     assert {row[0] for row in hidden} >= {"address", "cipher"}
 
 
-async def test_the_gateway_sees_the_rows_of_its_organization_alone_and_without_one_none(
+async def test_gateway_sees_only_rows_of_its_organization(
     catalogue: Catalogue,
 ) -> None:
     seeded = await catalogue.tables() - (SHARED - {"gateway.users"})
@@ -197,7 +197,7 @@ async def test_the_gateway_sees_the_rows_of_its_organization_alone_and_without_o
 
 
 async def _fill(catalogue: Catalogue, tables: set[str], organization_id: UUID) -> None:
-    """One row in each table. Equal columns have equal values, so that the rows of an organization belong together."""
+    """Insert a row into each table. Equal columns get equal values, so that the rows of an organization join."""
     columns = await catalogue.fetch(
         """SELECT attrelid::regclass::text AS "table", attname AS name, format_type(atttypid, NULL) AS type,
             (SELECT (regexp_match(pg_get_constraintdef(k.oid), '''([^'']+)'''))[1] FROM pg_constraint k
@@ -209,17 +209,19 @@ async def _fill(catalogue: Catalogue, tables: set[str], organization_id: UUID) -
     )
     async with transaction(catalogue.admin) as connection:
         database = await raw(connection)
-        await database.execute("SET LOCAL session_replication_role = replica")  # no order among tables
+        await database.execute(
+            "SET LOCAL session_replication_role = replica"
+        )  # so that the order of tables does not matter
         for table in sorted(tables):
-            own = [column for column in columns if column["table"] == table]
-            names = ", ".join(f'"{column["name"]}"' for column in own)
-            values = ", ".join(_literal(column, organization_id) for column in own)
+            table_columns = [column for column in columns if column["table"] == table]
+            names = ", ".join(f'"{column["name"]}"' for column in table_columns)
+            values = ", ".join(_literal(column, organization_id) for column in table_columns)
             await database.execute(f"INSERT INTO {table} ({names}) VALUES ({values})")  # noqa: S608
 
 
 def _literal(column: Any, organization_id: UUID) -> str:
     number = organization_id.node
-    known = {"organization_id": organization_id, "kind": "customer"}
+    by_name = {"organization_id": organization_id, "kind": "customer"}
     by_type = {
         "uuid": uuid5(organization_id, column["name"]),
         "text": f"{column['name']} {number}",
@@ -230,5 +232,5 @@ def _literal(column: Any, organization_id: UUID) -> str:
         "timestamp with time zone": f"2026-01-{number:02} 00:00Z",
     }
     default = "{}" if column["type"].endswith("[]") else number
-    value = known.get(column["name"]) or column["allowed"] or by_type.get(column["type"], default)
+    value = by_name.get(column["name"]) or column["allowed"] or by_type.get(column["type"], default)
     return f"'{value}'::{column['type']}"

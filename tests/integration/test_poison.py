@@ -1,4 +1,4 @@
-"""Whatever comes in: each record that cannot be handled is parked once by each consumer, and the rest flows."""
+"""Every consumer parks each record that it cannot handle once, and handles all others."""
 
 import asyncio
 import logging
@@ -46,7 +46,7 @@ SECONDS_PER_RECORD = 5.0
 
 
 class Place(NamedTuple):
-    """Where a record stands for the consumers of a group."""
+    """The position of a record for a consumer group."""
 
     group: str
     topic: str
@@ -55,7 +55,7 @@ class Place(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """Where a record of this name stands, and when it was written, in seconds."""
+    """A record that was sent: its position, name and time in seconds."""
 
     topic: str
     partition: int
@@ -64,13 +64,13 @@ class Sent(NamedTuple):
     at: float
 
     def places(self) -> list[Place]:
-        """Return its place for each group that reads it."""
+        """Return its position for each group that reads the topic."""
         groups = GROUPS.get(self.topic, ("metrics",))
         return [Place(group, self.topic, self.partition, self.offset) for group in groups]
 
 
 class System:
-    """The handlers of all four services on one database and one broker."""
+    """The handlers of all four services, with one database and one broker."""
 
     def __init__(
         self, admin: AsyncEngine, tables: Tables, producer: AIOKafkaProducer, bootstrap: str
@@ -81,7 +81,7 @@ class System:
         self.bootstrap = bootstrap
 
     async def send(self, topic: Topic, name: str, record: Raw) -> Sent:
-        """Write one record into the partition of the good ones of its topic."""
+        """Write a record into the same partition as the good records of its topic."""
         partition = partition_of(good(topic, 1).key or b"", topic.partitions)
         done = await self.producer.send_and_wait(
             topic.name,
@@ -97,7 +97,7 @@ class System:
             return [tuple(row) for row in await connection.execute(text(query))]
 
     async def until_passed(self, sent: Sent) -> dict[Place, float]:
-        """Wait until each group has passed a record; return when each had."""
+        """Wait until each group has passed a record, and return the times."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
         await admin.start()
         passed: dict[Place, float] = {}
@@ -115,7 +115,7 @@ class System:
         return passed
 
     async def parked(self, count: int) -> dict[Place, list[float]]:
-        """When each record was parked, in seconds, as often as it was."""
+        """Return the times at which each record was parked, in seconds."""
         consumer = AIOKafkaConsumer(
             DEAD_LETTER.name, bootstrap_servers=self.bootstrap, auto_offset_reset="earliest"
         )
@@ -135,7 +135,7 @@ class System:
 
 
 def _place(headers: dict[str, bytes]) -> Place:
-    """Return where the record of a dead letter stands."""
+    """Return the position of the record in a dead letter."""
     group, topic, partition, offset = (
         headers[f"dl_{name}"].decode() for name in ("group", "topic", "partition", "offset")
     )
@@ -143,7 +143,7 @@ def _place(headers: dict[str, bytes]) -> Place:
 
 
 def _durations(sent: list[Sent], done: dict[Place, float]) -> dict[tuple[str, str], float]:
-    """How long each record took, by group and name: from when it was there and the one before it was done."""
+    """Return the seconds that each record took, by group and name, after the record before it was done."""
     before: dict[tuple[str, str], float] = defaultdict(float)
     durations = {}
     for record in sent:
@@ -202,7 +202,7 @@ async def _consuming(consumer: Consumer) -> AsyncIterator[None]:
 
 
 async def _add_instance(admin: AsyncEngine) -> None:
-    """The gateway knows the instance; the others hear of it."""
+    """Add the instance to the gateway. The other services get it as a message."""
     async with admin.begin() as connection:
         for organization_id, name in ((ORGANIZATION, "ours"), (FOREIGN, "theirs")):
             values = {"id": organization_id, "name": name}
@@ -232,9 +232,7 @@ async def _add_instance(admin: AsyncEngine) -> None:
 
 @pytest.mark.rule("E3")
 @pytest.mark.rule("F21")
-async def test_poison_of_each_kind_is_parked_once_and_rest_flows(
-    system: System, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_every_kind_of_poison_is_parked_once(system: System, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR)
     for topic in CONSUMED:
         await system.until_passed(await system.send(topic, "good", good(topic, 1)))
@@ -251,10 +249,10 @@ async def test_poison_of_each_kind_is_parked_once_and_rest_flows(
         last.append(await system.send(topic, "good", good(topic, 9)))
         passed |= await system.until_passed(last[-1])
 
-    wanted = {place: sent.name for sent in bad for place in sent.places()}
-    parked = await system.parked(len(wanted))
-    assert {(name, *place) for place, name in wanted.items() if len(parked[place]) != 1} == set()
-    assert parked.keys() == wanted.keys()
+    expected = {place: sent.name for sent in bad for place in sent.places()}
+    parked = await system.parked(len(expected))
+    assert {(name, *place) for place, name in expected.items() if len(parked[place]) != 1} == set()
+    assert parked.keys() == expected.keys()
     durations = _durations([*bad, *last], {place: moments[0] for place, moments in parked.items()} | passed)
     assert {name: seconds for name, seconds in durations.items() if seconds > SECONDS_PER_RECORD} == {}
     assert await system.fetch("SELECT DISTINCT epoch, seq FROM metrics.records") == [(1, 9)]
@@ -263,10 +261,10 @@ async def test_poison_of_each_kind_is_parked_once_and_rest_flows(
         assert versions == [(ORGANIZATION, 9)]
     counted = "SELECT count(*) FROM gateway.sync_events WHERE body #>> '{counts,service}' = '9'"
     assert await system.fetch(counted) == [(1,)]
-    # No batch was tried again: nothing waited for a record that can never be handled.
+    # No batch was tried again: no record waited for one that can never be handled.
     retried = [vars(record) for record in caplog.records if "tried again" in record.message]
     assert [(record["group"], record["error"]) for record in retried] == []
-    # Nothing that was stored breaks the computing.
+    # Metrics can compute with everything that was stored.
     await system.tables.apply()
     assert await system.fetch("SELECT instance_id FROM metrics.freshness") == [(INSTANCE,)]
     assert await system.fetch("SELECT DISTINCT kind, id FROM metrics.segments") == [("service", 7)]
@@ -275,7 +273,7 @@ async def test_poison_of_each_kind_is_parked_once_and_rest_flows(
 
 
 async def _rows_of(system: System, organization_id: Any) -> dict[str, int]:
-    """How many rows each table has of an organization."""
+    """Return how many rows of an organization each table has."""
     tables = await system.fetch(
         "SELECT table_schema, table_name FROM information_schema.columns WHERE column_name = 'organization_id'"
         " AND table_schema IN ('gateway', 'scheduler', 'connector', 'metrics') ORDER BY 1, 2"

@@ -1,4 +1,4 @@
-"""The servers that all integration tests stand on."""
+"""The real servers of the integration tests."""
 
 import asyncio
 
@@ -11,18 +11,18 @@ from libs.common.contracts.topics import CUSTOMERS
 from tests.servers import Postgres, recreate_topics
 
 
-async def test_two_databases_of_one_server_know_nothing_of_each_other(postgres: Postgres) -> None:
+async def test_databases_of_one_server_are_separate(postgres: Postgres) -> None:
     with postgres.empty_database() as first, postgres.empty_database() as second:
         postgres.execute("CREATE TABLE only_here (id int)", first.name)
 
         connection = await asyncpg.connect(second.admin_url.replace("+asyncpg", ""))
-        found = await connection.fetchval("SELECT to_regclass('only_here')")
+        table = await connection.fetchval("SELECT to_regclass('only_here')")
         await connection.close()
 
-    assert found is None
+    assert table is None
 
 
-async def test_made_again_a_topic_is_empty_and_knows_no_offsets(kafka: str) -> None:
+async def test_recreated_topic_is_empty_and_has_no_offsets(kafka: str) -> None:
     await _send(kafka, b"before")
     assert await _read(kafka, group="reader") == [b"before"]
 
@@ -32,7 +32,7 @@ async def test_made_again_a_topic_is_empty_and_knows_no_offsets(kafka: str) -> N
     assert await _read(kafka, group="reader") == [b"after"]
 
 
-async def test_every_topic_has_the_configuration_of_the_catalogue(kafka: str) -> None:
+async def test_topic_has_its_declared_configuration(kafka: str) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
     await admin.start()
     try:

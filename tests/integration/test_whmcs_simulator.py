@@ -1,4 +1,4 @@
-"""The simulator over a real socket: TLS, and the faults that only a connection can have."""
+"""The simulator over a real socket: TLS, and faults of the connection."""
 
 import ssl
 from collections.abc import Iterator
@@ -36,9 +36,7 @@ def call(client: httpx.Client, simulator: dict[str, str], **faults: Any) -> http
     return client.post(simulator["url"] + "/includes/api.php", data=form, timeout=5)
 
 
-def test_it_answers_over_tls_1_3_to_who_trusts_its_ca(
-    client: httpx.Client, simulator: dict[str, str]
-) -> None:
+def test_simulator_answers_over_tls_1_3(client: httpx.Client, simulator: dict[str, str]) -> None:
     response = call(client, simulator)
 
     assert response.json()["whmcs"]["version"] == "8.13.1"
@@ -46,7 +44,7 @@ def test_it_answers_over_tls_1_3_to_who_trusts_its_ca(
 
 
 @pytest.mark.parametrize("kind", ["reset", "cut"])
-def test_a_broken_connection_is_an_error_and_the_next_call_is_answered(
+def test_call_after_a_broken_connection_is_answered(
     client: httpx.Client, simulator: dict[str, str], kind: str
 ) -> None:
     with pytest.raises(httpx.TransportError):
@@ -55,7 +53,7 @@ def test_a_broken_connection_is_an_error_and_the_next_call_is_answered(
     assert call(client, simulator).status_code == 200
 
 
-def test_a_hang_lasts_until_the_caller_gives_up(client: httpx.Client, simulator: dict[str, str]) -> None:
+def test_hang_lasts_until_the_client_gives_up(client: httpx.Client, simulator: dict[str, str]) -> None:
     httpx.put(simulator["control_url"] + "/faults", json=[{"kind": "hang", "count": 1}])
     form = {"action": "WhmcsDetails"} | {name: simulator[name] for name in ("identifier", "secret")}
 

@@ -1,4 +1,4 @@
-"""Figures from `metrics_read` in the shape in which the simulator tells the truth."""
+"""The figures of `metrics_read` and of the simulator in one shape, so that a test can compare them."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -19,8 +19,8 @@ SELECT currency, kind, id, customer_id, mrr_micros FROM metrics_read.segments
 WHERE instance_id = $1 AND lens = $2 AND from_on <= $3 AND (to_on IS NULL OR to_on > $3)"""
 
 
-async def told(system: System, instance: Instance, lens: Lens, day: date | None = None) -> Figures:
-    """What the gateway would show of a day, by default of the last that is known."""
+async def shown_figures(system: System, instance: Instance, lens: Lens, day: date | None = None) -> Figures:
+    """Return the figures that the gateway shows for a day; by default the last day with figures."""
     on = day or (await system.freshness(instance))["last_on"]
     live = await system.ask_as_gateway(instance, _LIVE, instance.id, lens, on)
     currencies: dict[str, Figures] = {
@@ -39,7 +39,7 @@ async def told(system: System, instance: Instance, lens: Lens, day: date | None 
             "subscriptions": sum(row["subscriptions"] for row in rows),
             "by_kind": _split(rows, "kind"),
             "by_cycle": _split(rows, "cycle"),
-            # The simulator has no custom addon that is called by a number, and tells names without a key space.
+            # The simulator names a custom addon `addon:<name>`. None of its names is a number, so no two keys become equal.
             "by_product": {
                 name.replace("addon:name:", "addon:"): value
                 for name, value in _split(rows, "product").items()
@@ -53,13 +53,15 @@ async def told(system: System, instance: Instance, lens: Lens, day: date | None 
     }
 
 
-def true(instance: Instance, lens: Lens, day: date | None = None, *, without: str | None = None) -> Figures:
-    """What the simulator knows of a day, by default of its today; `without` leaves a kind of subscription out."""
+def true_figures(
+    instance: Instance, lens: Lens, day: date | None = None, *, without: str | None = None
+) -> Figures:
+    """Return the true figures of a day, by default of the simulator's today; `without` omits a kind of subscription."""
     on = day or instance.whmcs.today
-    known = instance.whmcs.control("GET", f"/truth?lens={lens}&day={on}&include=items")
-    items = [item for item in known["items"] if item["kind"] != without]
+    truth = instance.whmcs.control("GET", f"/truth?lens={lens}&day={on}&include=items")
+    items = [item for item in truth["items"] if item["kind"] != without]
     currencies = {}
-    for code, figures in known["currencies"].items():
+    for code, figures in truth["currencies"].items():
         of_currency = [item for item in items if item["currency"] == code]
         mrr = sum(item["mrr_micros"] for item in of_currency)
         currencies[code] = {
@@ -86,11 +88,11 @@ def true(instance: Instance, lens: Lens, day: date | None = None, *, without: st
 
 
 def _by_currency(rows: Iterable[Any]) -> Iterable[tuple[str, list[Any]]]:
-    found = defaultdict(list)
+    groups = defaultdict(list)
     for row in rows:
         if row["subscriptions"] or row["mrr_micros"]:
-            found[row["currency"]].append(row)
-    return found.items()
+            groups[row["currency"]].append(row)
+    return groups.items()
 
 
 def _split(rows: Iterable[Any], name: str) -> dict[str, int]:

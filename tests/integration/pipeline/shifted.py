@@ -1,4 +1,4 @@
-"""`python -m tests.integration.pipeline.shifted SERVICE FILE`: a service, its clock shifted by the days that FILE holds now."""
+"""Run a service with a shifted clock: `python -m tests.integration.pipeline.shifted SERVICE FILE`. FILE contains a number of days."""
 
 import sys
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""Connector and metrics as processes between real servers and simulators, and the part of the gateway in a first sync."""
+"""Connector and metrics as processes between simulators and real servers; the tests act as the gateway."""
 
 import asyncio
 import contextlib
@@ -34,7 +34,7 @@ KEY = "R8B0rZg0q8QpX7yYJb2m1oVdC3uTnKkHf5wEaLsZxQ4="
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A WHMCS that an organization has added."""
+    """An instance that an organization has added, and its simulator."""
 
     organization_id: UUID
     id: UUID
@@ -44,7 +44,7 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What the connector said on sync.events."""
+    """A message of the connector on sync.events."""
 
     instance_id: UUID
     type: str
@@ -52,7 +52,7 @@ class Event:
 
 
 class System:
-    """What stands between the simulators and `metrics_read`. Its programs are started by the tests."""
+    """The services between the simulators and `metrics_read`, and the gateway's side of a sync. Tests start the programs."""
 
     def __init__(
         self, directory: Path, database: Database, bootstrap: str, companies: Sequence[Whmcs]
@@ -64,13 +64,13 @@ class System:
         keys, authorities = directory / "keys.json", directory / "ca.pem"
         keys.write_text(json.dumps({"primary": "k1", "keys": {"k1": KEY}}))
         keys.chmod(0o600)
-        authorities.write_text("".join(Path(one.info["ca_file"]).read_text() for one in companies))
+        authorities.write_text("".join(Path(whmcs.info["ca_file"]).read_text() for whmcs in companies))
         self.keyring = Keyring.load(keys)
         self._environment = {
             "MRRLYTICS_KAFKA_BOOTSTRAP": bootstrap,
             "MRRLYTICS_CREDENTIAL_KEYS_FILE": str(keys),
             "MRRLYTICS_WHMCS_ALLOWED_PORTS": ",".join(
-                str(httpx.URL(one.info["url"]).port) for one in companies
+                str(httpx.URL(whmcs.info["url"]).port) for whmcs in companies
             ),
             "MRRLYTICS_EGRESS_ALLOW_CIDRS": "127.0.0.1/32",
             "MRRLYTICS_EXTRA_CA_FILE": str(authorities),
@@ -79,9 +79,12 @@ class System:
         }
 
     def program(
-        self, service: str, *, number: int = 1, keeps_its_place: bool = True, command: Sequence[str] = ()
+        self, service: str, *, number: int = 1, keeps_partitions: bool = True, command: Sequence[str] = ()
     ) -> Program:
-        """A replica of a service. One that keeps its place has it in its Kafka groups for half a minute after its end, too."""
+        """Return the program of a replica of a service.
+
+        With `keeps_partitions` its Kafka partitions stay reserved for half a minute after its end, for a restart.
+        """
         port = free_port()
         name = f"{service}-{number}"
         return Program(
@@ -92,12 +95,12 @@ class System:
                 "MRRLYTICS_DATABASE_URL": self.database.url(service),
                 "MRRLYTICS_HEALTH_PORT": str(port),
             }
-            | ({"MRRLYTICS_REPLICA": name} if keeps_its_place else {}),
+            | ({"MRRLYTICS_REPLICA": name} if keeps_partitions else {}),
             ready=health_check(port),
         )
 
     async def add_instance(self, whmcs: Whmcs, *, name: str = "Demo", **secrets: str) -> Instance:
-        """Seal its credential as the gateway's role and publish it; `secrets` are put over those of the simulator."""
+        """Add an instance as the gateway does: store its sealed credential and publish it. `secrets` replace the simulator's."""
         added = Instance(uuid4(), uuid4(), uuid4(), whmcs)
         address = whmcs.info["url"]
         sealed = seal(
@@ -130,7 +133,7 @@ class System:
         return added
 
     async def send(self, instance: Instance, topic: Topic, body: Message, message_id: str) -> None:
-        """Publish a message of the gateway's about an instance."""
+        """Publish a message about an instance as the gateway."""
         values = headers(
             message_id=message_id,
             message_type=type(body).__name__,
@@ -143,32 +146,34 @@ class System:
         key = str(instance.id).encode()
         await self.publisher.publish([Record(topic.name, key, body.model_dump_json().encode(), values)])
 
-    async def order(self, instance: Instance) -> UUID:
-        """Order a full run; returns the id of the run that the command joined."""
+    async def request_sync(self, instance: Instance) -> UUID:
+        """Request a full sync, and return the id of the run that the connector assigned."""
         command = RunSync(
             command_id=uuid4(), instance_id=instance.id, mode=SyncMode.FULL, trigger=SyncTrigger.MANUAL
         )
         await self.send(instance, topics.SYNC_COMMANDS, command, str(command.command_id))
-        queued = await self.said("SyncQueued", command_id=str(command.command_id))
+        queued = await self.event("SyncQueued", command_id=str(command.command_id))
         return UUID(queued["run_id"])
 
     async def sync(self, instance: Instance) -> dict[str, Any]:
-        """A full run until its figures can be read; returns its SyncSucceeded."""
-        return await self.applied(instance, await self.order(instance))
+        """Run a full sync until its figures can be read, and return its SyncSucceeded."""
+        return await self.wait_until_applied(instance, await self.request_sync(instance))
 
-    async def applied(self, instance: Instance, run_id: UUID, *, seconds: float = 60) -> dict[str, Any]:
-        """Wait until a run has ended well and its figures can be read; returns its SyncSucceeded."""
-        done = await self.said("SyncSucceeded", "SyncFailed", run_id=str(run_id), seconds=seconds)
+    async def wait_until_applied(
+        self, instance: Instance, run_id: UUID, *, seconds: float = 60
+    ) -> dict[str, Any]:
+        """Wait until a run has succeeded and its figures can be read, and return its SyncSucceeded."""
+        done = await self.event("SyncSucceeded", "SyncFailed", run_id=str(run_id), seconds=seconds)
         assert "outcome" in done, done
 
-        async def is_read() -> bool:
+        async def is_applied() -> bool:
             return (await self.freshness(instance)).get("run_id") == run_id
 
-        await eventually(is_read, seconds=seconds)
+        await eventually(is_applied, seconds=seconds)
         return done
 
-    async def said(self, *types: str, seconds: float = 60, **fields: str) -> dict[str, Any]:
-        """The body of the first event of these types with these values; waits for it."""
+    async def event(self, *types: str, seconds: float = 60, **fields: str) -> dict[str, Any]:
+        """Wait for an event of these types with these fields, and return the body of the first."""
         async with asyncio.timeout(seconds):
             while True:
                 for event in self.events:
@@ -177,14 +182,14 @@ class System:
                 await asyncio.sleep(0.05)
 
     async def freshness(self, instance: Instance) -> dict[str, Any]:
-        """What is known of the last applied run; empty before the first."""
+        """Return the row of the last applied run; empty before the first."""
         rows = await self.ask_as_gateway(
             instance, "SELECT * FROM metrics_read.freshness WHERE instance_id = $1", instance.id
         )
         return dict(rows[0]) if rows else {}
 
     async def ask_as_gateway(self, instance: Instance, query: str, *values: Any) -> list[Any]:
-        """Rows, as the gateway's role sees them for one organization."""
+        """Return the rows that the gateway's role sees for the organization of an instance."""
         connection = await asyncpg.connect(_plain(self.database.url("gateway")))
         try:
             async with connection.transaction():
@@ -197,7 +202,7 @@ class System:
             await connection.close()
 
     async def ask_as_admin(self, query: str, *values: Any) -> list[Any]:
-        """Rows, past every policy."""
+        """Return rows as the superuser, whom no policy restricts."""
         connection = await asyncpg.connect(_plain(self.database.admin_url))
         try:
             rows: list[Any] = await connection.fetch(query, *values)
@@ -206,13 +211,13 @@ class System:
             await connection.close()
 
     async def listen(self) -> None:
-        """Keep what is said on sync.events, for ever."""
-        heard: set[str] = set()
+        """Collect the messages of sync.events until cancelled."""
+        message_ids: set[str] = set()
         async for record in records_of(self.kafka.kafka_bootstrap, [topics.SYNC_EVENTS], for_ever=True):
             values = read_headers(record.headers)
-            # A connector that is killed between publishing and remembering says the same message again.
-            if values["ce_id"] not in heard:
-                heard.add(values["ce_id"])
+            # A connector that is killed after publishing and before storing that publishes the message again.
+            if values["ce_id"] not in message_ids:
+                message_ids.add(values["ce_id"])
                 self.events.append(
                     Event(UUID(values["ce_instance"]), values["ce_type"], json.loads(record.value))
                 )
@@ -222,7 +227,7 @@ class System:
 async def running_system(
     postgres: Postgres, bootstrap: str, directory: Path, companies: Sequence[Whmcs]
 ) -> AsyncIterator[System]:
-    """A system with empty topics and an empty database, none of its programs started."""
+    """Make a system with empty topics and an empty database. None of its programs is started."""
     wait_out_midnight(minutes=10)
     await recreate_topics(bootstrap)
     with postgres.fresh_database() as database:
@@ -238,7 +243,7 @@ async def running_system(
 
 @contextlib.contextmanager
 def started(system: System, *programs: Program) -> Iterator[None]:
-    """The programs, ready, for as long as the block runs."""
+    """Start programs, wait until they are ready, and stop them when the block ends."""
     with contextlib.ExitStack() as stack:
         for program in programs:
             stack.enter_context(running(program, system.directory))
@@ -246,16 +251,16 @@ def started(system: System, *programs: Program) -> Iterator[None]:
 
 
 async def records_of(
-    bootstrap: str, wanted: Sequence[Topic], *, for_ever: bool = False
+    bootstrap: str, read_topics: Sequence[Topic], *, for_ever: bool = False
 ) -> AsyncIterator[Any]:
-    """All records that these topics hold now, in the order of each partition; or those to come, too."""
+    """Yield all records of the topics, in the order of each partition; with `for_ever` also later ones."""
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
     await consumer.start()
     try:
-        places = [TopicPartition(topic.name, n) for topic in wanted for n in range(topic.partitions)]
-        consumer.assign(places)
-        await consumer.seek_to_beginning(*places)
-        left = sum((await consumer.end_offsets(places)).values())
+        partitions = [TopicPartition(topic.name, n) for topic in read_topics for n in range(topic.partitions)]
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        left = sum((await consumer.end_offsets(partitions)).values())
         while left > 0 or for_ever:
             for batch in (await consumer.getmany(timeout_ms=500)).values():
                 left -= len(batch)
@@ -265,10 +270,10 @@ async def records_of(
         await consumer.stop()
 
 
-async def eventually(holds: Callable[[], Awaitable[bool]], *, seconds: float = 60) -> None:
-    """Wait until it holds."""
+async def eventually(is_true: Callable[[], Awaitable[bool]], *, seconds: float = 60) -> None:
+    """Wait until the condition is true."""
     async with asyncio.timeout(seconds):
-        while not await holds():  # noqa: ASYNC110 - another process makes it true
+        while not await is_true():  # noqa: ASYNC110 - another process makes it true
             await asyncio.sleep(0.05)
 
 

@@ -1,4 +1,4 @@
-"""Months pass in seconds: each day on which a company was observed has its true figures, and keeps them."""
+"""Months pass in seconds: every day with a sync has its true figures, and keeps them after later syncs."""
 
 import os
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from libs.common.contracts.lenses import Lens
-from tests.integration.pipeline.figures import told, true
+from tests.integration.pipeline.figures import shown_figures, true_figures
 from tests.integration.pipeline.system import running_system, started
 from tests.servers import Postgres
 from tests.simulator import Whmcs, simulate
@@ -21,7 +21,7 @@ def company(tmp_path: Path) -> Iterator[Whmcs]:
         yield whmcs
 
 
-async def test_every_observed_day_has_its_true_figures_and_keeps_them(
+async def test_every_day_with_a_sync_keeps_its_true_figures(
     company: Whmcs, postgres: Postgres, kafka_broker: str, tmp_path: Path
 ) -> None:
     shift = tmp_path / "days"
@@ -42,13 +42,13 @@ async def test_every_observed_day_has_its_true_figures_and_keeps_them(
 
                 assert (await system.freshness(instance))["last_on"] == company.today
                 for lens in Lens:
-                    observed[company.today, lens] = figures = await told(system, instance, lens)
-                    assert figures == true(instance, lens)
+                    observed[company.today, lens] = figures = await shown_figures(system, instance, lens)
+                    assert figures == true_figures(instance, lens)
             assert len({figures["currencies"]["EUR"]["mrr_micros"] for figures in observed.values()}) > len(
                 JUMPS
             )
             for (day, lens), figures in observed.items():
-                assert await told(system, instance, lens, day) == figures
+                assert await shown_figures(system, instance, lens, day) == figures
 
 
 def _write(file: Path, days: int) -> None:

@@ -1,4 +1,4 @@
-"""Killed at random, connector and metrics end where they would have ended anyway; several connectors share the work."""
+"""Connector and metrics that are killed at random still reach the true figures; several connectors share the work."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from libs.common.contracts.lenses import Lens
-from tests.integration.pipeline.figures import told, true
+from tests.integration.pipeline.figures import shown_figures, true_figures
 from tests.integration.pipeline.system import Instance, System, eventually, running_system, started
 from tests.servers import Postgres
 from tests.simulator import Whmcs, simulate
@@ -26,7 +26,7 @@ def company(tmp_path: Path) -> Iterator[Whmcs]:
 
 
 @pytest.mark.rule("F1")
-async def test_a_run_whose_connector_and_metrics_are_killed_ten_times_ends_with_the_truth(
+async def test_ten_kills_of_connector_and_metrics_change_no_figure(
     company: Whmcs, postgres: Postgres, kafka_broker: str, tmp_path: Path
 ) -> None:
     company.control("PUT", "/faults", json=[{"kind": "latency_ms", "value": 600}])
@@ -34,28 +34,28 @@ async def test_a_run_whose_connector_and_metrics_are_killed_ten_times_ends_with_
     async with running_system(postgres, kafka_broker, tmp_path, [company]) as system:
         instance = await system.add_instance(company)
         connector, metrics = system.program("connector"), system.program("metrics")
-        ordering = asyncio.create_task(system.order(instance))
+        ordering = asyncio.create_task(system.request_sync(instance))
         await asyncio.gather(
             kill_often(system, connector, _PAGES, dice),
-            # The connector may be through with its kills, and nothing left to bring forward.
+            # The connector may have had its kills already; then no new facts arrive, and only `patience` ends the wait.
             kill_often(system, metrics, _POSITIONS, dice, patience=15, instance=instance),
         )
         run_id = await ordering
         company.control("DELETE", "/faults")
         with started(system, connector, metrics):
-            await system.applied(instance, run_id)
+            await system.wait_until_applied(instance, run_id)
 
             starts = [event for event in system.events if event.type == "SyncStarted"]
             ends = [event for event in system.events if event.type == "SyncSucceeded"]
             assert {event.body["run_id"] for event in [*starts, *ends]} == {str(run_id)}
             assert (len(starts), len(ends)) == (KILLS + 1, 1)
             for lens in Lens:
-                assert await told(system, instance, lens) == true(instance, lens)
+                assert await shown_figures(system, instance, lens) == true_figures(instance, lens)
 
 
-# Metrics computes while facts come in, too, as it does when one run has ended and another is under way. It began long ago, so that the
-# run of the test is the newest.
-_AN_EARLIER_RUN_ENDS = """
+# With an ended run, metrics computes while the next run still delivers facts. The row starts in the past, so that the run of the test
+# is the newest.
+_INSERT_ENDED_RUN = """
 INSERT INTO metrics.runs (organization_id, instance_id, run_id, started_at, ended_at, positions, kinds, epoch)
 SELECT $1, $2, gen_random_uuid(), at, now(), '{}', '{"service": {}, "addon": {}, "domain": {}}', extract(epoch FROM at)
 FROM (SELECT timestamptz '2026-01-01' + (now() - date_trunc('day', now())) AS at) earlier"""
@@ -72,13 +72,13 @@ async def kill_often(
     patience: float | None = None,
     instance: Instance | None = None,
 ) -> None:
-    """Start the program ten times; kill it each time, a moment of chance after it has brought something forward.
+    """Start the program ten times, and kill it each time a random moment after `progress` has grown.
 
-    With `patience` it is killed after so many seconds, too. With an instance there is something to compute each time.
+    With `patience` it is killed after that many seconds at the latest. With an instance it has something to compute.
     """
     for _ in range(KILLS):
         if instance is not None:
-            await system.ask_as_admin(_AN_EARLIER_RUN_ENDS, instance.organization_id, instance.id)
+            await system.ask_as_admin(_INSERT_ENDED_RUN, instance.organization_id, instance.id)
         (before,) = (await system.ask_as_admin(progress))[0]
         process = start(program, system.directory)
         try:
@@ -94,22 +94,24 @@ async def kill_often(
             await asyncio.to_thread(process.wait)
 
 
-async def test_two_connectors_share_more_instances_than_one_takes_at_once(
+async def test_two_connectors_share_many_instances(
     postgres: Postgres, kafka_broker: str, tmp_path: Path
 ) -> None:
     with simulate(tmp_path / "whmcs", seed=6, customers=60, years=2, options=["--latency-ms=100"]) as whmcs:
         async with running_system(postgres, kafka_broker, tmp_path, [whmcs]) as system:
             connectors = [
                 system.program("connector"),
-                system.program("connector", number=2, keeps_its_place=False),
+                system.program("connector", number=2, keeps_partitions=False),
             ]
             with started(system, *connectors, system.program("metrics")):
                 instances = [await system.add_instance(whmcs) for _ in range(FULL_RUNS_AT_ONCE + 2)]
-                runs = await asyncio.gather(*(system.order(instance) for instance in instances))
-                await asyncio.gather(*(system.applied(*one) for one in zip(instances, runs, strict=True)))
+                runs = await asyncio.gather(*(system.request_sync(instance) for instance in instances))
+                await asyncio.gather(
+                    *(system.wait_until_applied(*pair) for pair in zip(instances, runs, strict=True))
+                )
 
             workers = await system.ask_as_admin("SELECT DISTINCT worker FROM connector.instances")
             assert {row["worker"].split(".")[0] for row in workers} == {"connector-1", "connector"}
             for instance in instances:
                 for lens in Lens:
-                    assert await told(system, instance, lens) == true(instance, lens)
+                    assert await shown_figures(system, instance, lens) == true_figures(instance, lens)

@@ -1,4 +1,4 @@
-"""Figures take one step with each run: watched every 200 ms, they are those of the last applied run and nothing else."""
+"""Figures change in one step with each run: every 200 ms, views and API show exactly the last applied run."""
 
 import asyncio
 import os
@@ -30,12 +30,12 @@ from tests.servers import Postgres
 from tests.simulator import Whmcs, simulate
 
 SECONDS = 0.2
-# Enough for metrics to compute what it should not.
+# Looks after a run has ended: long enough for metrics to compute something wrong.
 LOOKS_AFTER = 8
 CUSTOMERS = 600
 CHANGES = 40
 
-# As documented, and in one statement with the run that it is of.
+# The documented query, in one statement with the run of the figures.
 _IN_VIEWS = """
 SELECT f.as_of, l.lens, l.currency, sum(l.mrr_micros)::bigint AS mrr_micros, sum(l.subscriptions)::bigint AS subscriptions
 FROM metrics_read.freshness f JOIN metrics_read.ledger l USING (organization_id, instance_id)
@@ -47,7 +47,7 @@ Shown = frozenset[tuple[str, str, str, int]]
 
 @dataclass
 class Watch:
-    """What views and API showed so far, and as of when."""
+    """The figures that views and API have shown, each with its `as_of`."""
 
     in_views: set[tuple[datetime | None, Shown]] = field(default_factory=set)
     in_api: set[tuple[datetime | None, Shown]] = field(default_factory=set)
@@ -65,54 +65,54 @@ async def test_figures_are_always_those_of_the_last_applied_run(
 ) -> None:
     async with running_system(postgres, kafka_broker, tmp_path, [company]) as system:
         with started(system, system.program("connector"), system.program("metrics")):
-            first, last = swapped_later(company)
+            first, last = prepare_swap(company)
             instance = await system.add_instance(company)
             async with api_of(system, instance, tmp_path) as in_api:
                 await system.sync(instance)
                 before = await look(system, instance, in_api)
-                truth_before = true(company)
+                truth_before = true_figures(company)
                 company.control("PUT", "/faults", json=[{"kind": "latency_ms", "value": 300}])
 
                 swap(company, first, last)
-                company.control("PUT", "/faults", json=rejected_half_way())
+                company.control("PUT", "/faults", json=rejection_half_way())
                 failing = await watched(system, instance, in_api, partial(failed, first))
                 company.control("PUT", "/faults", json=[{"kind": "latency_ms", "value": 300}])
-                good = await watched(system, instance, in_api, System.applied)
+                good = await watched(system, instance, in_api, System.wait_until_applied)
                 after = await look(system, instance, in_api)
 
     assert (before.in_views, {shown for _, shown in before.in_views}) == (before.in_api, {truth_before})
     assert failing.in_views == failing.in_api == before.in_views
-    assert {shown for _, shown in after.in_views} == {true(company)} != {truth_before}
+    assert {shown for _, shown in after.in_views} == {true_figures(company)} != {truth_before}
     assert good.in_views == before.in_views | after.in_views
     assert good.in_api == before.in_api | after.in_api
     assert min(failing.looks, good.looks) > LOOKS_AFTER + 2
 
 
-def swapped_later(whmcs: Whmcs) -> tuple[int, int]:
-    """Two services of one price, in the first and the last page; the last is terminated."""
+def prepare_swap(whmcs: Whmcs) -> tuple[int, int]:
+    """Give the last service the price of the first, terminate it, and return the ids of both."""
     live = whmcs.control("GET", "/pick?kind=service&live=true&cycle=monthly&limit=2000")["items"]
     first = live[0]
-    last = [one for one in live if one["currency"] == first["currency"]][-1]
+    last = [item for item in live if item["currency"] == first["currency"]][-1]
     change(whmcs, last["id"], status="Terminated", recurring=first["recurring"])
     return first["id"], last["id"]
 
 
 def swap(whmcs: Whmcs, first: int, last: int) -> None:
-    """The first ends and the last starts again; many others have a new price."""
+    """End the first service, start the last again, and raise the price of many others."""
     live = whmcs.control("GET", "/pick?kind=service&live=true&cycle=monthly&limit=2000")["items"]
     change(whmcs, first, status="Terminated")
     change(whmcs, last, status="Active", next_due_on=live[0]["next_due_on"])
-    others = [one for one in live if one["id"] not in (first, last)]
-    for one in others[:: len(others) // CHANGES]:
-        change(whmcs, one["id"], recurring=str(Decimal(one["recurring"]) + 1))
+    others = [item for item in live if item["id"] not in (first, last)]
+    for item in others[:: len(others) // CHANGES]:
+        change(whmcs, item["id"], recurring=str(Decimal(item["recurring"]) + 1))
 
 
 def change(whmcs: Whmcs, service: int, **values: str) -> None:
     whmcs.control("POST", "/change", json={"kind": "service", "id": service, "set": values})
 
 
-def rejected_half_way() -> list[dict[str, Any]]:
-    """From the third page of services on, the credentials are wrong."""
+def rejection_half_way() -> list[dict[str, Any]]:
+    """Return faults that refuse the credentials from the third page of services on."""
     return [
         {"kind": "latency_ms", "value": 300},
         {"kind": "secret_rejected", "action": "GetClientsProducts", "after": 2},
@@ -123,12 +123,12 @@ _SEEN_OF = """SELECT epoch FROM metrics.versions
 WHERE instance_id = $1 AND kind = 'service' AND id = $2 AND body ->> 'status' = $3"""
 
 
-def true(whmcs: Whmcs) -> Shown:
+def true_figures(whmcs: Whmcs) -> Shown:
     return frozenset(
-        (lens.value, code, format_micros(known["mrr_micros"]), known["subscriptions"])
+        (lens.value, code, format_micros(figures["mrr_micros"]), figures["subscriptions"])
         for lens in Lens
-        for code, known in whmcs.control("GET", f"/truth?lens={lens}")["currencies"].items()
-        if known["subscriptions"]
+        for code, figures in whmcs.control("GET", f"/truth?lens={lens}")["currencies"].items()
+        if figures["subscriptions"]
     )
 
 
@@ -136,8 +136,8 @@ InApi = Callable[[], Awaitable[tuple[datetime | None, Shown]]]
 
 
 async def failed(first: int, system: System, instance: Instance, run_id: UUID) -> None:
-    """Wait until a run has ended without result, and what it saw of the swap, the end of the first service, is stored."""
-    await system.said("SyncFailed", run_id=str(run_id))
+    """Wait until a run has failed, and the end of the first service that it read is stored."""
+    await system.event("SyncFailed", run_id=str(run_id))
 
     async def is_stored() -> bool:
         return bool(await system.ask_as_admin(_SEEN_OF, instance.id, first, "terminated"))
@@ -148,9 +148,9 @@ async def failed(first: int, system: System, instance: Instance, run_id: UUID) -
 async def watched(
     system: System, instance: Instance, in_api: InApi, until: Callable[..., Awaitable[Any]]
 ) -> Watch:
-    """Order a run and look until it has ended, and a moment longer."""
+    """Request a sync, and look at the figures until it has ended and a moment longer."""
     watch = Watch()
-    run_id = await system.order(instance)
+    run_id = await system.request_sync(instance)
     ending = asyncio.ensure_future(until(system, instance, run_id))
     left = LOOKS_AFTER
     while left:
@@ -162,7 +162,7 @@ async def watched(
 
 
 async def look(system: System, instance: Instance, in_api: InApi, watch: Watch | None = None) -> Watch:
-    """Add what views and API show now."""
+    """Add the figures that views and API show now."""
     watch = watch or Watch()
     rows = await system.ask_as_gateway(instance, _IN_VIEWS, instance.id)
     shown = frozenset(
@@ -176,7 +176,7 @@ async def look(system: System, instance: Instance, in_api: InApi, watch: Watch |
 
 @asynccontextmanager
 async def api_of(system: System, instance: Instance, directory: Path) -> AsyncIterator[InApi]:
-    """The figures of the API, for an instance that the gateway knows, too."""
+    """Add the instance to the gateway, and yield a function that returns the figures of its API."""
     await system.ask_as_admin(
         "INSERT INTO gateway.organizations (organization_id, name, slug) VALUES ($1, 'Nimbus', 'nimbus')",
         instance.organization_id,

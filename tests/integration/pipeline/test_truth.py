@@ -1,4 +1,4 @@
-"""What the simulator knows is what `metrics_read` says, to the micro; and what is secret is found nowhere."""
+"""The figures of `metrics_read` equal the simulator's true figures to the micro, and no secret leaks."""
 
 import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -13,7 +13,7 @@ import pytest
 from libs.common.contracts import topics
 from libs.common.contracts.lenses import Lens
 from libs.common.kafka.administration import end_offsets
-from tests.integration.pipeline.figures import told, true
+from tests.integration.pipeline.figures import shown_figures, true_figures
 from tests.integration.pipeline.system import Instance, System, records_of, running_system, started
 from tests.servers import Postgres
 from tests.simulator import NEEDED_ACTIONS, Whmcs, simulate
@@ -37,7 +37,7 @@ async def system(
     kafka_broker: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[System]:
-    """Connector and metrics at work; every test adds an instance of its own."""
+    """Run connector and metrics for all tests; every test adds its own instance."""
     directory = tmp_path_factory.mktemp("system")
     async with running_system(postgres, kafka_broker, directory, companies) as system:
         with started(system, system.program("connector"), system.program("metrics")):
@@ -45,13 +45,13 @@ async def system(
 
 
 async def with_role(system: System, whmcs: Whmcs, actions: Sequence[str]) -> Instance:
-    """An instance whose credential allows these actions alone."""
+    """Add an instance whose credential allows only these actions."""
     role = whmcs.control("POST", "/credentials", json={"actions": actions})
     return await system.add_instance(whmcs, identifier=role["identifier"], secret=role["secret"])
 
 
 @pytest.mark.parametrize("number", range(len(SEEDS)), ids=[f"seed {seed}" for seed in SEEDS])
-async def test_figures_equal_the_truth_in_every_lens_after_a_first_sync(
+async def test_first_sync_gives_the_true_figures_in_every_lens(
     system: System, companies: list[Whmcs], number: int
 ) -> None:
     instance = await system.add_instance(companies[number])
@@ -60,30 +60,26 @@ async def test_figures_equal_the_truth_in_every_lens_after_a_first_sync(
 
     assert (done["outcome"], done["skipped"], done["bad_rows"]) == ("complete", [], {})
     for lens in Lens:
-        figures = await told(system, instance, lens)
-        assert figures == true(instance, lens)
+        figures = await shown_figures(system, instance, lens)
+        assert figures == true_figures(instance, lens)
         assert figures["subscriptions"] > 250
 
 
-async def test_a_role_of_the_five_areas_alone_tells_the_whole_truth(
-    system: System, companies: list[Whmcs]
-) -> None:
+async def test_documented_role_gives_the_true_figures(system: System, companies: list[Whmcs]) -> None:
     instance = await with_role(system, companies[0], NEEDED_ACTIONS)
 
     done = await system.sync(instance)
 
     assert done["outcome"] == "complete"
-    assert {(one["kind"], one["required"]) for one in done["skipped"]} == {
+    assert {(item["kind"], item["required"]) for item in done["skipped"]} == {
         ("currency", False),
         ("promotion", False),
     }
     for lens in Lens:
-        assert await told(system, instance, lens) == true(instance, lens)
+        assert await shown_figures(system, instance, lens) == true_figures(instance, lens)
 
 
-async def test_without_access_to_addons_they_are_marked_and_the_other_kinds_are_true(
-    system: System, companies: list[Whmcs]
-) -> None:
+async def test_other_kinds_stay_true_without_access_to_addons(system: System, companies: list[Whmcs]) -> None:
     instance = await with_role(
         system, companies[0], [action for action in NEEDED_ACTIONS if action != "GetClientsAddons"]
     )
@@ -100,10 +96,10 @@ async def test_without_access_to_addons_they_are_marked_and_the_other_kinds_are_
     }
     assert all(kinds[kind]["read_at"] for kind in ("customer", "service", "domain", "product", "invoice"))
     for lens in Lens:
-        figures = await told(system, instance, lens)
+        figures = await shown_figures(system, instance, lens)
         for currency in figures["currencies"].values():
             del currency["by_cycle"]
-        assert figures == true(instance, lens, without="addon")
+        assert figures == true_figures(instance, lens, without="addon")
 
 
 async def kinds_read(system: System, instance: Instance) -> dict[str, Any]:
@@ -116,9 +112,7 @@ async def kinds_read(system: System, instance: Instance) -> dict[str, Any]:
     return {row["key"]: orjson.loads(row["value"]) for row in rows}
 
 
-async def test_a_second_sync_of_an_unchanged_whmcs_publishes_nothing_and_writes_no_row(
-    system: System, companies: list[Whmcs]
-) -> None:
+async def test_sync_of_an_unchanged_whmcs_writes_no_row(system: System, companies: list[Whmcs]) -> None:
     instance = await system.add_instance(companies[1])
     first = await system.sync(instance)
     facts, rows = await end_offsets(system.kafka, topics.BILLING), await written(system)
@@ -134,27 +128,29 @@ async def test_a_second_sync_of_an_unchanged_whmcs_publishes_nothing_and_writes_
 
 
 async def written(system: System) -> dict[str, Any]:
-    """Which transaction wrote each row of the metrics service, and how many customers were ever marked; what tells that a run was
-    applied is left out."""
+    """Return the transaction that wrote each row of metrics, and how many dirty marks were ever made.
+
+    Omit the tables that record that a run was applied.
+    """
     tables = await system.ask_as_admin(
         "SELECT tablename FROM pg_tables WHERE schemaname = 'metrics' AND tablename NOT IN ('coverage', 'freshness', 'readings', 'runs')"
     )
-    found: dict[str, Any] = {
+    rows: dict[str, Any] = {
         name: await system.ask_as_admin(
             f"SELECT ctid::text, xmin::text FROM metrics.{name} ORDER BY ctid"  # noqa: S608
         )
         for (name,) in tables
     }
-    assert {"versions", "records", "segments", "positions"} <= found.keys()
-    return found | {"marks": await system.ask_as_admin("SELECT last_value FROM metrics.dirty_id_seq")}
+    assert {"versions", "records", "segments", "positions"} <= rows.keys()
+    return rows | {"marks": await system.ask_as_admin("SELECT last_value FROM metrics.dirty_id_seq")}
 
 
-async def test_one_changed_price_is_one_fact_and_the_new_mrr(system: System, companies: list[Whmcs]) -> None:
+async def test_changed_price_gives_one_fact_and_the_new_mrr(system: System, companies: list[Whmcs]) -> None:
     whmcs = companies[2]
     instance = await system.add_instance(whmcs)
     await system.sync(instance)
-    before = await told(system, instance, Lens.CONTRACT)
-    known = await keys(system)
+    before = await shown_figures(system, instance, Lens.CONTRACT)
+    keys_before = await keys(system)
     service = whmcs.control("GET", "/pick?kind=service&live=true&cycle=monthly")["items"][0]
     price = str(Decimal(service["recurring"]) + Decimal("7.50"))
 
@@ -163,51 +159,49 @@ async def test_one_changed_price_is_one_fact_and_the_new_mrr(system: System, com
     )
     await system.sync(instance)
 
-    after = await told(system, instance, Lens.CONTRACT)
-    assert (await keys(system))[len(known) :] == [f"{instance.id}:service:{service['id']}"]
-    assert after == true(instance, Lens.CONTRACT)
+    after = await shown_figures(system, instance, Lens.CONTRACT)
+    assert (await keys(system))[len(keys_before) :] == [f"{instance.id}:service:{service['id']}"]
+    assert after == true_figures(instance, Lens.CONTRACT)
     code = service["currency"]
     assert after["currencies"][code]["mrr_micros"] == before["currencies"][code]["mrr_micros"] + 7_500_000
 
 
 async def keys(system: System) -> list[str]:
-    """The keys of all facts, the newest last."""
-    records = [one async for one in records_of(system.kafka.kafka_bootstrap, topics.BILLING)]
-    return [one.key.decode() for one in sorted(records, key=lambda one: one.timestamp)]
+    """Return the keys of all facts, the newest last."""
+    records = [record async for record in records_of(system.kafka.kafka_bootstrap, topics.BILLING)]
+    return [record.key.decode() for record in sorted(records, key=lambda record: record.timestamp)]
 
 
 @pytest.mark.rule("C8")
-async def test_what_is_secret_is_found_in_no_table_topic_or_log(
-    system: System, companies: list[Whmcs]
-) -> None:
+async def test_no_table_topic_or_log_contains_a_secret(system: System, companies: list[Whmcs]) -> None:
     whmcs, planted = companies[0], "cnry-planted-5d20"
     wrong = await system.add_instance(whmcs, secret="cnry-wrong-secret-81aa")
-    refused = await system.said("SyncFailed", run_id=str(await system.order(wrong)))
+    refused = await system.event("SyncFailed", run_id=str(await system.request_sync(wrong)))
     instance = await system.add_instance(whmcs, name=planted, access_key=whmcs.info["access_key"])
     done = await system.sync(instance)
 
     canaries = whmcs.control("GET", "/canaries")
     secrets = [*canaries["prefixes"].values(), *canaries["secrets"], canaries["access_key"]]
     secrets += [whmcs.info["identifier"], "cnry-wrong-secret-81aa"]
-    found = await places_of(system, [*secrets, planted, done["run_id"]])
+    matches = await places_of(system, [*secrets, planted, done["run_id"]])
 
     assert refused["code"] == "credentials_rejected"
     assert canaries["prefixes"]["service_password"] in answer(whmcs, "GetClientsProducts")
-    assert {place for place, text in found if text == planted} == {
+    assert {place for place, text in matches if text == planted} == {
         "table metrics.instances",
         "topic instances",
     }
-    assert {place for place, text in found if text == done["run_id"]} >= {
+    assert {place for place, text in matches if text == done["run_id"]} >= {
         "table connector.outbox",
         "topic sync.events",
         "log connector-1.log",
         "log metrics-1.log",
     }
-    assert {(place, text) for place, text in found if text in secrets} == set()
+    assert {(place, text) for place, text in matches if text in secrets} == set()
 
 
 async def places_of(system: System, texts: list[str]) -> set[tuple[str, str]]:
-    """Where each text stands: in tables (but for the sealed column), in topics and in logs."""
+    """Return the tables (except the sealed column), topics and logs that contain each text."""
     contents = await contents_of_tables(system)
     for topic in topics.TOPICS:
         contents[f"topic {topic.name}"] = b"\n".join(
@@ -219,7 +213,9 @@ async def places_of(system: System, texts: list[str]) -> set[tuple[str, str]]:
         )
     for log in (system.directory / "log").iterdir():
         contents[f"log {log.name}"] = log.read_bytes()
-    return {(place, text) for place, held in contents.items() for text in texts if text.encode() in held}
+    return {
+        (place, text) for place, content in contents.items() for text in texts if text.encode() in content
+    }
 
 
 async def contents_of_tables(system: System) -> dict[str, bytes]:
@@ -232,15 +228,15 @@ async def contents_of_tables(system: System) -> dict[str, bytes]:
             AND (table_schema, table_name, column_name) <> ('connector', 'credentials', 'cipher')
         GROUP BY 1"""
     )
-    found = {}
+    contents = {}
     for name, listed in columns:
         rows = await system.ask_as_admin(f"SELECT concat_ws(' ', {listed}) FROM {name}")  # noqa: S608
-        found[f"table {name}"] = "\n".join(row[0] for row in rows).encode()
-    return found
+        contents[f"table {name}"] = "\n".join(row[0] for row in rows).encode()
+    return contents
 
 
 def answer(whmcs: Whmcs, action: str) -> str:
-    """What the simulator answers to anybody with its credential."""
+    """Return the simulator's answer to a call with its credential."""
     form = {"action": action, "responsetype": "json"}
     form |= {name: whmcs.info[name] for name in ("identifier", "secret")}
     context = ssl.create_default_context(cafile=whmcs.info["ca_file"])
