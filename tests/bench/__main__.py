@@ -1,4 +1,4 @@
-"""`make bench`: every ratio in one run, printed beside its floor; exit 1 when a floor is missed."""
+"""Run all benches (`make bench`) and print each value beside its floor. Exit with 1 when a floor is missed."""
 
 import sys
 import tempfile
@@ -7,19 +7,19 @@ from pathlib import Path
 import uvloop
 
 from tests.bench import connector, gateway, intake, system
-from tests.bench.ground import ground
 from tests.bench.ratio import table
+from tests.bench.servers import bench_servers
 
 CUSTOMERS = 5_000
 
 
 async def main(directory: Path) -> int:
-    with ground(directory) as there, there.pages(CUSTOMERS) as whmcs:
-        lines = await connector.measure(there, whmcs)
-        lines += await intake.measure(there, whmcs)
-        lines += await system.memory(there, whmcs)
-        lines += await system.first_sync(there)
-        lines += await gateway.siege(there)
+    with bench_servers(directory) as servers, servers.pages(CUSTOMERS) as pages:
+        lines = await connector.measure(servers, pages)
+        lines += await intake.measure(servers, pages)
+        lines += await system.memory(servers, pages)
+        lines += await system.first_sync(servers)
+        lines += await gateway.siege(servers)
     sys.stdout.write(table(lines) + "\n")
     return 0 if all(line.holds for line in lines) else 1
 

@@ -1,4 +1,4 @@
-"""P1, P1b: the connector's Sync over its real client, beside a bare loop that asks the same calls of the same server."""
+"""P1, P1b: the connector's Sync with its real client, compared with a bare loop that sends the same calls to the same server."""
 
 import asyncio
 import contextlib
@@ -27,16 +27,16 @@ from services.connector.settings import Settings
 from services.connector.sync import Sync
 from services.connector.whmcs.answers import Row
 from services.connector.whmcs.client import Client
-from tests.bench.ground import INSTANCE, Ground, Whmcs, instance
 from tests.bench.ratio import Line, Rates, compare, line
+from tests.bench.servers import INSTANCE, BenchServers, Pages, instance
 from tests.servers import Database, recreate_topics
 
 
 class Recorder(Client):
-    """The real client, which also remembers what it was asked and how many calls were under way at once."""
+    """The real client, which also records its calls and how many ran at once."""
 
-    def __init__(self, settings: Settings, whmcs: Whmcs) -> None:
-        super().__init__(settings, whmcs.credentials)
+    def __init__(self, settings: Settings, pages: Pages) -> None:
+        super().__init__(settings, pages.credentials)
         self.calls: list[dict[str, str | int]] = []
         self.at_once = self._under_way = 0
 
@@ -54,16 +54,16 @@ class Recorder(Client):
 
 @dataclass
 class Bench:
-    """One database, one producer, and one pace: the WHMCS was asked before, so that its pages have their final size."""
+    """A database, a producer and a pace. The pace is kept between runs, so that pages have reached their final size."""
 
     settings: Settings
-    whmcs: Whmcs
+    pages: Pages
     engine: AsyncEngine
     publisher: Publisher
     pace: Pace = field(default_factory=Pace)
 
     async def sync(self, client: Client) -> tuple[int, float]:
-        """Rows and seconds of one full run."""
+        """Run a full sync, and return its rows and seconds."""
         run = await self._claimed()
         sync = Sync(
             self.engine,
@@ -89,26 +89,26 @@ class Bench:
         return run
 
     async def measure(self, prepare: Callable[[], object]) -> Rates:
-        """Ours beside the bare loop over the calls that ours makes; `prepare` comes before each run of ours."""
+        """Compare ours with a bare loop over the same calls. `prepare` runs before each run of ours."""
         prepare()
-        async with Recorder(self.settings, self.whmcs) as recorder:
+        async with Recorder(self.settings, self.pages) as recorder:
             rows, _ = await self.sync(recorder)
 
         async def ours() -> float:
             prepare()
-            async with Client(self.settings, self.whmcs.credentials) as client:
+            async with Client(self.settings, self.pages.credentials) as client:
                 read, seconds = await self.sync(client)
             return read / seconds
 
         async def bare() -> float:
-            return rows / await self._ask_barely(recorder.calls, recorder.at_once)
+            return rows / await self._run_bare_loop(recorder.calls, recorder.at_once)
 
         await bare()
         return await compare(ours, bare)
 
-    async def _ask_barely(self, calls: Sequence[Mapping[str, str | int]], at_once: int) -> float:
-        """Seconds that asking and decoding take, as many at once as ours had and with its connection settings."""
-        credentials = self.whmcs.credentials
+    async def _run_bare_loop(self, calls: Sequence[Mapping[str, str | int]], at_once: int) -> float:
+        """Return the seconds for sending and decoding, with the concurrency and the connection settings of ours."""
+        credentials = self.pages.credentials
         secrets = {"identifier": credentials.identifier, "secret": credentials.secret, "responsetype": "json"}
         left = iter(calls)
 
@@ -119,7 +119,7 @@ class Bench:
 
         async with httpx.AsyncClient(
             base_url=credentials.base_url,
-            verify=client_context(self.whmcs.ca_file),
+            verify=client_context(self.pages.ca_file),
             limits=httpx.Limits(max_connections=10, max_keepalive_connections=10, keepalive_expiry=30),
         ) as client:
             started = time.perf_counter()
@@ -128,13 +128,13 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def reading(ground: Ground, database: Database, whmcs: Whmcs) -> AsyncIterator[Bench]:
-    """The connector before an instance of which nothing is known."""
-    settings = ground.settings(database, whmcs)
+async def reading(servers: BenchServers, database: Database, pages: Pages) -> AsyncIterator[Bench]:
+    """Yield a connector whose instance has no data yet."""
+    settings = servers.settings(database, pages)
     engine, publisher = build_engine(settings, service="connector"), Publisher(settings)
     try:
         await store_instance(engine, instance(), utc_now)
-        yield Bench(settings, whmcs, engine, publisher)
+        yield Bench(settings, pages, engine, publisher)
     finally:
         await publisher.close()
         await engine.dispose()
@@ -142,7 +142,7 @@ async def reading(ground: Ground, database: Database, whmcs: Whmcs) -> AsyncIter
 
 @contextlib.contextmanager
 def _without_fingerprints() -> Iterator[None]:
-    """The same Sync with its diff switched off: nothing is known, nothing is remembered, every row is news."""
+    """Let Sync work without fingerprints: it loads none, stores none, and publishes every row."""
 
     async def nothing(*_: object, **__: object) -> dict[int, bytes | None]:
         return {}
@@ -154,20 +154,20 @@ def _without_fingerprints() -> Iterator[None]:
         yield
 
 
-async def measure(ground: Ground, whmcs: Whmcs) -> list[Line]:
-    """P1 and the two lines of P1b."""
-    with ground.postgres.fresh_database() as database:
+async def measure(servers: BenchServers, pages: Pages) -> list[Line]:
+    """Return the lines of P1 and P1b."""
+    with servers.postgres.fresh_database() as database:
 
-        def forget() -> None:
-            ground.postgres.execute("TRUNCATE connector.fingerprints", database.name)
+        def clear_fingerprints() -> None:
+            servers.postgres.execute("TRUNCATE connector.fingerprints", database.name)
 
-        await recreate_topics(ground.bootstrap)
-        async with reading(ground, database, whmcs) as bench:
-            async with Client(bench.settings, whmcs.credentials) as client:
+        await recreate_topics(servers.bootstrap)
+        async with reading(servers, database, pages) as bench:
+            async with Client(bench.settings, pages.credentials) as client:
                 await bench.sync(client)
-            first = await bench.measure(forget)
+            first = await bench.measure(clear_fingerprints)
             again = await bench.measure(lambda: None)
-            forget()
+            clear_fingerprints()
             with _without_fingerprints():
                 plain = await bench.measure(lambda: None)
     return [

@@ -1,6 +1,6 @@
-"""The gateway under attack: how long its owner waits for an answer, and how much memory it takes.
+"""The gateway under attack: how long its owner waits for an answer, and how much memory it uses.
 
-`python -m tests.bench.gateway` runs this part alone.
+Run this part alone with `python -m tests.bench.gateway`.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ import httpx
 import psutil
 import uvloop
 
-from tests.bench.ground import Ground, ground
 from tests.bench.ratio import Line, table
+from tests.bench.servers import BenchServers, bench_servers
 from tests.bench.system import peak_mebibytes
 from tests.servers import Database
 from tools.local_stack.process import Program, free_port, health_check, running
@@ -30,7 +30,7 @@ OWNER, VIEWER = "mrr_pat_" + "a1B2" * 9, "mrr_pat_" + "c3D4" * 9
 _SECONDS = 20.0
 _ASKED = 20
 _MILLISECONDS, _MEBIBYTES = 100, 400
-# Ten years of 3,000 services in 400 products, which change each year, and seen by status 20,000 products of addons.
+# Ten years of 3,000 services in 400 products, with a change each year, and in the status lens 20,000 products of addons.
 _COMPANY = """
 INSERT INTO gateway.instances (organization_id, instance_id, name, address, state, settings, version, created_at)
 SELECT organization_id, gen_random_uuid(), 'Bench', 'https://whmcs.example.com', 'active', '{"time_zone": "UTC"}', 1, now()
@@ -67,7 +67,7 @@ FROM gateway.tokens WHERE name = 'Viewer'"""
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """A gateway in a process of its own."""
+    """A gateway process and its ports."""
 
     port: int
     health_port: int
@@ -75,8 +75,8 @@ class Gateway:
 
 
 @contextlib.contextmanager
-def _gateway(ground: Ground, database: Database) -> Iterator[Gateway]:
-    directory = ground.directory / "gateway"
+def _gateway(servers: BenchServers, database: Database) -> Iterator[Gateway]:
+    directory = servers.directory / "gateway"
     directory.mkdir(exist_ok=True)
     session_key = directory / "session-key"
     session_key.write_text(base64.b64encode(os.urandom(32)).decode())
@@ -86,8 +86,8 @@ def _gateway(ground: Ground, database: Database) -> Iterator[Gateway]:
         command=[sys.executable, "-m", "services.gateway"],
         environment={
             "MRRLYTICS_DATABASE_URL": database.url("gateway"),
-            "MRRLYTICS_KAFKA_BOOTSTRAP": ground.bootstrap,
-            "MRRLYTICS_CREDENTIAL_KEYS_FILE": str(ground.keys_file),
+            "MRRLYTICS_KAFKA_BOOTSTRAP": servers.bootstrap,
+            "MRRLYTICS_CREDENTIAL_KEYS_FILE": str(servers.keys_file),
             "MRRLYTICS_SESSION_KEY_FILE": str(session_key),
             "MRRLYTICS_PORT": str(port),
             "MRRLYTICS_PUBLIC_URL": f"http://127.0.0.1:{port}",
@@ -103,11 +103,11 @@ def _gateway(ground: Ground, database: Database) -> Iterator[Gateway]:
         yield Gateway(port, health_port, psutil.Process(process.pid))
 
 
-async def siege(ground: Ground) -> list[Line]:
-    """Ask who one is, 20 times, while ten connections attack: from one address, and from another one each time."""
+async def siege(servers: BenchServers) -> list[Line]:
+    """Measure 20 requests of the owner while ten connections attack, from one address and from many."""
     lines = []
-    with ground.postgres.fresh_database() as database, _gateway(ground, database) as gateway:
-        ground.postgres.execute(_COMPANY.replace("{viewer}", VIEWER), database.name)
+    with servers.postgres.fresh_database() as database, _gateway(servers, database) as gateway:
+        servers.postgres.execute(_COMPANY.replace("{viewer}", VIEWER), database.name)
         quiet, _ = await _waits(gateway)
         for name, more in {"one address": [], "many addresses": ["--spread"]}.items():
             command = [
@@ -143,7 +143,7 @@ async def siege(ground: Ground) -> list[Line]:
         *lines,
         Line(
             "siege",
-            "the most memory of gateway in it",
+            "peak memory of gateway in the attacks",
             memory,
             _MEBIBYTES,
             None,
@@ -155,7 +155,7 @@ async def siege(ground: Ground) -> list[Line]:
 
 
 async def _waits(gateway: Gateway) -> tuple[list[float], list[float]]:
-    """Milliseconds until the owner, and until a health check, has an answer."""
+    """Return the milliseconds until the owner, and until a health check, has an answer."""
     owner, health = [], []
     async with httpx.AsyncClient(headers={"authorization": f"Bearer {OWNER}"}, timeout=30) as client:
         for _ in range(_ASKED):
@@ -172,7 +172,7 @@ async def _wait(client: httpx.AsyncClient, url: str) -> float:
 
 
 async def _main(directory: Path) -> int:
-    with ground(directory) as servers:
+    with bench_servers(directory) as servers:
         lines = await siege(servers)
     sys.stdout.write(table(lines) + "\n")
     return 0 if all(line.holds for line in lines) else 1

@@ -1,4 +1,4 @@
-"""P2, P3: the intake of metrics as it runs, beside bare reading, bare storing, and its own SQL on a loop without FastStream."""
+"""P2, P3: the intake of metrics, compared with bare reading, bare storing, and its SQL in a loop without FastStream."""
 
 import asyncio
 import contextlib
@@ -23,8 +23,8 @@ from services.metrics.repository.records import RECORD
 from services.metrics.repository.versions import VERSION
 from services.metrics.settings import Settings
 from tests.bench.connector import reading
-from tests.bench.ground import Ground, Whmcs, instance
 from tests.bench.ratio import Line, compare, line
+from tests.bench.servers import BenchServers, Pages, instance
 from tests.servers import Database, recreate_topics
 
 _BATCH = 2_000
@@ -41,35 +41,35 @@ ON CONFLICT (organization_id, instance_id, kind, id) DO UPDATE SET epoch = exclu
 
 
 class Bench:
-    """All facts of one company on Kafka, and empty tables before each go."""
+    """The facts of a company on Kafka, and the tables of metrics, which are emptied before each round."""
 
-    def __init__(self, ground: Ground, database: Database, total: int) -> None:
-        self._ground, self._database, self._total = ground, database, total
-        self._settings = Settings(database_url=database.url("metrics"), kafka_bootstrap=ground.bootstrap)
+    def __init__(self, servers: BenchServers, database: Database, total: int) -> None:
+        self._servers, self._database, self._total = servers, database, total
+        self._settings = Settings(database_url=database.url("metrics"), kafka_bootstrap=servers.bootstrap)
         self._engine = build_engine(self._settings, service="metrics")
         self._publisher = Publisher(self._settings)
         self._intake = Intake(self._engine, self._publisher)
 
     async def aclose(self) -> None:
-        """Give everything back."""
+        """Close the publisher and the engine."""
         await self._publisher.close()
         await self._engine.dispose()
 
     async def prepare(self) -> list[ConsumerRecord]:
-        """Make the instance known; returns every record once, as it is read."""
+        """Store the instance, and return every record of the facts."""
         async with transaction(self._engine) as connection:
             await instances.store(await raw(connection), instance())
         return [record async for batch in self._batches() for record in batch]
 
-    def _forget(self) -> None:
+    def _empty_tables(self) -> None:
         tables = ", ".join(f"metrics.{table}" for table in _TABLES)
-        self._ground.postgres.execute(f"TRUNCATE {tables}", self._database.name)
+        self._servers.postgres.execute(f"TRUNCATE {tables}", self._database.name)
 
     async def _batches(self) -> AsyncIterator[list[ConsumerRecord]]:
-        """Batches of a consumer as bare as it can be, which joins a group and commits as ours does."""
+        """Yield batches of a plain consumer, which joins a group and commits as ours does."""
         consumer = AIOKafkaConsumer(
             *(topic.name for topic in topics.BILLING),
-            bootstrap_servers=self._ground.bootstrap,
+            bootstrap_servers=self._servers.bootstrap,
             group_id=f"bench-{uuid4()}",
             auto_offset_reset="earliest",
             enable_auto_commit=False,
@@ -79,8 +79,8 @@ class Bench:
         try:
             left = self._total
             while left:
-                found = await consumer.getmany(timeout_ms=50, max_records=_BATCH)
-                batch = [record for records in found.values() for record in records]
+                polled = await consumer.getmany(timeout_ms=50, max_records=_BATCH)
+                batch = [record for records in polled.values() for record in records]
                 if batch:
                     left -= len(batch)
                     yield batch
@@ -89,8 +89,8 @@ class Bench:
             await consumer.stop()
 
     async def service(self) -> float:
-        """The subscription of the service: facts per second from the first batch to the end of the last."""
-        self._forget()
+        """Return the facts per second of the service, from the first batch to the end of the last."""
+        self._empty_tables()
         stop = asyncio.Event()
         left, began = self._total, 0.0
 
@@ -113,8 +113,8 @@ class Bench:
         return self._total / seconds
 
     async def same_sql(self) -> float:
-        """The same code behind a bare loop."""
-        self._forget()
+        """Return the facts per second of the same code in a bare loop."""
+        self._empty_tables()
         began = 0.0
         async for batch in self._batches():
             began = began or time.perf_counter()
@@ -122,7 +122,10 @@ class Bench:
         return self._total / (time.perf_counter() - began)
 
     async def bare_consume(self) -> float:
-        """Reading alone, from the first batch on: what it took to come is not counted, and neither is it."""
+        """Return the facts per second of reading alone, from the second batch on.
+
+        The first batch only starts the clock, because its waiting time is not reading.
+        """
         began, read = 0.0, -_BATCH
         async for batch in self._batches():
             read = read + len(batch) if began else 0
@@ -130,8 +133,8 @@ class Bench:
         return read / (time.perf_counter() - began)
 
     async def bare_upsert(self, records: Sequence[ConsumerRecord]) -> float:
-        """The same rows into the same tables by the plainest statements, from columns that are ready."""
-        self._forget()
+        """Return the facts per second of storing the same rows with plain statements, from prepared columns."""
+        self._empty_tables()
         batches = [_columns(records[start : start + _BATCH]) for start in range(0, len(records), _BATCH)]
         began = time.perf_counter()
         for versions, present in batches:
@@ -149,18 +152,18 @@ def _columns(records: Sequence[ConsumerRecord]) -> tuple[list[list[object]], lis
     return columns(VERSION, facts), columns(RECORD, facts)
 
 
-async def measure(ground: Ground, whmcs: Whmcs) -> list[Line]:
-    """P2 and P3."""
-    await recreate_topics(ground.bootstrap)
-    with ground.postgres.fresh_database() as database:
+async def measure(servers: BenchServers, pages: Pages) -> list[Line]:
+    """Return the lines of P2 and P3."""
+    await recreate_topics(servers.bootstrap)
+    with servers.postgres.fresh_database() as database:
         async with (
-            reading(ground, database, whmcs) as connector,
-            Client(connector.settings, whmcs.credentials) as client,
+            reading(servers, database, pages) as connector,
+            Client(connector.settings, pages.credentials) as client,
         ):
             total, _ = await connector.sync(client)
-        async with contextlib.aclosing(Bench(ground, database, total)) as bench:
+        async with contextlib.aclosing(Bench(servers, database, total)) as bench:
             records = await bench.prepare()
-            gc.freeze()  # what the bench itself holds must not cost the collector of ours anything
+            gc.freeze()  # so that collections during a round skip the records of the bench
             alone = await compare(bench.service, bench.bare_consume, lambda: bench.bare_upsert(records))
             beside = await compare(bench.service, bench.same_sql)
     return [

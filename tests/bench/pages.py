@@ -1,6 +1,6 @@
-"""A WHMCS whose answers are rendered once and served from memory: `python -m tests.bench.pages`, a process of its own.
+"""A WHMCS that makes each answer once and then serves it from memory: `python -m tests.bench.pages`.
 
-What is measured against it then pays for no answer being made, and two clients that ask the same get the same bytes.
+So no measurement includes the making of answers, and equal calls get equal bytes.
 """
 
 import argparse
@@ -23,8 +23,8 @@ SEED = 1
 FOLDER = "/whmcs"
 
 
-class Remembering:
-    """The simulator behind a memory: a request that was answered before gets the same answer without asking it."""
+class CachedApi:
+    """The simulator behind a cache: an equal request gets the stored answer."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -52,7 +52,7 @@ class Remembering:
 
 
 async def _whole(receive: Receive) -> dict[str, Any]:
-    """The request in one message, whatever number it came in."""
+    """Return the request as one message."""
     body = b""
     while True:
         message = await receive()
@@ -62,13 +62,13 @@ async def _whole(receive: Receive) -> dict[str, Any]:
 
 
 def serve(state: Path, port: int, customers: int, years: int) -> None:
-    """Serve a company over TLS, with the simulator's own certificates and first credential."""
+    """Serve a company over TLS, with the simulator's certificates and its first credential."""
     company = build_company(SEED, customers, years, datetime.now(UTC).date())
     gc.freeze()
     api = Api(FOLDER, Answers(company), Access(SEED), Faults(SEED))
     tls = server_context(state, "good", "1.3")
     config = uvicorn.Config(
-        Remembering(api),
+        CachedApi(api),
         host="127.0.0.1",
         port=port,
         ws="none",

@@ -1,4 +1,4 @@
-"""Two ways to do the same work, measured in turns: a ratio says more than a time on somebody's machine."""
+"""Compare two ways to do the same work. A ratio means the same on every machine, a time does not."""
 
 import gc
 import statistics
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 ROUNDS = 5
 
-# One go; returns rows per second.
-Go = Callable[[], Awaitable[float]]
+# Does the work once, and returns rows per second.
+Work = Callable[[], Awaitable[float]]
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Medians over the rounds; `ratio` is the median of each round's ours / theirs."""
+    """Medians over all rounds. `ratio` is the median of ours / theirs in each round."""
 
     ours: float
     theirs: float
@@ -22,7 +22,7 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the table. The floor is kept at or above it, or at or below it when `lower_is_better`."""
+    """A line of the table. `value` must reach `floor`; with `lower_is_better` it must not exceed it."""
 
     id: str
     text: str
@@ -35,33 +35,33 @@ class Line:
 
     @property
     def holds(self) -> bool:
-        """Whether the floor is kept."""
+        """Return whether the value keeps to the floor."""
         return self.value <= self.floor if self.lower_is_better else self.value >= self.floor
 
 
-async def compare(ours: Go, *others: Go, rounds: int = ROUNDS) -> Rates:
-    """Ours and others in turns; in each round ours is compared with the slowest of the others."""
+async def compare(ours: Work, *others: Work, rounds: int = ROUNDS) -> Rates:
+    """Measure ours and the others in turns. Each round compares ours with the slowest of the others."""
     mine, theirs = [], []
     for _ in range(rounds):
-        theirs.append(min([await _go(other) for other in others]))
-        mine.append(await _go(ours))
+        theirs.append(min([await _measure(other) for other in others]))
+        mine.append(await _measure(ours))
     ratios = [a / b for a, b in zip(mine, theirs, strict=True)]
     return Rates(statistics.median(mine), statistics.median(theirs), statistics.median(ratios))
 
 
-async def _go(work: Go) -> float:
+async def _measure(work: Work) -> float:
     gc.collect()
     return await work()
 
 
 def line(id_: str, text: str, rates: Rates, floor: float, target: float) -> Line:
-    """The line of two rates."""
+    """Return the line that compares two rates."""
     return Line(id_, text, rates.ratio, floor, target, f"{rates.ours:,.0f}/s", f"{rates.theirs:,.0f}/s")
 
 
 def table(lines: Sequence[Line]) -> str:
-    """The lines for people, a missed floor marked."""
-    rows = [("id", "what", "ours", "beside", "value", "floor", "target", "")]
+    """Return the lines as a table for people, with a mark at each missed floor."""
+    rows = [("id", "measured", "ours", "compared with", "value", "floor", "target", "")]
     for line in lines:
         sign = "<=" if line.lower_is_better else ">="
         target = "" if line.target is None else f"{sign} {line.target:g}"

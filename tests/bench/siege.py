@@ -1,6 +1,6 @@
-"""Ten connections that send the worst requests they can without pause: `python -m tests.bench.siege` attacks one gateway.
+"""Attack a gateway with ten connections that send costly requests without pause: `python -m tests.bench.siege`.
 
-Prints, as JSON, how many answers of each status each kind of request got.
+Print, as JSON, how many answers of each status each kind of request got.
 """
 
 import argparse
@@ -18,14 +18,14 @@ from urllib.parse import urlencode
 
 import uvloop
 
-# Signs that stand for letters: a judge that tries every reading of them takes seconds.
+# Characters that look like letters: a password check that tries every reading of them takes seconds.
 _LOOKALIKES = ("4@8({[<3691!|17|0$5+7%2" * 5)[:72]
 _TEN_YEARS = "start=2016-11-30&end=2026-11-28"
 
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """One kind of request; strangers' requests may come from any address."""
+    """A kind of request. Requests of strangers may come from any address."""
 
     name: str
     request: bytes
@@ -55,7 +55,10 @@ def _overview(port: int, session: str) -> bytes:
 
 
 def attacks(port: int, token: str, email: str) -> list[Attack]:
-    """Ten: three at setup, four at figures as a viewer, whose session has the token's secret, three at the owner's password."""
+    """Return ten attacks: three on setup, four on figures as a viewer, three on the owner's password.
+
+    The secret of the viewer's token is also that of its session.
+    """
     setup = _form("/setup/anything", port, organization="x", email="x@example.com", password=_LOOKALIKES)
     huge = f"mrr?{_TEN_YEARS}&group_by=product,cycle,kind"
     largest = "customers?start=2021-12-01&end=2026-11-28&interval=month&group_by=product"
@@ -70,7 +73,7 @@ def attacks(port: int, token: str, email: str) -> list[Attack]:
 
 
 def _addresses(is_spread: bool) -> Iterator[str]:
-    """Loopback addresses: one for all, or another one each time."""
+    """Yield loopback addresses: always the same, or a random one each time."""
     if not is_spread:
         return itertools.repeat("127.0.0.2")
     return (
@@ -104,7 +107,7 @@ async def _repeat(attack: Attack, port: int, is_spread: bool, until: float, coun
             while is_open and time.monotonic() < until:
                 status, is_open = await _send(reader, writer, attack)
                 counts[f"{attack.name} {status}"] += 1
-                # Whoever has many addresses takes another one with each request.
+                # An attacker with many addresses uses another one for each request.
                 is_open = is_open and not (is_spread and attack.is_strangers)
             writer.close()
 

@@ -1,4 +1,4 @@
-"""The first sync as processes: beside the time that its calls explain, and what connector and metrics take of memory (P11)."""
+"""The first sync of connector and metrics as processes: its time beside the time of its calls, and their memory (P11)."""
 
 import time
 from collections.abc import Iterator
@@ -7,10 +7,9 @@ from pathlib import Path
 
 import psutil
 
-from tests.bench.ground import YEARS, Ground
-from tests.bench.ground import Whmcs as Pages
 from tests.bench.pages import SEED
 from tests.bench.ratio import Line
+from tests.bench.servers import YEARS, BenchServers, Pages
 from tests.integration.pipeline.system import System, running_system
 from tests.simulator import Whmcs, simulate
 from tools.local_stack.process import running
@@ -32,20 +31,20 @@ def _processes(system: System) -> Iterator[dict[str, psutil.Process]]:
 
 
 def peak_mebibytes(process: psutil.Process) -> float:
-    """The most memory that a process has ever held."""
+    """Return the most memory that a process has used so far."""
     for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
-    raise AssertionError("the kernel does not tell how much memory a process has held")
+    raise AssertionError("this kernel does not report the peak memory of a process")
 
 
-async def first_sync(ground: Ground) -> list[Line]:
-    """10,000 customers behind 50 ms: order to readable figures, and the most memory that each service held."""
-    directory = ground.directory / "first-sync"
+async def first_sync(servers: BenchServers) -> list[Line]:
+    """Sync 10,000 customers with 50 ms for each call; return its time until figures can be read, and the peak memory."""
+    directory = servers.directory / "first-sync"
     directory.mkdir()
     options = ["--latency-ms", str(LATENCY_MS)]
     with simulate(directory / "whmcs", seed=SEED, customers=CUSTOMERS, years=YEARS, options=options) as whmcs:
-        async with running_system(ground.postgres, ground.bootstrap, directory, [whmcs]) as system:
+        async with running_system(servers.postgres, servers.bootstrap, directory, [whmcs]) as system:
             with _processes(system) as processes:
                 instance = await system.add_instance(whmcs)
                 whmcs.control("DELETE", "/calls")
@@ -63,8 +62,8 @@ async def first_sync(ground: Ground) -> list[Line]:
     return [
         Line(
             "first",
-            f"first sync of {CUSTOMERS:,} customers ({rows:,} rows), figures after {readable:.1f} s / what {calls['count']} calls,"
-            f" {calls['peak']} at once, explain",
+            f"first sync of {CUSTOMERS:,} customers ({rows:,} rows), figures after {readable:.1f} s / the time of its"
+            f" {calls['count']} calls, {calls['peak']} at once",
             seconds / explained,
             1.5,
             None,
@@ -75,7 +74,7 @@ async def first_sync(ground: Ground) -> list[Line]:
         *(
             Line(
                 "first",
-                f"the most memory of {name} in it",
+                f"peak memory of {name} in the first sync",
                 used,
                 _MEBIBYTES,
                 None,
@@ -88,9 +87,9 @@ async def first_sync(ground: Ground) -> list[Line]:
     ]
 
 
-async def memory(ground: Ground, pages: Pages) -> list[Line]:
-    """P11: the whole company is published again and again, as if each time were the first."""
-    directory = ground.directory / "memory"
+async def memory(servers: BenchServers, pages: Pages) -> list[Line]:
+    """P11: publish the whole company again and again, and compare the memory of the services early and late."""
+    directory = servers.directory / "memory"
     directory.mkdir()
     whmcs = Whmcs(
         {
@@ -101,12 +100,12 @@ async def memory(ground: Ground, pages: Pages) -> list[Line]:
         }
     )
     few: dict[str, float] = {}
-    async with running_system(ground.postgres, ground.bootstrap, directory, [whmcs]) as system:
+    async with running_system(servers.postgres, servers.bootstrap, directory, [whmcs]) as system:
         with _processes(system) as processes:
             instance = await system.add_instance(whmcs)
             facts = 0
             while facts < _MANY:
-                ground.postgres.execute("TRUNCATE connector.fingerprints", system.database.name)
+                servers.postgres.execute("TRUNCATE connector.fingerprints", system.database.name)
                 done = await system.wait_until_applied(
                     instance, await system.request_sync(instance), seconds=300
                 )
@@ -130,5 +129,5 @@ async def memory(ground: Ground, pages: Pages) -> list[Line]:
 
 
 def _mebibytes(process: psutil.Process) -> float:
-    held: int = process.memory_info().rss
-    return held / 2**20
+    used: int = process.memory_info().rss
+    return used / 2**20

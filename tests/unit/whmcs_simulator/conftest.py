@@ -1,4 +1,4 @@
-"""A small company, and its two ends without a socket."""
+"""A small company, and both ends of the simulator without a socket."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ def company() -> Company:
 
 @dataclass
 class Ends:
-    """The WHMCS end, asked with good credentials, and the control end."""
+    """Clients of the WHMCS end, with good credentials, and of the control end."""
 
     world: World
     api: Api

@@ -1,4 +1,4 @@
-"""Answers of the list actions: paging where WHMCS pages, filters that exist, parameters that do not."""
+"""Answers of the list actions: paging, filters, and unknown parameters."""
 
 from typing import Any
 
@@ -38,12 +38,12 @@ def answers(company: Company) -> Answers:
 def rows(answers: Answers, action: str, **parameters: str) -> list[dict[str, Any]]:
     plural, singular = (PAGED | UNPAGED)[action]
     body = answers.answer({"action": action, **parameters})
-    held = body.get(plural)
-    return held[singular] if held else []  # type: ignore[no-any-return]
+    wrapper = body.get(plural)
+    return wrapper[singular] if wrapper else []  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("action", PAGED)
-def test_pages_hold_each_row_once_and_all_of_them(answers: Answers, action: str) -> None:
+def test_pages_contain_every_row_once(answers: Answers, action: str) -> None:
     everything = rows(answers, action, limitnum="100000")
     size = max(1, len(everything) // 3)
 
@@ -57,7 +57,7 @@ def test_pages_hold_each_row_once_and_all_of_them(answers: Answers, action: str)
 
 
 @pytest.mark.parametrize("action", PAGED)
-def test_a_page_is_25_rows_unless_asked_otherwise(answers: Answers, company: Company, action: str) -> None:
+def test_page_has_25_rows_by_default(answers: Answers, company: Company, action: str) -> None:
     advance(company, 400)
     total = int(answers.answer({"action": action})["totalresults"])
 
@@ -110,11 +110,11 @@ def test_action_names_are_not_case_sensitive(answers: Answers) -> None:
         ("GetPromotions", "code", "code"),
     ],
 )
-def test_a_filter_gives_the_rows_that_have_it_and_no_other(
+def test_filter_returns_exactly_the_matching_rows(
     answers: Answers, action: str, parameter: str, field: str
 ) -> None:
     everything = rows(answers, action, limitnum="100000")
-    # A value that some rows have and others have not.
+    # A value that only some rows have.
     value = next(row[field] for row in everything if row[field] and row[field] != everything[0][field])
 
     filtered = rows(answers, action, limitnum="100000", **{parameter: str(value)})
@@ -144,7 +144,7 @@ def test_overdue_is_a_filter_whose_rows_say_unpaid(answers: Answers) -> None:
         ("GetInvoices", {"orderby": "duedate", "order": "desc"}, "duedate"),
     ],
 )
-def test_lists_come_in_the_order_asked_for(
+def test_list_has_the_requested_order(
     answers: Answers, action: str, order: dict[str, str], field: str
 ) -> None:
     values = [row[field] for row in rows(answers, action, limitnum="100000", **order)]
@@ -152,7 +152,7 @@ def test_lists_come_in_the_order_asked_for(
     assert values == sorted(values, reverse="desc" in str(order).lower())
 
 
-def test_a_selection_is_read_anew_when_the_company_has_changed(answers: Answers, company: Company) -> None:
+def test_list_is_read_again_after_the_company_has_changed(answers: Answers, company: Company) -> None:
     before = len(rows(answers, "GetInvoices", limitnum="100000"))
 
     advance(company, 60)
@@ -164,14 +164,18 @@ def test_a_selection_is_read_anew_when_the_company_has_changed(answers: Answers,
 @pytest.mark.parametrize(
     "action", ["GetClientsProducts", "GetClientsAddons", "GetClientsDomains", "GetInvoices"]
 )
-def test_types_drift_and_values_do_not(company: Company, action: str, drift: Drift) -> None:
+def test_drift_changes_types_and_no_values(company: Company, action: str, drift: Drift) -> None:
     plain = rows(Answers(company, "numbers"), action, limitnum="1000")
 
     drifting = rows(Answers(company, drift), action, limitnum="1000")
 
-    def same(one: Any, other: Any) -> bool:
-        is_absent = one == 0 and other == ""
-        return is_absent or str(one) == str(other) or (isinstance(other, float) and float(one) == other)
+    def same(value: Any, drifted: Any) -> bool:
+        is_absent = value == 0 and drifted == ""
+        return (
+            is_absent
+            or str(value) == str(drifted)
+            or (isinstance(drifted, float) and float(value) == drifted)
+        )
 
     for row, drifted in zip(plain, drifting, strict=True):
         assert row.keys() == drifted.keys()
@@ -180,7 +184,7 @@ def test_types_drift_and_values_do_not(company: Company, action: str, drift: Dri
     assert types == {"varied": {int, str}, "text": {str}, "numbers": {int}}[drift]
 
 
-def test_a_retired_product_is_not_listed_while_its_services_are(answers: Answers) -> None:
+def test_list_omits_a_retired_product_but_not_its_services(answers: Answers) -> None:
     listed = {row["pid"] for row in rows(answers, "GetProducts")}
     used = {row["pid"]: row["groupname"] for row in rows(answers, "GetClientsProducts", limitnum="1000")}
 

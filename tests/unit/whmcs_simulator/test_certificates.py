@@ -1,4 +1,4 @@
-"""The certificates are as good or as bad as asked; handshakes in memory, without a socket."""
+"""The good and bad certificates of the simulator, tried with handshakes in memory."""
 
 import ssl
 from pathlib import Path
@@ -11,7 +11,7 @@ from tools.whmcs_simulator.certificates import Certificate, TlsMax, prepare_ca, 
 def handshake(
     state: Path, kind: Certificate = "good", tls_max: TlsMax = "1.3", client_minimum: str = "1.3"
 ) -> str:
-    """The version agreed on between a strict client that trusts the CA and the simulator's end."""
+    """Return the TLS version that a strict client, which trusts the CA, agrees on with the simulator."""
     server_side = server_context(state, kind, tls_max)
     client_side = ssl.create_default_context(cafile=str(prepare_ca(state)))
     if client_minimum == "1.3":
@@ -40,20 +40,18 @@ def test_a_good_certificate_is_trusted_over_tls_1_3(tmp_path: Path) -> None:
         ("self_signed", "self-signed certificate"),
     ],
 )
-def test_a_bad_certificate_is_refused_for_its_own_reason(
-    tmp_path: Path, kind: Certificate, says: str
-) -> None:
+def test_bad_certificate_is_refused_with_its_reason(tmp_path: Path, kind: Certificate, says: str) -> None:
     with pytest.raises(ssl.SSLCertVerificationError, match=says):
         handshake(tmp_path, kind)
 
 
-def test_an_old_server_speaks_tls_1_2_and_nothing_newer(tmp_path: Path) -> None:
+def test_old_server_accepts_only_tls_1_2(tmp_path: Path) -> None:
     assert handshake(tmp_path, tls_max="1.2", client_minimum="1.2") == "TLSv1.2"
     with pytest.raises(ssl.SSLError):
         handshake(tmp_path, tls_max="1.2")
 
 
-def test_the_ca_is_kept_and_its_keys_are_for_the_owner_alone(tmp_path: Path) -> None:
+def test_ca_stays_the_same_and_only_its_owner_reads_it(tmp_path: Path) -> None:
     first = prepare_ca(tmp_path).read_bytes()
     server_context(tmp_path, "good", "1.3")
 

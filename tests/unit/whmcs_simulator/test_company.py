@@ -1,4 +1,4 @@
-"""The company is believable, the same for the same seed, and its books add up."""
+"""The company is realistic, equal for equal seeds, and its invoices and payments add up."""
 
 from collections import Counter
 from datetime import date
@@ -30,14 +30,14 @@ def everything(company: Company) -> list[object]:
     ]
 
 
-def test_equal_seeds_make_equal_companies_and_other_seeds_others() -> None:
-    one, same, other = (build_company(seed, 60, 2, TODAY) for seed in (7, 7, 8))
+def test_only_equal_seeds_make_equal_companies() -> None:
+    first, same, other = (build_company(seed, 60, 2, TODAY) for seed in (7, 7, 8))
 
-    assert repr(everything(one)) == repr(everything(same))
-    assert repr(everything(one)) != repr(everything(other))
+    assert repr(everything(first)) == repr(everything(same))
+    assert repr(everything(first)) != repr(everything(other))
 
 
-def test_days_lived_in_one_go_or_one_by_one_are_the_same_days() -> None:
+def test_days_lived_at_once_or_one_by_one_are_equal() -> None:
     at_once, day_by_day = (build_company(5, 60, 2, TODAY) for _ in range(2))
 
     advance(at_once, 40)
@@ -54,14 +54,14 @@ def test_every_invoice_header_adds_up(any_company: Company) -> None:
         assert invoice.total >= 0
 
 
-def test_money_received_and_credit_used_cover_every_paid_invoice(any_company: Company) -> None:
+def test_payments_and_credit_cover_every_paid_invoice(any_company: Company) -> None:
     for invoice in any_company.invoices.values():
         if invoice.status == "Paid":
             received = sum(any_company.transactions[id_].amount_in for id_ in invoice.transactions)
             assert received == invoice.total
 
 
-def test_the_credit_of_a_customer_is_the_sum_of_its_entries_and_never_negative(any_company: Company) -> None:
+def test_credit_is_the_sum_of_its_entries_and_never_negative(any_company: Company) -> None:
     for customer in any_company.customers.values():
         assert customer.credit == sum(entry.amount for entry in customer.credits) >= 0
 
@@ -83,7 +83,7 @@ def test_changes_by_hand_do_not_bill_a_period_twice(company: Company) -> None:
     assert len(lines) == len(set(lines))
 
 
-def test_a_domain_nobody_renews_goes_through_its_stages_once(company: Company) -> None:
+def test_domain_without_renewal_passes_each_stage_once(company: Company) -> None:
     domain = candidates(company, "domain", {"live": "true"})[0]
     expiry = date.fromordinal(company.today + 5)
     values = {"next_due_on": str(expiry), "expires_on": str(expiry), "renews": False}
@@ -96,13 +96,13 @@ def test_a_domain_nobody_renews_goes_through_its_stages_once(company: Company) -
     assert stages == [(1, "Grace"), (31, "Redemption"), (61, "Expired")]
 
 
-def test_a_request_is_kept_by_its_service_and_by_the_company(any_company: Company) -> None:
+def test_service_and_company_have_the_same_requests(any_company: Company) -> None:
     by_service = {s.request.id: s.request for s in any_company.services.values() if s.request}
 
     assert by_service == any_company.requests
 
 
-def test_most_of_what_is_sold_is_active_and_paid() -> None:
+def test_most_subscriptions_are_active_and_paid() -> None:
     company = build_company(1, 500, 3, TODAY)
     statuses = Counter(subscription.status for subscription in company.subscriptions())
     live = [s for s in company.subscriptions() if s.status == "Active" and s.recurring > 0 and s.next_due_on]
@@ -123,7 +123,7 @@ def test_the_company_grows_in_every_year() -> None:
     assert customers == sorted(set(customers))
 
 
-def test_the_company_goes_on_growing_after_the_day_it_was_built_for(company: Company) -> None:
+def test_company_keeps_growing_after_its_first_today(company: Company) -> None:
     before = len(company.customers)
 
     advance(company, 365)
@@ -133,7 +133,7 @@ def test_the_company_goes_on_growing_after_the_day_it_was_built_for(company: Com
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("customers", [10, 60, 500])
-def test_a_company_of_any_size_holds_every_hard_case(seed: int, customers: int) -> None:
+def test_company_of_any_size_has_every_hard_case(seed: int, customers: int) -> None:
     company = build_company(seed, customers, 2, TODAY)
     today = company.today
     services, addons, domains = (list(company.rows(kind).values()) for kind in ("service", "addon", "domain"))
@@ -201,12 +201,12 @@ def test_a_company_of_any_size_holds_every_hard_case(seed: int, customers: int) 
     assert [name for name, is_there in cases.items() if not is_there] == []
 
 
-def test_too_small_a_company_is_refused() -> None:
+def test_company_that_is_too_small_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 10 customers"):
         build_company(1, 9, 1, TODAY)
 
 
-def test_a_year_later_month_ends_and_leap_days_keep_their_anchor() -> None:
+def test_month_ends_and_leap_days_keep_their_anchor() -> None:
     def later(day: date, months: int, anchor: date) -> date:
         return date.fromordinal(add_months(day.toordinal(), months, anchor.toordinal()))
 

@@ -10,7 +10,7 @@ from tests.unit.whmcs_simulator.conftest import Ends
 from tools.whmcs_simulator.canaries import PREFIXES
 
 
-async def test_every_canary_is_found_in_the_answers(ends: Ends) -> None:
+async def test_answers_contain_every_canary(ends: Ends) -> None:
     answers = ""
     for action in ("GetClientsProducts", "GetClientsAddons", "GetClientsDomains", "GetInvoices", "GetOrders"):
         answers += (await ends.post(action=action, limitnum=1000)).text
@@ -26,17 +26,17 @@ async def test_every_canary_is_found_in_the_answers(ends: Ends) -> None:
     assert canaries["secrets"] == [ends.api.access.main.secret]
 
 
-async def test_calls_are_counted_with_their_time_and_the_most_at_once(ends: Ends) -> None:
+async def test_calls_are_counted_with_latency_and_peak(ends: Ends) -> None:
     ends.api.latency_ms = 20
     await asyncio.gather(*(ends.call("GetClients") for _ in range(3)), ends.call("GetInvoices"))
 
     calls = (await ends.control.get("/calls")).json()
-    forgotten = (await ends.control.delete("/calls")).json()
+    cleared = (await ends.control.delete("/calls")).json()
 
     assert (calls["count"], calls["peak"], calls["actions"]["GetClients"]["count"]) == (4, 4, 3)
     assert calls["actions"]["GetClients"]["latency_seconds"] >= 3 * 0.02
     assert calls["shared_seconds"] == pytest.approx(calls["latency_seconds"] / 4, abs=1e-6)
-    assert (forgotten["count"], forgotten["peak"]) == (0, 0)
+    assert (cleared["count"], cleared["peak"]) == (0, 0)
 
 
 async def test_truth_advance_change_and_pick_work_together(ends: Ends) -> None:
@@ -108,7 +108,7 @@ async def test_truth_can_list_its_items(ends: Ends) -> None:
         ("DELETE", "/credentials/nobody", None, "there is no credential nobody"),
     ],
 )
-async def test_a_wrong_order_to_the_control_end_says_what_was_wrong(
+async def test_wrong_request_gets_an_error_that_says_why(
     ends: Ends, method: str, path: str, body: object, says: str
 ) -> None:
     content = None if body is None else orjson.dumps(body)
@@ -125,16 +125,16 @@ async def test_rows_can_be_added_moved_and_deleted(ends: Ends) -> None:
         assert response.status_code == 200, response.text
         return response.json()["id"]  # type: ignore[no-any-return]
 
-    one = await change(kind="client", add={"currency": "USD", "company_name": "First"})
+    first = await change(kind="client", add={"currency": "USD", "company_name": "First"})
     other = await change(kind="client", add={"currency": "USD"})
     service = await change(
-        kind="service", add={"customer_id": one, "product_id": 2, "cycle": "monthly", "recurring": "9.00"}
+        kind="service", add={"customer_id": first, "product_id": 2, "cycle": "monthly", "recurring": "9.00"}
     )
-    addon = await change(kind="addon", add={"customer_id": one, "service_id": service, "cycle": "annually"})
-    domain = await change(kind="domain", add={"customer_id": one, "name": "first-of-all.com", "period": 2})
+    addon = await change(kind="addon", add={"customer_id": first, "service_id": service, "cycle": "annually"})
+    domain = await change(kind="domain", add={"customer_id": first, "name": "first-of-all.com", "period": 2})
 
     items = (await ends.control.get("/truth?include=items")).json()["items"]
-    assert {(item["kind"], item["id"]) for item in items if item["customer_id"] == one} == {
+    assert {(item["kind"], item["id"]) for item in items if item["customer_id"] == first} == {
         ("service", service),
         ("addon", addon),
         ("domain", domain),
@@ -142,6 +142,6 @@ async def test_rows_can_be_added_moved_and_deleted(ends: Ends) -> None:
     await change(kind="service", id=service, set={"customer_id": other})
     rows = (await ends.call("GetClientsProducts", clientid=other))["products"]["product"]
     assert [int(row["id"]) for row in rows] == [service]
-    await change(kind="client", id=one, delete=True)
-    assert (await ends.call("GetClientsDetails", clientid=one))["message"] == "Client Not Found"
+    await change(kind="client", id=first, delete=True)
+    assert (await ends.call("GetClientsDetails", clientid=first))["message"] == "Client Not Found"
     assert (await ends.call("GetClientsDomains", domainid=domain))["domains"] == ""

@@ -11,7 +11,7 @@ async def faulty(ends: Ends, *faults: dict[str, Any]) -> None:
     assert response.status_code == 200, response.text
 
 
-async def test_a_fault_strikes_its_action_after_some_calls_and_as_often_as_told(ends: Ends) -> None:
+async def test_fault_strikes_its_action_after_and_count_times(ends: Ends) -> None:
     await faulty(ends, {"kind": "status", "value": 502, "action": "getclients", "after": 1, "count": 2})
 
     statuses = [(await ends.post(action="GetClients")).status_code for _ in range(5)]
@@ -20,7 +20,7 @@ async def test_a_fault_strikes_its_action_after_some_calls_and_as_often_as_told(
     assert (statuses, other) == ([200, 502, 502, 200, 200], 200)
 
 
-async def test_chance_is_the_same_for_the_same_seed(ends: Ends) -> None:
+async def test_equal_seeds_strike_the_same_calls(ends: Ends) -> None:
     async def struck() -> list[int]:
         await faulty(ends, {"kind": "empty", "value": 500, "probability": 0.5})
         return [(await ends.post(action="WhmcsDetails")).status_code for _ in range(40)]
@@ -96,7 +96,7 @@ async def test_damaged_answers_are_damaged_as_named(ends: Ends) -> None:
     assert await ends.call("GetInvoices", orderby="id") == good
 
 
-async def test_latencies_and_a_hang_of_some_seconds_add_up(ends: Ends) -> None:
+async def test_latencies_and_a_short_hang_add_up(ends: Ends) -> None:
     await faulty(
         ends,
         {"kind": "latency_ms", "value": 30, "count": 1},
@@ -111,7 +111,7 @@ async def test_latencies_and_a_hang_of_some_seconds_add_up(ends: Ends) -> None:
     assert answer["result"] == "success"
 
 
-async def test_a_drip_gives_the_whole_answer_in_small_pieces(ends: Ends) -> None:
+async def test_drip_sends_the_whole_answer_in_small_pieces(ends: Ends) -> None:
     good = await ends.call("WhmcsDetails")
     await faulty(ends, {"kind": "drip", "value": 50})
 

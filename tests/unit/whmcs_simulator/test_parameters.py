@@ -1,4 +1,4 @@
-"""Parameters are read as PHP reads them, for every action: no call is answered only because the caller's mistake is shared."""
+"""Parameters of every action are read as PHP reads them, so that a wrong call of the connector fails here, too."""
 
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ from tools.whmcs_simulator.answers import ACTIONS, Answers
 from tools.whmcs_simulator.company import Company
 from tools.whmcs_simulator.parameters import PARAMETERS, Refused
 
-# The parameters of the official pages. A number is one that WHMCS casts, a text one that it tests as it came.
+# The parameters of the official pages. WHMCS casts numbers before it tests them, and tests texts unchanged.
 NUMBERS: Final = {
     "GetClients": ("limitstart", "limitnum"),
     "GetClientsProducts": ("limitstart", "limitnum", "clientid", "serviceid", "pid"),
@@ -78,7 +78,7 @@ def ask(answers: Answers, action: str, **parameters: str) -> Any:
         body = answers.answer({"action": action, **parameters})
     except Refused as refusal:
         return str(refusal)
-    # The clock of the server runs on between two calls.
+    # The time on the server differs between two calls.
     return {name: value for name, value in body.items() if name != "currentDatetime"}
 
 
@@ -88,27 +88,29 @@ def test_every_documented_parameter_is_read() -> None:
         for action, names in table.items():
             documented[action.lower()] |= set(names)
 
-    assert {action: {each.name for each in known} for action, known in PARAMETERS.items()} == documented
+    assert {action: {row.name for row in rows} for action, rows in PARAMETERS.items()} == documented
 
 
 @pytest.mark.parametrize(
     ("action", "parameter", "text"), pairs(NUMBERS, "", "0", "0.00") + pairs(TEXTS, "", "0")
 )
-def test_what_php_finds_empty_was_not_given(answers: Answers, action: str, parameter: str, text: str) -> None:
+def test_parameter_that_php_finds_empty_is_absent(
+    answers: Answers, action: str, parameter: str, text: str
+) -> None:
     selectors = {name: value for name, value in SELECTORS.get(action, {}).items() if name != parameter}
 
     assert ask(answers, action, **selectors, **{parameter: text}) == ask(answers, action, **selectors)
 
 
 @pytest.mark.parametrize(
-    ("action", "parameter", "text"), [each for each in pairs(TEXTS, "0.00") if each[1] in FILTERS]
+    ("action", "parameter", "text"), [case for case in pairs(TEXTS, "0.00") if case[1] in FILTERS]
 )
 def test_zero_amount_filters_as_the_text_it_is(
     answers: Answers, action: str, parameter: str, text: str
 ) -> None:
-    every, matching = ask(answers, action), ask(answers, action, **{parameter: text})
+    unfiltered, filtered = ask(answers, action), ask(answers, action, **{parameter: text})
 
-    assert int(every["totalresults"]) > 0 == int(matching["totalresults"])
+    assert int(unfiltered["totalresults"]) > 0 == int(filtered["totalresults"])
 
 
 @pytest.mark.parametrize("parameter", ["orderby", "sorting"])

@@ -1,4 +1,4 @@
-"""The program itself: its line when ready, its exit."""
+"""The simulator as a process: its first line and its exit."""
 
 import json
 import signal
@@ -17,7 +17,7 @@ def start(state: Path, *options: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGINT])
-def test_it_says_where_it_is_in_one_line_and_stops_cleanly(tmp_path: Path, signal_: signal.Signals) -> None:
+def test_process_prints_one_line_and_stops_cleanly(tmp_path: Path, signal_: signal.Signals) -> None:
     process = start(tmp_path, "--today", "2026-11-24", "--path", "/billing/")
     assert process.stdout
     ready = json.loads(process.stdout.readline())
@@ -35,7 +35,7 @@ def test_it_says_where_it_is_in_one_line_and_stops_cleanly(tmp_path: Path, signa
     assert Path(ready["ca_file"]).read_text().startswith("-----BEGIN CERTIFICATE-----")
 
 
-def test_a_folder_of_another_company_ends_it_with_a_reason(tmp_path: Path) -> None:
+def test_process_refuses_the_folder_of_another_company(tmp_path: Path) -> None:
     (tmp_path / "company.json").write_text(
         '{"seed": 1, "customers": 5000, "years": 1, "today": "2026-11-24"}'
     )

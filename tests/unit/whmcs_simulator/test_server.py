@@ -7,7 +7,7 @@ import pytest
 from tests.unit.whmcs_simulator.conftest import Ends
 
 
-async def test_only_the_api_under_its_folder_answers(ends: Ends) -> None:
+async def test_only_the_api_path_answers(ends: Ends) -> None:
     for path in ("/", "/includes/api.php", "/whmcs", "/whmcs/includes/api.php/", "/whmcs/admin/login.php"):
         response = await ends.whmcs.post(path, data={"action": "WhmcsDetails"})
         assert (response.status_code, response.text[:15]) == (404, "<!DOCTYPE html>")
@@ -19,7 +19,7 @@ async def test_a_json_body_is_not_read(ends: Ends) -> None:
     assert (response.status_code, response.json()["message"]) == (400, "Empty action request")
 
 
-async def test_without_responsetype_json_comes_something_else(ends: Ends) -> None:
+async def test_answer_without_responsetype_json_is_text(ends: Ends) -> None:
     response = await ends.post(action="GetClients", responsetype="")
 
     assert response.text.startswith("result=success;")
@@ -40,7 +40,7 @@ async def test_wrong_credentials_are_refused(ends: Ends, given: dict[str, str], 
     assert (response.status_code, response.json()) == (403, {"result": "error", "message": message})
 
 
-async def test_a_role_allows_its_actions_and_no_other(ends: Ends) -> None:
+async def test_role_allows_only_its_actions(ends: Ends) -> None:
     role = (await ends.control.post("/credentials", json={"actions": ["GetClients"]})).json()
 
     allowed = await ends.post(action="getclients", **role)
@@ -51,7 +51,7 @@ async def test_a_role_allows_its_actions_and_no_other(ends: Ends) -> None:
     assert forbidden.json()["message"] == 'Invalid Permissions: API action "getinvoices" is not allowed'
 
 
-async def test_an_address_that_is_not_listed_is_named_and_an_access_key_lets_it_in(ends: Ends) -> None:
+async def test_unlisted_address_is_named_and_an_access_key_helps(ends: Ends) -> None:
     role = (await ends.control.post("/credentials", json={"allowed_ips": ["203.0.113.9"]})).json()
 
     refused = await ends.post(action="GetClients", **role)
@@ -89,7 +89,7 @@ async def test_an_unknown_action_is_named(ends: Ends) -> None:
         ("GetCredits", {"clientid": 999_999}, "Client ID Not Found"),
     ],
 )
-async def test_what_is_not_there_is_a_business_error(
+async def test_missing_row_is_a_business_error(
     ends: Ends, action: str, parameters: dict[str, Any], message: str
 ) -> None:
     response = await ends.post(action=action, **parameters)
@@ -97,7 +97,7 @@ async def test_what_is_not_there_is_a_business_error(
     assert (response.status_code, response.json()) == (200, {"result": "error", "message": message})
 
 
-async def test_a_client_is_found_by_id_and_by_email_and_comes_twice(ends: Ends) -> None:
+async def test_client_details_come_by_id_and_by_email(ends: Ends) -> None:
     [row] = (await ends.call("GetClients", limitnum=1, orderby="id"))["clients"]["client"]
 
     by_id = await ends.call("GetClientsDetails", clientid=row["id"])

@@ -1,4 +1,4 @@
-"""Truth agrees with a plain second computation, with hand-made examples, and with itself on every day lived."""
+"""The true figures agree with a second computation, with examples, and with those of earlier days."""
 
 from collections import defaultdict
 from datetime import date, timedelta
@@ -25,7 +25,7 @@ MONTHS = {
 
 
 def counts(subscription: Subscription, today: int, lens: Lens) -> bool:
-    """The definitions read aloud, on what the subscription is now."""
+    """Return whether a subscription counts today, straight from the definitions."""
     is_domain = subscription.kind == "domain"
     months = 12 * int(subscription.cycle[6:]) if is_domain else MONTHS.get(subscription.cycle, 0)
     if subscription.recurring <= 0 or months == 0:
@@ -47,8 +47,8 @@ def counts(subscription: Subscription, today: int, lens: Lens) -> bool:
     )
 
 
-def naively(company: Company, lens: Lens) -> dict[str, Any]:
-    """The same figures by exact fractions, rounded once per item."""
+def computed_again(company: Company, lens: Lens) -> dict[str, Any]:
+    """Return MRR and customers by currency, from exact fractions that are rounded once for each subscription."""
     sums: dict[str, int] = defaultdict(int)
     customers: dict[str, set[int]] = defaultdict(set)
     for subscription in company.subscriptions():
@@ -66,17 +66,17 @@ def naively(company: Company, lens: Lens) -> dict[str, Any]:
 
 @pytest.mark.parametrize("lens", LENSES)
 @pytest.mark.parametrize("seed", range(1, 9))
-def test_truth_of_today_is_what_a_plain_second_computation_says(seed: int, lens: Lens) -> None:
+def test_figures_of_today_equal_a_second_computation(seed: int, lens: Lens) -> None:
     company = build_company(seed, 60, 2, TODAY)
 
     truth = true_figures(company, TODAY, lens)
 
-    found = {code: (each["mrr_micros"], each["customers"]) for code, each in truth["currencies"].items()}
-    assert found == naively(company, lens)
+    figures = {code: (row["mrr_micros"], row["customers"]) for code, row in truth["currencies"].items()}
+    assert figures == computed_again(company, lens)
 
 
 @pytest.mark.parametrize("lens", LENSES)
-def test_the_splits_and_the_items_sum_to_the_figure(company: Company, lens: Lens) -> None:
+def test_splits_and_items_sum_to_the_total(company: Company, lens: Lens) -> None:
     truth = true_figures(company, TODAY, lens, items=True)
 
     for code, figures in truth["currencies"].items():
@@ -88,7 +88,7 @@ def test_the_splits_and_the_items_sum_to_the_figure(company: Company, lens: Lens
     assert len({item["customer_id"] for item in truth["items"]}) == truth["customers"]
 
 
-def test_a_day_remembered_is_the_day_as_it_was_lived() -> None:
+def test_figures_of_a_day_stay_the_same_later() -> None:
     company = build_company(3, 60, 1, TODAY)
     lived = {}
     for _ in range(60):
@@ -100,7 +100,7 @@ def test_a_day_remembered_is_the_day_as_it_was_lived() -> None:
         assert [true_figures(company, day, lens) for lens in LENSES] == truths
 
 
-def test_a_day_that_has_not_come_has_no_truth(company: Company) -> None:
+def test_day_in_the_future_is_refused(company: Company) -> None:
     with pytest.raises(ValueError, match="has not come"):
         true_figures(company, TODAY + timedelta(days=1), "contract")
 
@@ -110,7 +110,7 @@ def live_service(company: Company) -> Subscription:
 
 
 def mrr(company: Company, subscription: Subscription, lens: Lens = "contract") -> int:
-    """MRR of one subscription today."""
+    """Return the MRR of a subscription today."""
     truth = true_figures(company, date.fromordinal(company.today), lens, items=True)
     return sum(
         item["mrr_micros"]
@@ -201,7 +201,7 @@ def test_each_status_of_a_paid_domain_counts_in_its_lenses(
     ("values"),
     [{"recurring": "0.00"}, {"recurring": "-1.00"}, {"cycle": "one_time"}, {"cycle": "every full moon"}],
 )
-def test_what_has_no_price_or_no_known_cycle_counts_nowhere(company: Company, values: dict[str, str]) -> None:
+def test_subscription_without_price_or_cycle_counts_nowhere(company: Company, values: dict[str, str]) -> None:
     service = live_service(company)
 
     set_(company, service, **values)

@@ -1,4 +1,4 @@
-"""A company comes back from its state folder as it was left."""
+"""A restart restores the company from its state folder."""
 
 import json
 from datetime import date, timedelta
@@ -24,7 +24,7 @@ def pages(world: World) -> list[object]:
     return [answers.answer({"action": action, "limitnum": "10000"}) for action in PAGES]
 
 
-def test_days_and_changes_are_there_again_after_a_restart(tmp_path: Path) -> None:
+def test_restart_restores_days_and_changes(tmp_path: Path) -> None:
     world = start(tmp_path)
     service = candidates(world.company, "service", {"live": "true"})[0]
     world.advance(10)
@@ -39,7 +39,7 @@ def test_days_and_changes_are_there_again_after_a_restart(tmp_path: Path) -> Non
     assert true_figures(again.company, TODAY, "contract") == true_figures(world.company, TODAY, "contract")
 
 
-def test_a_start_on_a_later_day_lives_on_to_it_and_an_earlier_one_does_not_go_back(tmp_path: Path) -> None:
+def test_restart_moves_the_company_only_forward(tmp_path: Path) -> None:
     start(tmp_path)
 
     later = start(tmp_path, TODAY + timedelta(days=30))
@@ -49,7 +49,7 @@ def test_a_start_on_a_later_day_lives_on_to_it_and_an_earlier_one_does_not_go_ba
     assert pages(later) == pages(earlier)
 
 
-def test_what_was_being_written_when_it_was_killed_never_happened(tmp_path: Path) -> None:
+def test_restart_ignores_a_half_written_line(tmp_path: Path) -> None:
     world = start(tmp_path)
     world.advance(3)
     history = tmp_path / "history.jsonl"
@@ -62,7 +62,7 @@ def test_what_was_being_written_when_it_was_killed_never_happened(tmp_path: Path
     assert [json.loads(line) for line in history.read_text().splitlines()] == [{"advance": 3}, {"advance": 1}]
 
 
-def test_a_refused_change_is_not_remembered(tmp_path: Path) -> None:
+def test_refused_change_is_not_stored(tmp_path: Path) -> None:
     world = start(tmp_path)
 
     with pytest.raises(ValueError, match="no service"):
@@ -71,7 +71,7 @@ def test_a_refused_change_is_not_remembered(tmp_path: Path) -> None:
     assert not (tmp_path / "history.jsonl").exists()
 
 
-def test_a_folder_of_another_company_is_refused_with_its_name(tmp_path: Path) -> None:
+def test_folder_of_another_company_is_refused(tmp_path: Path) -> None:
     start(tmp_path)
 
     with pytest.raises(ValueError, match="holds another company"):

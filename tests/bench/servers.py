@@ -1,4 +1,4 @@
-"""The ground that benches stand on: PostgreSQL, Apache Kafka and a WHMCS of their own, in a temporary folder."""
+"""The servers of the benches, in a temporary folder: PostgreSQL, Apache Kafka, and a WHMCS with stored pages."""
 
 import base64
 import contextlib
@@ -29,42 +29,42 @@ YEARS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Whmcs:
-    """Where a WHMCS answers."""
+class Pages:
+    """The address of a WHMCS that serves stored pages (pages.py)."""
 
     port: int
     ca_file: Path
 
     @property
     def credentials(self) -> Credentials:
-        """The first credential of the simulated company, which may do everything."""
+        """Return the first credential of the simulated company, which may call every action."""
         main = Access(SEED).main
         return Credentials(f"https://127.0.0.1:{self.port}{FOLDER}", main.identifier, main.secret)
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
-    """What every part of the bench is given. Databases are drawn from `postgres`, one for each part."""
+class BenchServers:
+    """The servers of a bench. Every part of the bench makes its own database in `postgres`."""
 
     directory: Path
     postgres: Postgres
     bootstrap: str
     keys_file: Path
 
-    def settings(self, database: Database, whmcs: Whmcs) -> Settings:
-        """The connector's settings for one database and one WHMCS."""
+    def settings(self, database: Database, pages: Pages) -> Settings:
+        """Return the connector's settings for a database and a WHMCS."""
         return Settings(
             database_url=SecretStr(database.url("connector")),
             kafka_bootstrap=self.bootstrap,
             credential_keys_file=self.keys_file,
-            whmcs_allowed_ports=(whmcs.port,),
+            whmcs_allowed_ports=(pages.port,),
             egress_allow_cidrs=("127.0.0.1/32",),
-            extra_ca_file=whmcs.ca_file,
+            extra_ca_file=pages.ca_file,
         )
 
     @contextlib.contextmanager
-    def pages(self, customers: int) -> Iterator[Whmcs]:
-        """Pages of a company of so many customers, served from memory by a process of its own."""
+    def pages(self, customers: int) -> Iterator[Pages]:
+        """Serve the pages of a company of so many customers from a process."""
         state = self.directory / "pages"
         state.mkdir(exist_ok=True)
         authority = prepare_ca(state)
@@ -73,11 +73,11 @@ class Ground:
         command += ["--customers", str(customers), "--years", str(YEARS)]
         program = Program(name="pages", command=command, ready=lambda: _listens(port))
         with running(program, self.directory):
-            yield Whmcs(port, authority)
+            yield Pages(port, authority)
 
 
 def instance() -> InstanceChanged:
-    """The one instance that is read."""
+    """Return the instance of the benches."""
     return InstanceChanged(
         id=INSTANCE.instance_id,
         organization_id=INSTANCE.organization_id,
@@ -90,8 +90,8 @@ def instance() -> InstanceChanged:
 
 
 @contextlib.contextmanager
-def ground(directory: Path) -> Iterator[Ground]:
-    """Start the servers; Kafka with the flags for long runs."""
+def bench_servers(directory: Path) -> Iterator[BenchServers]:
+    """Start the servers, and stop them when the block ends. Kafka gets its flags for long runs."""
     data = directory / "postgres"
     postgres.prepare(data)
     port = free_port()
@@ -105,7 +105,7 @@ def ground(directory: Path) -> Iterator[Ground]:
         running(kafka.program(directory / "kafka", port, optimised=True), directory),
     ):
         server = Postgres(postgres.directory_of_socket(data))
-        yield Ground(directory, server, f"127.0.0.1:{port}", keys_file)
+        yield BenchServers(directory, server, f"127.0.0.1:{port}", keys_file)
 
 
 def _listens(port: int) -> bool:
