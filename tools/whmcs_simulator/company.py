@@ -76,6 +76,14 @@ class Company:
     def year(self) -> int:
         return date.fromordinal(self.today).year
 
+    @property
+    def first_of_month(self) -> int:
+        return date.fromordinal(self.today).replace(day=1).toordinal()
+
+    @property
+    def first_of_year(self) -> int:
+        return date.fromordinal(self.today).replace(month=1, day=1).toordinal()
+
     def rows(self, kind: Kind) -> dict[int, Subscription]:
         return {"service": self.services, "addon": self.addons, "domain": self.domains}[kind]
 

@@ -14,6 +14,8 @@ from tools.whmcs_simulator.records import Customer, Subscription, Transaction
 DAYS_BEFORE_TODAY: Final = 3
 GRACE: Final = 14
 RETIRED_PRODUCT: Final = 19
+_UNPAID: Final = "Overdue on Payment"
+_SPAM: Final = "Spam complaints"
 
 
 def import_old_customers(company: Company, countries: Sequence[str | None]) -> None:
@@ -38,31 +40,55 @@ def import_old_customers(company: Company, countries: Sequence[str | None]) -> N
 
 def stage(company: Company, _: None) -> None:
     """Make one or two of each hard case."""
-    today = company.today + DAYS_BEFORE_TODAY
     services, addons, domains = (_candidates(company, rows) for rows in _ROWS)
+    _stage_statuses(company, services)
+    _stage_requests(company, services)
+    _stage_prices_and_names(company, services)
+    _name_by_hand(company)
+    _stage_addons(company, addons)
+    _put_addon_under_ended_service(company, next(services))
+    _stage_domains(company, domains)
+    _order_of_each_outcome(company)
+    _free_and_one_time(company)
+    _full_discount(company)
+    _future_start(company)
+    _move_to_another_customer(company, next(services))
+    _odd_invoices(company)
+    import_old_customers(company, ("NL", "GB", "JP"))
 
-    def hand(subscription: Subscription, status: str, due_in: int | None, reason: str = "") -> Subscription:
-        """Set status and due date by hand. `due_in` is a number of days from the company's first `today`."""
-        subscription.status = status
-        subscription.suspension_reason = reason
-        if due_in is not None:
-            subscription.next_due_on = today + due_in
-        company.record_version(subscription)
-        return subscription
 
-    unpaid = "Overdue on Payment"
-    hand(next(services), "Suspended", -GRACE - 6, unpaid)
-    hand(next(services), "Suspended", -GRACE + 5, unpaid)
-    hand(next(services), "Suspended", 47, "Spam complaints")
-    hand(next(services), "Active", -GRACE)
-    hand(next(services), "Active", -GRACE - 1)
-    hand(next(services), "Terminated", 40)
-    hand(next(services), "Cancelled", 25)
-    hand(next(services), "Fraud", 12)
-    hand(next(services), "Active", -120)
+def _set_by_hand(
+    company: Company, subscription: Subscription, status: str, due_in: int | None, reason: str = ""
+) -> Subscription:
+    """Set status and due date by hand. `due_in` is a number of days from the company's first `today`."""
+    subscription.status = status
+    subscription.suspension_reason = reason
+    if due_in is not None:
+        subscription.next_due_on = company.today + DAYS_BEFORE_TODAY + due_in
+    company.record_version(subscription)
+    return subscription
+
+
+def _stage_statuses(company: Company, services: Iterator[Subscription]) -> None:
+    for status, due_in, reason in (
+        ("Suspended", -GRACE - 6, _UNPAID),
+        ("Suspended", -GRACE + 5, _UNPAID),
+        ("Suspended", 47, _SPAM),
+        ("Active", -GRACE, ""),
+        ("Active", -GRACE - 1, ""),
+        ("Terminated", 40, ""),
+        ("Cancelled", 25, ""),
+        ("Fraud", 12, ""),
+        ("Active", -120, ""),
+    ):
+        _set_by_hand(company, next(services), status, due_in, reason)
+
+
+def _stage_requests(company: Company, services: Iterator[Subscription]) -> None:
+    """Make cancellation requests: open before and after the due date, carried out, withdrawn, and of a suspended service."""
     for immediate in (False, True):
         for due_in in (21, -4):
-            service = hand(next(services), "Active", due_in)
+            service = _set_by_hand(company, next(services), "Active", due_in)
             billing.request_cancellation(company, service, "Moving <b>elsewhere</b>", immediate=immediate)
         service = next(services)
         billing.request_cancellation(company, service, "We closed & left", immediate=immediate)
@@ -70,8 +96,12 @@ def stage(company: Company, _: None) -> None:
     service = next(services)
     billing.request_cancellation(company, service, "By mistake", immediate=False)
     billing.withdraw_request(company, service)
-    service = hand(next(services), "Suspended", 9, "Spam complaints")
+    service = _set_by_hand(company, next(services), "Suspended", 9, _SPAM)
     billing.request_cancellation(company, service, "", immediate=False)
+
+
+def _stage_prices_and_names(company: Company, services: Iterator[Subscription]) -> None:
+    """Make a quantity, prices of -1.00 and 0.00, a retired product, and a name with HTML entities."""
     next(services).quantity = 4
     for recurring in (-100, 0):
         service = next(services)
@@ -82,10 +112,11 @@ def stage(company: Company, _: None) -> None:
     service.price_is_by_hand = True
     company.record_version(service)
     next(services).name = "Läckerli & <Söhne> \"Spezial\" 'XL'"
-    _name_by_hand(company)
 
-    hand(next(addons), "Suspended", -3, unpaid)
-    hand(next(addons), "Active", -GRACE - 2)
+
+def _stage_addons(company: Company, addons: Iterator[Subscription]) -> None:
+    _set_by_hand(company, next(addons), "Suspended", -3, _UNPAID)
+    _set_by_hand(company, next(addons), "Active", -GRACE - 2)
     addon = next(addons)
     addon.product_id, addon.name = 0, "Rack Unit & Remote Hands"
     company.record_version(addon)
@@ -93,29 +124,24 @@ def stage(company: Company, _: None) -> None:
     addon.cycle, addon.recurring, addon.next_due_on = FREE, 0, None
     company.record_version(addon)
 
-    _put_addon_under_ended_service(company, next(services))
 
-    hand(next(domains), "Grace", -6)
-    hand(next(domains), "Grace", -GRACE - 4)
-    hand(next(domains), "Redemption", -35)
-    hand(next(domains), "Expired", -90)
-    hand(next(domains), "Transferred Away", 100)
-    hand(next(domains), "Pending Transfer", None)
-    hand(next(domains), "Pending Registration", None)
-    hand(next(domains), "Suspended", 30)
+def _stage_domains(company: Company, domains: Iterator[Subscription]) -> None:
+    for status, due_in in (
+        ("Grace", -6),
+        ("Grace", -GRACE - 4),
+        ("Redemption", -35),
+        ("Expired", -90),
+        ("Transferred Away", 100),
+        ("Pending Transfer", None),
+        ("Pending Registration", None),
+        ("Suspended", 30),
+    ):
+        _set_by_hand(company, next(domains), status, due_in)
     for period in (0, 10):
         domain = next(domains)
         domain.cycle = years(period)
         company.record_version(domain)
     next(domains).renews = False
-
-    _order_of_each_outcome(company)
-    _free_and_one_time(company)
-    _full_discount(company)
-    _future_start(company, today)
-    _move_to_another_customer(company, next(services))
-    _odd_invoices(company)
-    import_old_customers(company, ("NL", "GB", "JP"))
 
 
 def _pay_ahead(company: Company, subscription: Subscription, days_ago: int) -> None:
@@ -230,13 +256,13 @@ def _full_discount(company: Company) -> None:
         billing.renew(company, service)
 
 
-def _future_start(company: Company, today: int) -> None:
+def _future_start(company: Company) -> None:
     """Add a service whose registration date lies in the future."""
     customer = _some_customer(company)
     order = orders.empty_order(company, customer)
     service = orders.add_service(company, customer, order, company.catalogue.products[3], cycle="annually")
     service.status = "Active"
-    service.registered_on = service.next_due_on = today + 10
+    service.registered_on = service.next_due_on = company.today + DAYS_BEFORE_TODAY + 10
     company.record_version(service)
     billing.schedule_renewal(company, service)
     order.status = "Active"

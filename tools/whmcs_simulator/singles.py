@@ -1,7 +1,7 @@
 """The actions whose answer is not a list. Comments name the sources of guesses as answers.py says."""
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from tools.whmcs_simulator.company import Company
@@ -75,46 +75,16 @@ _ALWAYS_ZERO: Final = (
 def _stats(company: Company, parameters: Parameters) -> Answer:
     """Return counters of today and of the last days. Sums are text, in the default currency alone."""
     # WHMCS developer docs, GetStats: names, sums as text, at most 90 days. inferred: what each counter counts, and 7 days unless asked.
-    orders = company.orders.values()
-    timeline = {}
-    for days_ago in range(min(90, max(1, int(parameters.get("timeline_days", 7))))):
-        day = company.today - days_ago
-        timeline[iso(day)] = sum(order.at // SECONDS_OF_A_DAY == day for order in orders)
-
-    def placed(day: int, status: str | None = None) -> int:
-        return sum(order.at // SECONDS_OF_A_DAY == day and status in (None, order.status) for order in orders)
-
-    def income(since: int) -> str:
-        received = sum(
-            row.amount_in - row.amount_out
-            for row in company.transactions.values()
-            if row.at // SECONDS_OF_A_DAY >= since
-        )
-        return f"€{formats.amount(received)} EUR"
-
-    today = date.fromordinal(company.today)
-    body: Answer = {
-        "income_today": income(company.today),
-        "income_thismonth": income(today.replace(day=1).toordinal()),
-        "income_thisyear": income(today.replace(month=1, day=1).toordinal()),
-        "income_alltime": income(0),
-        "orders_pending": sum(order.status == "Pending" for order in orders),
-    }
-    for name, day in (("today", company.today), ("yesterday", company.today - 1)):
-        for status in ("Cancelled", "Pending", "Fraud", "Active"):
-            body[f"orders_{name}_{status.lower()}"] = placed(day, status)
-        body[f"orders_{name}_total"] = placed(day)
-    first_of_month = today.replace(day=1).toordinal()
-    first_of_year = today.replace(month=1, day=1).toordinal()
-    body["orders_thismonth_total"] = sum(o.at // SECONDS_OF_A_DAY >= first_of_month for o in orders)
-    body["orders_thisyear_total"] = sum(o.at // SECONDS_OF_A_DAY >= first_of_year for o in orders)
-    for name in _ALWAYS_ZERO:
-        body[name] = 0
-    body["cancellations_pending"] = sum(
-        row.status == "Active" and row.request is not None for row in company.services.values()
-    )
+    days = min(90, max(1, int(parameters.get("timeline_days", 7))))
+    timeline = {iso(day): _orders(company, day) for day in range(company.today, company.today - days, -1)}
     zero = dict.fromkeys(timeline, "0.00")
-    return body | {
+    return {
+        **_income_stats(company),
+        **_order_stats(company),
+        **dict.fromkeys(_ALWAYS_ZERO, 0),
+        "cancellations_pending": sum(
+            row.status == "Active" and row.request is not None for row in company.services.values()
+        ),
         "staff_online": 1,
         "timeline_data": {
             "new_orders": timeline,
@@ -124,6 +94,43 @@ def _stats(company: Company, parameters: Parameters) -> Answer:
             "new_tickets": dict.fromkeys(timeline, 0),
         },
     }
+
+
+def _orders(company: Company, day: int, status: str | None = None) -> int:
+    """Return how many orders of a day have the status; without `status` all of them."""
+    return sum(
+        order.at // SECONDS_OF_A_DAY == day and status in (None, order.status)
+        for order in company.orders.values()
+    )
+
+
+def _income_stats(company: Company) -> Answer:
+    def income(since: int) -> str:
+        received = sum(
+            row.amount_in - row.amount_out
+            for row in company.transactions.values()
+            if row.at // SECONDS_OF_A_DAY >= since
+        )
+        return f"€{formats.amount(received)} EUR"
+
+    return {
+        "income_today": income(company.today),
+        "income_thismonth": income(company.first_of_month),
+        "income_thisyear": income(company.first_of_year),
+        "income_alltime": income(0),
+    }
+
+
+def _order_stats(company: Company) -> Answer:
+    orders = company.orders.values()
+    body: Answer = {"orders_pending": sum(order.status == "Pending" for order in orders)}
+    for name, day in (("today", company.today), ("yesterday", company.today - 1)):
+        for status in ("Cancelled", "Pending", "Fraud", "Active"):
+            body[f"orders_{name}_{status.lower()}"] = _orders(company, day, status)
+        body[f"orders_{name}_total"] = _orders(company, day)
+    for name, since in (("thismonth", company.first_of_month), ("thisyear", company.first_of_year)):
+        body[f"orders_{name}_total"] = sum(order.at // SECONDS_OF_A_DAY >= since for order in orders)
+    return body
 
 
 def _automation_log(company: Company, parameters: Parameters) -> Answer:

@@ -104,11 +104,29 @@ def client_details(company: Company, customer: Customer) -> Row:
 
 def client_stats(company: Company, customer: Customer) -> Row:
     """Return counters, and sums as text with symbol and code."""
-    invoices = [company.invoices[id_] for id_ in customer.invoices]
-    stats: Row = {
+    received = sum(company.transactions[id_].amount_in for id_ in customer.transactions)
+    money = {"grossRevenue": received, "expenses": 0, "income": received}
+    domains = [row for row in customer.subscriptions if row.kind == "domain"]
+    return {
         "incredit": customer.credit > 0,
         "creditbalance": _money(company, customer, customer.credit),
+        **_invoice_stats(company, customer),
+        **{name: _money(company, customer, amount) for name, amount in money.items()},
+        **_service_stats(company, customer),
+        "numactivedomains": sum(row.status == "Active" for row in domains),
+        "numdomains": len(domains),
+        "numacceptedquotes": 0,
+        "numquotes": 0,
+        "numtickets": 0,
+        "numactivetickets": 0,
+        "numaffiliatesignups": 0,
+        "isAffiliate": False,
     }
+
+
+def _invoice_stats(company: Company, customer: Customer) -> Row:
+    invoices = [company.invoices[id_] for id_ in customer.invoices]
+    stats: Row = {}
     for name, balance, status in (
         ("numdueinvoices", "dueinvoicesbalance", "Unpaid"),
         ("numunpaidinvoices", "unpaidinvoicesamount", "Unpaid"),
@@ -125,34 +143,25 @@ def client_stats(company: Company, customer: Customer) -> Row:
     late = [i for i in invoices if i.status == "Unpaid" and i.due_on < company.today]
     stats["numoverdueinvoices"] = len(late)
     stats["overdueinvoicesbalance"] = _money(company, customer, sum(invoice.total for invoice in late))
-    received = sum(company.transactions[id_].amount_in for id_ in customer.transactions)
-    for name, value in (("grossRevenue", received), ("expenses", 0), ("income", received)):
-        stats[name] = _money(company, customer, value)
+    return stats
+
+
+def _service_stats(company: Company, customer: Customer) -> Row:
     services = [row for row in customer.subscriptions if row.kind == "service"]
-    active = sum(row.status == "Active" for row in services)
-    domains = [row for row in customer.subscriptions if row.kind == "domain"]
     types = {row.id: company.catalogue.products[row.product_id].type for row in services}
-    for name, type_ in (("hosting", "hostingaccount"), ("reseller", "reselleraccount"), ("other", "other")):
-        stats[f"productsnum{name}"] = sum(value == type_ for value in types.values())
-        stats[f"productsnumactive{name}"] = sum(
-            types[row.id] == type_ and row.status == "Active" for row in services
-        )
-    stats["productsnumservers"] = sum(value == "server" for value in types.values())
-    stats["productsnumactiveservers"] = sum(
-        types[row.id] == "server" and row.status == "Active" for row in services
-    )
-    return stats | {
-        "productsnumactive": active,
-        "productsnumtotal": len(services),
-        "numactivedomains": sum(row.status == "Active" for row in domains),
-        "numdomains": len(domains),
-        "numacceptedquotes": 0,
-        "numquotes": 0,
-        "numtickets": 0,
-        "numactivetickets": 0,
-        "numaffiliatesignups": 0,
-        "isAffiliate": False,
-    }
+    stats: Row = {}
+    for name, active_name, type_ in (
+        ("productsnumhosting", "productsnumactivehosting", "hostingaccount"),
+        ("productsnumreseller", "productsnumactivereseller", "reselleraccount"),
+        ("productsnumother", "productsnumactiveother", "other"),
+        ("productsnumservers", "productsnumactiveservers", "server"),
+    ):
+        chosen = [row for row in services if types[row.id] == type_]
+        stats[name] = len(chosen)
+        stats[active_name] = sum(row.status == "Active" for row in chosen)
+    stats["productsnumactive"] = sum(row.status == "Active" for row in services)
+    stats["productsnumtotal"] = len(services)
+    return stats
 
 
 def client_group(company: Company, group: ClientGroup) -> Row:
