@@ -106,7 +106,7 @@ def _observation(
     if version.body is None:
         if not observations:
             return None
-        return observations[-1]._replace(on=on, last_read_on=last_read_on, last_seen_on=None, gone=True)
+        return observations[-1]._replace(on=on, last_read_on=last_read_on, last_seen_on=None, is_removed=True)
     kind = Kind(version.kind)
     body = cast(SubscriptionChanged, ADAPTERS[kind].validator.validate_json(version.body))
     return Observation(

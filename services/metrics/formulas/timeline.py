@@ -1,6 +1,8 @@
-"""The heart: all evidence on one subscription in, dated segments out. No I/O, no clock, ends in the future included."""
+"""The heart of metrics: from all evidence on one subscription to dated segments. No I/O and no clock; ends may lie in the future."""
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from itertools import zip_longest
 from typing import Final, NamedTuple
@@ -15,7 +17,7 @@ _LAST_DUE_ON: Final = date.max - timedelta(days=GRACE_DAYS + 2)
 # How WHMCS writes that a cycle is not offered.
 _NOT_OFFERED: Final = -1_000_000
 
-# Those that count in a lens, and those that never do because nothing is sold yet, or no longer.
+# All statuses that WHMCS has. A subscription with another one is listed, because its meaning is unknown.
 _SERVICE_STATUSES: Final = frozenset(
     {"pending", "active", "suspended", "terminated", "cancelled", "fraud", "completed"}
 )
@@ -23,17 +25,17 @@ _DOMAIN_STATUSES: Final = frozenset(
     {"pending", "pending_registration", "pending_transfer", "active", "grace", "redemption", "expired"}
     | {"transferred_away", "cancelled", "fraud"}
 )
+# Those that count, per lens.
 _CONTRACT_STATUSES: Final = frozenset({"active", "suspended"})
 _DOMAIN_CONTRACT_STATUSES: Final = frozenset({"active", "grace"})
 _ACTIVE: Final = frozenset({"active"})
-_LENSES: Final = tuple(Lens)
 
 
 class Observation(NamedTuple):
-    """What a sync saw of a subscription on a day. `gone`: it was no longer there.
+    """The state of a subscription that a sync saw on a day. `is_removed`: its row no longer existed in WHMCS.
 
-    `last_read_on` is the day on which the newest sync before it began that read all of the kind, and so saw what was observed before it.
-    `last_seen_on` is the last day on which the same state was seen itself, because something that is not in here had changed.
+    `last_read_on` is the day on which the newest run before it began that read all of the kind: that run still saw the state before.
+    `last_seen_on` is the last day on which a sync saw the same state again, because a field that does not matter here had changed.
     """
 
     on: date
@@ -45,13 +47,13 @@ class Observation(NamedTuple):
     next_due_on: date | None
     product: str
     product_name: str | None
-    gone: bool = False
+    is_removed: bool = False
     last_read_on: date | None = None
     last_seen_on: date | None = None
 
 
 class Request(NamedTuple):
-    """Whether a cancellation request was there when a sync looked, on a day."""
+    """Whether a sync saw a cancellation request open on a day."""
 
     on: date
     id: int
@@ -59,7 +61,7 @@ class Request(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """The subscription counts from `from_on` up to, not including, `to_on`; None: no end is known."""
+    """The subscription counts from `from_on` up to, not including, `to_on`; None while no end is known."""
 
     lens: Lens
     from_on: date
@@ -75,10 +77,32 @@ class Segment(NamedTuple):
 
 
 class Timeline(NamedTuple):
-    """Segments in order per lens, and the reasons why what was seen last is missing in totals."""
+    """Segments in order per lens, and the reasons why the last observed state is missing in totals, in alphabetical order."""
 
     segments: tuple[Segment, ...]
     issues: tuple[str, ...]
+
+
+class _Days(NamedTuple):
+    """The days [from_on, to_on); None: without end."""
+
+    from_on: date
+    to_on: date | None
+
+
+class _Stretch(NamedTuple):
+    """Days [from_on, to_on) on which nothing that was observed changes; `to_on` None for the last one.
+
+    `due_on` is the last due date that was ever observed: a paid period stays paid while its due date is missing. `following` is the next
+    observation, which may show a payment that was made in these days.
+    """
+
+    from_on: date
+    to_on: date | None
+    state: Observation
+    due_on: date | None
+    following: Observation | None
+    has_request: bool
 
 
 def timeline(
@@ -87,152 +111,166 @@ def timeline(
     requests: Sequence[Request],
     currencies: Mapping[int, str],
 ) -> Timeline:
-    """Segments of one subscription in all lenses.
+    """Return the segments of one subscription in all lenses.
 
-    `observations` and `requests` are in the order in which they were made; the last of a day decides that day. `currencies` holds, per
-    customer, the currency of what it pays; a customer that is missing there has none known, and its item is in no total.
+    `observations` and `requests` are in the order in which they were made. `currencies` holds the currency of each customer that has one;
+    days of other customers are in no total.
     Source: docs/metrics.md#what-counts.
     """
-    by_day = {observation.on: observation for observation in observations}
-    if not by_day:
+    if not observations:
         return Timeline((), ())
-    first_of_day = {observation.on: observation for observation in reversed(observations)}
-    coming = [first_of_day[on] for on in sorted(by_day, reverse=True)]
-    first = min(by_day)
-    days = sorted(by_day.keys() | {request.on for request in requests if request.on > first})
-    names = {o.product: o.product_name for o in observations}
-    segments: list[Segment] = []
-    open_requests: set[int] = set()
-    waiting = sorted(requests, key=lambda request: request.on)
-    present = by_day[first]
-    due_on: date | None = None
-    for on, until in zip_longest(days, days[1:]):
-        present = by_day.get(on, present)
-        # What is paid for stays paid for while its due date is missing.
-        due_on = present.next_due_on or due_on
-        while coming and coming[-1].on <= on:
-            coming.pop()
-        following = coming[-1] if coming else None
-        while waiting and waiting[0].on <= on:
-            request = waiting.pop(0)
-            (open_requests.add if request.is_open else open_requests.discard)(request.id)
-        currency = currencies.get(present.customer_id)
-        months = cycle_months(present.cycle)
-        if present.gone or present.recurring_micros <= 0 or months is None or currency is None:
+    names = {observation.product: observation.product_name for observation in observations}
+    segments: dict[Lens, list[Segment]] = {lens: [] for lens in Lens}
+    state = observations[0]
+    for stretch in _stretches(observations, requests):
+        state = stretch.state
+        mrr, currency = _mrr_micros(state), currencies.get(state.customer_id)
+        if mrr is None or currency is None:
             continue
-        mrr = divide_half_even(present.recurring_micros, months)
-        for lens in _LENSES:
-            window = _live(lens, kind, present, due_on, following, on, until, has_request=bool(open_requests))
-            if window is None:
+        for lens in Lens:
+            days = _live_days(lens, kind, stretch)
+            if days is None:
                 continue
-            _append(
-                segments,
-                Segment(
-                    lens=lens,
-                    from_on=window[0],
-                    to_on=window[1],
-                    customer_id=present.customer_id,
-                    currency=currency,
-                    mrr_micros=mrr,
-                    product=present.product,
-                    product_name=names[present.product],
-                    cycle=present.cycle,
-                    status=present.status,
-                ),
+            segment = Segment(
+                lens=lens,
+                from_on=days.from_on,
+                to_on=days.to_on,
+                customer_id=state.customer_id,
+                currency=currency,
+                mrr_micros=mrr,
+                product=state.product,
+                product_name=names[state.product],
+                cycle=state.cycle,
+                status=state.status,
             )
-    ordered = sorted(segments, key=lambda segment: (segment.lens, segment.from_on))
-    return Timeline(tuple(ordered), _issues(kind, present, currencies))
+            _append(segments[lens], segment)
+    ordered = [segment for lens in sorted(Lens) for segment in segments[lens]]
+    return Timeline(tuple(ordered), _issues(kind, state, currencies))
 
 
-def _issues(kind: Kind, present: Observation, currencies: Mapping[int, str]) -> tuple[str, ...]:
-    """Why a subscription that claims to bring revenue is not in every total; in alphabetical order."""
-    recurs = present.cycle == "unknown" or cycle_months(present.cycle) is not None
-    if present.gone or present.recurring_micros == 0 or not recurs:
+def _stretches(observations: Sequence[Observation], requests: Sequence[Request]) -> Iterator[_Stretch]:
+    """Yield the stretches from the first observation on, in order.
+
+    The last observation of a day decides that day, because days are end-of-day states. The first observation of the next observed day is
+    the one that follows: what it shows as unpaid was unpaid until that day, even if it is paid later on the same day.
+    """
+    last_of_day = {observation.on: observation for observation in observations}
+    first_of_day = {observation.on: observation for observation in reversed(observations)}
+    observed_on = sorted(last_of_day)
+    days = sorted({*observed_on, *(request.on for request in requests if request.on > observed_on[0])})
+    waiting = deque(sorted(requests, key=lambda request: request.on))
+    open_requests: set[int] = set()
+    state, due_on = last_of_day[observed_on[0]], None
+    for from_on, to_on in zip_longest(days, days[1:]):
+        state = last_of_day.get(from_on, state)
+        due_on = state.next_due_on or due_on
+        while waiting and waiting[0].on <= from_on:
+            request = waiting.popleft()
+            (open_requests.add if request.is_open else open_requests.discard)(request.id)
+        index = bisect_right(observed_on, from_on)
+        following = first_of_day[observed_on[index]] if index < len(observed_on) else None
+        yield _Stretch(from_on, to_on, state, due_on, following, bool(open_requests))
+
+
+def _mrr_micros(state: Observation) -> int | None:
+    """Return the MRR of a state; None when it brings none. It is rounded here and nowhere later, so that movements add up to it."""
+    months = cycle_months(state.cycle)
+    if state.is_removed or state.recurring_micros <= 0 or months is None:
+        return None
+    return divide_half_even(state.recurring_micros, months)
+
+
+def _issues(kind: Kind, state: Observation, currencies: Mapping[int, str]) -> tuple[str, ...]:
+    """Return why a subscription that claims to bring revenue is not in every total; in alphabetical order."""
+    recurs = state.cycle == "unknown" or cycle_months(state.cycle) is not None
+    if state.is_removed or state.recurring_micros == 0 or not recurs:
         return ()
-    if present.status not in _statuses(kind):
+    if state.status not in (_DOMAIN_STATUSES if kind is Kind.DOMAIN else _SERVICE_STATUSES):
         return ("status_unknown",)
-    if present.status not in _contract_statuses(kind):
+    if state.status not in _contract_statuses(kind):
         return ()
-    if present.recurring_micros < 0:
-        return ("amount_not_offered" if present.recurring_micros == _NOT_OFFERED else "amount_negative",)
-    if present.cycle == "unknown":
+    if state.recurring_micros < 0:
+        return ("amount_not_offered" if state.recurring_micros == _NOT_OFFERED else "amount_negative",)
+    if state.cycle == "unknown":
         return ("cycle_unknown",)
-    found = {
-        "currency_unknown": present.customer_id not in currencies,
-        "due_date_missing": present.next_due_on is None,
+    reasons = {
+        "currency_unknown": state.customer_id not in currencies,
+        "due_date_missing": state.next_due_on is None,
     }
-    return tuple(reason for reason, holds in found.items() if holds)
-
-
-def _statuses(kind: Kind) -> frozenset[str]:
-    """The statuses that WHMCS has for a kind."""
-    return _DOMAIN_STATUSES if kind is Kind.DOMAIN else _SERVICE_STATUSES
+    return tuple(reason for reason, holds in reasons.items() if holds)
 
 
 def _contract_statuses(kind: Kind) -> frozenset[str]:
     return _DOMAIN_CONTRACT_STATUSES if kind is Kind.DOMAIN else _CONTRACT_STATUSES
 
 
-def _live(
-    lens: Lens,
-    kind: Kind,
-    present: Observation,
-    due_on: date | None,
-    following: Observation | None,
-    on: date,
-    until: date | None,
-    *,
-    has_request: bool,
-) -> tuple[date, date | None] | None:
-    """The part of [on, until) in which the observed state counts; None when it never does."""
+def _live_days(lens: Lens, kind: Kind, stretch: _Stretch) -> _Days | None:
+    """Return the part of a stretch in which its state counts; None when it never does."""
     match lens:
         case Lens.ACTIVE:
-            return (on, until) if present.status in _ACTIVE else None
+            statuses = _ACTIVE
         case Lens.STATUS:
             statuses = _ACTIVE if kind is Kind.DOMAIN else _CONTRACT_STATUSES
-            return (on, until) if present.status in statuses else None
         case Lens.CONTRACT:
-            if present.status not in _contract_statuses(kind) or due_on is None:
-                return None
-            start = on if present.registered_on is None else max(on, present.registered_on)
-            # Before the first payment the due date is the registration date: grace runs from there, too.
-            grace = 0 if has_request else GRACE_DAYS
-            end = _end(due_on, grace)
-            if (
-                following is not None
-                and following.next_due_on is not None
-                and not _was_seen_unpaid(present, due_on, following, on, end)
-            ):
-                end = max(end, _end(following.next_due_on, grace))
-            if until is not None:
-                end = min(end, until)
-            return (start, end) if start < end else None
+            return _contract_days(kind, stretch)
+    return _Days(stretch.from_on, stretch.to_on) if stretch.state.status in statuses else None
 
 
-def _was_seen_unpaid(present: Observation, due_on: date, following: Observation, on: date, end: date) -> bool:
-    """Tell whether somebody saw the state on a day on which it counted no more: what comes later proves no payment before that day.
+def _contract_days(kind: Kind, stretch: _Stretch) -> _Days | None:
+    state, due_on = stretch.state, stretch.due_on
+    if state.status not in _contract_statuses(kind) or due_on is None:
+        return None
+    start = stretch.from_on
+    if state.registered_on is not None:
+        start = max(start, state.registered_on)
+    end = _contract_end(stretch, due_on)
+    if stretch.to_on is not None:
+        end = min(end, stretch.to_on)
+    return _Days(start, end) if start < end else None
 
-    That is whoever read all of the kind before the following observation, and whoever saw the subscription itself. Where an open request
-    ends the state without grace, only who saw it from the request on has seen that.
+
+def _contract_end(stretch: _Stretch, due_on: date) -> date:
+    """Return the first day on which the state of a stretch no longer counts, if nothing changes.
+
+    It counts up to its due date and through the grace; an open request removes the grace. Before the first payment the due date is the
+    registration date, so grace begins there. A later due date in the following observation shows that the state was paid for longer.
+    It moves the end, unless a sync saw the state unpaid after its end: then it did not count on that day, and paying late is a new start.
     """
-    seen_on = present.last_seen_on or present.on
-    if seen_on >= max(on, end) or seen_on >= _end(due_on, GRACE_DAYS):
+    grace = 0 if stretch.has_request else GRACE_DAYS
+    end = _first_day_after(due_on, grace)
+    following = stretch.following
+    if following is None or following.next_due_on is None:
+        return end
+    if _was_seen_unpaid(stretch, following, due_on, end):
+        return end
+    return max(end, _first_day_after(following.next_due_on, grace))
+
+
+def _was_seen_unpaid(stretch: _Stretch, following: Observation, due_on: date, end: date) -> bool:
+    """Tell whether a sync saw the state on a day on which it no longer counted, so that a later payment does not cover that day.
+
+    Two syncs can have seen it: one that saw the subscription itself, and one that read all of the kind before the following observation.
+    An open request may end the state without grace on the day of the request. An earlier sync saw it within grace, which proves nothing:
+    only one from that day on counts, or one that saw it beyond the grace.
+    """
+    seen_on = stretch.state.last_seen_on or stretch.state.on
+    if seen_on >= max(stretch.from_on, end) or seen_on >= _first_day_after(due_on, GRACE_DAYS):
         return True
     return following.last_read_on is not None and following.last_read_on >= end
 
 
-def _end(due_on: date, grace: int) -> date:
-    """The first day on which what is due on a day no longer counts."""
+def _first_day_after(due_on: date, grace: int) -> date:
     return min(due_on, _LAST_DUE_ON) + timedelta(days=grace + 1)
 
 
-def _append(segments: list[Segment], new: Segment) -> None:
-    """Add a segment, or lengthen the one that it continues unchanged."""
-    for index in range(len(segments) - 1, -1, -1):
-        last = segments[index]
-        if last.lens is new.lens:
-            if last.to_on == new.from_on and last._replace(from_on=new.from_on, to_on=new.to_on) == new:
-                segments[index] = last._replace(to_on=new.to_on)
-                return
-            break
-    segments.append(new)
+def _append(segments: list[Segment], segment: Segment) -> None:
+    """Add a segment of a lens, or lengthen the last one when it goes on unchanged."""
+    last = segments[-1] if segments else None
+    if (
+        last is not None
+        and last.to_on == segment.from_on
+        and last._replace(from_on=segment.from_on, to_on=segment.to_on) == segment
+    ):
+        segments[-1] = last._replace(to_on=segment.to_on)
+    else:
+        segments.append(segment)

@@ -72,8 +72,8 @@ def test_same_state_with_another_label_is_seen_again() -> None:
 def test_removal_keeps_the_last_state() -> None:
     first, last = observed(version(), removal(2))
 
-    assert (last.on, last.gone) == (date(2026, 3, 3), True)
-    assert last._replace(on=first.on, gone=False) == first
+    assert (last.on, last.is_removed) == (date(2026, 3, 3), True)
+    assert last._replace(on=first.on, is_removed=False) == first
 
 
 def test_removal_before_any_state_shows_nothing() -> None:

@@ -228,7 +228,7 @@ def test_missing_due_date_is_in_no_contract_and_is_listed() -> None:
 
 
 @pytest.mark.parametrize("values", [{"cycle": "unknown"}, {"next_due_on": None}, {"customer_id": 99}])
-@pytest.mark.parametrize("ended", [{"status": "terminated"}, {"recurring_micros": 0}, {"gone": True}])
+@pytest.mark.parametrize("ended", [{"status": "terminated"}, {"recurring_micros": 0}, {"is_removed": True}])
 def test_ended_subscription_is_not_listed(values: dict[str, Any], ended: dict[str, Any]) -> None:
     assert line(seen(**values | ended)) == Timeline((), ())
 
@@ -283,7 +283,7 @@ def test_unpaid_between_syncs_ends_after_the_grace() -> None:
         line(seen(0, next_due_on=day(0))),
         line(seen(0, next_due_on=day(0)), seen(40, **unseen, recurring_micros=12_000_000)),
         line(seen(0, next_due_on=day(0)), seen(40, **unseen, status="terminated")),
-        line(seen(0, next_due_on=day(0)), seen(40, **unseen, gone=True)),
+        line(seen(0, next_due_on=day(0)), seen(40, **unseen, is_removed=True)),
     ):
         assert spans(found) == [(day(0), day(15))]
 
@@ -356,13 +356,13 @@ def test_last_observation_of_a_day_counts() -> None:
 
 
 def test_removed_subscription_counts_until_the_day_before() -> None:
-    found = line(seen(0), seen(6, gone=True))
+    found = line(seen(0), seen(6, is_removed=True))
 
     assert {(segment.from_on, segment.to_on) for segment in found.segments} == {(day(0), day(6))}
 
 
 def test_what_comes_back_counts_again() -> None:
-    found = line(seen(0), seen(6, gone=True), seen(8))
+    found = line(seen(0), seen(6, is_removed=True), seen(8))
 
     assert spans(found, Lens.ACTIVE) == [(day(0), day(6)), (day(8), None)]
 
@@ -406,7 +406,7 @@ _VALUES = st.fixed_dictionaries(
         "next_due_on": st.none() | st.integers(-40, 60).map(day),
         "product": st.sampled_from(["service:1", "service:2"]),
         "product_name": st.just("Hosting"),
-        "gone": st.sampled_from([False, False, False, True]),
+        "is_removed": st.sampled_from([False, False, False, True]),
     }
 )
 _OBSERVATIONS = (
@@ -550,7 +550,7 @@ def test_priced_subscription_is_live_listed_or_never_counts(
     last = observations[-1]._replace(status=status)
     found = line(*observations[:-1], last, requests=requests, kind=kind)
 
-    claims = last.recurring_micros != 0 and last.cycle not in {"free", "one_time"} and not last.gone
+    claims = last.recurring_micros != 0 and last.cycle not in {"free", "one_time"} and not last.is_removed
     # A domain in grace counts by contract alone, so not when it is unpaid for too long.
     is_over = status == "grace" and (last.next_due_on or day(-40)) + timedelta(14) < max(
         last.on, last.registered_on or last.on
@@ -568,7 +568,7 @@ _DUE = st.fixed_dictionaries(
         "status": st.sampled_from(["active", "active", "suspended", "terminated"]),
         "recurring_micros": st.sampled_from([10_000_000, 10_000_000, 12_000_000, 0]),
         "next_due_on": st.integers(-10, 70).map(day),
-        "gone": st.sampled_from([False, False, False, True]),
+        "is_removed": st.sampled_from([False, False, False, True]),
     }
 )
 
