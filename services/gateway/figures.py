@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Final
 from uuid import UUID
 
@@ -10,8 +11,9 @@ from libs.common.contracts.instances import InstanceState
 from libs.common.contracts.lenses import Lens
 from libs.common.database import raw, transaction
 from libs.common.figures.answers import Figure, figures_of
-from libs.common.figures.coverage import Freshness
+from libs.common.figures.coverage import Freshness, last_known_day
 from libs.common.figures.errors import QuestionError
+from libs.common.figures.explain import Explanation, explain
 from libs.common.figures.lists import (
     Customer,
     CustomerKey,
@@ -21,8 +23,10 @@ from libs.common.figures.lists import (
     read_customers,
     read_subscriptions,
 )
+from libs.common.figures.metric import Metric
 from libs.common.figures.questions import Question, Scope, scope_of
 from libs.common.figures.reading import read, read_coverage
+from libs.common.figures.relations import Group
 from services.gateway.context import Context
 from services.gateway.errors import Invalid, NotFound
 from services.gateway.principals import Principal
@@ -54,6 +58,25 @@ async def figures(
         reading = await read(database, questions, scope)
     is_small = reading.size <= SMALL
     return figures_of(reading) if is_small else await context.answer_workers.run(figures_of, reading)
+
+
+async def explanation(
+    context: Context,
+    principal: Principal,
+    metric: Metric,
+    on: date | None,
+    group_by: Sequence[Group],
+    *,
+    lens: Lens,
+    instance_ids: Sequence[UUID],
+) -> Explanation:
+    """Explain a metric on a day, without one on the newest known day.
+
+    Raises NotFound for an unknown instance, Invalid for an answer that is too large.
+    """
+    async with _scope(context, principal, lens, instance_ids) as (database, scope):
+        day = on or last_known_day(scope.instances, context.clock())
+        return await explain(database, metric, day, group_by, scope)
 
 
 async def subscriptions(

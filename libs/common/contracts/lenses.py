@@ -13,3 +13,11 @@ class Lens(StrEnum):
     CONTRACT = "contract"
     ACTIVE = "active"
     STATUS = "status"
+
+
+# What counts by each lens, in the words of an owner: "it is ...".
+COUNTING: Final[dict[str, str]] = {
+    Lens.CONTRACT: f"paid, or up to {GRACE_DAYS} days overdue",
+    Lens.ACTIVE: "active in WHMCS",
+    Lens.STATUS: "active or suspended in WHMCS",
+}

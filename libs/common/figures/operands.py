@@ -31,7 +31,8 @@ def sums(changes: Changes, points: int) -> list[int]:
 class Operand:
     """A number at the end of each point, in micros when its unit is money.
 
-    `levels` turns the changes of `measure` into these numbers.
+    `levels` turns the changes of `measure` into these numbers. `sql` is the same on one day, over the rows `customer` of
+    `relations.READABLE`, with money in units of the currency.
     """
 
     name: str
@@ -39,9 +40,12 @@ class Operand:
     unit: Unit
     relation: Relation
     measure: str
+    sql: str
     levels: Callable[[Changes, int], list[int]] = sums
 
 
-MRR: Final = Operand("mrr", "MRR", Unit.MONEY, BALANCES, "mrr_micros")
-SUBSCRIPTIONS: Final = Operand("subscriptions", "Subscriptions", Unit.COUNT, BALANCES, "subscriptions")
-CUSTOMERS: Final = Operand("customers", "Customers", Unit.COUNT, CUSTOMER_COUNTS, "customers")
+MRR: Final = Operand("mrr", "MRR", Unit.MONEY, BALANCES, "mrr_micros", "sum(mrr_micros) / 1e6")
+SUBSCRIPTIONS: Final = Operand(
+    "subscriptions", "Subscriptions", Unit.COUNT, BALANCES, "subscriptions", "sum(subscriptions)"
+)
+CUSTOMERS: Final = Operand("customers", "Customers", Unit.COUNT, CUSTOMER_COUNTS, "customers", "count(*)")

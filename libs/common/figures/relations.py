@@ -157,6 +157,29 @@ FROM customer s
 WHERE $9::bigint IS NULL OR (-s.mrr_micros, s.instance_id, s.customer_id) > (-$9, $10::uuid, $11::bigint)
 ORDER BY -s.mrr_micros, s.instance_id, s.customer_id LIMIT $8"""  # noqa: S608  constants
 
+# What is live on a day, for people to read and to run: values are written out. Every operand is computed from `customer`.
+READABLE: Final = """\
+WITH live AS (
+    SELECT {labels}instance_id AS home, s.customer_id, s.mrr_micros
+    FROM metrics_read.segments s JOIN metrics_read.coverage c USING (organization_id, instance_id, kind)
+    WHERE s.lens = '{lens}' AND instance_id IN ({instances}) AND c.first_on <= DATE '{on}'
+      AND s.from_on <= least(DATE '{on}', c.last_on)
+      AND (s.to_on IS NULL OR s.to_on > least(DATE '{on}', c.last_on))
+), customer AS (
+    SELECT {names}home, customer_id, sum(mrr_micros) AS mrr_micros, count(*) AS subscriptions
+    FROM live GROUP BY {names}home, customer_id
+), operands AS (
+    SELECT {names}{operands} FROM customer{by_names}
+)
+SELECT {names}{formula} AS {slug} FROM operands"""
+READABLE_GROUPS: Final = {
+    Group.KIND: "kind",
+    Group.PRODUCT: "CASE WHEN kind = 'domain' THEN s.product ELSE instance_id || ':' || s.product END AS product",
+    Group.CYCLE: "s.cycle",
+    Group.CURRENCY: "s.currency",
+    Group.INSTANCE: "instance_id AS instance",
+}
+
 NAMES: Final = """
 SELECT DISTINCT ON (instance_id, product) instance_id, product, product_name
 FROM (
@@ -168,3 +191,7 @@ ORDER BY instance_id, product, ends_on DESC, begins_on DESC"""
 
 COVERAGE: Final = """
 SELECT instance_id, kind, first_on, last_on, closed_before, read_at, action, code FROM metrics_read.coverage"""
+
+ISSUES: Final = """
+SELECT kind, reason, count(*) AS number FROM metrics_read.issues
+WHERE instance_id = ANY($1::uuid[]) GROUP BY kind, reason ORDER BY kind, reason"""

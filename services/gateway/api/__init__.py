@@ -4,7 +4,7 @@ from typing import Final
 
 from fastapi import APIRouter, Depends, HTTPException, Request
 
-from services.gateway.api import account, instances, lists, metrics, syncs, tokens
+from services.gateway.api import account, explain, instances, lists, metrics, syncs, tokens
 from services.gateway.api.openapi import PREFIX, describe
 
 __all__ = ["build_router", "describe"]
@@ -29,6 +29,6 @@ def build_router() -> APIRouter:
         dependencies=[Depends(_takes_json)],
         responses={"4XX": _PROBLEM, "5XX": _PROBLEM},
     )
-    for resource in (account, instances, syncs, metrics, lists, tokens):
+    for resource in (account, instances, syncs, metrics, explain, lists, tokens):
         router.include_router(resource.router)
     return router

@@ -1,6 +1,5 @@
 """What a figure is made of: the subscriptions and the customers that count on a day."""
 
-from datetime import date
 from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Query
@@ -11,7 +10,7 @@ from libs.common.figures.lists import Customer, CustomerKey, Selection, Subscrip
 from libs.common.figures.relations import Group
 from services.gateway import figures
 from services.gateway.api.paging import Cursor, Limit, Page, key_of, page_of
-from services.gateway.api.questions import ByLens, InInstances, Reader
+from services.gateway.api.questions import ByLens, InInstances, OnDay, Reader
 from services.gateway.context import Here
 
 router = APIRouter(tags=["metrics"])
@@ -19,7 +18,6 @@ router = APIRouter(tags=["metrics"])
 _SUBSCRIPTION_KEY: Final = TypeAdapter(SubscriptionKey)
 _CUSTOMER_KEY: Final = TypeAdapter(CustomerKey)
 
-OnDay = Annotated[date | None, Query(description="The day; without it, the newest that is known.")]
 OfKind = Annotated[
     Literal["service", "addon", "domain"] | None,
     Query(alias="filter[kind]", description="Only subscriptions of this kind."),

@@ -27,6 +27,7 @@ GroupBy = Annotated[
     Query(max_length=_MOST_GROUPS, description=f"Of {', '.join(Group)}; repeated, or separated by commas."),
 ]
 Currency = Annotated[str, Query(description="`native`: each subscription's own; money is grouped by it.")]
+OnDay = Annotated[date | None, Query(description="The day; without it, the newest that is known.")]
 ByLens = Annotated[Lens, Query(description="What counts as live.")]
 InInstances = Annotated[
     list[UUID] | None,

@@ -327,6 +327,85 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
             "answer_too_large",
         ),
     ),
+    "GET /explain/{slug}": Operation(
+        {
+            "metric": "arpa",
+            "title": "ARPA",
+            "unit": "money",
+            "version": 1,
+            "words": "Average MRR per customer.",
+            "formula": "mrr / customers",
+            "on": "2026-11-23",
+            "as_of": "2026-11-23T06:15:00Z",
+            "settings": [
+                {
+                    "name": "lens",
+                    "value": "contract",
+                    "words": "A subscription counts when it is paid, or up to 14 days overdue.",
+                }
+            ],
+            "values": [
+                {
+                    "group": {"currency": "EUR"},
+                    "names": {},
+                    "value": "30.000000",
+                    "reason": None,
+                    "complete": False,
+                    "operands": [
+                        {
+                            "name": "mrr",
+                            "title": "MRR",
+                            "unit": "money",
+                            "value": "1260.000000",
+                            "list": "/api/v1/subscriptions?on=2026-11-23&lens=contract&filter%5Bcurrency%5D=EUR",
+                        },
+                        {
+                            "name": "customers",
+                            "title": "Customers",
+                            "unit": "count",
+                            "value": 42,
+                            "list": "/api/v1/customers?on=2026-11-23&lens=contract&filter%5Bcurrency%5D=EUR",
+                        },
+                    ],
+                }
+            ],
+            "omitted": [
+                {
+                    "kind": "service",
+                    "reason": "cycle_unknown",
+                    "count": 2,
+                    "words": "MRRlytics does not know the billing cycle. Correct it in WHMCS.",
+                }
+            ],
+            "notes": [],
+            "sources": [
+                {
+                    "instance_id": _INSTANCE,
+                    "instance_name": "Main",
+                    "time_zone": "Europe/Lisbon",
+                    "kind": "service",
+                    "first_on": "2026-11-01",
+                    "last_on": "2026-11-23",
+                    "closed_before": "2026-11-23",
+                    "read_at": "2026-11-23T06:15:04Z",
+                    "action": None,
+                    "code": None,
+                }
+            ],
+            "question": {
+                "address": "/api/v1/metrics/arpa?start=2026-11-23&end=2026-11-23&lens=contract",
+                "curl": 'curl --header "Authorization: Bearer $MRRLYTICS_TOKEN" '
+                '"https://mrr.example.com/api/v1/metrics/arpa?start=2026-11-23&end=2026-11-23&lens=contract"',
+                "sql": "WITH live AS (…) SELECT currency, mrr / customers AS arpa FROM operands;",
+            },
+        },
+        refusals=(
+            "metric_unknown",
+            "instance_not_found",
+            "group_unknown",
+            "answer_too_large",
+        ),
+    ),
     "GET /subscriptions": Operation(
         {
             "items": [
@@ -415,6 +494,11 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "address": "The network address that it came from.",
         "request_id": "The id of the request, as in its answer and in the log.",
     },
+    "Call": {
+        "address": "The address of the figure.",
+        "curl": "A line for a shell, with the token in the variable MRRLYTICS_TOKEN.",
+        "sql": "Two statements over `metrics_read`: the first names the organization, the second gives the values, not rounded.",
+    },
     "Catalogue": {"metrics": "Every metric."},
     "ChangedInstance": {
         **_FORM,
@@ -448,6 +532,22 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "rows": "Records that a first sync will read, about.",
         "minutes": "How long that takes, about.",
     },
+    "ExplainedMetric": {
+        "metric": "The metric that was asked for.",
+        "title": "Its name for people.",
+        "unit": "`money` or `count`.",
+        "version": "The version of its definition; it grows when the definition changes.",
+        "words": "What it means.",
+        "formula": "How it is computed, with the names of the operands.",
+        "on": "The day that is explained.",
+        "as_of": "The moment that the figures hold for: that of the least fresh instance; null before any sync.",
+        "settings": "What decides which subscriptions count.",
+        "values": "The value of each group on the day.",
+        "omitted": "Subscriptions that should bring revenue and are not in every total, as of the newest sync.",
+        "notes": "What a reader has to know, in plain words.",
+        "sources": "How fresh the rows of each instance and kind are.",
+        "question": "The same question for programs.",
+    },
     "Figure": {
         "metric": "The metric that was asked for.",
         "unit": "`money`: decimal strings with six places; `count`: integers.",
@@ -458,6 +558,14 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "additive": "Whether the values of the groups sum to the total.",
         "series": "One series for each group.",
         "notes": "What a reader has to know, in plain words: what is left out, since when, and what to do.",
+    },
+    "GroupValue": {
+        "group": "What the value is about, by group; empty for a total.",
+        "names": "The names for people of its product and its instance, by group.",
+        "value": "A decimal string for money, an integer for a count; null when it is not known.",
+        "reason": "Why there is no value, or `carried`, as in figures.",
+        "complete": "Whether it changes no more.",
+        "operands": "The numbers in the formula.",
     },
     "Instance": {
         "id": "The id of the instance.",
@@ -521,6 +629,19 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "scopes": "What it may do; never more than its maker.",
         "days": "After how many days it ends.",
     },
+    "Omission": {
+        "kind": "`service`, `addon` or `domain`.",
+        "reason": "A stable code of why.",
+        "count": "How many subscriptions.",
+        "words": "Why, and what to do.",
+    },
+    "OperandValue": {
+        "name": "Its name in the formula.",
+        "title": "Its name for people.",
+        "unit": "`money` or `count`.",
+        "value": "A decimal string for money, an integer for a count; null when it is not known.",
+        "list": "The address of the list that adds up to it.",
+    },
     "Organization": {
         "id": "The id of the organization; its views in PostgreSQL ask for it.",
         "slug": "Its name in the addresses of its pages.",
@@ -555,11 +676,28 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "names": "The names for people of its product and its instance, by group.",
         "points": "The values in the order of their days. A split answer leaves out the days before the first sync at the start.",
     },
+    "Setting": {
+        "name": "Its stable name.",
+        "value": "Its value.",
+        "words": "What the value does.",
+    },
     "SkippedKind": {
         "kind": "What could not be read.",
         "action": "The WHMCS action that would read it.",
         "code": "A stable code of why not (docs/whmcs.md).",
         "required": "Whether figures need it.",
+    },
+    "SourceState": {
+        "instance_id": "The id of the instance.",
+        "instance_name": "Its name.",
+        "time_zone": "The time zone whose days the figures have.",
+        "kind": "What was read, such as `service` or `invoice`.",
+        "first_on": "The first day that is known; null when it was never read.",
+        "last_on": "The last day that is known.",
+        "closed_before": "Days before this one change no more.",
+        "read_at": "When it was last read.",
+        "action": "The WHMCS action to allow, when the newest sync could not read it.",
+        "code": "Why the newest sync could not read it (docs/whmcs.md); null when it could.",
     },
     "Subscription": {
         "id": "Its public id: instance, kind and its number in WHMCS.",

@@ -10,16 +10,10 @@ from uuid import UUID
 
 from fastapi import Depends
 
-from libs.common.contracts.lenses import Lens
+from libs.common.contracts.lenses import COUNTING, Lens
 from services.gateway.errors import Invalid, NotFound
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
-
-COUNTING: Final[dict[str, str]] = {
-    Lens.CONTRACT: "paid, or up to 14 days overdue",
-    Lens.ACTIVE: "active in WHMCS",
-    Lens.STATUS: "active or suspended in WHMCS",
-}
 
 
 class Period(StrEnum):

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from libs.common.contracts.lenses import COUNTING
 from libs.common.figures.answers import Figure
 from libs.common.figures.catalogue import BY_SLUG, METRICS
 from libs.common.figures.periods import Interval
@@ -18,7 +19,7 @@ from services.gateway.instances.states import ShownState
 from services.gateway.instances.views import Instance
 from services.gateway.pages.callers import MetricsReader
 from services.gateway.pages.chart import Chart, draw
-from services.gateway.pages.filters import COUNTING, AddressFilters, Filter, Filters, filter_form
+from services.gateway.pages.filters import AddressFilters, Filter, Filters, filter_form
 from services.gateway.pages.reading import Reading, read
 from services.gateway.pages.rendering import page
 from services.gateway.pages.splits import Split, split

@@ -119,7 +119,7 @@ def test_metric_offers_what_all_its_operands_offer() -> None:
     metric = Metric(
         **{
             **{name: getattr(BY_SLUG["arpa"], name) for name in Metric.__slots__},
-            "operands": (MRR, Operand("narrow", "Narrow", Unit.COUNT, narrow, "narrow")),
+            "operands": (MRR, Operand("narrow", "Narrow", Unit.COUNT, narrow, "narrow", "0")),
         }
     )
 

@@ -1,0 +1,131 @@
+"""Explain a figure on a day: the numbers in its formula, what it omits and why, and the same as SQL."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final, NamedTuple
+
+from libs.common.contracts.lenses import Lens
+from libs.common.figures.answers import Figure, Point, figures_of, levels_of, written_value
+from libs.common.figures.metric import Metric
+from libs.common.figures.operands import Operand
+from libs.common.figures.questions import Question, Scope
+from libs.common.figures.reading import Reading, read
+from libs.common.figures.relations import ISSUES, READABLE, READABLE_GROUPS, Group
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedGroup:
+    """The point of one group, and the operands that it was computed from; an operand is None where it is not known."""
+
+    group: Mapping[str, str]
+    names: Mapping[str, str]
+    point: Point
+    operands: Mapping[Operand, str | int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Omission:
+    """How many subscriptions of a kind are in no total or not in every one, and why, in words."""
+
+    kind: str
+    reason: str
+    count: int
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A figure with everything that it rests on. `sql` is one statement that gives the same values."""
+
+    metric: Metric
+    on: date
+    scope: Scope
+    figure: Figure
+    groups: tuple[ExplainedGroup, ...]
+    omitted: tuple[Omission, ...]
+    sql: str
+
+
+class _Issue(NamedTuple):
+    """Why a subscription is missing, and by which lenses."""
+
+    lenses: frozenset[Lens]
+    words: str
+
+
+_ALL: Final = frozenset(Lens)
+# The reasons of `metrics_read.issues`.
+ISSUE_WORDS: Final = {
+    "amount_negative": _Issue(_ALL, "The recurring amount is below 0. Totals are without it."),
+    "amount_not_offered": _Issue(
+        _ALL, "The recurring amount is -1.00: WHMCS does not offer this cycle. Set the amount in WHMCS."
+    ),
+    "currency_unknown": _Issue(
+        _ALL,
+        "The currency of the customer is not known yet. The next sync asks for it: allow GetInvoices and GetClientsDetails.",
+    ),
+    "cycle_unknown": _Issue(_ALL, "MRRlytics does not know the billing cycle. Correct it in WHMCS."),
+    "due_date_missing": _Issue(frozenset({Lens.CONTRACT}), "There is no next due date. Set it in WHMCS."),
+    "status_unknown": _Issue(
+        _ALL, "WHMCS does not document this status. Give the subscription a status of WHMCS."
+    ),
+}
+
+
+async def explain(
+    connection: Any, metric: Metric, on: date, group_by: Sequence[Group], scope: Scope
+) -> Explanation:
+    """Explain a metric on a day, in the caller's transaction of one organization.
+
+    Raises QuestionError when the answer is too large.
+    """
+    reading = await read(connection, [Question(metric, on, on, group_by=tuple(group_by))], scope)
+    [figure], [part] = figures_of(reading), reading.parts
+    rows = await connection.fetch(ISSUES, [instance.instance_id for instance in scope.instances])
+    omitted = tuple(
+        Omission(row["kind"], row["reason"], row["number"], ISSUE_WORDS[row["reason"]].words)
+        for row in rows
+        if scope.lens in ISSUE_WORDS[row["reason"]].lenses
+    )
+    sql = readable_statement(metric, part.question.groups, on, scope)
+    return Explanation(metric, on, scope, figure, _groups(reading, figure), omitted, sql)
+
+
+def _groups(reading: Reading, figure: Figure) -> tuple[ExplainedGroup, ...]:
+    [part] = reading.parts
+    levels = levels_of(part)
+    return tuple(
+        ExplainedGroup(
+            series.group,
+            series.names,
+            point,
+            {
+                operand: None if point.value is None else written_value(of_group[operand][0], operand.unit)
+                for operand in part.question.metric.operands
+            },
+        )
+        for series in figure.series
+        for of_group in [levels.get(tuple(series.group.values()), {})]
+        for point in series.points
+    )
+
+
+def readable_statement(metric: Metric, groups: Iterable[Group], on: date, scope: Scope) -> str:
+    """Return one statement over `metrics_read` that gives the value of each group on a day, not rounded.
+
+    It has its values written out, for people to copy. None of them is a text of a caller.
+    """
+    names = [group.value for group in groups]
+    instances = [f"'{instance.instance_id}'" for instance in scope.instances]
+    return READABLE.format(
+        labels="".join(f"{READABLE_GROUPS[group]}, " for group in groups),
+        names="".join(f"{name}, " for name in names),
+        by_names=f" GROUP BY {', '.join(names)}" if names else "",
+        lens=scope.lens.value,
+        instances=", ".join(instances) or "NULL",
+        on=on.isoformat(),
+        operands=", ".join(f"{operand.sql} AS {operand.name}" for operand in metric.operands),
+        formula=metric.written,
+        slug=metric.slug,
+    )

@@ -1,0 +1,209 @@
+"""Explanations: numbers that give the value, lists that add up to them, and SQL that says the same."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from libs.common.database import raw, transaction
+from libs.common.figures.catalogue import METRICS
+from libs.common.figures.metric import Metric
+from libs.common.figures.relations import Group
+from tests.integration.gateway.conftest import Gateway, Person
+from tests.integration.gateway.test_behind_figures import pages_of
+from tests.integration.gateway.test_figures import (
+    DAY,
+    FIRST,
+    TODAY,
+    Segment,
+    add_segments,
+    add_site,
+)
+
+SPLITS: Sequence[str] = ("", "kind", "product,cycle", "instance,currency")
+
+
+async def owner_with_books(gateway: Gateway) -> Person:
+    """The owner of three instances: a fresh one, one that stopped, and one without addons."""
+    owner = await gateway.owner()
+    ours = owner.organization_id
+    for number, values in enumerate(
+        (
+            {},
+            {"last_on": TODAY - 9 * DAY, "as_of": datetime(2026, 2, 20, 6, tzinfo=UTC)},
+            {"missing": ("addon",), "began_on": {"domain": FIRST + 9 * DAY}},
+        )
+    ):
+        site = await add_site(gateway, ours, f"Site {number}", **values)
+        await add_segments(
+            gateway,
+            ours,
+            [
+                Segment(site.id, mrr_micros=1_234_567),
+                Segment(site.id, id=2, customer_id=2, mrr_micros=3_000_001, cycle="annually"),
+                Segment(site.id, id=3, customer_id=3, currency="JPY", to_on=TODAY - 5 * DAY),
+                Segment(site.id, id=4, customer_id=4, currency="JPY", mrr_micros=5, from_on=TODAY - 2 * DAY),
+                Segment(site.id, kind="domain", product="domain:com", product_name=".com"),
+                Segment(site.id, lens="active", id=9, mrr_micros=99_000_000),
+            ],
+        )
+    return owner
+
+
+async def explained(person: Person, slug: str, **parameters: str) -> dict[str, Any]:
+    answer = await person.client.get(f"/api/v1/explain/{slug}", params=parameters)
+    assert answer.status_code == 200, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+async def rows_of(gateway: Gateway, sql: str) -> Sequence[Any]:
+    """Run copied SQL as the documented reader."""
+    named, statement, _ = sql.split(";\n")
+    async with transaction(gateway.context.engine) as connection:
+        database = await raw(connection)
+        await database.execute(named)
+        rows: Sequence[Any] = await database.fetch(statement)
+        return rows
+
+
+def shown(value: Any, metric: Metric) -> str | int:
+    """A value of the statement as the API shows it."""
+    if metric.unit == "count":
+        return int(value or 0)
+    return str(Decimal(value).quantize(Decimal("0.000001"), ROUND_HALF_EVEN))
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.slug)
+async def test_copied_sql_gives_the_same_values(gateway: Gateway, metric: Metric) -> None:
+    owner = await owner_with_books(gateway)
+
+    for groups in SPLITS:
+        for on in (FIRST + DAY, TODAY - 4 * DAY, TODAY):
+            answer = await explained(owner, metric.slug, on=str(on), group_by=groups)
+            rows = await rows_of(gateway, answer["question"]["sql"])
+            in_api = {
+                tuple(sorted(value["group"].items())): value["value"]
+                for value in answer["values"]
+                if value["value"] is not None
+            }
+            in_sql = {
+                tuple(sorted((name, str(row[name])) for name in dict(row) if name in list(Group))): shown(
+                    row[metric.slug], metric
+                )
+                for row in rows
+            }
+            assert in_sql == in_api, (groups, on)
+            assert in_sql
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.slug)
+async def test_operands_give_the_value_and_lists_add_up_to_them(gateway: Gateway, metric: Metric) -> None:
+    owner = await owner_with_books(gateway)
+
+    answer = await explained(owner, metric.slug, group_by="kind", lens="contract")
+
+    assert answer["values"]
+    for value in answer["values"]:
+        for operand in value["operands"]:
+            items = await pages_of(owner, operand["list"])
+            amount = sum((Decimal(item["mrr"]) for item in items), Decimal())
+            if operand["value"] is not None:
+                assert operand["value"] == (len(items) if operand["unit"] == "count" else f"{amount:.6f}")
+
+
+async def test_explanation_shows_formula_settings_omissions_and_sources(gateway: Gateway) -> None:
+    owner = await owner_with_books(gateway)
+    await add_issues(
+        gateway, owner.organization_id, "due_date_missing", "currency_unknown", "currency_unknown"
+    )
+
+    contract = await explained(owner, "arpa")
+    active = await explained(owner, "arpa", lens="active")
+
+    assert (contract["formula"], contract["version"], contract["on"]) == ("mrr / customers", 1, str(TODAY))
+    assert [setting["name"] for setting in contract["settings"]] == ["lens", "grace_days", "currency"]
+    assert [setting["name"] for setting in active["settings"]] == ["lens", "currency"]
+    counts = {omission["reason"]: omission["count"] for omission in contract["omitted"]}
+    assert counts == {"currency_unknown": 2, "due_date_missing": 1}
+    assert {omission["reason"] for omission in active["omitted"]} == {"currency_unknown"}
+    assert any("Addons of Site 2" in note for note in contract["notes"])
+    unread = [source for source in contract["sources"] if source["code"] is not None]
+    assert [(source["instance_name"], source["action"]) for source in unread] == [
+        ("Site 2", "GetClientsAddons")
+    ]
+
+
+async def add_issues(gateway: Gateway, organization_id: UUID, *reasons: str) -> None:
+    for number, reason in enumerate(reasons):
+        await gateway.execute(
+            """INSERT INTO metrics.issues (organization_id, instance_id, kind, id, reason, customer_id)
+            SELECT organization_id, instance_id, 'service', :id, :reason, 1 FROM metrics.instances
+            WHERE organization_id = :organization ORDER BY name LIMIT 1""",
+            organization=organization_id,
+            id=number,
+            reason=reason,
+        )
+
+
+async def test_address_of_the_question_gives_the_explained_value(gateway: Gateway) -> None:
+    owner = await owner_with_books(gateway)
+
+    answer = await explained(owner, "mrr", on=str(TODAY - DAY), group_by="kind")
+    figure = await owner.client.get(answer["question"]["address"])
+
+    assert [(value["group"], value["value"]) for value in answer["values"]] == [
+        (series["group"], series["points"][0]["value"]) for series in figure.json()["series"]
+    ]
+    assert answer["question"]["curl"] == (
+        'curl --header "Authorization: Bearer $MRRLYTICS_TOKEN" '
+        f'"http://127.0.0.1:8080{answer["question"]["address"]}"'
+    )
+
+
+async def test_explanation_of_one_instance_is_about_it_alone(gateway: Gateway) -> None:
+    owner = await owner_with_books(gateway)
+    instances = (await owner.client.get("/api/v1/instances")).json()["items"]
+    [fresh] = [instance["id"] for instance in instances if instance["name"] == "Site 0"]
+
+    answer = await explained(owner, "subscriptions", **{"filter[instance]": fresh})
+
+    [value] = answer["values"]
+    [operand] = value["operands"]
+    assert value["value"] == operand["value"] == 4
+    assert len(await pages_of(owner, operand["list"])) == 4
+    assert {source["instance_id"] for source in answer["sources"]} == {fresh}
+
+
+async def test_operands_are_unknown_before_the_first_sync(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    await add_site(gateway, owner.organization_id)
+
+    answer = await explained(owner, "customers", on=str(FIRST - DAY))
+
+    [value] = answer["values"]
+    assert (value["value"], value["reason"]) == (None, "before_first_sync")
+    assert [operand["value"] for operand in value["operands"]] == [None]
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "code"),
+    [
+        ("nothing", 404, "metric_unknown"),
+        ("mrr?group_by=colour", 422, "group_unknown"),
+        ("mrr?currency=EUR", 422, "currency_unknown"),
+        (f"mrr?filter[instance]={UUID(int=7)}", 404, "instance_not_found"),
+        ("mrr?start=2026-01-01", 422, "parameter_unknown"),
+    ],
+)
+async def test_question_without_an_explanation_is_refused(
+    gateway: Gateway, address: str, status: int, code: str
+) -> None:
+    owner = await gateway.owner()
+
+    answer = await owner.client.get(f"/api/v1/explain/{address}")
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
