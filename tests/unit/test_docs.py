@@ -29,12 +29,9 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.rel
 
 
 def names_defined_in(path: Path) -> set[str]:
-    """Return functions, classes, methods as Class.method, and the schemas of views that a migration creates."""
-    source = path.read_text(encoding="utf-8")
-    names = set(re.findall(r"CREATE VIEW (\w+)\.", source))
-    if path.suffix != ".py":
-        return names
-    for node in ast.walk(ast.parse(source)):
+    """Return functions, classes, and methods as Class.method."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
         if isinstance(node, ast.ClassDef):
@@ -107,3 +104,15 @@ def test_settings_of_a_page_exist(page: Path) -> None:
     names = re.findall(rf"{PREFIX}([A-Z_]+)", page.read_text(encoding="utf-8"))
 
     assert {name for name in names if not {name, name.removesuffix("_FILE")} & KNOWN_SETTINGS} == set()
+
+
+def test_logs_and_instruments_of_operations_exist() -> None:
+    page = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
+    modules = [path for folder in ("libs", "services") for path in (REPOSITORY / folder).rglob("*.py")]
+    code = "".join(path.read_text(encoding="utf-8") for path in modules)
+    logs = [text for line in re.findall(r"^\| log .*", page, re.M) for text in re.findall(r'"([^"]+)"', line)]
+    instruments = re.findall(r"`(mrrlytics\.[\w.]+)`", page)
+
+    assert logs
+    assert instruments
+    assert [text for text in [*logs, *instruments] if f'"{text}' not in code] == []
