@@ -293,5 +293,5 @@ async def _estimate(rows: int, checklist: _Checklist) -> None:
     """Add how long the first sync will take, by the totals of all lists."""
     minutes = max(1, round(rows / _ROWS_PER_MINUTE))
     checklist.estimate = Estimate(rows=rows, minutes=minutes)
-    text = f"About {rows:,} rows: the first sync takes about {minutes} min."
+    text = f"The first sync reads about {rows:,} records. It takes about {minutes} min."
     await checklist.add(Check(name="estimate", state="ok", message=text))
