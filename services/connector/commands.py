@@ -90,9 +90,8 @@ async def _answer(
     if run.state is RunState.RUNNING and run.started_at is not None:
         points = await checkpoints.load(await raw(connection), instance, run.run_id)
         started = SyncStarted(run_id=run.run_id, mode=run.mode, started_at=run.started_at)
-        progressed = progress_of(run.run_id, points)
-        await events.send(connection, instance, started, f"{run.run_id}.started.{question}", at)
-        await events.send(connection, instance, progressed, f"{run.run_id}.progress.{question}", at)
+        for name, event in (("started", started), ("progress", progress_of(run.run_id, points))):
+            await events.send(connection, instance, event, f"{run.run_id}.{name}.{question}", at)
     if end is not None:
         await events.send_again(connection, end)
 

@@ -123,19 +123,7 @@ async def claim(
 
     Runs that have begun come first, then manual ones. A run that has not begun begins `at`.
     """
-    row = await connection.fetchrow(
-        f"""SELECT r.organization_id, r.instance_id, r.run_id, i.credential_id, i.settings
-           FROM connector.runs r JOIN connector.instances i USING (organization_id, instance_id)
-           WHERE r.state IN ('queued', 'running') AND i.state IN ('active', 'needs_attention')
-             AND {leases.is_free("i.lease_until", "i.lease_seconds")}
-             AND ($1 OR r.mode = 'incremental')
-             AND (r.state = 'running' OR NOT EXISTS (SELECT 1 FROM connector.runs other
-                 WHERE other.organization_id = r.organization_id AND other.instance_id = r.instance_id
-                   AND other.state = 'running'))
-           ORDER BY r.state = 'running' DESC, r.trigger = 'manual' DESC, r.created_at LIMIT 1
-           FOR UPDATE SKIP LOCKED""",  # noqa: S608  fixed names
-        full_runs_too,
-    )
+    row = await _lock_next(connection, full_runs_too=full_runs_too)
     if row is None:
         return None
     instance = InstanceKey(row["organization_id"], row["instance_id"])
@@ -156,6 +144,23 @@ async def claim(
         run["started_at"],
         row["credential_id"],
         InstanceSettings(**row["settings"]),
+    )
+
+
+async def _lock_next(connection: Any, *, full_runs_too: bool) -> Any:
+    """Lock the next run and its instance. A queued run waits for the running one of its instance."""
+    return await connection.fetchrow(
+        f"""SELECT r.organization_id, r.instance_id, r.run_id, i.credential_id, i.settings
+           FROM connector.runs r JOIN connector.instances i USING (organization_id, instance_id)
+           WHERE r.state IN ('queued', 'running') AND i.state IN ('active', 'needs_attention')
+             AND {leases.is_free("i.lease_until", "i.lease_seconds")}
+             AND ($1 OR r.mode = 'incremental')
+             AND (r.state = 'running' OR NOT EXISTS (SELECT 1 FROM connector.runs other
+                 WHERE other.organization_id = r.organization_id AND other.instance_id = r.instance_id
+                   AND other.state = 'running'))
+           ORDER BY r.state = 'running' DESC, r.trigger = 'manual' DESC, r.created_at LIMIT 1
+           FOR UPDATE SKIP LOCKED""",  # noqa: S608  fixed names
+        full_runs_too,
     )
 
 
