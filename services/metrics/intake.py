@@ -1,7 +1,7 @@
 """Facts in: versions and records stored, customers marked dirty, positions written. One transaction a batch."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -75,10 +75,10 @@ class Intake:
         reached: Sequence[Position],
     ) -> int:
         """Store what may be stored, park the rest; returns how many records changed."""
-        keys = {item.fact.instance for item in decoded}
-        keys |= {refusal.instance for refusal in refused if refusal.instance is not None}
-        states = await instances.lock(database, {key.instance_id for key in keys})
-        admitted = admit(decoded, refused, states)
+        named = {item.fact.instance for item in decoded}
+        named |= {refusal.instance for refusal in refused if refusal.instance is not None}
+        states = await instances.lock(database, {key.instance_id for key in named})
+        admitted = admit(decoded, refused, named, states)
         changed = await store_facts(database, [item.fact for item in admitted.decoded])
         await unreadable.store(database, _unreadable(admitted.refused))
         await positions.store(database, reached)
@@ -132,29 +132,31 @@ class _Undone(Exception):
 
 
 def admit(
-    decoded: Sequence[Decoded], refused: Sequence[Refused], states: Mapping[InstanceKey, str]
+    decoded: Sequence[Decoded],
+    refused: Sequence[Refused],
+    named: Collection[InstanceKey],
+    states: Mapping[InstanceKey, str],
 ) -> Admitted:
-    """Return what of a batch is stored and what is parked; `states` has all instances with an id that the batch names.
+    """Return what of a batch is stored and what is parked. The batch names the instances `named`; `states` has those with the same ids.
 
     Facts of an instance that is being deleted are discarded. Facts under the wrong organization are parked and listed nowhere, because no
     organization may see them. Facts of an unknown instance are stored: the message about it may come later.
     """
     ids = {key.instance_id for key in states}
+    foreign = {key for key in named if key not in states and key.instance_id in ids}
     ended = {key for key, state in states.items() if state in (InstanceState.DELETING, InstanceState.DELETED)}
-    stored: list[Decoded] = []
-    parked: list[Refused] = []
-    for item in decoded:
-        key = item.fact.instance
-        if key.instance_id in ids and key not in states:
-            parked.append(Refused(item.record, "the instance belongs to another organization", None))
-        elif key not in ended:
-            stored.append(item)
-    for refusal in refused:
-        is_listed = refusal.instance not in ended and (
-            refusal.instance in states or refusal.instance is None or refusal.instance.instance_id not in ids
-        )
-        parked.append(refusal if is_listed else refusal._replace(instance=None))
-    return Admitted(stored, parked)
+    excluded = foreign | ended
+    if not excluded:
+        return Admitted(decoded, refused)
+    parked = [
+        Refused(item.record, "the instance belongs to another organization", None)
+        for item in decoded
+        if item.fact.instance in foreign
+    ]
+    parked += [
+        refusal._replace(instance=None) if refusal.instance in excluded else refusal for refusal in refused
+    ]
+    return Admitted([item for item in decoded if item.fact.instance not in excluded], parked)
 
 
 def _unreadable(refused: Sequence[Refused]) -> list[UnreadableFact]:

@@ -18,6 +18,9 @@ class Before(NamedTuple):
     currency: str | None
 
 
+_NOTHING: Final = Before(None, None)
+
+
 class Invoice(NamedTuple):
     """An invoice and its currency."""
 
@@ -37,25 +40,26 @@ def currency_marks(
     """Return the marks of customers whose currency may change with facts of the kinds that tell it.
 
     `before` holds the records that the facts replace, and `newest` the invoice with the greatest id of each customer that the facts name,
-    both as they were before the facts were stored. Most invoices change no currency: they make no mark.
+    both as they were before the facts were stored. Most invoices change no currency, so they make no mark.
     """
-    marks: set[Mark] = set()
-    named: dict[CustomerKey, list[Fact]] = defaultdict(list)
+    # The keys of a dict: each mark once, in a stable order.
+    marks: dict[Mark, None] = {}
+    invoices: dict[CustomerKey, list[Fact]] = defaultdict(list)
     for fact in facts:
-        former = before.get(fact.row, Before(None, None))
+        former = before.get(fact.row, _NOTHING)
         if fact.kind is Kind.CUSTOMER_DETAIL:
             if fact.currency != former.currency:
-                marks.add(_mark(fact, fact.id))
+                marks[_mark(fact, fact.id)] = None
             continue
         if former.customer_id is not None and former.customer_id != fact.customer_id:
             # Until a run with this epoch is applied, the invoice still tells the former customer's currency: the mark leads to it.
-            marks.add(_mark(fact, former.customer_id, left_invoice_id=fact.id))
+            marks[_mark(fact, former.customer_id, left_invoice_id=fact.id)] = None
         if fact.customer is not None:
-            named[fact.customer].append(fact)
-    for customer, invoices in named.items():
-        telling = _telling(invoices, newest.get(customer))
-        marks.update(_mark(invoice, customer.customer_id) for invoice in telling)
-    return sorted(marks, key=lambda mark: (mark.instance_id, mark.customer_id, mark.epoch))
+            invoices[fact.customer].append(fact)
+    for customer, named in invoices.items():
+        for fact in _telling(named, newest.get(customer)):
+            marks[_mark(fact, customer.customer_id)] = None
+    return list(marks)
 
 
 def _mark(fact: Fact, customer_id: int, left_invoice_id: int | None = None) -> Mark:
