@@ -69,16 +69,16 @@ async def test_several_workers_lose_no_mark_while_facts_come_in(tables: Tables, 
     await others.compute()
 
     assert min(computed) > 0
-    expected, found = await tables.content(), await others.content()
-    assert found.pop("dirty") == expected.pop("dirty") == []
+    expected, content = await tables.content(), await others.content()
+    assert content.pop("dirty") == expected.pop("dirty") == []
     # Runs are readings in one of them: they tell what was seen unpaid.
-    assert found.keys() == expected.keys()
-    assert {name: found[name] for name in ("versions", "records", "issues")} == {
+    assert content.keys() == expected.keys()
+    assert {name: content[name] for name in ("versions", "records", "issues")} == {
         name: expected[name] for name in ("versions", "records", "issues")
     }
     await others.mark_all()
     await others.compute()
-    assert (await others.content("segments"))["segments"] == found["segments"]
+    assert (await others.content("segments"))["segments"] == content["segments"]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -86,20 +86,20 @@ async def test_facts_of_later_runs_change_no_figure(tables: Tables, others: Tabl
     """All is stored before the first run is applied; beside tables that see the facts of each run when it ends."""
     dice = random.Random(seed)
     facts: dict[int, list[Record]] = defaultdict(list)
-    for one in book(seed):
-        facts[epoch_of(one)].append(one)
+    for record in book(seed):
+        facts[epoch_of(record)].append(record)
     for of_epoch in facts.values():
         await tables.take(dice.sample(of_epoch, len(of_epoch)))
 
     for epoch, of_epoch in facts.items():
         started_at = NOON + timedelta(days=10 * epoch)
         await others.take(of_epoch)
-        for each in (tables, others):
-            await ended(each, started_at, epoch=epoch)
+        for database in (tables, others):
+            await ended(database, started_at, epoch=epoch)
             # Whoever is computed again, for whatever reason, is computed with the same facts.
-            await each.compute()
-            await each.mark_all()
-            await each.compute(limit=dice.randint(1, 40))
+            await database.compute()
+            await database.mark_all()
+            await database.compute(limit=dice.randint(1, 40))
 
         assert await tables.content("segments", "issues") == await others.content("segments", "issues")
     assert (await tables.content("dirty"))["dirty"] == []
@@ -390,7 +390,7 @@ async def test_failing_instance_blocks_no_other(tables: Tables, monkeypatch: pyt
 
     assert asked == [Kind.SERVICE]
     assert await tables.fetch("SELECT instance_id FROM metrics.freshness") == [(INSTANCE,)]
-    assert [one.instance_id for one in await _due(tables)] == [OTHER]
+    assert [key.instance_id for key in await _due(tables)] == [OTHER]
 
 
 async def test_instance_being_computed_blocks_no_other(tables: Tables) -> None:

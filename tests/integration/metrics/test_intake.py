@@ -50,7 +50,7 @@ async def test_repeated_late_and_shuffled_facts_make_the_same_tables(
     tables: Tables, others: Tables, seed: int
 ) -> None:
     facts, chance = book(seed), random.Random(seed)
-    disturbed = [one for one in facts for _ in range(chance.choice([1, 1, 2, 5]))]
+    disturbed = [record for record in facts for _ in range(chance.choice([1, 1, 2, 5]))]
     chance.shuffle(disturbed)
 
     await tables.take_all(facts)
@@ -124,7 +124,7 @@ async def test_addon_named_like_a_number_is_a_product_of_its_own(tables: Tables)
     addons = [
         subscription(number, 7, Kind.ADDON, product_id=product_id, product_name=name or None)
         for number, (product_id, name) in enumerate(
-            [(product_id, name) for product_id, found in names.items() for name in found], start=1
+            [(product_id, name) for product_id, values in names.items() for name in values], start=1
         )
     ]
 
@@ -329,15 +329,15 @@ async def dead_letters(bootstrap: str, count: int) -> AsyncIterator[Any]:
     consumer = AIOKafkaConsumer(DEAD_LETTER.name, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
     await consumer.start()
     try:
-        found = 0
+        count_read = 0
         async with asyncio.timeout(20):
             while True:
                 answer = await consumer.getmany(timeout_ms=500)
                 for records in answer.values():
                     for record in records:
-                        found += 1
+                        count_read += 1
                         yield record
-                if not answer and found >= count:
+                if not answer and count_read >= count:
                     return
     finally:
         await consumer.stop()

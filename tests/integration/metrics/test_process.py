@@ -65,10 +65,10 @@ async def progress(tables: Tables) -> int:
 async def settled(tables: Tables, bootstrap: str) -> None:
     """Wait until all facts are stored, end a run, and wait until it is applied."""
     ends = await end_offsets(KafkaSettings(kafka_bootstrap=bootstrap), topics.BILLING)
-    wanted = sum(sum(of_topic.values()) for of_topic in ends.values())
+    total = sum(sum(of_topic.values()) for of_topic in ends.values())
 
     async def is_stored() -> bool:
-        return await progress(tables) == wanted
+        return await progress(tables) == total
 
     async def is_computed() -> bool:
         return not await tables.fetch(
@@ -178,7 +178,7 @@ async def test_restored_database_resumes_at_its_own_positions(
     with running(program(tables.database, kafka_broker), tmp_path):
         await settled(tables, kafka_broker)
         assert await tables.places() == places
-        again = [with_header(one, "ce_epoch", b"99") for one in facts[half:]]
+        again = [with_header(record, "ce_epoch", b"99") for record in facts[half:]]
         await publisher.publish(again)
         await settled(tables, kafka_broker)
     assert await progress(tables) == len(facts)

@@ -71,8 +71,8 @@ async def freshness(tables: Tables) -> tuple[Any, ...]:
 async def shown(tables: Tables, column: str) -> dict[str, Any]:
     """A column of jsonb of the view `freshness`."""
     [(text,)] = await tables.ask_as_gateway(f"SELECT {column}::text FROM metrics_read.freshness")  # noqa: S608  fixed names
-    found: dict[str, Any] = orjson.loads(text)
-    return found
+    values: dict[str, Any] = orjson.loads(text)
+    return values
 
 
 async def test_run_is_applied_once_all_its_positions_are_reached(tables: Tables) -> None:
@@ -174,14 +174,14 @@ async def test_known_days_follow_the_time_zone_of_the_instance(tables: Tables) -
 
 async def test_first_reading_of_a_kind_is_kept(tables: Tables) -> None:
     refused = {"action": "GetClientsAddons", "code": "permission_missing", "required": True, "read_at": None}
-    found = []
+    seen = []
     for hours, addon in enumerate((refused, READ, READ, refused)):
         await ended(tables, NOON + timedelta(hours=hours), kinds={"addon": addon, "service": READ})
         await applied(tables)
-        found.append(await shown(tables, "first_read_at"))
+        seen.append(await shown(tables, "first_read_at"))
 
     services = {"service": "2026-03-01T12:05:00+00:00"}
-    assert found == [services, *[services | {"addon": "2026-03-01T13:05:00+00:00"}] * 3]
+    assert seen == [services, *[services | {"addon": "2026-03-01T13:05:00+00:00"}] * 3]
 
 
 async def contract(tables: Tables) -> list[tuple[date, date]]:
@@ -218,7 +218,7 @@ async def test_order_and_repetition_of_runs_change_nothing(tables: Tables, seed:
         kinds = dice.choice([["service"], ["service"], ["service", "addon"], ["addon"]])
         runs.append((at, kinds))
         at += timedelta(hours=dice.choice([0.25, 0.25, 0.25, 5, 11, 25, 40]))
-    facts, wanted = [fact(Kind.INVOICE, invoice(1, 7), seq=1, epoch=0)], []
+    facts, expected = [fact(Kind.INVOICE, invoice(1, 7), seq=1, epoch=0)], []
     for number in range(1, 101):
         epoch = dice.randrange(len(runs))
         seen_at = runs[epoch][0] + timedelta(minutes=1)
@@ -233,7 +233,7 @@ async def test_order_and_repetition_of_runs_change_nothing(tables: Tables, seed:
         again = seen._replace(
             on=seen_at.date(), next_due_on=paid_until, last_read_on=read[-1].date() if read else None
         )
-        wanted += [
+        expected += [
             (segment.from_on, segment.to_on)
             for segment in timeline(Kind.SERVICE, [seen, again], (), {7: "EUR"}).segments
             if segment.lens is Lens.CONTRACT
@@ -245,21 +245,21 @@ async def test_order_and_repetition_of_runs_change_nothing(tables: Tables, seed:
         facts.append(fact(Kind.SERVICE, bodies[0], seq=1, epoch=0))
         facts.append(fact(Kind.SERVICE, bodies[1], seq=2, epoch=epoch, day=day))
 
-    heard = [*range(len(runs)), *dice.sample(range(len(runs)), len(runs) // 3)]
-    dice.shuffle(heard)
+    messages = [*range(len(runs)), *dice.sample(range(len(runs)), len(runs) // 3)]
+    dice.shuffle(messages)
     if seed % 2:
-        heard.sort()
+        messages.sort()
     await tables.take(facts)
-    for epoch in heard:
+    for epoch in messages:
         start, kinds = runs[epoch]
         await ended(tables, start, kinds=dict.fromkeys(kinds, READ), epoch=epoch)
         if dice.random() < 0.3:
             await tables.compute()
     await tables.compute()
 
-    assert await contract(tables) == wanted
+    assert await contract(tables) == expected
     [(kept,)] = await tables.fetch("SELECT count(*) FROM metrics.readings")
-    assert kept < len(heard)
+    assert kept < len(messages)
 
 
 async def test_refused_kind_keeps_its_last_reading(

@@ -219,9 +219,9 @@ async def copy_without_owners(source: Tables, execute: Callable[..., Awaitable[N
 
 async def check_same_figures(ours: Tables, theirs: Tables) -> None:
     assert await ours.content("versions") == await theirs.content("versions")
-    for each in (ours, theirs):
-        await each.mark_all()
-        await each.apply()
+    for database in (ours, theirs):
+        await database.mark_all()
+        await database.apply()
     assert await ours.content("segments", "issues") == await theirs.content("segments", "issues")
     assert (await ours.content("segments"))["segments"] != []
 
@@ -261,7 +261,7 @@ async def test_version_before_still_writes_owners(tables: Tables, others: Tables
         "SELECT max(id) FROM metrics.segments WHERE kind = 'service' AND lens = 'contract'"
     )
     asked = fact(Kind.CANCELLATION_REQUEST, cancellation_request(9000, service_id), seq=9, epoch=99)
-    for each in (tables, others):
-        await each.take([asked])
-        assert await each.fetch("SELECT count(*) FROM metrics.dirty") != [(0,)]
+    for database in (tables, others):
+        await database.take([asked])
+        assert await database.fetch("SELECT count(*) FROM metrics.dirty") != [(0,)]
     await check_same_figures(others, tables)

@@ -35,8 +35,8 @@ def removal(day: float) -> Version:
 
 def observed(*versions: Version, time_zone: str = "UTC") -> list[Observation]:
     observations: list[Observation] = []
-    for one in versions:
-        add_version(observations, one, [], time_zone)
+    for shown in versions:
+        add_version(observations, shown, [], time_zone)
     return observations
 
 

@@ -50,47 +50,47 @@ def line(
     return timeline(kind, observations, requests, currencies)
 
 
-def spans(found: Timeline, lens: Lens = Lens.CONTRACT) -> list[tuple[date, date | None]]:
-    return [(segment.from_on, segment.to_on) for segment in found.segments if segment.lens is lens]
+def spans(result: Timeline, lens: Lens = Lens.CONTRACT) -> list[tuple[date, date | None]]:
+    return [(segment.from_on, segment.to_on) for segment in result.segments if segment.lens is lens]
 
 
-def live_on(found: Timeline, on: date, lens: Lens = Lens.CONTRACT) -> list[Segment]:
+def live_on(result: Timeline, on: date, lens: Lens = Lens.CONTRACT) -> list[Segment]:
     return [
         segment
-        for segment in found.segments
+        for segment in result.segments
         if segment.lens is lens and segment.from_on <= on and (segment.to_on is None or on < segment.to_on)
     ]
 
 
-def lenses(found: Timeline, on: date = FIRST) -> set[Lens]:
-    return {lens for lens in Lens if live_on(found, on, lens)}
+def lenses(result: Timeline, on: date = FIRST) -> set[Lens]:
+    return {lens for lens in Lens if live_on(result, on, lens)}
 
 
 def test_subscription_counts_from_its_first_observation() -> None:
-    found = line(seen(0))
+    result = line(seen(0))
 
-    assert {segment.from_on for segment in found.segments} == {FIRST}
-    assert lenses(found) == ALL
+    assert {segment.from_on for segment in result.segments} == {FIRST}
+    assert lenses(result) == ALL
 
 
 def test_contract_ends_fourteen_days_after_the_due_date() -> None:
-    found = line(seen(next_due_on=day(20)))
+    result = line(seen(next_due_on=day(20)))
 
-    assert spans(found) == [(day(0), day(35))]
-    assert [bool(live_on(found, day(number))) for number in (33, 34, 35)] == [True, True, False]
+    assert spans(result) == [(day(0), day(35))]
+    assert [bool(live_on(result, day(number))) for number in (33, 34, 35)] == [True, True, False]
 
 
 def test_due_date_matters_to_the_contract_only() -> None:
-    found = line(seen(next_due_on=day(-15)))
+    result = line(seen(next_due_on=day(-15)))
 
-    assert lenses(found) == {Lens.ACTIVE, Lens.STATUS}
-    assert spans(found, Lens.ACTIVE) == spans(found, Lens.STATUS) == [(day(0), None)]
+    assert lenses(result) == {Lens.ACTIVE, Lens.STATUS}
+    assert spans(result, Lens.ACTIVE) == spans(result, Lens.STATUS) == [(day(0), None)]
 
 
 def test_open_request_removes_the_grace() -> None:
-    found = line(seen(next_due_on=day(20)), requests=[Request(day(5), id=1, is_open=True)])
+    result = line(seen(next_due_on=day(20)), requests=[Request(day(5), id=1, is_open=True)])
 
-    assert spans(found) == [(day(0), day(21))]
+    assert spans(result) == [(day(0), day(21))]
 
 
 def test_open_request_ends_no_paid_period_and_no_other_lens() -> None:
@@ -101,17 +101,17 @@ def test_open_request_ends_no_paid_period_and_no_other_lens() -> None:
 
 
 def test_request_ends_an_overdue_subscription_on_its_own_day() -> None:
-    found = line(seen(next_due_on=day(-3)), requests=[Request(day(5), id=1, is_open=True)])
+    result = line(seen(next_due_on=day(-3)), requests=[Request(day(5), id=1, is_open=True)])
 
-    assert spans(found) == [(day(0), day(5))]
+    assert spans(result) == [(day(0), day(5))]
 
 
 def test_withdrawn_request_restores_the_grace() -> None:
     asked = [Request(day(2), id=1, is_open=True), Request(day(25), id=1, is_open=False)]
 
-    found = line(seen(next_due_on=day(20)), requests=asked)
+    result = line(seen(next_due_on=day(20)), requests=asked)
 
-    assert spans(found) == [(day(0), day(21)), (day(25), day(35))]
+    assert spans(result) == [(day(0), day(21)), (day(25), day(35))]
 
 
 def test_withdrawn_request_leaves_another_one_open() -> None:
@@ -125,9 +125,9 @@ def test_withdrawn_request_leaves_another_one_open() -> None:
 
 
 def test_request_before_the_first_observation_counts_at_once() -> None:
-    found = line(seen(next_due_on=day(20)), requests=[Request(day(-9), id=1, is_open=True)])
+    result = line(seen(next_due_on=day(20)), requests=[Request(day(-9), id=1, is_open=True)])
 
-    assert spans(found) == [(day(0), day(21))]
+    assert spans(result) == [(day(0), day(21))]
 
 
 @pytest.mark.parametrize(
@@ -156,12 +156,12 @@ def test_each_status_counts_in_its_lenses(kind: Kind, status: str, counts: set[L
 
 
 def test_suspension_ends_only_the_lens_active() -> None:
-    found = line(seen(0), seen(4, status="suspended"))
+    result = line(seen(0), seen(4, status="suspended"))
 
-    assert spans(found, Lens.ACTIVE) == [(day(0), day(4))]
-    assert spans(found, Lens.STATUS) == [(day(0), day(4)), (day(4), None)]
-    assert spans(found) == [(day(0), day(4)), (day(4), day(35))]
-    assert [segment.status for segment in live_on(found, day(4))] == ["suspended"]
+    assert spans(result, Lens.ACTIVE) == [(day(0), day(4))]
+    assert spans(result, Lens.STATUS) == [(day(0), day(4)), (day(4), None)]
+    assert spans(result) == [(day(0), day(4)), (day(4), day(35))]
+    assert [segment.status for segment in live_on(result, day(4))] == ["suspended"]
 
 
 def test_free_subscription_counts_nowhere_and_is_not_listed() -> None:
@@ -204,9 +204,9 @@ def test_one_time_subscription_counts_nowhere_and_is_not_listed(cycle: str) -> N
     ],
 )
 def test_mrr_is_the_recurring_amount_divided_by_its_months(cycle: str, recurring: int, mrr: int) -> None:
-    found = line(seen(cycle=cycle, recurring_micros=recurring))
+    result = line(seen(cycle=cycle, recurring_micros=recurring))
 
-    assert {segment.mrr_micros for segment in found.segments} == {mrr}
+    assert {segment.mrr_micros for segment in result.segments} == {mrr}
 
 
 @pytest.mark.parametrize(
@@ -221,10 +221,10 @@ def test_unknown_currency_counts_nowhere_and_is_listed() -> None:
 
 
 def test_missing_due_date_is_in_no_contract_and_is_listed() -> None:
-    found = line(seen(next_due_on=None))
+    result = line(seen(next_due_on=None))
 
-    assert lenses(found) == {Lens.ACTIVE, Lens.STATUS}
-    assert found.issues == ("due_date_missing",)
+    assert lenses(result) == {Lens.ACTIVE, Lens.STATUS}
+    assert result.issues == ("due_date_missing",)
 
 
 @pytest.mark.parametrize("values", [{"cycle": "unknown"}, {"next_due_on": None}, {"customer_id": 99}])
@@ -234,17 +234,17 @@ def test_ended_subscription_is_not_listed(values: dict[str, Any], ended: dict[st
 
 
 def test_repaired_subscription_is_no_longer_listed() -> None:
-    found = line(seen(0, next_due_on=None), seen(3))
+    result = line(seen(0, next_due_on=None), seen(3))
 
-    assert found.issues == ()
-    assert spans(found) == [(day(3), day(35))]
+    assert result.issues == ()
+    assert spans(result) == [(day(3), day(35))]
 
 
 def test_future_registration_starts_the_contract_then() -> None:
-    found = line(seen(registered_on=day(5)))
+    result = line(seen(registered_on=day(5)))
 
-    assert spans(found) == [(day(5), day(35))]
-    assert lenses(found, day(4)) == {Lens.ACTIVE, Lens.STATUS}
+    assert spans(result) == [(day(5), day(35))]
+    assert lenses(result, day(4)) == {Lens.ACTIVE, Lens.STATUS}
 
 
 def test_unpaid_new_subscription_counts_for_the_grace_only() -> None:
@@ -252,22 +252,22 @@ def test_unpaid_new_subscription_counts_for_the_grace_only() -> None:
 
 
 def test_payment_moves_the_end_of_the_same_segment() -> None:
-    found = line(seen(0, next_due_on=day(20)), seen(18, next_due_on=day(50)))
+    result = line(seen(0, next_due_on=day(20)), seen(18, next_due_on=day(50)))
 
-    assert spans(found) == [(day(0), day(65))]
+    assert spans(result) == [(day(0), day(65))]
 
 
 def test_paid_after_the_grace_leaves_a_gap() -> None:
-    found = line(seen(0, next_due_on=day(0)), seen(20, next_due_on=day(30)))
+    result = line(seen(0, next_due_on=day(0)), seen(20, next_due_on=day(30)))
 
-    assert spans(found) == [(day(0), day(15)), (day(20), day(45))]
+    assert spans(result) == [(day(0), day(15)), (day(20), day(45))]
 
 
 @pytest.mark.parametrize("last_read_on", [None, day(0), day(14)])
 def test_payment_between_syncs_leaves_no_gap(last_read_on: date | None) -> None:
-    found = line(seen(0, next_due_on=day(0)), seen(20, next_due_on=day(30), last_read_on=last_read_on))
+    result = line(seen(0, next_due_on=day(0)), seen(20, next_due_on=day(30), last_read_on=last_read_on))
 
-    assert spans(found) == [(day(0), day(45))]
+    assert spans(result) == [(day(0), day(45))]
 
 
 def test_payment_does_not_bridge_days_that_were_seen_unpaid() -> None:
@@ -279,13 +279,13 @@ def test_payment_does_not_bridge_days_that_were_seen_unpaid() -> None:
 def test_unpaid_between_syncs_ends_after_the_grace() -> None:
     unseen: dict[str, Any] = {"next_due_on": day(0), "last_read_on": day(0)}
 
-    for found in (
+    for result in (
         line(seen(0, next_due_on=day(0))),
         line(seen(0, next_due_on=day(0)), seen(40, **unseen, recurring_micros=12_000_000)),
         line(seen(0, next_due_on=day(0)), seen(40, **unseen, status="terminated")),
         line(seen(0, next_due_on=day(0)), seen(40, **unseen, is_removed=True)),
     ):
-        assert spans(found) == [(day(0), day(15))]
+        assert spans(result) == [(day(0), day(15))]
 
 
 def test_payment_between_syncs_counts_to_its_own_end() -> None:
@@ -298,9 +298,9 @@ def test_first_observation_after_a_gap_dates_the_payment() -> None:
     unpaid = seen(40, next_due_on=day(0), last_read_on=day(0), recurring_micros=12_000_000)
     paid = seen(40, next_due_on=day(60), last_read_on=day(0))
 
-    found = line(seen(0, next_due_on=day(0)), unpaid, paid)
+    result = line(seen(0, next_due_on=day(0)), unpaid, paid)
 
-    assert spans(found) == [(day(0), day(15)), (day(40), day(75))]
+    assert spans(result) == [(day(0), day(15)), (day(40), day(75))]
 
 
 def test_overdue_observation_stays_an_end_when_paid_later() -> None:
@@ -325,29 +325,29 @@ def test_overdue_within_grace_of_later_request_proves_nothing() -> None:
     first = seen(5, next_due_on=day(0), last_read_on=day(0))
     paid = seen(40, next_due_on=day(60), last_read_on=day(0))
 
-    found = line(first, paid, requests=[Request(day(10), id=1, is_open=True)])
+    result = line(first, paid, requests=[Request(day(10), id=1, is_open=True)])
 
-    assert spans(found) == [(day(5), day(61))]
+    assert spans(result) == [(day(5), day(61))]
 
 
 def test_missing_due_date_leaves_no_gap_in_a_paid_period() -> None:
-    found = line(seen(0, next_due_on=day(20)), seen(3, next_due_on=None), seen(17, next_due_on=day(20)))
+    result = line(seen(0, next_due_on=day(20)), seen(3, next_due_on=None), seen(17, next_due_on=day(20)))
 
-    assert spans(found) == [(day(0), day(35))]
+    assert spans(result) == [(day(0), day(35))]
     assert line(seen(0), seen(3, next_due_on=None)).issues == ("due_date_missing",)
 
 
 def test_missing_due_date_pays_for_nothing_more() -> None:
-    found = line(seen(0, next_due_on=day(2)), seen(3, next_due_on=None), seen(30, next_due_on=day(40)))
+    result = line(seen(0, next_due_on=day(2)), seen(3, next_due_on=None), seen(30, next_due_on=day(40)))
 
-    assert spans(found) == [(day(0), day(17)), (day(30), day(55))]
+    assert spans(result) == [(day(0), day(17)), (day(30), day(55))]
 
 
 def test_price_changes_on_the_day_of_its_observation() -> None:
-    found = line(seen(0), seen(9, recurring_micros=12_000_000))
+    result = line(seen(0), seen(9, recurring_micros=12_000_000))
 
-    assert spans(found, Lens.ACTIVE) == [(day(0), day(9)), (day(9), None)]
-    assert [live_on(found, day(number))[0].mrr_micros for number in (8, 9)] == [10_000_000, 12_000_000]
+    assert spans(result, Lens.ACTIVE) == [(day(0), day(9)), (day(9), None)]
+    assert [live_on(result, day(number))[0].mrr_micros for number in (8, 9)] == [10_000_000, 12_000_000]
 
 
 def test_last_observation_of_a_day_counts() -> None:
@@ -356,39 +356,39 @@ def test_last_observation_of_a_day_counts() -> None:
 
 
 def test_removed_subscription_counts_until_the_day_before() -> None:
-    found = line(seen(0), seen(6, is_removed=True))
+    result = line(seen(0), seen(6, is_removed=True))
 
-    assert {(segment.from_on, segment.to_on) for segment in found.segments} == {(day(0), day(6))}
+    assert {(segment.from_on, segment.to_on) for segment in result.segments} == {(day(0), day(6))}
 
 
 def test_what_comes_back_counts_again() -> None:
-    found = line(seen(0), seen(6, is_removed=True), seen(8))
+    result = line(seen(0), seen(6, is_removed=True), seen(8))
 
-    assert spans(found, Lens.ACTIVE) == [(day(0), day(6)), (day(8), None)]
+    assert spans(result, Lens.ACTIVE) == [(day(0), day(6)), (day(8), None)]
 
 
 def test_subscription_that_changes_customers_changes_currency() -> None:
-    found = line(seen(0), seen(4, customer_id=OTHER))
+    result = line(seen(0), seen(4, customer_id=OTHER))
 
     assert [
         (segment.customer_id, segment.currency, segment.from_on, segment.to_on)
-        for segment in found.segments
+        for segment in result.segments
         if segment.lens is Lens.ACTIVE
     ] == [(CUSTOMER, "EUR", day(0), day(4)), (OTHER, "USD", day(4), None)]
 
 
 def test_only_customers_without_currency_are_omitted() -> None:
-    found = line(seen(0), seen(4, customer_id=OTHER), currencies={CUSTOMER: "EUR"})
+    result = line(seen(0), seen(4, customer_id=OTHER), currencies={CUSTOMER: "EUR"})
 
-    assert spans(found, Lens.ACTIVE) == [(day(0), day(4))]
-    assert found.issues == ("currency_unknown",)
+    assert spans(result, Lens.ACTIVE) == [(day(0), day(4))]
+    assert result.issues == ("currency_unknown",)
 
 
 def test_product_has_its_newest_name_from_the_start() -> None:
-    found = line(seen(0, product_name="Hosting"), seen(3, product_name="Web Hosting"))
+    result = line(seen(0, product_name="Hosting"), seen(3, product_name="Web Hosting"))
 
-    assert {segment.product_name for segment in found.segments} == {"Web Hosting"}
-    assert spans(found, Lens.ACTIVE) == [(day(0), None)]
+    assert {segment.product_name for segment in result.segments} == {"Web Hosting"}
+    assert spans(result, Lens.ACTIVE) == [(day(0), None)]
 
 
 def test_last_day_of_the_calendar_is_a_valid_due_date() -> None:
@@ -411,20 +411,20 @@ _VALUES = st.fixed_dictionaries(
 )
 _OBSERVATIONS = (
     st.lists(st.tuples(st.integers(0, 40), _VALUES), max_size=8)
-    .map(lambda found: sorted(found, key=lambda one: one[0]))
-    .map(lambda found: [seen(on, **values) for on, values in found])
+    .map(lambda states: sorted(states, key=lambda state: state[0]))
+    .map(lambda states: [seen(on, **values) for on, values in states])
 )
 _REQUESTS = st.lists(
     st.builds(Request, st.integers(-5, 45).map(day), id=st.integers(1, 2), is_open=st.booleans()), max_size=5
-).map(lambda found: sorted(found, key=lambda request: request.on))
+).map(lambda requests: sorted(requests, key=lambda request: request.on))
 _KINDS = st.sampled_from([Kind.SERVICE, Kind.ADDON, Kind.DOMAIN])
 _DAYS = [day(number) for number in range(-10, 110)]
 
 
-def mrr_per_day(found: Timeline) -> dict[tuple[Lens, date], int]:
+def mrr_per_day(result: Timeline) -> dict[tuple[Lens, date], int]:
     """What the live segments of each day sum to."""
     return {
-        (lens, on): sum(segment.mrr_micros for segment in live_on(found, on, lens))
+        (lens, on): sum(segment.mrr_micros for segment in live_on(result, on, lens))
         for lens in Lens
         for on in _DAYS
     }
@@ -434,20 +434,20 @@ def mrr_per_day(found: Timeline) -> dict[tuple[Lens, date], int]:
 def test_segments_of_a_lens_are_in_order_and_never_overlap(
     kind: Kind, observations: list[Observation], requests: list[Request]
 ) -> None:
-    found = line(*observations, requests=requests, kind=kind)
+    result = line(*observations, requests=requests, kind=kind)
 
     by_lens = defaultdict(list)
-    for segment in found.segments:
+    for segment in result.segments:
         by_lens[segment.lens].append(segment)
         assert segment.mrr_micros >= 0
         assert segment.to_on is None or segment.from_on < segment.to_on
     for ordered in by_lens.values():
-        for one, following in pairwise(ordered):
-            assert one.to_on is not None
-            assert one.to_on <= following.from_on
-            # What goes on unchanged is one segment, so that an unchanged past is never written again.
-            assert one._replace(from_on=following.from_on, to_on=following.to_on) != following or (
-                one.to_on < following.from_on
+        for segment, following in pairwise(ordered):
+            assert segment.to_on is not None
+            assert segment.to_on <= following.from_on
+            # Two segments that touch differ, so that an unchanged past is never written again.
+            assert segment._replace(from_on=following.from_on, to_on=following.to_on) != following or (
+                segment.to_on < following.from_on
             )
 
 
@@ -455,7 +455,7 @@ def test_segments_of_a_lens_are_in_order_and_never_overlap(
 def test_repeated_evidence_changes_nothing(
     kind: Kind, observations: list[Observation], requests: list[Request], chance: Any
 ) -> None:
-    doubled = [one for observation in observations for one in [observation] * chance.choice([1, 2])]
+    doubled = [repeated for observation in observations for repeated in [observation] * chance.choice([1, 2])]
     by_id = [[request for request in requests if request.id == number] for number in (1, 2)]
     chance.shuffle(by_id)
     shuffled = [request for some in by_id for request in some]
@@ -472,10 +472,10 @@ def test_unchanged_later_observation_changes_nothing(
 ) -> None:
     until = [following.on for following in observations[1:]] + [day(60)]
     again = [
-        one._replace(on=one.on + timedelta(number))
-        for one, end in zip(observations, until, strict=False)
+        observation._replace(on=observation.on + timedelta(number))
+        for observation, end in zip(observations, until, strict=False)
         for number in range(days + 1)
-        if number == 0 or one.on + timedelta(number) <= end
+        if number == 0 or observation.on + timedelta(number) <= end
     ]
 
     assert line(*again, requests=requests, kind=kind) == line(*observations, requests=requests, kind=kind)
@@ -496,15 +496,15 @@ def test_order_of_observations_of_different_days_is_free(
 def test_changes_up_to_a_day_sum_to_its_balance(
     kind: Kind, observations: list[Observation], requests: list[Request]
 ) -> None:
-    found = line(*observations, requests=requests, kind=kind)
+    result = line(*observations, requests=requests, kind=kind)
 
     changes: dict[tuple[Lens, date], int] = defaultdict(int)
-    for segment in found.segments:
+    for segment in result.segments:
         changes[segment.lens, segment.from_on] += segment.mrr_micros
         if segment.to_on is not None:
             changes[segment.lens, segment.to_on] -= segment.mrr_micros
 
-    for (lens, on), mrr in mrr_per_day(found).items():
+    for (lens, on), mrr in mrr_per_day(result).items():
         assert mrr == sum(change for (of, at), change in changes.items() if of is lens and at <= on)
 
 
@@ -513,15 +513,15 @@ def test_changes_up_to_a_day_sum_to_its_balance(
 def test_later_observation_changes_no_earlier_day(
     kind: Kind, observations: list[Observation], requests: list[Request], count: int
 ) -> None:
-    known = observations[:count]
-    until = known[-1].on if known else FIRST
-    # Days that were over when the last of the known observations was made.
-    later = [one for one in observations[count:] if one.on > until]
+    early = observations[:count]
+    until = early[-1].on if early else FIRST
+    # Days that were over when the last of the early observations was made.
+    later = [observation for observation in observations[count:] if observation.on > until]
 
-    before = mrr_per_day(line(*known, requests=[r for r in requests if r.on <= until], kind=kind))
-    after = mrr_per_day(line(*known, *later, requests=requests, kind=kind))
+    before = mrr_per_day(line(*early, requests=[r for r in requests if r.on <= until], kind=kind))
+    after = mrr_per_day(line(*early, *later, requests=requests, kind=kind))
 
-    if known:
+    if early:
         assert {key: mrr for key, mrr in before.items() if key[1] <= until} == {
             key: mrr for key, mrr in after.items() if key[1] <= until
         }
@@ -548,7 +548,7 @@ def test_priced_subscription_is_live_listed_or_never_counts(
     kind: Kind, observations: list[Observation], requests: list[Request], status: str
 ) -> None:
     last = observations[-1]._replace(status=status)
-    found = line(*observations[:-1], last, requests=requests, kind=kind)
+    result = line(*observations[:-1], last, requests=requests, kind=kind)
 
     claims = last.recurring_micros != 0 and last.cycle not in {"free", "one_time"} and not last.is_removed
     # A domain in grace counts by contract alone, so not when it is unpaid for too long.
@@ -557,8 +557,8 @@ def test_priced_subscription_is_live_listed_or_never_counts(
     )
     has_ended = is_over or (status == "grace" and any(request.is_open for request in requests))
     if claims and status not in _NEVER[kind] and not has_ended:
-        assert found.issues or any(
-            segment.to_on is None or segment.to_on > last.on for segment in found.segments
+        assert result.issues or any(
+            segment.to_on is None or segment.to_on > last.on for segment in result.segments
         )
 
 
@@ -597,9 +597,9 @@ def test_later_sync_changes_no_closed_day(
     days, observations = synced
     closed: dict[tuple[Lens, date], int] = {}
     for today in days:
-        known = [one for one in observations if one.on <= today]
-        asked = [one for one in requests if one.on <= today]
-        figures = mrr_per_day(line(*known, requests=asked, kind=kind))
+        seen_by_then = [observation for observation in observations if observation.on <= today]
+        asked = [request for request in requests if request.on <= today]
+        figures = mrr_per_day(line(*seen_by_then, requests=asked, kind=kind))
         assert closed.items() <= figures.items()
         closed = {key: mrr for key, mrr in figures.items() if key[1] < today}
 
@@ -610,14 +610,12 @@ def test_subscription_live_at_two_syncs_was_live_between_them(
     kind: Kind, synced: tuple[list[date], list[Observation]]
 ) -> None:
     days, observations = synced
-    found = line(*observations, kind=kind)
-    for one, following in pairwise(days):
+    result = line(*observations, kind=kind)
+    for on, following in pairwise(days):
         for lens in Lens:
-            if live_on(found, one, lens) and live_on(found, following, lens):
-                between = ((following - one).days - 1) * [timedelta(1)]
-                assert all(
-                    live_on(found, one + number * step, lens) for number, step in enumerate(between, 1)
-                )
+            if live_on(result, on, lens) and live_on(result, following, lens):
+                between = [on + timedelta(number) for number in range(1, (following - on).days)]
+                assert all(live_on(result, between_on, lens) for between_on in between)
 
 
 @st.composite
@@ -637,11 +635,11 @@ def _partial_syncs(draw: st.DrawFn) -> list[Observation]:
 def test_day_seen_overdue_beyond_grace_is_never_live(
     kind: Kind, observations: list[Observation], requests: list[Request]
 ) -> None:
-    found = line(*observations, requests=requests, kind=kind)
+    result = line(*observations, requests=requests, kind=kind)
 
-    for one in observations:
-        assert one.next_due_on is not None
-        on, over = max(one.on, one.next_due_on + timedelta(15)), one.last_seen_on or one.on
-        while on <= over:
-            assert live_on(found, on) == []
+    for observation in observations:
+        assert observation.next_due_on is not None
+        on = max(observation.on, observation.next_due_on + timedelta(15))
+        while on <= (observation.last_seen_on or observation.on):
+            assert live_on(result, on) == []
             on += timedelta(1)

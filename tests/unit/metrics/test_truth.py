@@ -48,13 +48,13 @@ def segments_of(subscription: Subscription) -> tuple[Segment, ...]:
 def counted(company: Company) -> dict[tuple[Lens, date, str], list[Segment]]:
     """The live segments per lens, day and currency over the last 200 days."""
     days = [date.fromordinal(company.today) - timedelta(days=number) for number in range(200)]
-    found: dict[tuple[Lens, date, str], list[Segment]] = defaultdict(list)
+    live: dict[tuple[Lens, date, str], list[Segment]] = defaultdict(list)
     for subscription in chain(company.subscriptions(), company.deleted):
         for segment in segments_of(subscription):
             for on in days:
                 if segment.from_on <= on and (segment.to_on is None or on < segment.to_on):
-                    found[segment.lens, on, segment.currency].append(segment)
-    return found
+                    live[segment.lens, on, segment.currency].append(segment)
+    return live
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -62,17 +62,21 @@ def test_daily_observed_company_equals_its_truth_on_every_day(seed: int) -> None
     company = build_company(seed, 80, 1, TODAY)
     advance(company, 60)
 
-    found = counted(company)
+    live = counted(company)
 
     compared = 0
     for lens in Lens:
         for number in range(200):
             on = date.fromordinal(company.today) - timedelta(days=number)
             truth = true_figures(company, on, lens.value)["currencies"]
-            ours = {code: live for (of, at, code), live in found.items() if (of, at) == (lens, on)}
+            ours = {code: segments for (of, at, code), segments in live.items() if (of, at) == (lens, on)}
             assert {
-                code: (sum(s.mrr_micros for s in live), len({s.customer_id for s in live}), len(live))
-                for code, live in ours.items()
+                code: (
+                    sum(s.mrr_micros for s in segments),
+                    len({s.customer_id for s in segments}),
+                    len(segments),
+                )
+                for code, segments in ours.items()
             } == {
                 code: (figures["mrr_micros"], figures["customers"], figures["subscriptions"])
                 for code, figures in truth.items()
