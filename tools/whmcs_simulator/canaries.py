@@ -1,4 +1,4 @@
-"""Recognisable texts for fields that nobody may store: a search for a prefix finds every leak."""
+"""Recognisable texts for fields that must never be stored: a search for a prefix finds every leak."""
 
 import zlib
 from typing import Final

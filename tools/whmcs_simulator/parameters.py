@@ -1,6 +1,6 @@
 """The parameters of each action, read as PHP reads them: empty counts as absent, and unknown ones are ignored.
 
-Nobody tried these rules on a live WHMCS. "PHP manual" and "WHMCS developer docs" name the source; "inferred" is a guess.
+These rules were not tried on a live WHMCS. "PHP manual" and "WHMCS developer docs" name the source; "inferred" is a guess.
 """
 
 import re
@@ -46,7 +46,7 @@ class Parameter:
             return None
         if self.reads == "text":
             return text
-        # inferred: WHMCS casts ids and counts to int before it tests them; nobody has tried "0.00" on a live system.
+        # inferred: WHMCS casts ids and counts to int before it tests them. No source has tried "0.00" on a live system.
         values = [number(part) for part in (text.split(",") if self.reads == "numbers" else [text])]
         return ",".join(str(value) for value in values if value) or None
 

@@ -113,7 +113,7 @@ class Subscription:
 
     @property
     def product(self) -> str:
-        """The key of this subscription's product in the true figures."""
+        """Return the key of this subscription's product in the true figures."""
         if self.kind == "domain":
             return f"domain:{self.tld}"
         return f"{self.kind}:{self.product_id or self.name}"
@@ -167,7 +167,7 @@ class Invoice:
 
     @property
     def total(self) -> int:
-        """The amount to pay in money: subtotal and tax less credit."""
+        """Return the amount to pay in money: subtotal and tax less credit."""
         return self.subtotal + self.tax - self.credit
 
     def add_up(self) -> None:

@@ -139,6 +139,6 @@ def _item(company: Company, invoice: Invoice, line: Line) -> Row:
 
 
 def _local(day: int) -> str:
-    """A date in the site's own format, as it stands in the text of invoice lines."""
+    """Return a date in the format of the site, which the texts of invoice lines use."""
     year, month, of_month = iso(day).split("-")
     return f"{of_month}/{month}/{year}"
