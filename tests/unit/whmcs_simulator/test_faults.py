@@ -11,7 +11,7 @@ async def faulty(ends: Ends, *faults: dict[str, Any]) -> None:
     assert response.status_code == 200, response.text
 
 
-async def test_fault_strikes_its_action_after_and_count_times(ends: Ends) -> None:
+async def test_fault_skips_some_calls_and_then_strikes_count_times(ends: Ends) -> None:
     await faulty(ends, {"kind": "status", "value": 502, "action": "getclients", "after": 1, "count": 2})
 
     statuses = [(await ends.post(action="GetClients")).status_code for _ in range(5)]
