@@ -2,12 +2,14 @@
 
 import os
 import sys
+from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeVar, get_args
+from typing import Annotated, Any, Final, NoReturn, TypeVar, get_args
 
-from pydantic import SecretStr, ValidationError
+from pydantic import BeforeValidator, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 PREFIX: Final = "MRRLYTICS_"
 EX_CONFIG: Final = 78
@@ -51,6 +53,16 @@ KNOWN_SETTINGS: Final = frozenset(
         "WHMCS_TLS_MIN",
     }
 )
+
+
+def _split_at_commas(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+# Lists stand in the environment as text with commas; NoDecode keeps pydantic-settings from reading them as JSON.
+_Network = IPv4Network | IPv6Network
+Networks = Annotated[tuple[_Network, ...], NoDecode, BeforeValidator(_split_at_commas)]
+Ports = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_split_at_commas)]
 
 
 class SecretFiles(PydanticBaseSettingsSource):
@@ -116,6 +128,7 @@ class ProcessSettings(Block):
 
 
 Settings = TypeVar("Settings", bound=Block)
+Content = TypeVar("Content")
 
 
 def load(settings_class: type[Settings]) -> Settings:
@@ -133,6 +146,14 @@ def load(settings_class: type[Settings]) -> Settings:
         first = error.errors(include_input=False, include_url=False)[0]
         name = "_".join(str(part) for part in first["loc"]).upper()
         refuse(f"{PREFIX}{name}: {first['msg']}")
+
+
+def load_file(setting: str, path: Path, read: Callable[[Path], Content]) -> Content:
+    """Return what `read` makes of the file that a setting names; stop the start when the file cannot be used."""
+    try:
+        return read(path)
+    except (OSError, ValueError) as error:
+        refuse(f"{PREFIX}{setting}: {error}")
 
 
 def refuse(line: str) -> NoReturn:

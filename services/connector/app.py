@@ -8,7 +8,7 @@ from libs.common.kafka.consumer import Consumer
 from libs.common.kafka.publisher import Publisher
 from libs.common.outbox import relay
 from libs.common.serve import serve
-from libs.common.settings import refuse
+from libs.common.settings import load_file
 from services.connector.handlers import build_handlers
 from services.connector.jobs import Jobs
 from services.connector.settings import Settings
@@ -19,10 +19,7 @@ from services.connector.worker import Worker
 async def run(settings: Settings, clock: Clock = utc_now) -> None:
     """Serve until the process gets a signal to stop."""
     telemetry.configure("connector", settings.log_level, settings.otlp_endpoint)
-    try:
-        keyring = Keyring.load(settings.credential_keys_file)
-    except (OSError, ValueError) as error:
-        refuse(f"MRRLYTICS_CREDENTIAL_KEYS_FILE: {error}")
+    keyring = load_file("CREDENTIAL_KEYS_FILE", settings.credential_keys_file, Keyring.load)
     engine = build_engine(settings, service="connector")
     publisher = Publisher(settings)
     consumer = Consumer(settings, replica=settings.replica)

@@ -1,15 +1,11 @@
 """Settings of the connector."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, field_validator
-from pydantic_settings import NoDecode
+from pydantic import Field
 
-from libs.common.settings import KafkaSettings, PostgresSettings, ProcessSettings
-from services.connector.whmcs.egress import Network
-
-Networks = Annotated[tuple[Network, ...], NoDecode]
+from libs.common.settings import KafkaSettings, Networks, Ports, PostgresSettings, ProcessSettings
 
 
 class Settings(PostgresSettings, KafkaSettings, ProcessSettings):
@@ -19,7 +15,7 @@ class Settings(PostgresSettings, KafkaSettings, ProcessSettings):
     """
 
     credential_keys_file: Path
-    whmcs_allowed_ports: Annotated[tuple[int, ...], NoDecode] = ()
+    whmcs_allowed_ports: Ports = ()
     egress_allow_cidrs: Networks = ()
     egress_deny_cidrs: Networks = ()
     egress_addresses: str = "the address of this server"
@@ -27,10 +23,3 @@ class Settings(PostgresSettings, KafkaSettings, ProcessSettings):
     whmcs_tls_min: Literal["1.2", "1.3"] = "1.3"
     lease_seconds: float = Field(default=60, ge=1, le=600)
     database_pool_size: int = 12
-
-    @field_validator("whmcs_allowed_ports", "egress_allow_cidrs", "egress_deny_cidrs", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return (
-            [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-        )

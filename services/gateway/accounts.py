@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import delete, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.common.contracts.values import is_name
 from libs.common.database import transaction
 from services.gateway import audit, demo, passwords, sign_in
 from services.gateway.auth import TOKEN_FORM, digest, new_secret, use
@@ -171,7 +172,7 @@ def _link_used() -> NotFound:
 
 def _organization_name(text: str, errors: list[Invalid]) -> str:
     name = text.strip()
-    if not 1 <= len(name) <= 100 or not name.isprintable():
+    if not is_name(name):
         wrong = "The name must have 1 to 100 printable characters."
         errors.append(Invalid("organization_invalid", wrong, "organization"))
     return name

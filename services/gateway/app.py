@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import binascii
 import logging
 import sys
 from collections.abc import Awaitable, Callable
@@ -24,7 +23,7 @@ from libs.common.kafka.publisher import Publisher
 from libs.common.outbox import relay
 from libs.common.pause import pause
 from libs.common.serve import VERSION, Task, serve
-from libs.common.settings import refuse
+from libs.common.settings import load_file
 from services.gateway import accounts, demo, syncs
 from services.gateway.api import build_router as build_api
 from services.gateway.api import describe
@@ -98,8 +97,8 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
         settings=settings,
         engine=build_engine(settings, service="gateway"),
         clock=clock,
-        keyring=_keyring(settings),
-        session_key=_session_key(settings),
+        keyring=load_file("CREDENTIAL_KEYS_FILE", settings.credential_keys_file, Keyring.load),
+        session_key=load_file("SESSION_KEY_FILE", settings.session_key_file, _read_session_key),
     )
     publisher = Publisher(settings)
     consumer = Consumer(settings, replica=settings.replica)
@@ -194,18 +193,8 @@ async def _check_owned(is_owned: asyncio.Event) -> None:
         raise ConnectionError("the first account is not looked after yet")
 
 
-def _keyring(settings: Settings) -> Keyring:
-    try:
-        return Keyring.load(settings.credential_keys_file)
-    except (OSError, ValueError) as error:
-        refuse(f"MRRLYTICS_CREDENTIAL_KEYS_FILE: {error}")
-
-
-def _session_key(settings: Settings) -> bytes:
-    try:
-        key = base64.b64decode(settings.session_key_file.read_text().strip(), validate=True)
-    except (OSError, ValueError, binascii.Error) as error:
-        refuse(f"MRRLYTICS_SESSION_KEY_FILE: {error}")
+def _read_session_key(path: Path) -> bytes:
+    key = base64.b64decode(path.read_text().strip(), validate=True)
     if len(key) != 32 or len(set(key)) < 8:
-        refuse("MRRLYTICS_SESSION_KEY_FILE: it must hold base64 of 32 random bytes")
+        raise ValueError("it must hold base64 of 32 random bytes")
     return key

@@ -2,16 +2,13 @@
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import NoDecode
 
-from libs.common.settings import KafkaSettings, PostgresSettings, ProcessSettings
+from libs.common.settings import KafkaSettings, Networks, PostgresSettings, ProcessSettings
 from libs.common.tls import stays_on_machine
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Settings(PostgresSettings, KafkaSettings, ProcessSettings):
@@ -25,7 +22,7 @@ class Settings(PostgresSettings, KafkaSettings, ProcessSettings):
     public_url: str = "http://127.0.0.1:8080"
     session_key_file: Path
     credential_keys_file: Path
-    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = ()
+    trusted_proxies: Networks = ()
     init_organization: str | None = None
     init_owner_email: str | None = None
     init_owner_password: SecretStr | None = None
@@ -45,13 +42,6 @@ class Settings(PostgresSettings, KafkaSettings, ProcessSettings):
         except ValueError:
             return False
         return any(parsed in network for network in self.trusted_proxies)
-
-    @field_validator("trusted_proxies", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return (
-            [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-        )
 
     @field_validator("public_url")
     @classmethod

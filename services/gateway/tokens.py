@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import insert, select, tuple_, update
 
+from libs.common.contracts.values import is_name
 from libs.common.database import transaction
 from services.gateway import audit
 from services.gateway.auth import digest
@@ -130,7 +131,7 @@ def _not_found() -> NotFound:
 
 
 def _errors(principal: Principal, name: str, scopes: tuple[str, ...], days: int) -> Iterator[Invalid]:
-    if not 1 <= len(name.strip()) <= 100 or not name.isprintable():
+    if not is_name(name):
         yield Invalid("name_invalid", "The name must have 1 to 100 printable characters.", "name")
     if not scopes or set(scopes) - set(SCOPES):
         yield Invalid("scopes_invalid", f"Choose at least one of: {', '.join(SCOPES)}.", "scopes")

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, AwareDatetime, Field, WithJsonSchema
 
 _LONGEST_TEXT: Final = 500
+_LONGEST_NAME: Final = 100
 # Far from the ends of the calendar, where arithmetic with days and time zones fails.
 _FIRST_MOMENT: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _LAST_MOMENT: Final = datetime(2200, 1, 1, tzinfo=UTC)
@@ -47,6 +48,11 @@ def check_text(text: str) -> str:
     if len(text) > _LONGEST_TEXT:
         raise ValueError(f"the text is longer than {_LONGEST_TEXT} characters")
     return _check_long_text(text)
+
+
+def is_name(text: str) -> bool:
+    """Tell whether a person may give something this name: 1 to 100 printable characters, not counting spaces around it."""
+    return 1 <= len(text.strip()) <= _LONGEST_NAME and text.isprintable()
 
 
 def _check_partition(number: int) -> int:

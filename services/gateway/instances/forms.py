@@ -6,6 +6,7 @@ from typing import Any
 from libs.common.addresses import normalise_url
 from libs.common.calendar import time_zones
 from libs.common.contracts.instances import InstanceSettings
+from libs.common.contracts.values import is_name
 from libs.common.errors import Permanent
 from services.gateway.errors import Invalid
 
@@ -63,7 +64,7 @@ def read_change(form: InstanceForm, name: str, address: str, settings: InstanceS
 
 def _name(text: str | None, errors: list[Invalid]) -> str:
     name = (text or "").strip()
-    if not 1 <= len(name) <= 100 or not name.isprintable():
+    if not is_name(name):
         errors.append(Invalid("name_invalid", "The name must have 1 to 100 printable characters.", "name"))
     return name
 
