@@ -11,7 +11,7 @@ from aiokafka import ConsumerRecord
 
 from libs.common.contracts.billing import SHAPES, Kind, fact_key
 from libs.common.contracts.envelope import Record, headers, partition_of
-from libs.common.contracts.instances import InstanceChanged, InstanceSettings
+from libs.common.contracts.instances import InstanceChanged, InstanceKey, InstanceSettings
 from libs.common.contracts.topics import BY_NAME, TOPIC_OF
 
 ORGANIZATION = UUID("0f4f24a4-9a37-4c0e-8a6a-1d3a1f0f6f01")
@@ -129,8 +129,7 @@ def fact(
         source="connector",
         at=observed_at,
         subject=key,
-        organization_id=organization_id,
-        instance_id=instance_id,
+        instance=InstanceKey(organization_id, instance_id),
     )
     values += [
         ("ce_epoch", b"%d" % epoch),

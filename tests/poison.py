@@ -13,6 +13,7 @@ from libs.common.contracts import topics
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.commands import RunSync, SyncMode, SyncTrigger
 from libs.common.contracts.envelope import MAX_RECORD_BYTES, headers
+from libs.common.contracts.instances import InstanceKey
 from libs.common.contracts.sync import Outcome, SyncSucceeded
 from libs.common.contracts.topics import Topic
 from tests.builders import FIRST_SEEN, INSTANCE, ORGANIZATION, fact, instance
@@ -84,8 +85,7 @@ def good(topic: Topic, number: int) -> Raw:
         source="test",
         at=FIRST_SEEN,
         subject=str(INSTANCE),
-        organization_id=ORGANIZATION,
-        instance_id=INSTANCE,
+        instance=InstanceKey(ORGANIZATION, INSTANCE),
     )
     return Raw(str(INSTANCE).encode(), message.model_dump_json().encode(), tuple(values))
 

@@ -10,6 +10,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from libs.common.contracts.instances import InstanceKey
 from libs.common.errors import Permanent
 from libs.common.settings import PostgresSettings
 from libs.common.tls import client_context, stays_on_machine
@@ -99,18 +100,17 @@ async def ping(engine: AsyncEngine) -> None:
             raise ConnectionError("the database is read-only")
 
 
-async def check_owner(
-    connection: AsyncConnection, table: str, organization_id: UUID, instance_id: UUID
-) -> None:
+async def check_owner(connection: AsyncConnection, table: str, instance: InstanceKey) -> None:
     """Raise Permanent when `table`, a service's copy of the instances, has the instance under another organization.
 
     An instance never changes its organization. What is said of an instance that is not known yet is kept until it is.
     """
     owners = text(f"SELECT organization_id FROM {table} WHERE instance_id = :instance_id")  # noqa: S608  fixed names
-    known = set((await connection.execute(owners, {"instance_id": instance_id})).scalars())
-    if known and organization_id not in known:
+    known = set((await connection.execute(owners, {"instance_id": instance.instance_id})).scalars())
+    if known and instance.organization_id not in known:
         raise Permanent(
-            "other_organization", f"The instance {instance_id} does not belong to {organization_id}."
+            "other_organization",
+            f"The instance {instance.instance_id} does not belong to {instance.organization_id}.",
         )
 
 

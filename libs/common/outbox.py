@@ -25,6 +25,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from libs.common.contracts.envelope import Record, headers
+from libs.common.contracts.instances import InstanceKey
 from libs.common.contracts.message import Message
 from libs.common.contracts.topics import Topic
 from libs.common.database import transaction
@@ -57,8 +58,7 @@ def outgoing(
     *,
     message_id: str,
     source: str,
-    organization_id: UUID,
-    instance_id: UUID,
+    instance: InstanceKey,
     at: datetime,
 ) -> Outgoing:
     """A message about one instance, keyed by it. `message_id` makes repeats recognisable; `source` is the service."""
@@ -67,16 +67,15 @@ def outgoing(
         message_type=type(body).__name__,
         source=source,
         at=at,
-        subject=str(instance_id),
-        organization_id=organization_id,
-        instance_id=instance_id,
+        subject=str(instance.instance_id),
+        instance=instance,
         traceparent=current_traceparent(),
     )
     return Outgoing(
-        organization_id,
+        instance.organization_id,
         topic.name,
         message_id,
-        str(instance_id),
+        str(instance.instance_id),
         {name: value.decode() for name, value in values},
         body.model_dump_json().encode(),
     )

@@ -28,7 +28,7 @@ async def store_instance(engine: AsyncEngine, changed: InstanceChanged, clock: C
     """
     instance = InstanceKey(changed.organization_id, changed.id)
     async with transaction(engine) as connection:
-        await check_owner(connection, _INSTANCES, *instance)
+        await check_owner(connection, _INSTANCES, instance)
         database = await raw(connection)
         is_new = await instances.save(database, changed)
         if is_new and changed.state in _STOPPED:
@@ -40,9 +40,9 @@ async def store_instance(engine: AsyncEngine, changed: InstanceChanged, clock: C
 
 async def store_command(engine: AsyncEngine, message: Received, clock: Clock) -> None:
     """Store a command and answer it. A sender repeats a command to ask how its run stands; that changes nothing."""
-    instance = InstanceKey(message.organization_id, message.instance_id)
+    instance = message.instance
     async with transaction(engine) as connection:
-        await check_owner(connection, _INSTANCES, *instance)
+        await check_owner(connection, _INSTANCES, instance)
         database = await raw(connection)
         match message.body:
             case CheckInstance() as check:

@@ -76,7 +76,6 @@ def _outgoing(instance: InstanceKey, event: Message, message_id: str, at: dateti
         event,
         message_id=message_id,
         source="connector",
-        organization_id=instance.organization_id,
-        instance_id=instance.instance_id,
+        instance=instance,
         at=at,
     )

@@ -101,8 +101,7 @@ class FactPublisher:
 
     def _envelope(self, lease: Lease, kind: Kind) -> FactEnvelope:
         return FactEnvelope(
-            organization_id=lease.instance.organization_id,
-            instance_id=lease.instance.instance_id,
+            instance=lease.instance,
             kind=kind,
             epoch=lease.epoch,
             at=self._clock(),

@@ -51,15 +51,16 @@ async def follow(context: Context, message: Received) -> None:
     Only the end of a run is looked at again: it may have come before the run was heard of, and changes nothing of an ended run.
     """
     at, now = message.at, context.clock()
-    async with transaction(context.engine, message.organization_id) as connection:
-        if not await repository.has_instance(connection, message.instance_id):
+    async with transaction(context.engine, message.instance.organization_id) as connection:
+        if not await repository.has_instance(connection, message.instance.instance_id):
             raise Permanent(
-                "instance_unknown", f"{message.organization_id} has no instance {message.instance_id}."
+                "instance_unknown",
+                f"{message.instance.organization_id} has no instance {message.instance.instance_id}.",
             )
         is_new = await repository.add_event(
             connection,
-            organization_id=message.organization_id,
-            instance_id=message.instance_id,
+            organization_id=message.instance.organization_id,
+            instance_id=message.instance.instance_id,
             message_id=message.id,
             type=message.type,
             subject=_subject(message.body),
@@ -68,12 +69,12 @@ async def follow(context: Context, message: Received) -> None:
         )
         if not is_new and not isinstance(message.body, _ENDS):
             return
-        instance = await repository.lock_instance(connection, message.instance_id)
+        instance = await repository.lock_instance(connection, message.instance.instance_id)
         match message.body:
             case InstanceChecked() as checked:
                 if await checks.store_answer(connection, context, instance, checked):
                     await demo.start_first_sync(
-                        connection, context, message.organization_id, message.instance_id
+                        connection, context, message.instance.organization_id, message.instance.instance_id
                     )
             case SyncQueued() as queued:
                 await _on_queued(connection, context, message, queued)
@@ -147,7 +148,7 @@ async def _on_queued(
     if before is not None and before.run_id not in (None, queued.run_id):
         # The connector lost the run that this command had joined, and has begun another.
         await repository.assume_ended(connection, before.run_id, "failed", now, "run_timeout")
-    whose = {"organization_id": message.organization_id, "instance_id": message.instance_id}
+    whose = {"organization_id": message.instance.organization_id, "instance_id": message.instance.instance_id}
     await repository.add_run(
         connection,
         **whose,
@@ -155,7 +156,7 @@ async def _on_queued(
         mode=queued.mode,
         trigger=queued.trigger,
         state="queued",
-        expected_rows=await repository.expected_rows(connection, message.instance_id),
+        expected_rows=await repository.expected_rows(connection, message.instance.instance_id),
     )
     await repository.change_run(connection, queued.run_id, heard_at=now)
     await repository.add_sync(
@@ -169,7 +170,7 @@ async def _on_queued(
     )
     if before is not None and before.run_id is None and before.cancel_requested_at is not None:
         await syncs.cancel_run(
-            connection, context, message.organization_id, message.instance_id, queued.run_id
+            connection, context, message.instance.organization_id, message.instance.instance_id, queued.run_id
         )
         await repository.assume_ended(connection, queued.run_id, "cancelled", now)
 

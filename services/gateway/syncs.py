@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.common.contracts import topics
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.commands import CancelSync, RunSync, SyncMode, SyncTrigger
-from libs.common.contracts.instances import InstanceState
+from libs.common.contracts.instances import InstanceKey, InstanceState
 from libs.common.contracts.message import Message
 from libs.common.contracts.sync import KindProgress, SkippedKind
 from libs.common.database import transaction
@@ -233,8 +233,7 @@ async def _send(
         command,
         message_id=message_id,
         source="gateway",
-        organization_id=organization_id,
-        instance_id=instance_id,
+        instance=InstanceKey(organization_id, instance_id),
         at=context.clock(),
     )
     await enqueue(connection, outbox, message)

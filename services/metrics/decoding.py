@@ -71,8 +71,8 @@ def _fact(record: ConsumerRecord, now: datetime) -> Fact | None:
     body = received.body or {}
     owner = owner_of(received.kind, received.id, received.body)
     return Fact(
-        organization_id=received.organization_id,
-        instance_id=received.instance_id,
+        organization_id=received.instance.organization_id,
+        instance_id=received.instance.instance_id,
         kind=received.kind,
         id=received.id,
         epoch=received.epoch,

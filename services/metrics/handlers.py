@@ -4,7 +4,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.clock import Clock, utc_now
 from libs.common.contracts import topics
-from libs.common.contracts.instances import InstanceKey
 from libs.common.contracts.received import Received
 from libs.common.contracts.sync import InstancePurged, SyncSucceeded
 from libs.common.database import check_owner, transaction
@@ -27,9 +26,9 @@ def build_handlers(
         await store_instance(engine, message.body)
 
     async def on_event(message: Received) -> None:
-        key = InstanceKey(message.organization_id, message.instance_id)
+        key = message.instance
         async with transaction(engine) as connection:
-            await check_owner(connection, INSTANCES_TABLE, *key)
+            await check_owner(connection, INSTANCES_TABLE, key)
         match message.body:
             case SyncSucceeded() as succeeded:
                 run = ended_run(message, succeeded, clock())

@@ -19,7 +19,7 @@ async def store_instance(engine: AsyncEngine, instance: InstanceChanged) -> None
     if not is_time_zone(instance.settings.time_zone):
         raise Permanent("time_zone_unknown", f"There is no time zone {instance.settings.time_zone:.80}.")
     async with transaction(engine) as connection:
-        await check_owner(connection, INSTANCES_TABLE, instance.organization_id, instance.id)
+        await check_owner(connection, INSTANCES_TABLE, InstanceKey(instance.organization_id, instance.id))
         await instances.store(await raw(connection), instance)
 
 

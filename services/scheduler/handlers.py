@@ -4,7 +4,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.contracts import topics
 from libs.common.contracts.cadence import rhythm
-from libs.common.contracts.instances import InstanceChanged, InstanceState
+from libs.common.contracts.instances import InstanceChanged, InstanceKey, InstanceState
 from libs.common.contracts.received import Received
 from libs.common.database import check_owner, transaction
 from libs.common.kafka.consumer import Consumer
@@ -31,7 +31,9 @@ async def follow(
 ) -> None:
     """Bring the schedules of an instance in line with its state; an older version than the one that is known changes nothing."""
     async with transaction(engine) as connection:
-        await check_owner(connection, "scheduler.instances", instance.organization_id, instance.id)
+        await check_owner(
+            connection, "scheduler.instances", InstanceKey(instance.organization_id, instance.id)
+        )
         is_new_version, before = await repository.save_instance(connection, instance)
         if not is_new_version:
             return

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from libs.common.contracts import topics
 from libs.common.contracts.cadence import Schedule, rhythm
 from libs.common.contracts.commands import CheckInstance, RunSync, SyncMode, SyncTrigger, tick_id
+from libs.common.contracts.instances import InstanceKey
 from libs.common.database import transaction
 from libs.common.outbox import Outgoing, enqueue, outgoing
 from libs.common.pause import pause
@@ -79,7 +80,6 @@ def _command(due: Due, scheduled_for: datetime, at: datetime) -> Outgoing:
         body,
         message_id=str(command_id),
         source="scheduler",
-        organization_id=due.organization_id,
-        instance_id=due.instance_id,
+        instance=InstanceKey(due.organization_id, due.instance_id),
         at=at,
     )

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from libs.common.contracts.instances import InstanceKey
 from libs.common.contracts.values import check_count, check_moment, check_text
 
 Headers = list[tuple[str, bytes]]
@@ -46,8 +47,7 @@ def headers(
     source: str,
     at: datetime,
     subject: str,
-    organization_id: UUID,
-    instance_id: UUID,
+    instance: InstanceKey,
     traceparent: str | None = None,
 ) -> Headers:
     """The headers that every message carries; `at` is aware."""
@@ -59,8 +59,8 @@ def headers(
         ("ce_time", at.isoformat().encode()),
         ("ce_subject", subject.encode()),
         ("ce_dataschema", f"urn:mrrlytics:schema:{message_type}".encode()),
-        ("ce_organization", str(organization_id).encode()),
-        ("ce_instance", str(instance_id).encode()),
+        ("ce_organization", str(instance.organization_id).encode()),
+        ("ce_instance", str(instance.instance_id).encode()),
         _CONTENT_TYPE,
     ]
     if traceparent is not None:
@@ -79,8 +79,7 @@ class Envelope(NamedTuple):
     id: str
     type: str
     at: datetime
-    organization_id: UUID
-    instance_id: UUID
+    instance: InstanceKey
 
 
 def ce_headers(pairs: ReadHeaders) -> dict[str, str]:
@@ -98,18 +97,16 @@ def ce_headers(pairs: ReadHeaders) -> dict[str, str]:
 
 def read_envelope(values: Mapping[str, str], now: datetime) -> Envelope:
     require_headers(values, "ce_id", "ce_type", "ce_time", "ce_organization", "ce_instance")
-    at, organization_id, instance_id = _origin(
-        values["ce_time"], values["ce_organization"], values["ce_instance"], now
-    )
-    return Envelope(check_text(values["ce_id"]), values["ce_type"], at, organization_id, instance_id)
+    at, instance = _origin(values["ce_time"], values["ce_organization"], values["ce_instance"], now)
+    return Envelope(check_text(values["ce_id"]), values["ce_type"], at, instance)
 
 
 @lru_cache(4096)
-def _origin(at: str, organization_id: str, instance_id: str, now: datetime) -> tuple[datetime, UUID, UUID]:
+def _origin(at: str, organization_id: str, instance_id: str, now: datetime) -> tuple[datetime, InstanceKey]:
     """Return when and for whom a record was sent, which the records of a batch share."""
     moment = parse_moment(at)
     check_not_ahead(moment, now)
-    return moment, _uuid(organization_id), _uuid(instance_id)
+    return moment, InstanceKey(_uuid(organization_id), _uuid(instance_id))
 
 
 def require_headers(values: Mapping[str, str], *names: str) -> None:

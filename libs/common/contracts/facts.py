@@ -3,7 +3,6 @@
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from libs.common.contracts.billing import SHAPES, Kind, fact_key, parse_fact_key, read_body
 from libs.common.contracts.envelope import (
@@ -20,6 +19,7 @@ from libs.common.contracts.envelope import (
     read_envelope,
     require_headers,
 )
+from libs.common.contracts.instances import InstanceKey
 from libs.common.contracts.topics import TOPIC_OF, Topic
 
 
@@ -29,8 +29,7 @@ class FactEnvelope:
     def __init__(
         self,
         *,
-        organization_id: UUID,
-        instance_id: UUID,
+        instance: InstanceKey,
         kind: Kind,
         epoch: int,
         at: datetime,
@@ -43,15 +42,14 @@ class FactEnvelope:
                 source="connector",
                 at=at,
                 subject="",
-                organization_id=organization_id,
-                instance_id=instance_id,
+                instance=instance,
                 traceparent=traceparent,
             )
         )
         del shared["ce_id"], shared["ce_subject"]
         self._shared: Headers = [*shared.items(), ("ce_epoch", b"%d" % epoch)]
         self._topic = TOPIC_OF[kind].name
-        self._keys = fact_key(instance_id, kind, 0).removesuffix("0").encode()
+        self._keys = fact_key(instance.instance_id, kind, 0).removesuffix("0").encode()
         self._epoch = epoch
         self._pages: dict[tuple[int, datetime], tuple[Headers, bytes]] = {}
 
@@ -80,8 +78,7 @@ class FactEnvelope:
 class ReceivedFact(NamedTuple):
     """A billing fact as its consumer sees it; `body` None is a tombstone."""
 
-    organization_id: UUID
-    instance_id: UUID
+    instance: InstanceKey
     kind: Kind
     id: int
     epoch: int
@@ -102,7 +99,7 @@ def read_fact(
     instance_id, kind, entity_id = parse_fact_key((key or b"").decode())
     if TOPIC_OF[kind] is not topic:
         raise ValueError("the kind of the key belongs to another topic")
-    if instance_id != envelope.instance_id:
+    if instance_id != envelope.instance.instance_id:
         raise ValueError("the instance of the key is not that of the headers")
     epoch, observed_at = _lease_and_moment(values["ce_epoch"], values["ce_observedat"], now)
     check_size(value)
@@ -110,8 +107,7 @@ def read_fact(
     if body is not None and body["id"] != entity_id:
         raise ValueError("the id of the body is not the id of the key")
     return ReceivedFact(
-        envelope.organization_id,
-        instance_id,
+        envelope.instance,
         kind,
         entity_id,
         epoch,

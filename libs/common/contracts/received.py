@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from pydantic import TypeAdapter
 
@@ -18,7 +17,7 @@ from libs.common.contracts.envelope import (
     read_envelope,
     read_headers,
 )
-from libs.common.contracts.instances import InstanceChanged
+from libs.common.contracts.instances import InstanceChanged, InstanceKey
 from libs.common.contracts.topics import INSTANCE_KEY, Topic
 
 
@@ -29,8 +28,7 @@ class Received:
     body: Any
     type: str
     id: str
-    organization_id: UUID
-    instance_id: UUID
+    instance: InstanceKey
     headers: Mapping[str, str]
     at: datetime
 
@@ -52,7 +50,7 @@ class MessageReader:
             return None
         check_size(value)
         body = adapter.validate_json(value or b"")
-        if self._topic.key == INSTANCE_KEY and key != str(envelope.instance_id).encode():
+        if self._topic.key == INSTANCE_KEY and key != str(envelope.instance.instance_id).encode():
             raise ValueError("the key is not the instance of the headers")
         _check_subject(body, envelope)
         check_not_ahead(getattr(body, "started_at", None), envelope.at)
@@ -61,8 +59,7 @@ class MessageReader:
             body,
             envelope.type,
             envelope.id,
-            envelope.organization_id,
-            envelope.instance_id,
+            envelope.instance,
             read_headers(pairs),
             envelope.at,
         )
@@ -72,8 +69,9 @@ def _check_subject(body: Any, envelope: Envelope) -> None:
     """Check that a body which names its instance and organization names those of the headers, which are used."""
     instance_id = body.id if isinstance(body, InstanceChanged) else getattr(body, "instance_id", None)
     organization_id = getattr(body, "organization_id", None)
-    if instance_id not in (None, envelope.instance_id) or organization_id not in (
+    instance = envelope.instance
+    if instance_id not in (None, instance.instance_id) or organization_id not in (
         None,
-        envelope.organization_id,
+        instance.organization_id,
     ):
         raise ValueError("the body is about another instance than the headers")

@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 import httpcore
 import httpx
 
-from libs.common.settings import Network
 from libs.common.telemetry import egress_blocked, whmcs_requests
 from libs.common.tls import client_context
 from services.connector.credentials import Credentials

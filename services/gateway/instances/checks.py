@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.common.addresses import origin
 from libs.common.contracts import topics
 from libs.common.contracts.commands import CheckInstance
-from libs.common.contracts.instances import InstanceSettings, InstanceState
+from libs.common.contracts.instances import InstanceKey, InstanceSettings, InstanceState
 from libs.common.contracts.sync import Check, Estimate, InstanceChecked
 from libs.common.crypto import seal
 from libs.common.database import transaction
@@ -204,8 +204,7 @@ async def _ask(
         command,
         message_id=str(check_id),
         source="gateway",
-        organization_id=organization_id,
-        instance_id=instance_id,
+        instance=InstanceKey(organization_id, instance_id),
         at=context.clock(),
     )
     await enqueue(connection, outbox, message)

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts import topics
 from libs.common.contracts.failures import FAILURES
-from libs.common.contracts.instances import InstanceChanged, InstanceSettings, InstanceState
+from libs.common.contracts.instances import InstanceChanged, InstanceKey, InstanceSettings, InstanceState
 from libs.common.outbox import enqueue, outgoing
 from services.gateway import repository
 from services.gateway.context import Context
@@ -53,8 +53,7 @@ async def publish(
         body,
         message_id=f"{instance.instance_id}.{instance.version}{f'.{uuid4()}' if again else ''}",
         source="gateway",
-        organization_id=instance.organization_id,
-        instance_id=instance.instance_id,
+        instance=InstanceKey(instance.organization_id, instance.instance_id),
         at=context.clock(),
     )
     await enqueue(connection, outbox, message)

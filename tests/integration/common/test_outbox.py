@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.contracts.commands import CancelSync
 from libs.common.contracts.envelope import Record
+from libs.common.contracts.instances import InstanceKey
 from libs.common.contracts.topics import SYNC_COMMANDS
 from libs.common.database import build_engine, transaction
 from libs.common.errors import Transient
@@ -58,8 +59,7 @@ def messages(count: int) -> list[Outgoing]:
             CancelSync(command_id=UUID(int=number), instance_id=INSTANCE, run_id=uuid4()),
             message_id=str(UUID(int=number)),
             source="scheduler",
-            organization_id=INSTANCE,
-            instance_id=INSTANCE,
+            instance=InstanceKey(INSTANCE, INSTANCE),
             at=AT,
         )
         for number in range(count)

@@ -117,8 +117,7 @@ class World:
             body,
             type(body).__name__,
             message_id or str(uuid4()),
-            INSTANCE.organization_id,
-            INSTANCE.instance_id,
+            INSTANCE,
             {},
             utc_now(),
         )

@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from libs.common.contracts.instances import InstanceKey
 from libs.common.contracts.message import Message
 from libs.common.contracts.received import Received
 from libs.common.crypto import Keyring
@@ -144,7 +145,7 @@ class Gateway:
         name, message_id = type(event).__name__, message_id or uuid4().hex
         await handlers.follow(
             self.context,
-            Received(event, name, message_id, organization_id, instance_id, {}, self.clock.now),
+            Received(event, name, message_id, InstanceKey(organization_id, instance_id), {}, self.clock.now),
         )
 
     async def sent(self, topic: str) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.contracts import topics
 from libs.common.contracts.commands import CancelSync
+from libs.common.contracts.instances import InstanceKey
 from libs.common.contracts.received import MessageReader, Received
 from libs.common.contracts.topics import Topic
 from libs.common.database import build_engine
@@ -89,7 +90,12 @@ async def end_run(both: Both, run_id: UUID) -> None:
     """Let the connector end the run by a command of somebody else."""
     cancel = CancelSync(command_id=run_id, instance_id=both.instance_id, run_id=run_id)
     message = Received(
-        cancel, "CancelSync", "1", both.owner.organization_id, both.instance_id, {}, both.gateway.clock.now
+        cancel,
+        "CancelSync",
+        "1",
+        InstanceKey(both.owner.organization_id, both.instance_id),
+        {},
+        both.gateway.clock.now,
     )
     await store_command(both.engine, message, both.gateway.clock)
 

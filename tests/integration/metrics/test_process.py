@@ -15,7 +15,7 @@ import pytest
 from libs.common.contracts import topics
 from libs.common.contracts.commands import SyncMode
 from libs.common.contracts.envelope import Record, headers
-from libs.common.contracts.instances import InstanceSettings
+from libs.common.contracts.instances import InstanceKey, InstanceSettings
 from libs.common.contracts.message import Message
 from libs.common.contracts.sync import InstancePurged, Outcome, SkippedKind, SyncSucceeded
 from libs.common.contracts.topics import Topic
@@ -88,8 +88,7 @@ async def say(publisher: Publisher, topic: Topic, body: Message, at: Any = FIRST
         source="test",
         at=at,
         subject=str(INSTANCE),
-        organization_id=ORGANIZATION,
-        instance_id=INSTANCE,
+        instance=InstanceKey(ORGANIZATION, INSTANCE),
     )
     key = str(INSTANCE).encode()
     await publisher.publish([Record(topic.name, key, body.model_dump_json().encode(), values)])

@@ -19,7 +19,7 @@ from libs.common.clock import utc_now
 from libs.common.contracts import topics
 from libs.common.contracts.commands import RunSync, SyncMode, SyncTrigger
 from libs.common.contracts.envelope import Record, headers, read_headers
-from libs.common.contracts.instances import InstanceChanged, InstanceSettings
+from libs.common.contracts.instances import InstanceChanged, InstanceKey, InstanceSettings
 from libs.common.contracts.message import Message
 from libs.common.contracts.topics import Topic
 from libs.common.crypto import Keyring, seal
@@ -140,8 +140,7 @@ class System:
             source="gateway",
             at=utc_now(),
             subject=str(instance.id),
-            organization_id=instance.organization_id,
-            instance_id=instance.id,
+            instance=InstanceKey(instance.organization_id, instance.id),
         )
         key = str(instance.id).encode()
         await self.publisher.publish([Record(topic.name, key, body.model_dump_json().encode(), values)])

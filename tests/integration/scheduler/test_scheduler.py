@@ -27,7 +27,7 @@ from libs.common.contracts import topics
 from libs.common.contracts.cadence import Schedule, rhythm
 from libs.common.contracts.commands import tick_id
 from libs.common.contracts.envelope import Record, headers
-from libs.common.contracts.instances import InstanceChanged, InstanceSettings
+from libs.common.contracts.instances import InstanceChanged, InstanceKey, InstanceSettings
 from libs.common.database import build_engine, transaction
 from libs.common.kafka.publisher import Publisher
 from libs.common.outbox import relay_once
@@ -341,8 +341,7 @@ def record(one: InstanceChanged) -> Record:
         source="gateway",
         at=START,
         subject=str(one.id),
-        organization_id=one.organization_id,
-        instance_id=one.id,
+        instance=InstanceKey(one.organization_id, one.id),
     )
     return Record(topics.INSTANCES.name, str(one.id).encode(), one.model_dump_json().encode(), values)
 

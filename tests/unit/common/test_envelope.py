@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from libs.common.contracts.billing import Kind, fact_key, parse_fact_key
 from libs.common.contracts.envelope import headers, partition_of, read_headers
 from libs.common.contracts.facts import FactEnvelope
+from libs.common.contracts.instances import InstanceKey
 
 AT = datetime(2026, 11, 23, 6, 15, tzinfo=UTC)
 ORGANIZATION = UUID("0f4f24a4-9a37-4c0e-8a6a-1d3a1f0f6f01")
@@ -20,7 +21,7 @@ def fact(
     instance: UUID, *, epoch: int = 1, seq: int = 1, fingerprint: bytes | None = b"\x01"
 ) -> dict[str, str]:
     envelope = FactEnvelope(
-        organization_id=ORGANIZATION, instance_id=instance, kind=Kind.SERVICE, epoch=epoch, at=AT
+        instance=InstanceKey(ORGANIZATION, instance), kind=Kind.SERVICE, epoch=epoch, at=AT
     )
     return read_headers(envelope.record(88, b"{}", seq=seq, observed_at=AT, fingerprint=fingerprint).headers)
 
@@ -72,8 +73,7 @@ def test_the_trace_is_named_only_where_there_is_one() -> None:
                 source="scheduler",
                 at=AT,
                 subject="x",
-                organization_id=ORGANIZATION,
-                instance_id=ORGANIZATION,
+                instance=InstanceKey(ORGANIZATION, ORGANIZATION),
                 traceparent=traceparent,
             )
         )

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 
+from libs.common.contracts.instances import InstanceKey
 from libs.common.contracts.received import Received
 from libs.common.contracts.sync import SyncSucceeded
 from services.metrics.formulas.coverage import Run
@@ -28,7 +29,7 @@ def run_of(started: timedelta, ended: timedelta, epoch: int | None = EPOCH) -> R
         positions={},
         epoch=epoch,
     )
-    message = Received(succeeded, "SyncSucceeded", "1", ORGANIZATION, INSTANCE, {}, NOON + ended)
+    message = Received(succeeded, "SyncSucceeded", "1", InstanceKey(ORGANIZATION, INSTANCE), {}, NOON + ended)
     return ended_run(message, succeeded, NOON)
 
 
