@@ -1,60 +1,59 @@
-"""Messages in: instances come, change and go."""
+"""Apply the messages of the topic `instances`: plan, suspend or delete the schedules of an instance."""
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.contracts import topics
-from libs.common.contracts.cadence import rhythm
-from libs.common.contracts.instances import InstanceChanged, InstanceKey, InstanceState
+from libs.common.contracts.cadence import rhythm_of
+from libs.common.contracts.instances import InstanceChanged, InstanceState
 from libs.common.contracts.received import Received
 from libs.common.database import check_owner, transaction
 from libs.common.kafka.consumer import Consumer
 from libs.common.kafka.messages import subscribe_messages
 from libs.common.kafka.publisher import Publisher
 from services.scheduler import repository
-from services.scheduler.repository import Now
-from services.scheduler.schedule import first_tick, kinds_of
+from services.scheduler.repository import Now, Plan
+from services.scheduler.schedule import first_tick, schedules_of
 
 
 def build_handlers(
     consumer: Consumer, publisher: Publisher, engine: AsyncEngine, *, now: Now, full_spread_seconds: int
 ) -> None:
-    """Instances in, their schedules planned or stopped."""
+    """Subscribe to the topics of this service."""
 
     async def on_instance(message: Received) -> None:
-        await follow(engine, message.body, now=now, full_spread_seconds=full_spread_seconds)
+        await follow_instance(engine, message.body, now=now, full_spread_seconds=full_spread_seconds)
 
     subscribe_messages(consumer, publisher, topics.INSTANCES, group="scheduler", handle=on_instance)
 
 
-async def follow(
+async def follow_instance(
     engine: AsyncEngine, instance: InstanceChanged, *, now: Now, full_spread_seconds: int
 ) -> None:
-    """Bring the schedules of an instance in line with its state; an older version than the one that is known changes nothing."""
+    """Store an instance and bring its schedules in line with its state. A repeated or older version changes nothing."""
     async with transaction(engine) as connection:
-        await check_owner(
-            connection, "scheduler.instances", InstanceKey(instance.organization_id, instance.id)
-        )
-        is_new_version, before = await repository.save_instance(connection, instance)
-        if not is_new_version:
+        await check_owner(connection, "scheduler.instances", instance.key)
+        is_newer, previous_state = await repository.store_instance(connection, instance)
+        if not is_newer:
             return
-        owner = (instance.organization_id, instance.id)
         if instance.state in (InstanceState.DELETING, InstanceState.DELETED):
-            await repository.drop(connection, *owner)
+            await repository.delete_schedules(connection, instance.key)
             return
-        wanted = kinds_of(instance.state)
-        known = await repository.planned(connection, *owner)
-        await repository.stop(connection, *owner, keep=wanted)
+        schedules = schedules_of(instance.state)
+        stored = await repository.load_schedules(connection, instance.key)
+        await repository.suspend_schedules(connection, instance.key, keep=schedules)
         moment = await now(connection)
         plans = []
-        for kind in wanted:
-            if (schedule := known.get(kind)) is not None and schedule.tick is not None:
+        for schedule in schedules:
+            present = stored.get(schedule)
+            # Keep a planned tick: planning it anew would postpone it with each change of the instance.
+            if present is not None and present.tick is not None:
                 continue
             tick = first_tick(
-                kind,
-                rhythm(kind, instance.id, full_spread_seconds),
+                schedule,
+                rhythm_of(schedule, instance.id, full_spread_seconds),
                 now=moment,
-                resumed=before not in (None, InstanceState.ACTIVE),
-                last_issued_at=None if schedule is None else schedule.issued_at,
+                is_resumed=previous_state not in (None, InstanceState.ACTIVE),
+                last_issued_at=None if present is None else present.issued_at,
             )
-            plans.append((*owner, kind, tick, None))
-        await repository.plan(connection, plans)
+            plans.append(Plan(instance.key, schedule, tick))
+        await repository.store_plans(connection, plans)

@@ -1,8 +1,9 @@
-"""The statements on the scheduler's tables; they take a connection and never commit."""
+"""The statements on the scheduler's tables. They take a connection and never commit."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, select, update
@@ -10,39 +11,58 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.cadence import Schedule, Tick
-from libs.common.contracts.instances import InstanceChanged, InstanceSettings
+from libs.common.contracts.instances import InstanceChanged, InstanceKey, InstanceSettings
 from services.scheduler.tables import instances, schedules
 
 Now = Callable[[AsyncConnection], Awaitable[datetime]]
 
 
 async def database_now(connection: AsyncConnection) -> datetime:
-    """The start of the transaction by the database's clock: the same for replicas whose own clocks differ."""
+    """Return when the transaction began by the database's clock, which is the same for all replicas."""
     return (await connection.execute(select(func.now()))).scalar_one()
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
-    """A schedule that is due and locked by this transaction, with what its command needs."""
+class DueSchedule:
+    """A schedule whose tick is due, with what its command needs. The transaction holds a lock on its row."""
 
-    organization_id: UUID
-    instance_id: UUID
-    kind: Schedule
-    planned: Tick
+    instance: InstanceKey
+    schedule: Schedule
+    tick: Tick
     credential_id: UUID
     settings: InstanceSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
-    """What is stored of one schedule. `tick` is None while nothing is planned."""
+class StoredSchedule:
+    """One schedule as stored. `tick` is None while nothing is planned."""
 
     tick: Tick | None
     issued_at: datetime | None
 
 
-async def claim_due(connection: AsyncConnection, now: datetime, limit: int) -> list[Due]:
-    """Lock up to `limit` schedules that are due, the longest waiting first; those of other replicas are passed over."""
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The next tick of one schedule. `issued_at` is set when a command was issued just now."""
+
+    instance: InstanceKey
+    schedule: Schedule
+    tick: Tick
+    issued_at: datetime | None = None
+
+
+class StoredInstance(NamedTuple):
+    """The result of storing an instance. `previous_state` is None for a new instance."""
+
+    is_newer: bool
+    previous_state: str | None
+
+
+async def claim_due(connection: AsyncConnection, now: datetime, limit: int) -> list[DueSchedule]:
+    """Lock and return up to `limit` schedules that are due, the longest due first.
+
+    Schedules that another replica has locked are skipped, so replicas share the work and never wait for each other.
+    """
     statement = (
         select(schedules, instances.c.credential_id, instances.c.settings)
         .join(
@@ -56,9 +76,8 @@ async def claim_due(connection: AsyncConnection, now: datetime, limit: int) -> l
         .with_for_update(of=schedules, skip_locked=True)
     )
     return [
-        Due(
-            row.organization_id,
-            row.instance_id,
+        DueSchedule(
+            InstanceKey(row.organization_id, row.instance_id),
             Schedule(row.kind),
             Tick(row.scheduled_for, row.due_at),
             row.credential_id,
@@ -68,11 +87,8 @@ async def claim_due(connection: AsyncConnection, now: datetime, limit: int) -> l
     ]
 
 
-async def plan(
-    connection: AsyncConnection,
-    plans: Sequence[tuple[UUID, UUID, Schedule, Tick, datetime | None]],
-) -> None:
-    """Plan the next tick of (organization, instance, kind); a moment at the end says when a command was issued."""
+async def store_plans(connection: AsyncConnection, plans: Sequence[Plan]) -> None:
+    """Store the next tick of each schedule. The stored `issued_at` stays when a plan has none."""
     if not plans:
         return
     new = insert(schedules)
@@ -84,26 +100,24 @@ async def plan(
             "issued_at": func.coalesce(new.excluded.issued_at, schedules.c.issued_at),
         },
     )
-    await connection.execute(
-        statement,
-        [
-            {
-                "organization_id": organization_id,
-                "instance_id": instance_id,
-                "kind": kind,
-                "scheduled_for": tick.scheduled_for,
-                "due_at": tick.due_at,
-                "issued_at": issued_at,
-            }
-            for organization_id, instance_id, kind, tick, issued_at in plans
-        ],
-    )
+    rows = [
+        {
+            **plan.instance._asdict(),
+            "kind": plan.schedule,
+            "scheduled_for": plan.tick.scheduled_for,
+            "due_at": plan.tick.due_at,
+            "issued_at": plan.issued_at,
+        }
+        for plan in plans
+    ]
+    await connection.execute(statement, rows)
 
 
-async def save_instance(connection: AsyncConnection, instance: InstanceChanged) -> tuple[bool, str | None]:
-    """Keep the newest version; whether this one is new, and the state before it (None for an unknown instance)."""
-    key = (instances.c.organization_id == instance.organization_id) & (instances.c.instance_id == instance.id)
-    before = (await connection.execute(select(instances.c.state).where(key).with_for_update())).scalar()
+async def store_instance(connection: AsyncConnection, instance: InstanceChanged) -> StoredInstance:
+    """Store an instance unless the same or a newer version is stored."""
+    row = (instances.c.organization_id == instance.organization_id) & (instances.c.instance_id == instance.id)
+    previous = await connection.execute(select(instances.c.state).where(row).with_for_update())
+    previous_state = previous.scalar()
     new = insert(instances).values(
         organization_id=instance.organization_id,
         instance_id=instance.id,
@@ -117,37 +131,38 @@ async def save_instance(connection: AsyncConnection, instance: InstanceChanged) 
         set_={name: new.excluded[name] for name in ("credential_id", "state", "settings", "version")},
         where=instances.c.version < new.excluded.version,
     ).returning(instances.c.version)
-    return (await connection.execute(statement)).first() is not None, before
+    is_newer = (await connection.execute(statement)).first() is not None
+    return StoredInstance(is_newer, previous_state)
 
 
-async def planned(
-    connection: AsyncConnection, organization_id: UUID, instance_id: UUID
-) -> dict[Schedule, Planned]:
-    """All schedules of an instance, locked."""
-    statement = select(schedules).where(_of(organization_id, instance_id)).with_for_update()
+async def load_schedules(
+    connection: AsyncConnection, instance: InstanceKey
+) -> dict[Schedule, StoredSchedule]:
+    """Lock and return all schedules of an instance."""
+    statement = select(schedules).where(_of(instance)).with_for_update()
     return {
-        Schedule(row.kind): Planned(
+        Schedule(row.kind): StoredSchedule(
             None if row.due_at is None else Tick(row.scheduled_for, row.due_at), row.issued_at
         )
         for row in await connection.execute(statement)
     }
 
 
-async def stop(
-    connection: AsyncConnection, organization_id: UUID, instance_id: UUID, *, keep: Sequence[Schedule]
+async def suspend_schedules(
+    connection: AsyncConnection, instance: InstanceKey, *, keep: Sequence[Schedule]
 ) -> None:
-    """Plan nothing more for an instance but the kinds to keep."""
+    """Plan nothing more for an instance, except for the schedules to keep. `issued_at` stays for a later resume."""
     await connection.execute(
-        update(schedules)
-        .where(_of(organization_id, instance_id), schedules.c.kind.not_in(keep))
-        .values(due_at=None)
+        update(schedules).where(_of(instance), schedules.c.kind.not_in(keep)).values(due_at=None)
     )
 
 
-async def drop(connection: AsyncConnection, organization_id: UUID, instance_id: UUID) -> None:
-    """Forget the schedules of an instance that is deleted."""
-    await connection.execute(schedules.delete().where(_of(organization_id, instance_id)))
+async def delete_schedules(connection: AsyncConnection, instance: InstanceKey) -> None:
+    """Delete all schedules of an instance."""
+    await connection.execute(schedules.delete().where(_of(instance)))
 
 
-def _of(organization_id: UUID, instance_id: UUID) -> ColumnElement[bool]:
-    return (schedules.c.organization_id == organization_id) & (schedules.c.instance_id == instance_id)
+def _of(instance: InstanceKey) -> ColumnElement[bool]:
+    return (schedules.c.organization_id == instance.organization_id) & (
+        schedules.c.instance_id == instance.instance_id
+    )

@@ -1,28 +1,28 @@
-"""When an instance is due, and what to do about a tick that is due. Pure: `now` is an argument, time zones play no part."""
+"""Which schedules an instance has, when the first tick is due, and what to do when a tick is due. Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from libs.common.contracts.cadence import Rhythm, Schedule, Tick, share
+from libs.common.contracts.cadence import Rhythm, Schedule, Tick, stable_share
 from libs.common.contracts.instances import InstanceState
 
 _SECOND: Final = timedelta(seconds=1)
 _DAY: Final = timedelta(days=1)
 
-# A tick that is later than this was missed: the scheduler was away, or the clock jumped forward.
-GAP: Final = timedelta(minutes=5)
+# A tick that is later than this was missed: no scheduler ran, or the clock jumped forward.
+MISSED_AFTER: Final = timedelta(minutes=5)
 _CATCH_UP_SPREAD_SECONDS: Final = 300
-# Missed fulls come in the first five minutes after a gap, what else was missed in the five after them.
+# Missed full syncs come in the first five minutes after a gap, all other missed ticks in the five minutes after them.
 _CATCH_UP_START: Final = {Schedule.FULL: 0, Schedule.INCREMENTAL: 300, Schedule.CHECK: 300}
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do about a tick that is due. `issue` is the nominal time of the command to send now, None after a gap.
+    """What to do about a due tick: the nominal time of the command to issue now (None after a gap) and the next tick.
 
-    `coalesced` counts the ticks that passed without a command of their own.
+    `coalesced` counts the ticks that passed without a command.
     """
 
     issue: datetime | None
@@ -30,8 +30,8 @@ class Decision:
     coalesced: int
 
 
-def kinds_of(state: str) -> tuple[Schedule, ...]:
-    """What is scheduled for an instance in `state`."""
+def schedules_of(state: str) -> tuple[Schedule, ...]:
+    """Return the schedules of an instance in `state`."""
     match state:
         case InstanceState.ACTIVE:
             return (Schedule.FULL, Schedule.INCREMENTAL)
@@ -42,28 +42,29 @@ def kinds_of(state: str) -> tuple[Schedule, ...]:
 
 
 def first_tick(
-    kind: Schedule, own: Rhythm, *, now: datetime, resumed: bool, last_issued_at: datetime | None
+    schedule: Schedule, rhythm: Rhythm, *, now: datetime, is_resumed: bool, last_issued_at: datetime | None
 ) -> Tick:
-    """The tick to plan for an instance that has none.
+    """Return the tick to plan for a schedule that has none: the next regular one.
 
-    It is the next regular one, also for a new instance. An instance that `resumed` after it was paused or broken gets
-    a full at once, unless one was issued in the last 24 hours.
+    An instance that works again after a pause or a failure gets a full sync at once, unless it had one in the last 24 hours.
     """
-    newest = own.newest(now)
-    if kind is Schedule.FULL and resumed and (last_issued_at is None or now - last_issued_at > _DAY):
+    newest = rhythm.newest(now)
+    had_none_today = last_issued_at is None or now - last_issued_at > _DAY
+    if schedule is Schedule.FULL and is_resumed and had_none_today:
         return Tick(newest.scheduled_for, now)
-    return own.after(newest.scheduled_for)
+    return rhythm.after(newest.scheduled_for)
 
 
-def decide(kind: Schedule, own: Rhythm, instance_id: UUID, planned: Tick, now: datetime) -> Decision:
-    """What to do about `planned`, which is due at `now`.
+def decide(schedule: Schedule, rhythm: Rhythm, instance_id: UUID, planned: Tick, now: datetime) -> Decision:
+    """Decide what to do about `planned`, which is due at `now`.
 
-    On time, its command is issued. After a gap the newest tick that was missed is planned again, within ten minutes and fulls first; the
-    others are given up. So a gap of any length costs at most one command of each kind.
+    A tick on time issues its command. After a gap, however long, only the newest missed tick is planned again: all
+    instances missed ticks at the same time, so their commands are spread over ten minutes, full syncs first.
     """
-    newest = max(planned.scheduled_for, own.newest(now).scheduled_for)
-    coalesced = (newest - planned.scheduled_for) // own.period
-    if now - planned.due_at <= GAP:
-        return Decision(newest, own.after(newest), coalesced)
-    wait = _CATCH_UP_START[kind] + share(instance_id, _CATCH_UP_SPREAD_SECONDS)
+    # After `full_sync_spread` was raised, the newest tick of the rhythm can be older than the planned one.
+    newest = max(planned.scheduled_for, rhythm.newest(now).scheduled_for)
+    coalesced = (newest - planned.scheduled_for) // rhythm.period
+    if now - planned.due_at <= MISSED_AFTER:
+        return Decision(newest, rhythm.after(newest), coalesced)
+    wait = _CATCH_UP_START[schedule] + stable_share(instance_id, _CATCH_UP_SPREAD_SECONDS)
     return Decision(None, Tick(newest, now + wait * _SECOND), coalesced)

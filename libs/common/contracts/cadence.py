@@ -1,4 +1,4 @@
-"""When instances are synced and checked: the rhythm that the scheduler keeps and that the gateway tells of. Pure."""
+"""When instances are synced and checked. The scheduler follows these rhythms, and the gateway shows the next time. Pure."""
 
 import hashlib
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _DAY: Final = timedelta(days=1)
 
 
 class Schedule(StrEnum):
-    """What a schedule is for; full and incremental are the modes of RunSync."""
+    """What is repeated for an instance. `full` and `incremental` are the modes of RunSync."""
 
     FULL = "full"
     INCREMENTAL = "incremental"
@@ -22,7 +22,7 @@ class Schedule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """One moment at which an instance is to be synced: its nominal time, and when its command is to be sent."""
+    """One repetition: its nominal time, and the moment at which its command is due."""
 
     scheduled_for: datetime
     due_at: datetime
@@ -30,7 +30,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
-    """The ticks `phase + n * period` since 1970, each due `delay` after its nominal time."""
+    """The ticks at `phase + n * period` since 1970, each due `delay` after its nominal time."""
 
     period: timedelta
     phase: timedelta
@@ -49,27 +49,28 @@ class Rhythm:
         return Tick(scheduled_for, scheduled_for + self.delay)
 
 
-def rhythm(kind: Schedule, instance_id: UUID, full_spread_seconds: int) -> Rhythm:
-    """Return an instance's own rhythm: incrementals each 15 minutes, checks each hour, fulls at midnight UTC and a little later.
+def rhythm_of(schedule: Schedule, instance_id: UUID, full_spread_seconds: int) -> Rhythm:
+    """Return the rhythm of one instance: incremental syncs every 15 minutes, checks every hour, full syncs at midnight UTC.
 
-    Which minute is a stable hash of its id, so that instances are spread and replicas agree.
+    The phase is a stable hash of the id. So instances do not all start in the same second, and all replicas agree.
+    A full sync keeps midnight as its nominal time and is due up to `full_spread_seconds` later.
     """
-    match kind:
+    match schedule:
         case Schedule.INCREMENTAL:
-            return Rhythm(900 * _SECOND, share(instance_id, 900) * _SECOND, 0 * _SECOND)
+            return Rhythm(900 * _SECOND, stable_share(instance_id, 900) * _SECOND, 0 * _SECOND)
         case Schedule.CHECK:
-            return Rhythm(3600 * _SECOND, share(instance_id, 3600) * _SECOND, 0 * _SECOND)
+            return Rhythm(3600 * _SECOND, stable_share(instance_id, 3600) * _SECOND, 0 * _SECOND)
         case Schedule.FULL:
-            return Rhythm(_DAY, 0 * _SECOND, share(instance_id, full_spread_seconds) * _SECOND)
+            return Rhythm(_DAY, 0 * _SECOND, stable_share(instance_id, full_spread_seconds) * _SECOND)
 
 
-def next_run(kind: Schedule, instance_id: UUID, now: datetime) -> datetime:
-    """Return when the scheduler next sends an incremental sync or a check for this instance."""
-    ticks = rhythm(kind, instance_id, full_spread_seconds=0)
-    return ticks.after(ticks.newest(now).scheduled_for).due_at
+def next_due(schedule: Schedule, instance_id: UUID, now: datetime) -> datetime:
+    """Return when the next incremental sync or check of an instance is due."""
+    rhythm = rhythm_of(schedule, instance_id, full_spread_seconds=0)
+    return rhythm.after(rhythm.newest(now).scheduled_for).due_at
 
 
-def share(instance_id: UUID, width: int) -> int:
-    """Return a stable number from 0 up to `width`, `width` itself not included; 0 when there is no width."""
+def stable_share(instance_id: UUID, width: int) -> int:
+    """Return a number in [0, width) that is always the same for one instance; 0 when `width` is 0."""
     digest = hashlib.sha256(instance_id.bytes).digest()
     return int.from_bytes(digest[:8], "big") % width if width else 0

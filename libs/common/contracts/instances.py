@@ -54,3 +54,8 @@ class InstanceChanged(Message):
     state: Literal["active", "needs_attention", "paused", "deleting", "deleted"]
     settings: InstanceSettings
     version: Count
+
+    @property
+    def key(self) -> InstanceKey:
+        """Return the key of the instance."""
+        return InstanceKey(self.organization_id, self.id)

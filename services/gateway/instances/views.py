@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import Row
 
-from libs.common.contracts.cadence import Schedule, next_run
+from libs.common.contracts.cadence import Schedule, next_due
 from libs.common.contracts.failures import text_of_skipped
 from libs.common.contracts.instances import InstanceSettings, InstanceState
 from libs.common.database import transaction
@@ -127,8 +127,8 @@ def _instance(row: Row[Any], now: datetime) -> Instance:
         last_sync_at=row.last_sync_at,
         last_sync=_last_sync(row),
         sync_under_way=row.sync_under_way,
-        next_sync_at=next_run(Schedule.INCREMENTAL, row.instance_id, now) if is_active else None,
-        next_check_at=next_run(Schedule.CHECK, row.instance_id, now) if is_attention else None,
+        next_sync_at=next_due(Schedule.INCREMENTAL, row.instance_id, now) if is_active else None,
+        next_check_at=next_due(Schedule.CHECK, row.instance_id, now) if is_attention else None,
         attention=Attention(row.attention_code, row.attention_message) if is_attention else None,
         missing_actions=tuple(dict.fromkeys(lacking)),
         warnings=tuple(notes),

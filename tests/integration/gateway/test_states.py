@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from libs.common.contracts.cadence import Schedule, rhythm
+from libs.common.contracts.cadence import Schedule, rhythm_of
 from libs.common.contracts.sync import SkippedKind, SyncCancelled, SyncFailed
 from tests.integration.gateway.conftest import NEW, Gateway
 from tests.integration.gateway.test_instances import connected
@@ -82,7 +82,7 @@ async def test_a_failed_first_sync_says_why_and_when_the_next_comes(running: Run
         "code": "read_timeout",
         "message": "WHMCS took longer than 30 s.",
     }
-    own = rhythm(Schedule.INCREMENTAL, running.instance_id, 0)
+    own = rhythm_of(Schedule.INCREMENTAL, running.instance_id, 0)
     due_at = datetime.fromisoformat(instance["next_sync_at"])
     assert due_at == own.after(own.newest(running.gateway.clock.now).scheduled_for).due_at
     assert running.gateway.clock.now < due_at <= running.gateway.clock.now + timedelta(minutes=15)

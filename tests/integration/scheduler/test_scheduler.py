@@ -24,7 +24,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from libs.common.contracts import topics
-from libs.common.contracts.cadence import Schedule, rhythm
+from libs.common.contracts.cadence import Schedule, rhythm_of
 from libs.common.contracts.commands import tick_id
 from libs.common.contracts.envelope import Record, headers
 from libs.common.contracts.instances import InstanceChanged, InstanceKey, InstanceSettings
@@ -32,7 +32,7 @@ from libs.common.database import build_engine, transaction
 from libs.common.kafka.publisher import Publisher
 from libs.common.outbox import relay_once
 from libs.common.settings import KafkaSettings, PostgresSettings
-from services.scheduler.handlers import follow
+from services.scheduler.handlers import follow_instance
 from services.scheduler.tables import metadata, outbox
 from services.scheduler.ticker import tick
 from tests.servers import REPOSITORY, Database
@@ -97,7 +97,7 @@ def expected_ticks(instances: Sequence[InstanceChanged], start: datetime, end: d
     wanted = set()
     for one in instances:
         for kind in (Schedule.FULL, Schedule.INCREMENTAL):
-            own = rhythm(kind, one.id, SPREAD)
+            own = rhythm_of(kind, one.id, SPREAD)
             following = own.after(own.newest(start).scheduled_for)
             while following.due_at <= end:
                 wanted.add((str(one.id), str(kind), following.scheduled_for))
@@ -112,7 +112,7 @@ async def test_three_replicas_of_which_some_die_issue_each_tick_of_a_day_exactly
     chance = random.Random(1)
     instances = [instance(number) for number in range(1, 13)]
     for one in instances:
-        await follow(engines[0], one, now=clock, full_spread_seconds=SPREAD)
+        await follow_instance(engines[0], one, now=clock, full_spread_seconds=SPREAD)
     publishers = [Publisher(KafkaSettings(kafka_bootstrap=kafka)) for _ in engines]
     died = 0
 
@@ -144,7 +144,7 @@ async def test_after_26_hours_away_each_instance_gets_one_full_and_then_one_incr
 ) -> None:
     instances = [instance(number) for number in range(1, 21)]
     for one in instances:
-        await follow(engines[0], one, now=clock, full_spread_seconds=SPREAD)
+        await follow_instance(engines[0], one, now=clock, full_spread_seconds=SPREAD)
     back = clock.at = START + timedelta(hours=26)
 
     seen: dict[tuple[str, str], datetime] = {}
@@ -167,7 +167,7 @@ async def test_after_26_hours_away_each_instance_gets_one_full_and_then_one_incr
 async def test_a_clock_that_goes_back_issues_nothing_and_nothing_twice(
     engines: list[AsyncEngine], clock: ShiftedClock, jump: timedelta
 ) -> None:
-    await follow(engines[0], instance(), now=clock, full_spread_seconds=SPREAD)
+    await follow_instance(engines[0], instance(), now=clock, full_spread_seconds=SPREAD)
     for _ in range(30):
         clock.at += timedelta(minutes=4)
         await tick(engines[0], clock, SPREAD)
@@ -190,8 +190,8 @@ async def test_a_clock_that_goes_back_issues_nothing_and_nothing_twice(
 async def test_an_instance_that_is_paused_or_deleted_gets_no_ticks(
     engines: list[AsyncEngine], clock: ShiftedClock, state: str
 ) -> None:
-    await follow(engines[0], instance(), now=clock, full_spread_seconds=SPREAD)
-    await follow(engines[0], instance(state=state, version=2), now=clock, full_spread_seconds=SPREAD)
+    await follow_instance(engines[0], instance(), now=clock, full_spread_seconds=SPREAD)
+    await follow_instance(engines[0], instance(state=state, version=2), now=clock, full_spread_seconds=SPREAD)
 
     for _ in range(24):
         clock.at += timedelta(hours=1)
@@ -204,9 +204,9 @@ async def test_an_instance_that_is_paused_or_deleted_gets_no_ticks(
 async def test_an_instance_that_needs_attention_is_checked_each_hour_with_its_newest_credential(
     engines: list[AsyncEngine], clock: ShiftedClock
 ) -> None:
-    await follow(engines[0], instance(), now=clock, full_spread_seconds=SPREAD)
+    await follow_instance(engines[0], instance(), now=clock, full_spread_seconds=SPREAD)
     broken = instance(state="needs_attention", version=7)
-    await follow(engines[0], broken, now=clock, full_spread_seconds=SPREAD)
+    await follow_instance(engines[0], broken, now=clock, full_spread_seconds=SPREAD)
 
     for _ in range(5 * 20):
         clock.at += timedelta(minutes=3)
@@ -223,16 +223,16 @@ async def test_resumed_after_two_days_an_instance_starts_with_a_full_and_goes_on
     engines: list[AsyncEngine], clock: ShiftedClock
 ) -> None:
     engine = engines[0]
-    await follow(engine, instance(), now=clock, full_spread_seconds=SPREAD)
+    await follow_instance(engine, instance(), now=clock, full_spread_seconds=SPREAD)
     for _ in range(8):
         clock.at += timedelta(minutes=2)
         await tick(engine, clock, SPREAD)
-    await follow(engine, instance(state="paused", version=2), now=clock, full_spread_seconds=SPREAD)
+    await follow_instance(engine, instance(state="paused", version=2), now=clock, full_spread_seconds=SPREAD)
     clock.at += 2 * A_DAY
     await tick(engine, clock, SPREAD)
     before = len(await commands(engine))
 
-    await follow(engine, instance(version=3), now=clock, full_spread_seconds=SPREAD)
+    await follow_instance(engine, instance(version=3), now=clock, full_spread_seconds=SPREAD)
     await tick(engine, clock, SPREAD)
 
     [(_, mode, scheduled_for)] = ticks((await commands(engine))[before:])
@@ -243,8 +243,12 @@ async def test_resumed_after_two_days_an_instance_starts_with_a_full_and_goes_on
 async def test_an_older_version_of_an_instance_changes_nothing(
     engines: list[AsyncEngine], clock: ShiftedClock
 ) -> None:
-    await follow(engines[0], instance(state="deleted", version=5), now=clock, full_spread_seconds=SPREAD)
-    await follow(engines[0], instance(state="active", version=4), now=clock, full_spread_seconds=SPREAD)
+    await follow_instance(
+        engines[0], instance(state="deleted", version=5), now=clock, full_spread_seconds=SPREAD
+    )
+    await follow_instance(
+        engines[0], instance(state="active", version=4), now=clock, full_spread_seconds=SPREAD
+    )
     clock.at += A_DAY
 
     assert await tick(engines[0], clock, SPREAD) == 0
@@ -309,7 +313,7 @@ async def test_processes_that_are_killed_and_stopped_lose_and_repeat_no_command(
 
 def has_no_check_soon(one: InstanceChanged) -> bool:
     """Whether the instance's own rhythm leaves it alone for as long as a test with real processes may take."""
-    own, now = rhythm(Schedule.CHECK, one.id, SPREAD), datetime.now(UTC)
+    own, now = rhythm_of(Schedule.CHECK, one.id, SPREAD), datetime.now(UTC)
     return own.after(own.newest(now).scheduled_for).due_at - now > timedelta(minutes=10)
 
 
