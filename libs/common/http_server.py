@@ -5,20 +5,27 @@ and bounds what it buffers; nothing here depends on a parser written in C.
 """
 
 import asyncio
+import contextlib
+import functools
 import ipaddress
+import logging
+import math
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 import h11
+import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 # The request line and all headers together.
 HEAD_BYTES: Final = 16 * 1024
 _HEAD_LINES: Final = 100
+_STOP_SECONDS: Final = 25
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\nretry-after: 5\r\n"
@@ -218,6 +225,36 @@ class LimitedProtocol(H11Protocol):
         task = self.loop.create_task(self.cycle.run_asgi(self.app))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
+
+
+class _Server(uvicorn.Server):
+    """A server without signal handlers: `serve` handles signals once for the whole process."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def build_server(app: ASGIApp, host: str, port: int, limits: Limits) -> uvicorn.Server:
+    """Return a server whose connections keep to the limits."""
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # it warns of every request that is not HTTP
+    return _Server(
+        uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            http=functools.partial(LimitedProtocol, connections=Connections(limits)),  # type: ignore[arg-type]
+            ws="none",
+            h11_max_incomplete_event_size=HEAD_BYTES,
+            timeout_keep_alive=math.ceil(limits.idle_seconds),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=_STOP_SECONDS,
+        )
+    )
 
 
 def network(address: str) -> str:

@@ -15,15 +15,16 @@ from starlette.staticfiles import StaticFiles
 
 from libs.common import telemetry
 from libs.common.clock import Clock, utc_now
-from libs.common.connections import Limits
 from libs.common.crypto import Keyring
 from libs.common.database import build_engine, ping, transaction
+from libs.common.http_server import Limits
 from libs.common.kafka.consumer import Consumer
 from libs.common.kafka.publisher import Publisher
 from libs.common.outbox import relay
 from libs.common.pause import pause
-from libs.common.serve import VERSION, Task, serve
+from libs.common.serve import Task, serve
 from libs.common.settings import load_file
+from libs.common.version import VERSION
 from services.gateway import accounts, demo, syncs
 from services.gateway.api import build_router as build_api
 from services.gateway.api import describe

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from libs.common.connections import network
+from libs.common.http_server import network
 from libs.common.telemetry import requests_rejected
 from services.gateway.errors import TooMany
 

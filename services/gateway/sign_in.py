@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 from sqlalchemy import delete, insert, update
 from starlette.background import BackgroundTasks
 
-from libs.common.connections import network
 from libs.common.database import raw, transaction
+from libs.common.http_server import network
 from libs.common.telemetry import auth_attempts
 from services.gateway import audit, passwords
 from services.gateway.auth import ABSOLUTE, digest, new_secret

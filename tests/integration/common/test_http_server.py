@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from libs.common.connections import Limits
-from libs.common.serve import build_server
+from libs.common.http_server import Limits, build_server
 from tools.local_stack.process import free_port
 
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"

@@ -18,8 +18,7 @@ import pytest
 from fastapi.dependencies.models import Dependant
 from pydantic import SecretStr
 
-from libs.common.connections import Limits
-from libs.common.serve import build_server
+from libs.common.http_server import Limits, build_server
 from services.gateway import accounts, figures, passwords, web
 from services.gateway.app import build_app
 from services.gateway.auth import digest, signed_in
