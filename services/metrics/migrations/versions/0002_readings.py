@@ -6,7 +6,8 @@ more, and a later migration removes them.
 
 from alembic import op
 
-from libs.common.migrations import Backfill, protect
+from libs.common.backfills import Backfill
+from libs.common.migrations import protect
 
 revision = "0002"
 down_revision = "0001"

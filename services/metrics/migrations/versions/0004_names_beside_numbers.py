@@ -5,7 +5,7 @@ Which stored segments were of a name is no longer known, so the customers of all
 
 from alembic import op
 
-from libs.common.migrations import Backfill
+from libs.common.backfills import Backfill
 
 revision = "0004"
 down_revision = "0003"

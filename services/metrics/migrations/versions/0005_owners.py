@@ -7,7 +7,7 @@ The version before reads through its own indexes, which 0006 drops.
 
 from alembic import op
 
-from libs.common.migrations import Backfill
+from libs.common.backfills import Backfill
 
 revision = "0005"
 down_revision = "0004"
