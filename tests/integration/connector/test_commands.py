@@ -97,8 +97,7 @@ async def test_process_takes_commands_from_kafka_and_answers_there(world: World,
         source="gateway",
         at=utc_now(),
         subject=str(INSTANCE.instance_id),
-        organization_id=INSTANCE.organization_id,
-        instance_id=INSTANCE.instance_id,
+        instance=INSTANCE,
     )
     key = str(INSTANCE.instance_id).encode()
     await world.publisher.publish([Record("sync.commands", key, command.model_dump_json().encode(), values)])
