@@ -83,7 +83,7 @@ class Post:
                 row.message_id,
                 self.instance.organization_id,
                 self.instance.instance_id,
-                InstanceKey(self.owner.organization_id, self.owner.instance_id),
+                self.instance,
                 row.headers,
                 datetime.fromisoformat(row.headers["ce_time"]),
             )
