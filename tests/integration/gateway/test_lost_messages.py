@@ -81,8 +81,6 @@ class Post:
                 MODELS[row.headers["ce_type"]].model_validate_json(row.body),
                 row.headers["ce_type"],
                 row.message_id,
-                self.instance.organization_id,
-                self.instance.instance_id,
                 self.instance,
                 row.headers,
                 datetime.fromisoformat(row.headers["ce_time"]),
