@@ -1,4 +1,4 @@
-"""The address of a WHMCS installation: what people paste, made the one form that is stored. Pure."""
+"""The address of a WHMCS installation: normalise what people paste. Pure."""
 
 import ipaddress
 import re
@@ -13,10 +13,10 @@ _LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 
 
 def normalise_url(text: str) -> str:
-    """The WHMCS system URL without a trailing slash, as `https://host[:port][/folder]`.
+    """Return the WHMCS system URL as `https://host[:port][/folder]`, without a trailing slash.
 
-    Strips what belongs to pages, not to the installation (`/includes/api.php`, `index.php`, `?query`). Raises Permanent `url_scheme` or
-    `url_invalid`, naming the part.
+    Remove what names a page instead of the installation (`/includes/api.php`, `index.php`, `?query`). Raise Permanent with
+    the code `url_scheme` or `url_invalid`; the text names the part that is wrong.
     """
     address = text.strip().strip("\"'").strip()
     if not address or len(address.encode()) > _MAX_LENGTH:
@@ -43,7 +43,7 @@ def normalise_url(text: str) -> str:
 
 
 def origin(address: str) -> str:
-    """`https://host:port` of a normalised address, the port always written: what a credential is bound to."""
+    """Return `https://host:port` of a normalised address, always with the port. Credentials are bound to it."""
     parts = urlsplit(address)
     host = parts.hostname or ""
     return f"https://{f'[{host}]' if ':' in host else host}:{parts.port or 443}"
@@ -69,7 +69,7 @@ def _host(parts: SplitResult) -> str:
 
 
 def _folder(path: str) -> str:
-    """The folder of the installation, as far as the path alone tells; the check tries the folders above it, too."""
+    """Return the folder of the installation. The path does not always show it, so a check also tries the folders above."""
     folders = [part for part in path.split("/") if part]
     if ".." in folders:
         raise Permanent("url_invalid", "The path of the address must not hold '..'.")

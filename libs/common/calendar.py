@@ -1,7 +1,7 @@
-"""Days: the one place that turns a moment into a day of a time zone.
+"""Days: only this module turns a moment into a day of a time zone.
 
-All services read the time zones of the locked package `tzdata`, never those of the machine or of PostgreSQL: two sets of rules that
-differ would cut the same day in two ways.
+All services read the time zones of the locked package `tzdata`, never those of the machine or of PostgreSQL. Two different
+sets of rules would divide the same moments into different days.
 """
 
 from datetime import date, datetime
@@ -9,7 +9,7 @@ from functools import cache
 from typing import Final
 from zoneinfo import ZoneInfo, available_timezones, reset_tzpath
 
-# Without a path `zoneinfo` reads the package alone. Zones that were read before came from the machine.
+# With an empty path `zoneinfo` reads only the package. The cache may contain zones of the machine.
 reset_tzpath(to=[])
 ZoneInfo.clear_cache()
 
@@ -33,12 +33,12 @@ def day_of(moment: datetime, time_zone: str) -> date:
 
 
 def local_time(moment: datetime, time_zone: str) -> datetime:
-    """Return what the clocks of a time zone show at an aware moment."""
+    """Return the local time of a time zone at an aware moment."""
     return moment.astimezone(ZoneInfo(time_zone))
 
 
 def is_time_zone(name: str) -> bool:
-    """Tell whether days of this time zone can be computed: true of all names of the IANA database, old ones too."""
+    """Return whether days of this time zone can be computed: true for all names of the IANA database, also old ones."""
     return name in _all_time_zones()
 
 
@@ -46,8 +46,8 @@ def is_time_zone(name: str) -> bool:
 def time_zones() -> frozenset[str]:
     """Return the time zones that people choose from: UTC and the names of places, such as Europe/Lisbon.
 
-    Abbreviations (CET, EST5EDT), bare offsets (Etc/GMT+3) and names of countries (US/Eastern, Poland) are left out: what they mean was
-    changed before, and each has a place that means the same.
+    Abbreviations (CET, EST5EDT), offsets (Etc/GMT+3) and names of countries (US/Eastern, Poland) are omitted: their rules
+    have changed before, and a place exists for each of them.
     """
     return frozenset({"UTC", *(name for name in _all_time_zones() if name.startswith(_AREAS))})
 

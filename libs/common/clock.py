@@ -1,4 +1,4 @@
-"""The one clock. `app.py` hands it down; tests hand down a shifted one."""
+"""The clock of a process. `app.py` passes it to what needs the time, so that tests can pass a shifted one."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -7,5 +7,5 @@ Clock = Callable[[], datetime]
 
 
 def utc_now() -> datetime:
-    """The present moment, aware, in UTC."""
+    """Return the present moment, aware, in UTC."""
     return datetime.now(UTC)

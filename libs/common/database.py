@@ -1,4 +1,4 @@
-"""PostgreSQL: one way to build an engine, one way to open a transaction."""
+"""PostgreSQL: build an engine, open a transaction."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,16 +15,21 @@ from libs.common.errors import Permanent
 from libs.common.settings import PostgresSettings
 from libs.common.tls import client_context, stays_on_machine
 
-# The connection may be to a server that is read-only or going down: drop it, pre-ping alone would keep using it.
+# SQLSTATEs of a server that became read-only or shuts down. The pre-ping succeeds there, so it would keep the connection.
 _LOST_PRIMARY: Final = frozenset({"25006", "57P01", "57P02", "57P03"})
-# PostgreSQL refuses the value itself, or what it would have to do with it: it will refuse it again.
+# SQLSTATE classes of values that PostgreSQL always refuses: data exception, integrity violation, limit exceeded.
 _DATA_ERRORS: Final = ("22", "23", "54")
 _READ_ONE_MOMENT: Final = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
 _SET_ORGANIZATION: Final = text("SELECT set_config('app.organization_id', :organization_id, true)")
 
 
 def build_engine(settings: PostgresSettings, *, service: str) -> AsyncEngine:
-    """An engine with the pool and the timeouts of all services; asyncpg is the driver."""
+    """Return an engine with the pool and the timeouts of all services. The driver is asyncpg.
+
+    Each wait is shorter than the one around it: a lock 5 s, a statement 30 s, a transaction of a stuck client 60 s. So one
+    slow statement fails by itself before it takes the pool of a process. The just-in-time compiler is off, because it
+    takes longer than our short statements.
+    """
     url = make_url(settings.database_url.get_secret_value()).set(drivername="postgresql+asyncpg")
     host = url.host or url.query.get("host")
     connect: dict[str, Any] = {
@@ -52,11 +57,11 @@ def build_engine(settings: PostgresSettings, *, service: str) -> AsyncEngine:
         pool_recycle=300,
         hide_parameters=True,
     )
-    event.listen(engine.sync_engine, "handle_error", _drop_lost_primary)
+    event.listen(engine.sync_engine, "handle_error", _discard_lost_primary)
     return engine
 
 
-def _drop_lost_primary(context: ExceptionContext) -> None:
+def _discard_lost_primary(context: ExceptionContext) -> None:
     if getattr(context.original_exception, "sqlstate", None) in _LOST_PRIMARY:
         context.is_disconnect = True
 
@@ -69,10 +74,11 @@ async def transaction(
     role: str | None = None,
     is_snapshot: bool = False,
 ) -> AsyncIterator[AsyncConnection]:
-    """One transaction. With an organization, row-level security shows that organization's rows alone.
+    """Open a transaction; it commits at the end and rolls back on an error.
 
-    `role` is a role that this process may become for work across organizations. All statements of a snapshot, which only reads, see the
-    rows of one moment.
+    With `organization_id`, row-level security shows only the rows of that organization. `role` is a role that sees the
+    rows of all organizations; the process must be a member of it. With `is_snapshot` the transaction only reads, and all
+    its statements see the rows of the same moment.
     """
     async with engine.begin() as connection:
         if is_snapshot:
@@ -85,29 +91,31 @@ async def transaction(
 
 
 async def raw(connection: AsyncConnection) -> Any:
-    """The asyncpg connection under `connection`, in the same transaction: for unnest upserts and COPY."""
+    """Return the asyncpg connection of `connection`, in the same transaction. Upserts with unnest and COPY need it."""
     driver = (await connection.get_raw_connection()).driver_connection
     if driver is not None and not driver.is_in_transaction():
-        # SQLAlchemy says BEGIN with its own first statement: without one, each statement of asyncpg would commit by itself.
+        # SQLAlchemy sends BEGIN with its first statement. Without BEGIN each statement of asyncpg would commit by itself.
         await connection.exec_driver_sql("SELECT 1")
     return driver
 
 
 async def ping(engine: AsyncEngine) -> None:
-    """Raises unless the database answers and can be written to."""
+    """Raise unless the database answers and accepts writes."""
     async with engine.connect() as connection:
         if (await connection.execute(text("SELECT pg_is_in_recovery()"))).scalar_one():
             raise ConnectionError("the database is read-only")
 
 
 async def check_owner(connection: AsyncConnection, table: str, instance: InstanceKey) -> None:
-    """Raise Permanent when `table`, a service's copy of the instances, has the instance under another organization.
+    """Raise Permanent when `table`, a service's copy of the instances, has the instance in another organization.
 
-    An instance never changes its organization. What is said of an instance that is not known yet is kept until it is.
+    An instance never changes its organization. An instance that is not in the table yet passes: its message may arrive later.
     """
-    owners = text(f"SELECT organization_id FROM {table} WHERE instance_id = :instance_id")  # noqa: S608  fixed names
-    known = set((await connection.execute(owners, {"instance_id": instance.instance_id})).scalars())
-    if known and instance.organization_id not in known:
+    statement = text(f"SELECT organization_id FROM {table} WHERE instance_id = :instance_id")  # noqa: S608  fixed names
+    organizations = set(
+        (await connection.execute(statement, {"instance_id": instance.instance_id})).scalars()
+    )
+    if organizations and instance.organization_id not in organizations:
         raise Permanent(
             "other_organization",
             f"The instance {instance.instance_id} does not belong to {instance.organization_id}.",
@@ -115,6 +123,6 @@ async def check_owner(connection: AsyncConnection, table: str, instance: Instanc
 
 
 def is_data_error(error: Exception) -> bool:
-    """Whether the database refused a value for what it is."""
+    """Return whether the database refused a value and would refuse it again."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     return str(getattr(cause, "sqlstate", None) or "").startswith(_DATA_ERRORS)

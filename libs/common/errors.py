@@ -1,14 +1,16 @@
 """Errors, classed by what to do next.
 
 MRRlyticsError
-├── Transient       retried in place with backoff; then the work is left for later
-├── Permanent       this input will never work: parked on `dead-letter`, or skipped and counted
-└── NeedsOperator   a person has to act first; trying again changes nothing
+├── Transient       retry with backoff, a bounded number of times
+├── Permanent       this input never works: park it on `dead-letter`, or skip and count it
+└── NeedsOperator   a person has to act first; a retry changes nothing
+
+Any other exception is a bug: the work waits and is retried, and is never parked.
 """
 
 
 class MRRlyticsError(Exception):
-    """Base of our own errors. `code` is stable and public; the text says what was wrong and what to do next."""
+    """Base of our errors. `code` is stable and public. `message` says what was wrong and what to do next, without secrets."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -17,12 +19,12 @@ class MRRlyticsError(Exception):
 
 
 class Transient(MRRlyticsError):
-    """Something is away for now."""
+    """Something does not answer at the moment."""
 
 
 class Permanent(MRRlyticsError):
-    """This input will never work."""
+    """This input never works."""
 
 
 class NeedsOperator(MRRlyticsError):
-    """A person has to act first."""
+    """A person has to act before this can work."""

@@ -1,7 +1,7 @@
-"""Connections have numbers and times: what uvicorn lacks against callers that open many, send slowly or never read.
+"""An HTTP server (uvicorn) that limits connections: against callers that open many, send slowly or never read.
 
-Built on uvicorn's protocol for h11. h11 is slower than httptools, but it is pure Python, refuses ambiguous requests
-and bounds what it buffers; nothing here depends on a parser written in C.
+It extends uvicorn's protocol for h11. h11 is slower than httptools, but it is written in Python, refuses ambiguous
+requests and limits its buffers.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-# The request line and all headers together.
+# Limit of the request line and all headers together.
 HEAD_BYTES: Final = 16 * 1024
 _HEAD_LINES: Final = 100
 _STOP_SECONDS: Final = 25
@@ -35,18 +35,18 @@ _FULL: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Numbers of open connections, and seconds for each part of a request.
+    """How many connections may be open, and how many seconds each part of a request may take.
 
-    `is_shared` tells addresses that carry many callers, such as a reverse proxy: they have no number of their own.
+    `is_shared` is true for addresses of many callers, such as a reverse proxy: `per_address` does not apply to them.
     """
 
     total: int = 500
     per_address: int = 50
     head_seconds: float = 10.0
-    # Longer than an application that reads the body gives it, so that the application's answer comes first.
+    # Longer than the gateway waits for a body, so that its answer arrives before the connection ends.
     body_seconds: float = 40.0
     idle_seconds: float = 65.0
-    # Within this time a caller takes 64 KiB of an answer.
+    # A caller must read 64 KiB of an answer within this time.
     unread_seconds: float = 30.0
     is_shared: Callable[[str], bool] = lambda address: False
 
@@ -57,40 +57,41 @@ class Connections:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._open: dict[LimitedProtocol, str] = {}
-        self._of_network: Counter[str] = Counter()
+        self._per_network: Counter[str] = Counter()
 
     def admit(self, protocol: "LimitedProtocol", address: str) -> bool:
-        """Count a new connection; False when its address has too many.
+        """Add a connection; return False when its network has too many, or the server is busy with requests.
 
-        When all are taken, one that waits for its caller makes room, the oldest first. So callers that send nothing
-        keep out nobody who sends a request.
+        When the server is full, the oldest connection that waits for its caller is closed to make room. So callers that
+        open connections and send nothing cannot exclude callers that send requests.
         """
-        group = network(address)
-        if self._of_network[group] >= self.limits.per_address and not self.limits.is_shared(address):
+        source = network(address)
+        if self._per_network[source] >= self.limits.per_address and not self.limits.is_shared(address):
             return False
         if len(self._open) >= self.limits.total:
             waiting = next((other for other in self._open if other.waits_for_caller), None)
             if waiting is None:
                 return False
-            self.forget(waiting)
+            self.remove(waiting)
             waiting.transport.abort()
-        self._open[protocol] = group
-        self._of_network[group] += 1
+        self._open[protocol] = source
+        self._per_network[source] += 1
         return True
 
-    def forget(self, protocol: "LimitedProtocol") -> None:
-        """Count a connection no longer."""
-        group = self._open.pop(protocol, None)
-        if group is not None:
-            self._of_network[group] -= 1
-            if not self._of_network[group]:
-                del self._of_network[group]
+    def remove(self, protocol: "LimitedProtocol") -> None:
+        """Remove a connection; a second call does nothing."""
+        source = self._open.pop(protocol, None)
+        if source is not None:
+            self._per_network[source] -= 1
+            if not self._per_network[source]:
+                del self._per_network[source]
 
 
 class LimitedProtocol(H11Protocol):
-    """One connection. What it refuses it hands to the application as a request with `refused`, the status, in its state.
+    """One connection.
 
-    So the application answers with its own words and headers.
+    A request that it refuses goes to the application with the status as `refused` in the state of its scope. So the
+    application answers with its own words and headers.
     """
 
     def __init__(self, *arguments: Any, connections: Connections, **named: Any) -> None:
@@ -98,14 +99,14 @@ class LimitedProtocol(H11Protocol):
         self._connections, self._limits = connections, connections.limits
         self._is_refused = False
         self._first_line = b""
-        # The part of a request that is awaited: the request before it, and the state of the caller.
-        self._part: tuple[object, object] | None = None
-        self._slow: asyncio.TimerHandle | None = None
-        self._unread: asyncio.TimerHandle | None = None
+        # The part of a request that has to come next: the request before it, and h11's state of the caller.
+        self._awaited: tuple[object, object] | None = None
+        self._read_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
 
     @property
     def waits_for_caller(self) -> bool:
-        """Return whether the rest of a request, or the next one, has to come before anything can be done."""
+        """Return whether the server can do nothing before the caller sends more."""
         is_answered = self.cycle is None or self.cycle.response_complete
         return is_answered or self.conn.their_state is h11.SEND_BODY
 
@@ -119,8 +120,8 @@ class LimitedProtocol(H11Protocol):
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._connections.forget(self)
-        for timer in (self._slow, self._unread):
+        self._connections.remove(self)
+        for timer in (self._read_timer, self._write_timer):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
@@ -132,7 +133,7 @@ class LimitedProtocol(H11Protocol):
             self._refuse(431)
             return
         super().data_received(data)
-        # Requests sent ahead wait in the buffer of h11, which would parse a head of any size once its turn comes.
+        # Requests that are sent ahead wait in the buffer of h11, which later parses them whatever the size of their head.
         if self.conn.their_state is h11.DONE and len(self.conn.trailing_data[0]) > HEAD_BYTES:
             self.transport.abort()
         self._watch()
@@ -143,41 +144,42 @@ class LimitedProtocol(H11Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._unread = self.loop.call_later(self._limits.unread_seconds, self.transport.abort)
+        self._write_timer = self.loop.call_later(self._limits.unread_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._unread is not None:
-            self._unread.cancel()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what h11 cannot read; called where its error is being handled."""
+        """Answer a request that h11 cannot read. uvicorn calls this while it handles h11's error."""
         self._refuse(getattr(sys.exception(), "error_status_hint", 400))
 
     def _is_head_too_large(self, data: bytes) -> bool:
-        """Tell it before h11 parses the head: thousands of headers would take it long."""
+        """Check the size before h11 parses the head, because parsing thousands of headers takes long."""
         start = (self.conn.trailing_data[0] + data)[: HEAD_BYTES + 1]
         self._first_line = start.partition(b"\n")[0]
         head = _HEAD_END.split(start, 1)[0]
         return len(head) > HEAD_BYTES or head.count(b"\n") > _HEAD_LINES
 
     def _watch(self) -> None:
-        """Start the clock of the part of the request that is awaited now, unless it runs already.
+        """Start the timer of the part of the request that has to come next, unless it is running.
 
-        Between two requests uvicorn's own clock runs (`timeout_keep_alive`).
+        A timer is never restarted for the same part, so a caller gains no time by sending single bytes. Between two
+        requests uvicorn's own timer runs (`timeout_keep_alive`).
         """
-        awaited = self.conn.their_state
-        is_between = awaited is h11.IDLE and self.cycle is not None and not self.conn.trailing_data[0]
-        part = (self.cycle, awaited) if awaited in (h11.IDLE, h11.SEND_BODY) and not is_between else None
-        if part == self._part:
+        state = self.conn.their_state
+        is_between = state is h11.IDLE and self.cycle is not None and not self.conn.trailing_data[0]
+        awaited = (self.cycle, state) if state in (h11.IDLE, h11.SEND_BODY) and not is_between else None
+        if awaited == self._awaited:
             return
-        self._part = part
-        if self._slow is not None:
-            self._slow.cancel()
-        if part is not None:
-            is_head = awaited is h11.IDLE
+        self._awaited = awaited
+        if self._read_timer is not None:
+            self._read_timer.cancel()
+        if awaited is not None:
+            is_head = state is h11.IDLE
             seconds = self._limits.head_seconds if is_head else self._limits.body_seconds
-            self._slow = self.loop.call_later(seconds, self._end_slow, is_head)
+            self._read_timer = self.loop.call_later(seconds, self._end_slow, is_head)
 
     def _end_slow(self, is_head: bool) -> None:
         if is_head and self.conn.trailing_data[0]:
@@ -186,10 +188,10 @@ class LimitedProtocol(H11Protocol):
             self.transport.abort()
 
     def _refuse(self, status: int) -> None:
-        """Let the application say what is wrong, then close; nothing more is read."""
+        """Let the application answer with `status`, then close the connection. Nothing more is read from it."""
         self._is_refused = True
         if self.cycle is not None and not self.cycle.response_complete:
-            # The body of a request that is being answered is broken: there is nobody to talk to any more.
+            # The request that is being answered has an invalid body, so a second answer could not be told from the first.
             self.transport.abort()
             return
         target = [*self._first_line.split(b" "), b"/"][1]
@@ -236,8 +238,10 @@ class _Server(uvicorn.Server):
 
 
 def build_server(app: ASGIApp, host: str, port: int, limits: Limits) -> uvicorn.Server:
-    """Return a server whose connections keep to the limits."""
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # it warns of every request that is not HTTP
+    """Return a server that applies `limits` to its connections."""
+    logging.getLogger("uvicorn.error").setLevel(
+        logging.ERROR
+    )  # it warns about every request that is not HTTP
     return _Server(
         uvicorn.Config(
             app,
@@ -258,7 +262,7 @@ def build_server(app: ASGIApp, host: str, port: int, limits: Limits) -> uvicorn.
 
 
 def network(address: str) -> str:
-    """Return what one caller holds of network addresses: an IPv4 address, or 64 bits of an IPv6 address."""
+    """Return the network of one caller: an IPv4 address, or the /64 network of an IPv6 address."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -1,4 +1,8 @@
-"""The transactional outbox: messages are written in the transaction they speak of, and relayed to Kafka in order."""
+"""The transactional outbox: store a message in the transaction that it is about, then publish it to Kafka.
+
+So a message is sent if and only if its transaction commits. The relay publishes in the order of the ids. Messages about one
+instance have one key and therefore one partition, so consumers receive them in the order in which they were stored.
+"""
 
 import asyncio
 import logging
@@ -37,12 +41,12 @@ log = logging.getLogger(__name__)
 
 _BATCH: Final = 500
 _POLL_SECONDS: Final = 0.2
-_PURGE_EVERY: Final = 1_500  # polls: about five minutes
+_POLLS_PER_PURGE: Final = 1_500  # about five minutes
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message on its way: a second one of the same `message_id` is dropped when it is enqueued."""
+    """A message to store. `enqueue` discards a second message with the same `message_id`."""
 
     organization_id: UUID
     topic: str
@@ -61,7 +65,7 @@ def outgoing(
     instance: InstanceKey,
     at: datetime,
 ) -> Outgoing:
-    """A message about one instance, keyed by it. `message_id` makes repeats recognisable; `source` is the service."""
+    """Return a message about one instance, which is also its key. Repeats have the same `message_id`; `source` is the service."""
     values = headers(
         message_id=message_id,
         message_type=type(body).__name__,
@@ -82,7 +86,7 @@ def outgoing(
 
 
 def outbox_table(metadata: MetaData) -> Table:
-    """The outbox of one service; `metadata` names its schema."""
+    """Return the outbox of one service; `metadata` names its schema."""
     return Table(
         "outbox",
         metadata,
@@ -99,7 +103,7 @@ def outbox_table(metadata: MetaData) -> Table:
 
 
 def outbox_ddl(schema: str) -> list[str]:
-    """The statements that a migration runs for the outbox of `schema`."""
+    """Return the statements that create the outbox of `schema`."""
     return [
         f"""CREATE TABLE {schema}.outbox (
             id bigserial PRIMARY KEY, organization_id uuid NOT NULL, message_id text NOT NULL UNIQUE,
@@ -110,17 +114,17 @@ def outbox_ddl(schema: str) -> list[str]:
 
 
 async def enqueue(connection: AsyncConnection, table: Table, *messages: Outgoing) -> int:
-    """Write messages in the caller's transaction; returns how many were new."""
+    """Store messages in the caller's transaction and return how many were new."""
     rows = [
         {
-            "organization_id": m.organization_id,
-            "message_id": m.message_id,
-            "topic": m.topic,
-            "key": m.key,
-            "headers": m.headers,
-            "body": m.body,
+            "organization_id": message.organization_id,
+            "message_id": message.message_id,
+            "topic": message.topic,
+            "key": message.key,
+            "headers": message.headers,
+            "body": message.body,
         }
-        for m in messages
+        for message in messages
     ]
     if not rows:
         return 0
@@ -131,14 +135,14 @@ async def enqueue(connection: AsyncConnection, table: Table, *messages: Outgoing
 async def relay(
     engine: AsyncEngine, table: Table, publisher: Publisher, stop: asyncio.Event, *, role: str | None = None
 ) -> None:
-    """Publish what waits, in the order of ids, until `stop`; one relay at a time works, however many replicas there are.
+    """Publish waiting messages until `stop`. Any number of replicas may call this; one of them works at a time.
 
-    `role` is the role that may see the outbox across organizations, where the process's own may not.
+    `role` is a role that sees the messages of all organizations, for a service whose own role does not.
     """
     polls = 0
     while not stop.is_set():
         sent = await relay_once(engine, table, publisher, role=role)
-        if polls % _PURGE_EVERY == 0:
+        if polls % _POLLS_PER_PURGE == 0:
             async with transaction(engine, role=role) as connection:
                 await connection.execute(
                     table.delete().where(table.c.sent_at < func.now() - text("interval '1 day'"))
@@ -151,7 +155,12 @@ async def relay(
 async def relay_once(
     engine: AsyncEngine, table: Table, publisher: Publisher, *, role: str | None = None
 ) -> int:
-    """Publish one batch and mark it sent; returns its size, 0 when another relay is at work."""
+    """Publish one batch, mark it as sent, and return its size; 0 when another replica holds the lock.
+
+    The lock keeps the order: two relays at once could publish two batches of one instance in the wrong order. It ends with
+    the transaction, so a killed relay blocks no other. A transaction that commits late can have smaller ids than a batch
+    that was sent before. That is harmless: transactions whose order matters lock the same row and commit one after the other.
+    """
     async with transaction(engine, role=role) as connection:
         lock = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
         if not (await connection.execute(lock, {"name": f"outbox.{table.schema}"})).scalar_one():
@@ -172,7 +181,7 @@ async def relay_once(
                 for row in rows
             ]
         )
-        # Killed between the two: the batch is published again, and consumers drop a message id they know.
+        # A process that is killed here publishes the batch again; consumers discard a message id that they have.
         ids = [row.id for row in rows]
         await connection.execute(update(table).where(table.c.id.in_(ids)).values(sent_at=func.now()))
         return len(rows)

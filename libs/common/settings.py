@@ -1,4 +1,4 @@
-"""Settings blocks that the services share, and the one way to load them."""
+"""Settings that the services share, and how to load settings from the environment."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 PREFIX: Final = "MRRLYTICS_"
 EX_CONFIG: Final = 78
 
-# Every setting of the project, so that a mistyped name stops the start instead of being ignored.
+# All settings of the project. A mistyped name stops the start; otherwise it would be ignored.
 KNOWN_SETTINGS: Final = frozenset(
     {
         "CREDENTIAL_KEYS_FILE",
@@ -66,7 +66,7 @@ Ports = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_split_at_commas)]
 
 
 class SecretFiles(PydanticBaseSettingsSource):
-    """Reads each SecretStr field `x` from the file that `MRRLYTICS_X_FILE` names, without its trailing line end."""
+    """Reads a SecretStr field `x` from the file that `MRRLYTICS_X_FILE` names, without the line end at its end."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         path = os.environ.get(f"{PREFIX}{field_name.upper()}_FILE")
@@ -76,15 +76,15 @@ class SecretFiles(PydanticBaseSettingsSource):
         return Path(path).read_text(encoding="utf-8").rstrip("\r\n"), field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        found = {
+        values = {
             name: self.get_field_value(field, name)[0]
             for name, field in self.settings_cls.model_fields.items()
         }
-        return {name: value for name, value in found.items() if value is not None}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 class Block(BaseSettings):
-    """Base of all settings classes: environment alone, prefix MRRLYTICS_, secrets also from files."""
+    """Base of all settings classes: variables of the environment with the prefix MRRLYTICS_; secrets also from files."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
@@ -101,7 +101,7 @@ class Block(BaseSettings):
 
 
 class PostgresSettings(Block):
-    """`database_url` is the process's own: postgresql+asyncpg://…, with its own role."""
+    """Connection to PostgreSQL. `database_url` (postgresql+asyncpg://…) contains the role of this process."""
 
     database_url: SecretStr
     database_pool_size: int = 5
@@ -109,7 +109,7 @@ class PostgresSettings(Block):
 
 
 class KafkaSettings(Block):
-    """`kafka_bootstrap` is host:port, several by commas. With a user name the connection uses SCRAM-SHA-512 over TLS."""
+    """Connection to Kafka. `kafka_bootstrap` is host:port, several separated by commas. A user name turns on SCRAM-SHA-512."""
 
     kafka_bootstrap: str
     kafka_username: str | None = None
@@ -118,7 +118,7 @@ class KafkaSettings(Block):
 
 
 class ProcessSettings(Block):
-    """`replica` is a name that stays the same over restarts (a static group member), where there is one."""
+    """Settings of a process. `replica` is a name that stays the same after a restart; with it a restart causes no rebalance."""
 
     log_level: str = "INFO"
     health_host: str = "127.0.0.1"
@@ -132,16 +132,16 @@ Content = TypeVar("Content")
 
 
 def load(settings_class: type[Settings]) -> Settings:
-    """The settings from the environment; one line that names the variable, and exit 78, when they cannot be used."""
+    """Return the settings from the environment. Stop the start with a line that names the variable when one is invalid."""
     for name in sorted(os.environ):
         if name.startswith(PREFIX):
             setting = name.removeprefix(PREFIX)
             if setting not in KNOWN_SETTINGS and setting.removesuffix("_FILE") not in KNOWN_SETTINGS:
-                refuse(f"{name} is no setting of MRRlytics; docs/operations.md lists them all")
+                refuse(f"{name} is no setting of MRRlytics; docs/operations.md lists all settings")
     try:
         return settings_class()
     except OSError as error:
-        refuse(f"the file {error.filename} that a setting names cannot be read: {error.strerror}")
+        refuse(f"could not read the file {error.filename} that a setting names: {error.strerror}")
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = "_".join(str(part) for part in first["loc"]).upper()

@@ -1,4 +1,8 @@
-"""The one place that makes TLS contexts: 1.3 at least, always verified."""
+"""TLS contexts for all connections that leave the machine.
+
+Every context verifies the certificate and the host name. The minimum is TLS 1.3, because we run PostgreSQL, Kafka and the
+exporters' servers ourselves; only for a customer's WHMCS may an operator lower it (MRRLYTICS_WHMCS_TLS_MIN).
+"""
 
 import ipaddress
 import ssl
@@ -8,7 +12,7 @@ from pathlib import Path
 def client_context(
     ca_file: Path | None = None, minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
 ) -> ssl.SSLContext:
-    """A verifying client context; `ca_file` is trusted in addition to the system's authorities."""
+    """Return a verifying client context that trusts the system's authorities and those in `ca_file`."""
     context = ssl.create_default_context()
     context.minimum_version = minimum
     if ca_file is not None:
@@ -17,7 +21,7 @@ def client_context(
 
 
 def stays_on_machine(host: str | None) -> bool:
-    """True for a unix socket (no host, or a path) and loopback addresses: TLS is for what leaves the machine."""
+    """Return whether a connection to `host` needs no TLS: a unix socket (no host, or a path) or a loopback address."""
     if not host or host.startswith("/"):
         return True
     if host == "localhost":

@@ -14,7 +14,7 @@ from sqlalchemy import update
 from starlette.responses import Response
 
 from libs.common.database import raw, transaction
-from libs.common.passing import signature
+from libs.common.sealed_values import signature
 from services.gateway.context import Context
 from services.gateway.errors import Denied, NotFound, Unauthenticated
 from services.gateway.principals import ANYONE, ROLES, Organization, Principal

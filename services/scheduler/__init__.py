@@ -1,5 +1,5 @@
-"""Scheduler: says when an instance is synced or checked.
+"""Scheduler: sends the commands that sync and check instances at their time.
 
-Consumes instances. Publishes sync.commands (RunSync, CheckInstance) through its outbox.
-Owns the schema `scheduler`: a copy of the instances, and when each is due.
+Consumes: instances. Publishes: sync.commands (RunSync, CheckInstance), through its outbox.
+Owns the schema `scheduler`: a copy of the instances, and their schedules.
 """

@@ -14,7 +14,7 @@ from services.scheduler.ticker import tick_loop
 
 
 async def run(settings: Settings, now: Now = database_now) -> None:
-    """Serve until told to stop. `now` is the one clock of the service, the database's; tests shift it."""
+    """Serve until SIGTERM. `now` reads the clock of the database, the only clock of this service; tests pass another."""
     telemetry.configure("scheduler", settings.log_level, settings.otlp_endpoint)
     engine = build_engine(settings, service="scheduler")
     publisher = Publisher(settings)

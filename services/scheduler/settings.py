@@ -1,4 +1,4 @@
-"""The scheduler's settings; the only place here that reads the environment."""
+"""Settings of the scheduler."""
 
 from pydantic import Field
 
@@ -6,6 +6,6 @@ from libs.common.settings import KafkaSettings, PostgresSettings, ProcessSetting
 
 
 class Settings(PostgresSettings, KafkaSettings, ProcessSettings):
-    """All of the scheduler. `full_sync_spread`: the seconds after midnight UTC over which full runs are spread."""
+    """Settings of the scheduler. Full syncs start within `full_sync_spread` seconds after midnight UTC."""
 
     full_sync_spread: int = Field(default=300, ge=0, le=43_200)

@@ -20,7 +20,7 @@ instances: Final = Table(
     Column("version", BigInteger, nullable=False),
 )
 
-# `due_at` is null while nothing is planned; `issued_at` then still tells when the last command was sent.
+# `due_at` is null while nothing is planned. `issued_at` stays: after a pause it decides whether a full sync is due at once.
 schedules: Final = Table(
     "schedules",
     metadata,

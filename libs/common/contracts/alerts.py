@@ -7,7 +7,7 @@ from libs.common.contracts.message import Message
 
 
 class AlertRaised(Message):
-    """A rule holds since `raised_at`; `alert_id` stays the same until it is resolved."""
+    """The rule applies since `raised_at`. Its `alert_id` is the same in the AlertResolved that ends it."""
 
     alert_id: UUID
     rule: str
@@ -16,7 +16,7 @@ class AlertRaised(Message):
 
 
 class AlertResolved(Message):
-    """The rule no longer holds."""
+    """The rule no longer applies."""
 
     alert_id: UUID
     resolved_at: datetime

@@ -1,8 +1,8 @@
 """Billing facts: the whole present state of one WHMCS row, one TypedDict per shape.
 
-Money is integer micros of the customer's currency; ids are WHMCS's own. Dates are WHMCS's calendar dates; `…_at` here is WHMCS's
-local date and time, in the instance's time zone, without an offset. None means that WHMCS holds nothing there ("0000-00-00", "").
-A `status` is WHMCS's own in lower case with its words joined by "_" ("transferred_away"); unknown ones pass through.
+Money is integer micros of the customer's currency. Ids are those of WHMCS. Dates are calendar dates of WHMCS; a field
+`…_at` is its local date and time, in the instance's time zone, without an offset. None means that WHMCS has no value there
+("0000-00-00", ""). A `status` is the status in WHMCS, in lower case and with "_" between words ("transferred_away").
 """
 
 import re
@@ -30,7 +30,7 @@ Cycle = Annotated[
 
 
 class Kind(StrEnum):
-    """Which WHMCS row a fact speaks of: the second part of its key."""
+    """The kind of a WHMCS row; the second part of the key of its fact."""
 
     CUSTOMER = "customer"
     CUSTOMER_DETAIL = "customer_detail"
@@ -60,7 +60,7 @@ class CustomerChanged(TypedDict):
 
 
 class CustomerDetailChanged(TypedDict):
-    """What only GetClientsDetails knows of a client: currency code and ISO country."""
+    """The fields of a client that only GetClientsDetails returns: currency code and ISO country."""
 
     id: Id
     currency: CurrencyCode | None
@@ -72,7 +72,7 @@ class SubscriptionChanged(TypedDict):
 
     `product_id` is the product of a service, the predefined addon of an addon (None: a custom one), None for a domain.
     `parent_id` is the service of an addon. `renews` is False for a domain marked "do not renew".
-    `cycle_text` is what WHMCS said, for cycles that are unknown to us.
+    `cycle_text` is the cycle as WHMCS writes it, so that an unknown cycle can be shown.
     """
 
     id: Id
@@ -99,14 +99,14 @@ class SubscriptionChanged(TypedDict):
 
 
 class Price(TypedDict):
-    """One cycle's price of a product in one currency."""
+    """The price of a product for one cycle in one currency."""
 
     recurring_micros: Micros
     setup_micros: Micros
 
 
 class ProductChanged(TypedDict):
-    """A catalogue product. `prices` holds, per currency code and cycle, only the cycles that are offered."""
+    """A product of the catalogue. `prices` contains, per currency code and cycle, the cycles that are offered."""
 
     id: Id
     name: Text
@@ -142,7 +142,7 @@ class InvoiceChanged(TypedDict):
 
 
 class InvoiceLine(TypedDict):
-    """One item of an invoice; `related_id` points to what `type` names."""
+    """One line of an invoice. `related_id` is the id of a row of the kind that `type` names."""
 
     id: Id
     type: Text
@@ -164,7 +164,7 @@ class InvoicePayment(TypedDict):
 
 
 class InvoiceLinesChanged(TypedDict):
-    """The lines and payments of one invoice (GetInvoice); its header is a fact of its own."""
+    """The lines and payments of one invoice (GetInvoice). Its header is a separate fact."""
 
     id: Id
     lines: list[InvoiceLine]
@@ -207,7 +207,7 @@ class CurrencyRateChanged(TypedDict):
 
 
 class PromotionChanged(TypedDict):
-    """A promotion code. `recurs_for` 0 means for ever, else renewals in addition to the first invoice."""
+    """A promotion code. `recurs_for` is the number of discounted renewals after the first invoice; 0 means all."""
 
     id: Id
     code: Text
@@ -236,15 +236,15 @@ ADAPTERS: Final[dict[Kind, TypeAdapter[object]]] = {
     kind: TypeAdapter(shape) for kind, shape in SHAPES.items()
 }
 _VALIDATORS: Final = {kind: adapter.validator.validate_json for kind, adapter in ADAPTERS.items()}
-# The character 0 anywhere in a JSON text, also in fields that are unknown to us. A backslash may itself be escaped.
+# The escaped character 0 anywhere in a JSON text. An even number of backslashes before it escapes only themselves.
 _ESCAPED_ZERO: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def read_body(kind: Kind, value: bytes) -> Any:
-    """Return the fields of a fact's body; raise ValueError for one that cannot be stored.
+    """Return the fields of a fact's body; raise ValueError when it cannot be stored.
 
-    This is the rule for both sides: the connector publishes no body that fails here. It is strict, because the text itself is stored
-    and read by SQL, which takes neither "7" nor 7.0 for the number 7.
+    Both sides use this rule, so the connector publishes no body that a consumer refuses. It is strict, because metrics
+    stores the text itself and reads it by SQL, where neither "7" nor 7.0 is the number 7.
     """
     if b"\\u0000" in value and _ESCAPED_ZERO.search(value):
         raise ValueError("the body has a character 0")
@@ -255,32 +255,32 @@ def read_body(kind: Kind, value: bytes) -> Any:
 
 
 def fact_key(instance_id: object, kind: Kind, entity_id: int) -> str:
-    """The Kafka key, and the public id, of one WHMCS row: `<instance>:<kind>:<id>`."""
+    """Return the Kafka key of one WHMCS row, `<instance>:<kind>:<id>`. It is also the public id of the row."""
     return f"{instance_id}:{kind}:{entity_id}"
 
 
 def parse_fact_key(key: str) -> tuple[UUID, Kind, int]:
-    """Instance, kind and id of a key; ValueError when it is not exactly as `fact_key` writes it."""
+    """Return instance, kind and id of a key; raise ValueError unless the key is exactly as `fact_key` writes it."""
     of_kind, _, number = key.rpartition(":")
     instance_id, kind = _parse_kind_key(of_kind)
     entity_id = int(number)
     if str(entity_id) != number or not 0 <= entity_id < 2**63:
-        raise ValueError("this is no key of a fact")
+        raise ValueError("this is not the key of a fact")
     return instance_id, kind, entity_id
 
 
 @lru_cache(4096)
 def _parse_kind_key(key: str) -> tuple[UUID, Kind]:
-    """Instance and kind, which very many keys share."""
+    """Return instance and kind. Very many keys share them, so the result is cached."""
     instance, kind = key.split(":")
     instance_id = UUID(instance)
     if str(instance_id) != instance:
-        raise ValueError("this is no key of a fact")
+        raise ValueError("this is not the key of a fact")
     return instance_id, Kind(kind)
 
 
 def cycle_months(cycle: str) -> int | None:
-    """Months that one payment of `cycle` covers; None for what never recurs and for unknown cycles."""
+    """Return the months that one payment of `cycle` covers; None when it never recurs or is unknown."""
     if cycle.startswith("years_"):
         return 12 * int(cycle.removeprefix("years_"))
     return _MONTHS.get(cycle)

@@ -1,4 +1,4 @@
-"""Commands to the connector. A tick's id is derived from its time, so that a repeat is the same command."""
+"""Commands to the connector. The id of a scheduled command follows from its time, so a repeat is the same command."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -13,21 +13,21 @@ _COMMANDS: Final = UUID("6d3f9a54-6a0e-4a53-9c53-6a1f0a1f7b11")
 
 
 class SyncMode(StrEnum):
-    """A full run reads everything, an incremental what may have changed: for now that is everything, too. Full covers incremental."""
+    """What a run reads: everything, or what may have changed (for now that is everything, too). A full run covers an incremental."""
 
     FULL = "full"
     INCREMENTAL = "incremental"
 
 
 class SyncTrigger(StrEnum):
-    """Who asked. Manual runs go before scheduled ones."""
+    """Whether a schedule or a person asked for the run. Manual runs have priority."""
 
     SCHEDULE = "schedule"
     MANUAL = "manual"
 
 
 class CheckInstance(Message):
-    """Check address, credentials and permissions with the credential `credential_id`; answered by InstanceChecked."""
+    """Check address, credentials and permissions with the credential `credential_id`. The answer is InstanceChecked."""
 
     check_id: UUID
     instance_id: UUID
@@ -36,10 +36,10 @@ class CheckInstance(Message):
 
 
 class RunSync(Message):
-    """Run a sync; answered by SyncQueued, also when the command joined a run that was there.
+    """Run a sync. The answer is SyncQueued, also when the command joins a run that is already queued or running.
 
-    Sent again with the same `command_id` it asks how that run stands: the answer is SyncQueued and then, of a running run, SyncStarted and
-    SyncProgressed, or of an ended one its last event again, word for word.
+    A repeat with the same `command_id` asks for the state of that run. The answer is SyncQueued again, then SyncStarted and
+    SyncProgressed of a running run, or the unchanged last event of an ended run.
     """
 
     command_id: UUID
@@ -50,7 +50,7 @@ class RunSync(Message):
 
 
 class CancelSync(Message):
-    """End a queued or running run at its next page. Always answered: by SyncCancelled, or by the last event of a run that has ended."""
+    """End a queued or running run at its next page. The answer is SyncCancelled, or the last event of a run that has ended."""
 
     command_id: UUID
     instance_id: UUID
@@ -58,7 +58,7 @@ class CancelSync(Message):
 
 
 class Republish(Message):
-    """Publish the facts of these blocks of 10,000 ids again, whether or not they changed."""
+    """Publish the facts of these blocks of 10,000 ids again, also those that did not change."""
 
     command_id: UUID
     instance_id: UUID
@@ -67,5 +67,5 @@ class Republish(Message):
 
 
 def tick_id(instance_id: UUID, kind: str, scheduled_for: datetime) -> UUID:
-    """Identity of a scheduled command, `kind` a mode or "check": the same for every replica, crash and repeat."""
+    """Return the id of a scheduled command; `kind` is a mode or "check". It is the same in every replica and after a crash."""
     return uuid5(_COMMANDS, f"{instance_id}:{kind}:{scheduled_for.isoformat()}")

@@ -1,4 +1,4 @@
-"""What every message carries beside its body: CloudEvents 1.0 attributes as Kafka headers (binary mode)."""
+"""The envelope of every message: CloudEvents 1.0 attributes as Kafka headers (binary mode)."""
 
 import zlib
 from collections.abc import Mapping, Sequence
@@ -13,15 +13,16 @@ from libs.common.contracts.values import check_count, check_moment, check_text
 Headers = list[tuple[str, bytes]]
 ReadHeaders = Sequence[tuple[str, bytes | None]]
 
-# No record is larger, key and headers included. A refusal by the broker kills an idempotent producer, so the publisher refuses first.
+# The largest record, with key and headers. The publisher refuses a larger one itself, because an idempotent producer
+# never works again after the broker has refused a batch.
 MAX_RECORD_BYTES: Final = 900 * 1024
-# Clocks differ. What lies further ahead would stay the newest of its kind for years.
+# Clocks differ a little. A moment that is further ahead would make its record the newest for years.
 _CLOCK_TOLERANCE: Final = timedelta(days=1)
 _CONTENT_TYPE: Final = ("content-type", b"application/json")
 
 
 class Record(NamedTuple):
-    """One keyed Kafka record, ready to be published; `value` None is a tombstone."""
+    """A Kafka record to publish. A tombstone has the value None."""
 
     topic: str
     key: bytes
@@ -30,12 +31,15 @@ class Record(NamedTuple):
 
 
 def partition_of(key: bytes, partitions: int) -> int:
-    """The one partition function of all keyed topics: crc32 of the key, modulo the number of partitions."""
+    """Return the partition of a key: crc32 modulo the number of partitions.
+
+    All publishers use this function. With two different ones, compaction would keep two states of one entity.
+    """
     return zlib.crc32(key) % partitions
 
 
 def size_of(record: Record) -> int:
-    """Return how many bytes the parts of a record have."""
+    """Return the bytes of key, value and headers together."""
     headers = sum(len(name) + len(value) for name, value in record.headers)
     return len(record.key) + len(record.value or b"") + headers
 
@@ -50,7 +54,7 @@ def headers(
     instance: InstanceKey,
     traceparent: str | None = None,
 ) -> Headers:
-    """The headers that every message carries; `at` is aware."""
+    """Return the headers that all messages have. `at` is aware."""
     values = [
         ("ce_specversion", b"1.0"),
         ("ce_id", message_id.encode()),
@@ -69,12 +73,12 @@ def headers(
 
 
 def read_headers(pairs: ReadHeaders) -> dict[str, str]:
-    """Headers by name; bytes that are not UTF-8 are replaced, never an error."""
+    """Return headers by name. Bytes that are not UTF-8 are replaced and raise no error."""
     return {name: (value or b"").decode("utf-8", "replace") for name, value in pairs}
 
 
 class Envelope(NamedTuple):
-    """What is needed of the headers that every message carries."""
+    """The headers that all messages have, as far as consumers need them."""
 
     id: str
     type: str
@@ -83,14 +87,15 @@ class Envelope(NamedTuple):
 
 
 def ce_headers(pairs: ReadHeaders) -> dict[str, str]:
-    """Return our headers as text; raise ValueError when a header comes twice or is not UTF-8."""
-    ours = [(name, value or b"") for name, value in pairs if name.startswith("ce_")]
-    # Decode all at once, which costs a fifth. A separator of one ASCII byte joins no two broken values into a whole character.
-    texts = b"\0".join([value for _, value in ours]).decode().split("\0")
-    values = {name: text for (name, _), text in zip(ours, texts, strict=False)}
-    if len(values) != len(ours):
+    """Return the CloudEvents headers as text; raise ValueError when one comes twice or is not UTF-8."""
+    given = [(name, value or b"") for name, value in pairs if name.startswith("ce_")]
+    # Decoding all values at once takes a fifth of the time. The separator is ASCII, so two invalid values never join into a
+    # valid character.
+    texts = b"\0".join([value for _, value in given]).decode().split("\0")
+    values = {name: text for (name, _), text in zip(given, texts, strict=False)}
+    if len(values) != len(given):
         raise ValueError("a header comes twice")
-    if len(texts) > max(1, len(ours)):
+    if len(texts) > max(1, len(given)):
         raise ValueError("a header has a character 0")
     return values
 
@@ -103,7 +108,7 @@ def read_envelope(values: Mapping[str, str], now: datetime) -> Envelope:
 
 @lru_cache(4096)
 def _origin(at: str, organization_id: str, instance_id: str, now: datetime) -> tuple[datetime, InstanceKey]:
-    """Return when and for whom a record was sent, which the records of a batch share."""
+    """Return when and for which instance a record was sent. The records of a batch share them, so the result is cached."""
     moment = parse_moment(at)
     check_not_ahead(moment, now)
     return moment, InstanceKey(_uuid(organization_id), _uuid(instance_id))
@@ -121,7 +126,7 @@ def check_not_ahead(moment: datetime | None, now: datetime) -> None:
 
 
 def check_epoch(epoch: int, now: datetime) -> None:
-    # Epochs are seconds of the database's clock: nothing that came later would ever be newer than such a one.
+    # Epochs are seconds of the database's clock. No later fact would ever be newer than one with an epoch far ahead.
     if epoch > (now + _CLOCK_TOLERANCE).timestamp():
         raise ValueError("the epoch is more than a day ahead")
 
@@ -133,15 +138,15 @@ def check_size(value: bytes | None) -> None:
 
 def parse_number(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
-        raise ValueError(f"{text:.40} is no number")
+        raise ValueError(f"{text:.40} is not a number")
     return check_count(int(text))
 
 
 def _uuid(text: str) -> UUID:
-    found = UUID(text)
-    if str(found) != text:
-        raise ValueError(f"{text:.80} is not written as ids are")
-    return found
+    uuid = UUID(text)
+    if str(uuid) != text:
+        raise ValueError(f"{text:.80} is not an id in lower case with hyphens")
+    return uuid
 
 
 def parse_moment(text: str) -> datetime:

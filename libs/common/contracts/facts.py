@@ -1,4 +1,4 @@
-"""Billing facts on their topics: how the connector makes their records, and how consumers read them."""
+"""Billing facts as Kafka records: build them (connector) and read them (consumers)."""
 
 from datetime import datetime
 from functools import lru_cache
@@ -24,7 +24,7 @@ from libs.common.contracts.topics import TOPIC_OF, Topic
 
 
 class FactEnvelope:
-    """What the facts of one kind carry that are published together under one lease; what they share is encoded once."""
+    """Builds the records of facts of one kind under one lease. Headers that the records share are encoded once."""
 
     def __init__(
         self,
@@ -62,21 +62,21 @@ class FactEnvelope:
         observed_at: datetime,
         fingerprint: bytes | None,
     ) -> Record:
-        """One fact. `observed_at` is when its page was asked for; a tombstone has neither body nor fingerprint."""
+        """Return the record of one fact. `observed_at` is when its page was requested. A tombstone has no body and no fingerprint."""
         page = self._pages.get((seq, observed_at))
         if page is None:
-            told = [("ce_seq", b"%d" % seq), ("ce_observedat", observed_at.isoformat().encode())]
-            page = self._pages[seq, observed_at] = (self._shared + told, b"@%d.%d" % (self._epoch, seq))
+            of_page = [("ce_seq", b"%d" % seq), ("ce_observedat", observed_at.isoformat().encode())]
+            page = self._pages[seq, observed_at] = (self._shared + of_page, b"@%d.%d" % (self._epoch, seq))
         shared, version = page
         key = b"%b%d" % (self._keys, entity_id)
-        own = [("ce_id", key + version), ("ce_subject", key)]
+        of_fact = [("ce_id", key + version), ("ce_subject", key)]
         if fingerprint is not None:
-            own.append(("ce_fingerprint", fingerprint.hex().encode()))
-        return Record(self._topic, key, body, shared + own)
+            of_fact.append(("ce_fingerprint", fingerprint.hex().encode()))
+        return Record(self._topic, key, body, shared + of_fact)
 
 
 class ReceivedFact(NamedTuple):
-    """A billing fact as its consumer sees it; `body` None is a tombstone."""
+    """A billing fact that was read. A tombstone has the body None."""
 
     instance: InstanceKey
     kind: Kind
@@ -90,7 +90,7 @@ class ReceivedFact(NamedTuple):
 def read_fact(
     topic: Topic, key: bytes | None, value: bytes | None, pairs: ReadHeaders, now: datetime
 ) -> ReceivedFact | None:
-    """Return the fact of a record, or None for a type that the topic does not list; raise ValueError for a record that is none."""
+    """Return the fact of a record, or None when the topic has no such type; raise ValueError when the record is not valid."""
     values = ce_headers(pairs)
     envelope = read_envelope(values, now)
     if envelope.type not in topic.messages:
@@ -119,7 +119,7 @@ def read_fact(
 
 @lru_cache(4096)
 def _lease_and_moment(epoch: str, observed_at: str, now: datetime) -> tuple[int, datetime]:
-    """Return under which lease and when facts were observed, which the facts of a page share."""
+    """Return the epoch and the time of observation. The facts of a page share them, so the result is cached."""
     number, moment = parse_number(epoch), parse_moment(observed_at)
     check_not_ahead(moment, now)
     check_epoch(number, now)

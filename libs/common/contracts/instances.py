@@ -1,4 +1,4 @@
-"""InstanceChanged: what every service may know of an instance. No secrets, no address."""
+"""InstanceChanged: what every service may know about an instance. It contains no secrets and no address."""
 
 from enum import StrEnum
 from math import isfinite
@@ -19,7 +19,7 @@ class InstanceKey(NamedTuple):
 
 
 class InstanceState(StrEnum):
-    """Written by the gateway alone."""
+    """The state of an instance. Only the gateway writes it."""
 
     DRAFT = "draft"
     ACTIVE = "active"
@@ -31,12 +31,12 @@ class InstanceState(StrEnum):
 
 def _check_rate(rate: float) -> float:
     if not isfinite(rate):
-        raise ValueError("the rate is no finite number")
+        raise ValueError("the rate is not a finite number")
     return rate
 
 
 class InstanceSettings(Message):
-    """How to read and interpret one WHMCS. `requests_per_second` is a ceiling; None lets politeness alone decide."""
+    """How to read one WHMCS. `requests_per_second` is an upper limit; with None the connector adapts to how WHMCS answers."""
 
     time_zone: Text = "UTC"
     requests_per_second: Annotated[float, Field(gt=0), AfterValidator(_check_rate)] | None = None
@@ -45,7 +45,7 @@ class InstanceSettings(Message):
 
 
 class InstanceChanged(Message):
-    """The whole present state of an instance; consumers keep the one with the greatest `version`."""
+    """The whole present state of an instance. Consumers store the state with the greatest `version`."""
 
     id: UUID
     organization_id: UUID

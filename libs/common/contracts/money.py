@@ -1,4 +1,4 @@
-"""Money as integers: micros, the millionth part of a currency's major unit."""
+"""Money as integers: micros, which are millionths of a currency's major unit."""
 
 from decimal import Decimal, InvalidOperation
 from typing import Final
@@ -7,9 +7,9 @@ MICROS: Final = 1_000_000
 
 
 def parse_micros(text: object) -> int:
-    """Micros of a decimal as WHMCS writes it ("12.95", 12, "-1.00"); ValueError when it is no plain finite decimal or too big for 64 bits.
+    """Return the micros of a decimal as WHMCS writes it ("12.95", 12, "-1.00"), rounded half to even.
 
-    Digits beyond the sixth place are rounded half to even.
+    Raise ValueError for anything that is not a finite decimal or does not fit into 64 bits.
     """
     try:
         value = Decimal(str(text).strip())
@@ -21,13 +21,13 @@ def parse_micros(text: object) -> int:
 
 
 def format_micros(micros: int) -> str:
-    """A decimal string with six places, as the API shows amounts."""
+    """Return a decimal string with six places, as the API shows amounts."""
     sign, digits = ("-", -micros) if micros < 0 else ("", micros)
     return f"{sign}{digits // MICROS}.{digits % MICROS:06d}"
 
 
 def divide_half_even(amount: int, parts: int) -> int:
-    """amount / parts, rounded half to even: the one rounding of an item's MRR. `parts` is above 0."""
+    """Return amount / parts, rounded half to even. `parts` is above 0. Only this function rounds the MRR of a subscription."""
     quotient, remainder = divmod(amount, parts)
     if 2 * remainder > parts or (2 * remainder == parts and quotient % 2):
         return quotient + 1

@@ -1,4 +1,4 @@
-"""Movements of one customer on one day, for downstream consumers: a message replaces the one before it, never adds."""
+"""Movements of one customer on one day, for downstream consumers. Each message replaces the one before it; never add them."""
 
 from datetime import date
 from enum import StrEnum
@@ -19,7 +19,7 @@ class MovementKind(StrEnum):
 
 
 class Movement(Message):
-    """One movement; `reason` says why, `subscriptions` are the public ids behind it."""
+    """One movement. `reason` says why; `subscriptions` are the public ids of the subscriptions that caused it."""
 
     kind: MovementKind
     amount_micros: Micros
@@ -29,7 +29,7 @@ class Movement(Message):
 
 
 class MovementsChanged(Message):
-    """All movements of the customer on the day; an empty list takes back what was said before."""
+    """All movements of a customer on a day. An empty list revokes those of earlier messages."""
 
     customer: str
     on: date

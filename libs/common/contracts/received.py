@@ -1,4 +1,4 @@
-"""Messages that are not billing facts, as their consumers read them."""
+"""Read commands, events and all other messages that are not billing facts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from libs.common.contracts.topics import INSTANCE_KEY, Topic
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message as its consumer sees it: the decoded body, who it is about, and when it was sent."""
+    """A message that was read: its body, the instance that it is about, and when it was sent."""
 
     body: Any
     type: str
@@ -34,7 +34,7 @@ class Received:
 
 
 class MessageReader:
-    """Reads the records of one topic of messages. What it refuses, no service handles."""
+    """Reads the records of one topic. All services read through it, so a record that it refuses is handled nowhere."""
 
     def __init__(self, topic: Topic) -> None:
         self._topic = topic
@@ -43,7 +43,7 @@ class MessageReader:
     def read(
         self, key: bytes | None, value: bytes | None, pairs: ReadHeaders, now: datetime
     ) -> Received | None:
-        """Return the message, or None for a type that the topic does not list; raise ValueError for a record that is none."""
+        """Return the message, or None when the topic has no such type; raise ValueError when the record is not valid."""
         envelope = read_envelope(ce_headers(pairs), now)
         adapter = self._adapters.get(envelope.type)
         if adapter is None:
@@ -66,7 +66,7 @@ class MessageReader:
 
 
 def _check_subject(body: Any, envelope: Envelope) -> None:
-    """Check that a body which names its instance and organization names those of the headers, which are used."""
+    """Raise ValueError when the body names another instance or organization than the headers. Services use those of the headers."""
     instance_id = body.id if isinstance(body, InstanceChanged) else getattr(body, "instance_id", None)
     organization_id = getattr(body, "organization_id", None)
     instance = envelope.instance

@@ -1,4 +1,4 @@
-"""What the connector says of checks and runs. Keyed by instance, so in order for each instance."""
+"""Events of checks and runs, from the connector. Their key is the instance, so they are in order for each instance."""
 
 from enum import StrEnum
 from typing import Literal
@@ -28,7 +28,7 @@ class RunState(StrEnum):
 
 
 class Check(Message):
-    """One line of the checklist. `code` is of the error table (docs/whmcs.md); `action` is the WHMCS action it speaks of."""
+    """One line of the checklist. `code` is in the table of failures (docs/whmcs.md); `action` is the WHMCS action that was tried."""
 
     name: Text
     state: Literal["ok", "warning", "failed"]
@@ -38,14 +38,14 @@ class Check(Message):
 
 
 class Estimate(Message):
-    """How much a first sync will read, by the counts that WHMCS gave."""
+    """How much a first sync will read, estimated from the counts in the answers of WHMCS."""
 
     rows: Count
     minutes: Count
 
 
 class InstanceChecked(Message):
-    """The checks so far, sent as results come and once with `complete` true. `base_url` is the normalised address."""
+    """The results of a check so far, sent after each result; the last message has `complete` true. `base_url` is the normalised address."""
 
     check_id: UUID
     complete: bool
@@ -57,14 +57,14 @@ class InstanceChecked(Message):
 
 
 class KindProgress(Message):
-    """Rows read so far of one kind; `expected` is None until WHMCS has said it."""
+    """Rows of one kind read so far. `expected` is None until WHMCS has sent a total."""
 
     rows: Count
     expected: Count | None = None
 
 
 class SkippedKind(Message):
-    """A kind that this run could not read, and why; `required` when figures need it."""
+    """A kind that this run could not read, and why. `required` is true when figures need the kind."""
 
     kind: Text
     action: Text
@@ -73,7 +73,7 @@ class SkippedKind(Message):
 
 
 class SyncQueued(Message):
-    """The command has joined this run, new or already there."""
+    """The command has joined this run, which is new, queued or running."""
 
     command_id: UUID
     run_id: UUID
@@ -82,7 +82,7 @@ class SyncQueued(Message):
 
 
 class SyncStarted(Message):
-    """A worker has begun the run, or gone on with it."""
+    """A worker has begun the run, or continues it."""
 
     run_id: UUID
     mode: SyncMode
@@ -90,7 +90,7 @@ class SyncStarted(Message):
 
 
 class SyncProgressed(Message):
-    """Rows per kind so far; the keys are billing kinds. `skipped` are the kinds that could not be read until now."""
+    """Rows per billing kind so far. `skipped` are the kinds that could not be read until now."""
 
     run_id: UUID
     kinds: dict[Text, KindProgress]
@@ -106,12 +106,13 @@ class Outcome(StrEnum):
 
 
 class SyncSucceeded(Message):
-    """A run ended well. `positions` are, per topic and partition, the offsets that a reader has to reach to have seen all its facts.
+    """A run has ended and its facts can be used. `counts`, `changes` and `bad_rows` are rows read, published and skipped, per kind.
 
-    `counts` are rows read per kind, `changes` facts published per kind, `bad_rows` rows skipped per kind; `digests`
-    (full runs, per kind and block of 10,000 ids) are count and sum of the fingerprints' first 8 bytes modulo 2^64.
-    `epoch` is that of the lease which ended the run: every fact that the run saw, or that a run before it saw, has this epoch or a
-    smaller one, and facts of later runs have a greater one. Runs of earlier versions do not tell it.
+    A consumer has all facts of the run when it has read up to `positions`: the next offset per topic and partition.
+    `digests` (full runs only) are, per kind and block of 10,000 ids, the number of rows and the sum of the first 8 bytes of
+    their fingerprints, modulo 2^64.
+    `epoch` is the epoch of the lease that ended the run. Facts of this run and of earlier runs have this epoch or a smaller
+    one; facts of later runs have a greater one. Connectors of earlier versions do not send it.
     """
 
     run_id: UUID
@@ -128,7 +129,7 @@ class SyncSucceeded(Message):
 
 
 class SyncFailed(Message):
-    """A run ended without result. `code` is of the error table, `message` says in plain words what to do."""
+    """A run has failed. `code` is in the table of failures; `message` says in plain words what to do."""
 
     run_id: UUID
     code: Text
@@ -136,12 +137,12 @@ class SyncFailed(Message):
 
 
 class SyncCancelled(Message):
-    """A run was ended on request, or the connector does not know it."""
+    """A run was cancelled, or the connector has no such run."""
 
     run_id: UUID
 
 
 class InstancePurged(Message):
-    """Everything of the instance is gone from the connector; consumers remove theirs."""
+    """The connector has erased all rows of the instance. Consumers now erase theirs."""
 
     instance_id: UUID

@@ -1,4 +1,4 @@
-"""Every topic: the one source of names, partitions, cleanup, publishers, consumers and messages."""
+"""All topics: their names, partitions, cleanup, publishers, consumers and messages. Access rules and docs are made from this list."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ _DAY_MS: Final = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic. `messages` maps `ce_type` to the shape of the body; `config` is Kafka's own topic configuration."""
+    """A topic. `messages` maps `ce_type` to the shape of the body; `config` is the configuration of the topic in Kafka."""
 
     name: str
     key: str
@@ -44,7 +44,7 @@ def _billing(subject: str, *kinds: Kind) -> Topic:
         messages=_named(*dict.fromkeys(billing.SHAPES[kind] for kind in kinds)),
         publishers=("connector",),
         consumers=("metrics",),
-        # A reader that is away for less than this sees every tombstone and every state of the last week.
+        # A consumer that was stopped for up to 30 days still receives all tombstones, and all states of the last 7 days.
         config=_compact(
             **{"delete.retention.ms": str(30 * _DAY_MS), "min.compaction.lag.ms": str(7 * _DAY_MS)}
         ),
@@ -129,7 +129,7 @@ BILLING: Final = (
     CURRENCIES,
     PROMOTIONS,
 )
-# Their shapes are agreed on; no service makes them yet.
+# These messages have a shape, but no service sends them yet.
 NOT_SENT_YET: Final = (
     "Republish",
     "InvoiceLinesChanged",

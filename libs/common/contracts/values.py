@@ -1,6 +1,6 @@
-"""The values that messages are made of, with the bounds that bind those who send them and those who read them.
+"""Types of the values in messages. Their bounds apply to senders and to readers.
 
-Published schemas only become wider, so these bounds are checked here and do not stand in the schemas.
+The bounds are checked here and are not part of the published schemas, because a published schema may only become wider.
 """
 
 from datetime import UTC, datetime
@@ -10,20 +10,20 @@ from pydantic import AfterValidator, AwareDatetime, Field, WithJsonSchema
 
 _LONGEST_TEXT: Final = 500
 _LONGEST_NAME: Final = 100
-# Far from the ends of the calendar, where arithmetic with days and time zones fails.
+# Arithmetic with days and time zones fails at the ends of the calendar, so the bounds keep far from them.
 _FIRST_MOMENT: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _LAST_MOMENT: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
 
 def check_count(number: int) -> int:
-    """Return a number that PostgreSQL stores as bigint and that is not negative; raise ValueError for any other."""
+    """Return the number; raise ValueError when it is negative or does not fit into a bigint."""
     if not 0 <= number < 2**63:
         raise ValueError("the number is negative or too large")
     return number
 
 
 def check_moment(moment: datetime) -> datetime:
-    """Return an aware moment between the years 2000 and 2200; raise ValueError for any other."""
+    """Return the moment; raise ValueError when it is not aware or not between the years 2000 and 2200."""
     if moment.tzinfo is None:
         raise ValueError("the moment has no offset")
     if not _FIRST_MOMENT <= moment < _LAST_MOMENT:
@@ -44,7 +44,7 @@ def _check_long_text(text: str) -> str:
 
 
 def check_text(text: str) -> str:
-    """Return a text that PostgreSQL can store and index; raise ValueError for any other."""
+    """Return the text; raise ValueError when PostgreSQL could not store and index it."""
     if len(text) > _LONGEST_TEXT:
         raise ValueError(f"the text is longer than {_LONGEST_TEXT} characters")
     return _check_long_text(text)
@@ -66,7 +66,7 @@ Integer = Annotated[int, AfterValidator(_check_integer)]
 LongText = Annotated[str, AfterValidator(_check_long_text)]
 Moment = Annotated[AwareDatetime, AfterValidator(check_moment)]
 Partition = Annotated[int, AfterValidator(_check_partition)]
-# As `check_text`, but checked without a call of Python: facts have many texts.
+# The rule of check_text, without a call of Python for each text: facts have many texts.
 Text = Annotated[
     str, Field(max_length=_LONGEST_TEXT, pattern=r"^[^\x00]*$"), WithJsonSchema({"type": "string"})
 ]

@@ -1,6 +1,7 @@
-"""What the topics of the cluster are: create and align them, and read their ends."""
+"""Create and align the topics of the cluster, and read their end offsets."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -9,45 +10,34 @@ from aiokafka.errors import KafkaError
 
 from libs.common.contracts import topics
 from libs.common.contracts.topics import Topic
-from libs.common.errors import Transient
+from libs.common.errors import NeedsOperator, Transient
 from libs.common.kafka.connection import client_options
 from libs.common.settings import KafkaSettings
 
+# Kafka's error codes: 36 means that another `migrate` has created the topic in the meantime.
+_CREATED: Final = (0, 36)
+
 
 async def align_topics(settings: KafkaSettings, *, replication: int = 1) -> list[str]:
-    """Create the topics that are missing and set the configuration of those that are there; returns the created ones.
+    """Create missing topics, set the configuration of all others, and return the names of the created topics.
 
-    Raises Transient when a topic has other partitions than keys are spread over: adding some would leave two states of an entity.
+    Raise NeedsOperator when a topic has another number of partitions than contracts/topics.py says: keys would move to other
+    partitions, and compaction would keep two states of one entity. Raise Transient when Kafka does not create a topic.
     """
     admin = AIOKafkaAdminClient(**client_options(settings), client_id="mrrlytics-migrate")
     await admin.start()
     try:
-        present = set(await admin.list_topics())
-        missing = [topic for topic in topics.TOPICS if topic.name not in present]
+        names = set(await admin.list_topics())
+        missing = [topic for topic in topics.TOPICS if topic.name not in names]
+        present = [topic for topic in topics.TOPICS if topic.name in names]
         if missing:
-            response = await admin.create_topics(
-                [
-                    NewTopic(topic.name, topic.partitions, replication, topic_configs=dict(topic.config))
-                    for topic in missing
-                ]
-            )
-            for error in response.to_object()["topic_errors"]:
-                if error["error_code"] not in (0, 36):  # 36: another migrate was faster
-                    raise Transient("topic_not_created", f"Kafka did not create {error['topic']}: {error}")
-        there = [topic for topic in topics.TOPICS if topic.name in present]
-        if there:
-            described = await admin.describe_topics([topic.name for topic in there])
-            for found in described:
-                wanted, partitions = topics.BY_NAME[found["topic"]].partitions, len(found["partitions"])
-                if partitions != wanted:
-                    raise Transient(
-                        "partitions_differ",
-                        f"topic {found['topic']} has {partitions} partitions, but keys are spread over {wanted}",
-                    )
+            await _create(admin, missing, replication)
+        if present:
+            await _check_partitions(admin, present)
             await admin.alter_configs(
                 [
                     ConfigResource(ConfigResourceType.TOPIC, topic.name, configs=dict(topic.config))
-                    for topic in there
+                    for topic in present
                 ]
             )
         return [topic.name for topic in missing]
@@ -55,20 +45,46 @@ async def align_topics(settings: KafkaSettings, *, replication: int = 1) -> list
         await admin.close()
 
 
-async def end_offsets(settings: KafkaSettings, wanted: Sequence[Topic]) -> dict[str, dict[int, int]]:
-    """Per topic and partition the offset that the next record will get; raises Transient when Kafka is away."""
+async def _create(admin: AIOKafkaAdminClient, missing: Sequence[Topic], replication: int) -> None:
+    response = await admin.create_topics(
+        [
+            NewTopic(topic.name, topic.partitions, replication, topic_configs=dict(topic.config))
+            for topic in missing
+        ]
+    )
+    for error in response.to_object()["topic_errors"]:
+        if error["error_code"] not in _CREATED:
+            raise Transient("topic_not_created", f"Kafka did not create {error['topic']}: {error}")
+
+
+async def _check_partitions(admin: AIOKafkaAdminClient, present: Sequence[Topic]) -> None:
+    for description in await admin.describe_topics([topic.name for topic in present]):
+        name, partitions = description["topic"], len(description["partitions"])
+        expected = topics.BY_NAME[name].partitions
+        if partitions != expected:
+            raise NeedsOperator(
+                "partitions_differ",
+                f"The topic {name} has {partitions} partitions and must have {expected}. "
+                "Delete it and run `mrrlytics migrate` again; the next syncs fill it.",
+            )
+
+
+async def end_offsets(settings: KafkaSettings, of: Sequence[Topic]) -> dict[str, dict[int, int]]:
+    """Return per topic and partition the offset that the next record will get; raise Transient when Kafka is unreachable."""
     consumer = AIOKafkaConsumer(**client_options(settings))
     try:
         await consumer.start()
-        places = [
-            TopicPartition(topic.name, number) for topic in wanted for number in range(topic.partitions)
+        partitions = [
+            TopicPartition(topic.name, number) for topic in of for number in range(topic.partitions)
         ]
-        ends = await consumer.end_offsets(places)
+        ends = await consumer.end_offsets(partitions)
     except (KafkaError, OSError) as error:
-        raise Transient("kafka_unavailable", f"Kafka does not tell its offsets: {error!r}") from error
+        raise Transient(
+            "kafka_unavailable", f"Could not read the end offsets from Kafka: {error!r}"
+        ) from error
     finally:
         await consumer.stop()
-    found: dict[str, dict[int, int]] = {topic.name: {} for topic in wanted}
-    for place, end in ends.items():
-        found[place.topic][place.partition] = end
-    return found
+    offsets: dict[str, dict[int, int]] = {topic.name: {} for topic in of}
+    for partition, end in ends.items():
+        offsets[partition.topic][partition.partition] = end
+    return offsets

@@ -33,8 +33,10 @@ Records = Sequence[ConsumerRecord]
 Apply = Callable[[Records], Awaitable[None]]
 OnAssigned = Callable[[AIOKafkaConsumer, set[TopicPartition]], Awaitable[None]]
 
-# A batch ends after this time even if the database hangs, so that the consumer does not keep its partitions without working.
+# A batch fails after this time when the database hangs. It must be less than max_poll_interval_ms (5 minutes), after which
+# the group removes the consumer.
 _APPLY_SECONDS: Final = 120
+# A rebalance of the whole group waits this long for a batch of ours; the group allows 60 s (rebalance_timeout_ms).
 _REVOCATION_SECONDS: Final = 10
 
 

@@ -1,4 +1,4 @@
-"""The `dead-letter` topic: where records are parked that can never be applied."""
+"""Park records that can never be applied on the topic `dead-letter`, so that the records behind them are not blocked."""
 
 import hashlib
 import logging
@@ -15,7 +15,7 @@ from libs.common.telemetry import dead_letters
 
 log = logging.getLogger(__name__)
 
-# What a dead letter keeps of a key and of all headers; its value is cut to what is left of a record.
+# Bytes that a dead letter keeps of the key and of all headers. The value gets the rest of MAX_RECORD_BYTES.
 _MAX_PARKED_KEY_BYTES: Final = 16 * 1024
 _MAX_PARKED_HEADER_BYTES: Final = 64 * 1024
 _MAX_PARKED_VALUE_BYTES: Final = (
@@ -26,9 +26,9 @@ _MAX_PARKED_VALUE_BYTES: Final = (
 async def dead_letter(
     publisher: Publisher, record: ConsumerRecord, *, group: str, code: str, reason: str
 ) -> None:
-    """Park one record on `dead-letter` with the reason and where it came from; its key, bytes and headers are kept.
+    """Park one record with its key, value and headers; headers `dl_*` say why, and where it came from.
 
-    Every record that came in can be parked: what is too large is cut, and headers tell the size and hash of the whole value.
+    A record that is too large is cut, because parking must not fail; then headers give size and hash of the whole value.
     """
     origin = {
         "dl_topic": record.topic,
@@ -39,7 +39,7 @@ async def dead_letter(
         "dl_reason": reason[:500],
     }
     dead_letters.add(1, {"topic": record.topic, "code": code})
-    log.error("record parked on dead-letter", extra=origin)
+    log.error("Parked a record on dead-letter", extra=origin)
     key, value = record.key or b"", record.value
     headers = _kept_headers(record.headers)
     is_cut = len(key) > _MAX_PARKED_KEY_BYTES or len(headers) < len(record.headers)
@@ -57,11 +57,11 @@ async def dead_letter(
 
 
 def _kept_headers(original: Sequence[tuple[str, bytes | None]]) -> Headers:
-    """Return the first headers, as many as a dead letter has room for; those of an earlier dead letter are replaced by its own."""
+    """Return as many of the first headers as fit. Headers of an earlier dead letter are omitted: a new one writes its own."""
     kept: Headers = []
     room = _MAX_PARKED_HEADER_BYTES
     for name, value in original:
-        # A header takes some bytes more than its text.
+        # 16: the lengths that Kafka stores beside each header.
         room -= len(name.encode("utf-8", "replace")) + len(value or b"") + 16
         if room < 0:
             break
@@ -71,7 +71,7 @@ def _kept_headers(original: Sequence[tuple[str, bytes | None]]) -> Headers:
 
 
 def reason_of(error: Exception) -> str:
-    """Return one line that says why a record was refused, without its content."""
+    """Return one line that says why a record was refused. It never contains values of the record."""
     if isinstance(error, ValidationError):
         first = error.errors(include_input=False, include_url=False)[0]
         return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"

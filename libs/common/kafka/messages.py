@@ -15,7 +15,7 @@ from libs.common.errors import Permanent
 from libs.common.kafka.consumer import Consumer, Records
 from libs.common.kafka.dead_letters import dead_letter, reason_of
 from libs.common.kafka.publisher import Publisher
-from libs.common.telemetry import continued, tracer
+from libs.common.telemetry import parent_of, tracer
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ async def _handle_or_park(
     publisher: Publisher, record: ConsumerRecord, message: Received, group: str, handle: Handle
 ) -> None:
     with tracer.start_as_current_span(
-        f"handle {message.type}", context=continued(message.headers), kind=trace.SpanKind.CONSUMER
+        f"handle {message.type}", context=parent_of(message.headers), kind=trace.SpanKind.CONSUMER
     ):
         try:
             await handle(message)

@@ -1,4 +1,4 @@
-"""The one way to publish: one batch per partition, all acknowledged."""
+"""Publish records to Kafka and wait until all are acknowledged."""
 
 import asyncio
 import logging
@@ -17,12 +17,12 @@ from libs.common.settings import KafkaSettings
 log = logging.getLogger(__name__)
 
 _MAX_BATCH_BYTES: Final = 512 * 1024
-# Longer than a batch is tried for.
+# Longer than aiokafka itself tries to send a batch (request_timeout_ms).
 _PUBLISH_SECONDS: Final = 30.0
 
 
 class Publisher:
-    """The one publish function: all keyed records of all topics go through it, one batch per partition, all acknowledged."""
+    """The only producer of a process. All services use its partition function, so a key has one partition everywhere."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._options = client_options(settings)
@@ -36,7 +36,7 @@ class Publisher:
                 producer = AIOKafkaProducer(
                     **self._options,
                     enable_idempotence=True,
-                    # Facts of one batch differ little: a tenth of the bytes for every broker, disk and reader.
+                    # Facts of one batch are much alike, so compression leaves about a tenth of the bytes.
                     compression_type="zstd",
                     max_batch_size=_MAX_BATCH_BYTES,
                     max_request_size=1024 * 1024,
@@ -51,38 +51,32 @@ class Publisher:
             return self._producer
 
     async def publish(self, records: Sequence[Record]) -> None:
-        """Publish and wait until the broker has acknowledged every record; order is kept within a key.
+        """Publish records and wait until the broker has acknowledged all of them. The order is kept within a key.
 
-        Raises Permanent when a record is too large (nothing is sent) and Transient when the broker did not take all of them: some
-        may have arrived, so publish them again.
+        Raise Permanent when a record is too large; then nothing is sent. Raise Transient when the broker did not
+        acknowledge all records; some may have arrived, so the caller publishes all of them again.
         """
-        for record in records:
-            if size_of(record) > MAX_RECORD_BYTES:
-                raise Permanent(
-                    "record_too_large", f"the record {record.key!r} is larger than {MAX_RECORD_BYTES} bytes"
-                )
+        _check_sizes(records)
         producer: AIOKafkaProducer | None = None
         try:
-            # aiokafka leaves batches that were in flight unanswered when the producer is stopped because of another one.
+            # The timeout is ours: when another caller discards the producer, aiokafka never answers batches in flight.
             async with asyncio.timeout(_PUBLISH_SECONDS):
                 producer = await self._started()
                 sent = await self._send(producer, records)
                 results = await asyncio.gather(*sent, return_exceptions=True)
         except (KafkaError, OSError) as error:
             await self._discard(producer)
-            raise Transient("kafka_unavailable", f"Kafka did not take the records: {error!r}") from error
+            raise _unavailable(error) from error
         failed = [result for result in results if isinstance(result, BaseException)]
         if failed:
             await self._discard(producer)
-            raise Transient(
-                "kafka_unavailable", f"Kafka did not take the records: {failed[0]!r}"
-            ) from failed[0]
+            raise _unavailable(failed[0]) from failed[0]
 
     async def _send(self, producer: AIOKafkaProducer, records: Sequence[Record]) -> list[asyncio.Future[Any]]:
-        """Hand records over in batches, one caller at a time.
+        """Give the records to aiokafka, one batch per partition, and return a future per batch.
 
-        aiokafka lets one batch wait for each partition. Several callers that wait for the same place count the time of each other, and
-        run out of it within a second.
+        One caller at a time: aiokafka has room for one waiting batch per partition, and the timeout of a batch includes
+        its wait for that room. Callers that wait for the same partition would time out although Kafka works.
         """
         sent: list[asyncio.Future[Any]] = []
         batches: dict[tuple[str, int], Any] = {}
@@ -104,7 +98,7 @@ class Publisher:
         return sent
 
     async def _discard(self, producer: AIOKafkaProducer | None) -> None:
-        # An idempotent producer whose batch was refused stays dead on that partition; a new one works at once.
+        # After the broker refused a batch, an idempotent producer never works again on that partition. A new producer does.
         async with self._lock:
             if self._producer is not producer or producer is None:
                 return
@@ -113,15 +107,26 @@ class Publisher:
             async with asyncio.timeout(10):
                 await producer.stop()
         except (TimeoutError, KafkaError) as error:
-            log.warning("a producer did not stop", extra={"error": repr(error)})
+            log.warning("Could not stop a Kafka producer", extra={"error": repr(error)})
 
     async def ping(self) -> None:
-        """Raises unless Kafka answers."""
+        """Raise unless Kafka answers."""
         producer = await self._started()
         await producer.client.fetch_all_metadata()
 
     async def close(self) -> None:
-        """Flush and stop."""
+        """Send what is waiting, then close the connection."""
         producer, self._producer = self._producer, None
         if producer is not None:
             await producer.stop()
+
+
+def _check_sizes(records: Sequence[Record]) -> None:
+    for record in records:
+        if size_of(record) > MAX_RECORD_BYTES:
+            text = f"The record {record.key!r} is larger than {MAX_RECORD_BYTES} bytes."
+            raise Permanent("record_too_large", text)
+
+
+def _unavailable(error: BaseException) -> Transient:
+    return Transient("kafka_unavailable", f"Kafka did not acknowledge the records: {error!r}")

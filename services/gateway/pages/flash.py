@@ -6,7 +6,7 @@ from typing import Final
 from fastapi import Request
 from starlette.responses import Response
 
-from libs.common.passing import seal_for_a_while, unseal
+from libs.common.sealed_values import seal_value, unseal_value
 from services.gateway.context import Context
 
 _LIFE: Final = 600
@@ -17,7 +17,7 @@ _LONGEST: Final = 3_800
 def put(answer: Response, context: Context, name: str, value: object, holder: bytes = b"") -> None:
     """Hand the browser a value for `holder`, such as the digest of a session; too large ones are left out."""
     text = json.dumps(value).encode()
-    sealed = seal_for_a_while(context.session_key, _purpose(name, holder), text, context.clock())
+    sealed = seal_value(context.session_key, _purpose(name, holder), text, context.clock())
     if len(sealed) <= _LONGEST:
         answer.set_cookie(
             _cookie(context, name),
@@ -32,7 +32,7 @@ def put(answer: Response, context: Context, name: str, value: object, holder: by
 def read(request: Request, context: Context, name: str, holder: bytes = b"") -> object:
     """Return the value; None when there is none, it is older than ten minutes, or it is for another holder."""
     sealed = request.cookies.get(_cookie(context, name), "")
-    text = unseal(context.session_key, _purpose(name, holder), sealed, context.clock(), seconds=_LIFE)
+    text = unseal_value(context.session_key, _purpose(name, holder), sealed, context.clock(), seconds=_LIFE)
     return None if text is None else json.loads(text)
 
 

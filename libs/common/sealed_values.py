@@ -1,4 +1,4 @@
-"""Values that pass through somebody else's hands, signed or sealed. Credentials have a seal of their own (crypto.py)."""
+"""Values that a browser stores for us: signed, or sealed for some time. Stored credentials are sealed by crypto.py."""
 
 import base64
 import hashlib
@@ -8,13 +8,13 @@ from datetime import datetime
 from cryptography.fernet import Fernet, InvalidToken
 
 
-def seal_for_a_while(key: bytes, purpose: bytes, value: bytes, now: datetime) -> str:
-    """Return the value as text that nobody without the key can read or make."""
+def seal_value(key: bytes, purpose: bytes, value: bytes, now: datetime) -> str:
+    """Return the value as text that can be read and made only with the key."""
     return _fernet(key, purpose).encrypt_at_time(value, int(now.timestamp())).decode()
 
 
-def unseal(key: bytes, purpose: bytes, sealed: str, now: datetime, *, seconds: int) -> bytes | None:
-    """Return the value; None when it was not sealed with this key for this purpose, or longer ago than this."""
+def unseal_value(key: bytes, purpose: bytes, sealed: str, now: datetime, *, seconds: int) -> bytes | None:
+    """Return the value; None unless it was sealed with this key, for this purpose, within the last `seconds`."""
     try:
         return _fernet(key, purpose).decrypt_at_time(sealed, seconds, int(now.timestamp()))
     except InvalidToken:
@@ -22,7 +22,7 @@ def unseal(key: bytes, purpose: bytes, sealed: str, now: datetime, *, seconds: i
 
 
 def signature(key: bytes, value: bytes) -> str:
-    """Return the text that proves that whoever holds the key has made this value; it begins with what it is for."""
+    """Return a text that can be made only with the key. Begin `value` with its purpose, so that no signature serves two."""
     return base64.urlsafe_b64encode(hmac.new(key, value, hashlib.sha256).digest()).decode().rstrip("=")
 
 

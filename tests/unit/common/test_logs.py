@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from libs.common.telemetry import JsonLines, Sparing
+from libs.common.logs import JsonLines, KafkaLineLimit
 
 
 def line(message: str, **extra: object) -> dict[str, object]:
@@ -14,25 +14,25 @@ def line(message: str, **extra: object) -> dict[str, object]:
     vars(record).update(extra)
     text = JsonLines("scheduler").format(record)
     assert "\n" not in text
-    found: dict[str, object] = json.loads(text)
-    return found
+    fields: dict[str, object] = json.loads(text)
+    return fields
 
 
 @pytest.mark.rule("H3")
-def test_a_line_has_the_constant_message_as_event_and_its_facts_as_fields() -> None:
-    found = line("run applied", run_id="r1", rows=3)
+def test_line_has_the_message_as_event_and_extras_as_fields() -> None:
+    fields = line("run applied", run_id="r1", rows=3)
 
     assert (
-        found.items() >= {"event": "run applied", "service": "scheduler", "run_id": "r1", "rows": 3}.items()
+        fields.items() >= {"event": "run applied", "service": "scheduler", "run_id": "r1", "rows": 3}.items()
     )
 
 
 @pytest.mark.rule("H3")
-def test_line_ends_from_outside_do_not_break_the_line() -> None:
+def test_line_end_in_a_field_does_not_break_the_line() -> None:
     assert line("x", display_name="a\nb\u2028c")["display_name"] == "a\nb\u2028c"
 
 
-def test_an_error_stands_in_the_same_line() -> None:
+def test_error_stands_in_the_same_line() -> None:
     record = logging.LogRecord("x", logging.ERROR, "x.py", 1, "failed", None, None)
     try:
         raise ValueError("what was wrong")
@@ -54,17 +54,17 @@ def test_an_error_stands_in_the_same_line() -> None:
         "mrc1.k1.s3cr3tword.s3cr3tword",
     ],
 )
-def test_a_secret_that_somebody_logs_is_taken_out(text: str) -> None:
+def test_secret_that_somebody_logs_is_taken_out(text: str) -> None:
     assert "s3cr3t" not in str(line("x", detail=text))
 
 
 def test_lines_of_kafka_clients_are_few_a_minute() -> None:
     seconds = [0.0]
-    sparing = Sparing(lambda: seconds[0])
+    limit = KafkaLineLimit(lambda: seconds[0])
 
     def shown(name: str, message: str, *values: object) -> logging.LogRecord | None:
         record = logging.LogRecord(name, logging.ERROR, "x.py", 1, message, values, None)
-        return record if sparing.filter(record) else None
+        return record if limit.filter(record) else None
 
     first = [shown("aiokafka.conn", "no connection to %s", number) for number in range(1000)]
     others = [shown("aiokafka.client", f"fault {number}") for number in range(1000)]
