@@ -25,7 +25,7 @@ async def marks(engine: AsyncEngine) -> list[int]:
         return list((await connection.execute(text("SELECT mark FROM marks ORDER BY mark"))).scalars())
 
 
-async def test_what_asyncpg_did_is_taken_back_with_the_transaction(engine: AsyncEngine) -> None:
+async def test_asyncpg_writes_are_rolled_back_with_the_transaction(engine: AsyncEngine) -> None:
     async def fail() -> None:
         async with transaction(engine) as connection:
             await (await raw(connection)).execute("INSERT INTO marks VALUES (1)")
@@ -37,7 +37,7 @@ async def test_what_asyncpg_did_is_taken_back_with_the_transaction(engine: Async
     assert await marks(engine) == []
 
 
-async def test_what_asyncpg_does_is_seen_by_nobody_before_the_transaction_ends(engine: AsyncEngine) -> None:
+async def test_asyncpg_writes_are_invisible_before_the_commit(engine: AsyncEngine) -> None:
     async with transaction(engine) as connection:
         await (await raw(connection)).execute("INSERT INTO marks VALUES (1)")
         before = await marks(engine)

@@ -114,7 +114,7 @@ async def served(limits: Limits) -> AsyncIterator[Site]:
 
 
 @pytest.mark.rule("L9")
-async def test_an_address_has_a_number_of_connections() -> None:
+async def test_address_has_a_number_of_connections() -> None:
     async with served(Limits(per_address=3)) as site:
         waiting = [await site.open(b"GET /wait HTTP/1.1\r\nhost: x\r\n\r\n") for _ in range(3)]
         await site.arrived(3)
@@ -129,7 +129,7 @@ async def test_an_address_has_a_number_of_connections() -> None:
         assert await (await site.open(GET)).status() == 200
 
 
-async def test_a_shared_address_has_no_number_of_its_own() -> None:
+async def test_shared_address_has_no_limit() -> None:
     async with served(Limits(per_address=1, is_shared=lambda address: address == "127.0.0.1")) as site:
         callers = [await site.open(GET) for _ in range(5)]
 
@@ -138,7 +138,7 @@ async def test_a_shared_address_has_no_number_of_its_own() -> None:
 
 @pytest.mark.rule("L9")
 @pytest.mark.parametrize("sent", [b"", HALF, POST, GET])
-async def test_callers_that_send_nothing_keep_nobody_out(sent: bytes) -> None:
+async def test_silent_callers_make_room_for_others(sent: bytes) -> None:
     async with served(Limits(total=3, per_address=100)) as site:
         held = [await site.open(sent) for _ in range(3)]
         if sent == GET:
@@ -148,7 +148,7 @@ async def test_callers_that_send_nothing_keep_nobody_out(sent: bytes) -> None:
         assert await held[0].has_ended()
 
 
-async def test_a_server_full_of_work_refuses_more() -> None:
+async def test_server_full_of_work_refuses_more() -> None:
     async with served(Limits(total=2, per_address=100)) as site:
         working = [await site.open(b"GET /wait HTTP/1.1\r\nhost: x\r\n\r\n") for _ in range(2)]
         await site.arrived(2)
@@ -159,7 +159,7 @@ async def test_a_server_full_of_work_refuses_more() -> None:
 
 
 @pytest.mark.rule("L9")
-async def test_the_health_port_answers_when_the_public_one_is_full() -> None:
+async def test_health_port_answers_when_the_public_port_is_full() -> None:
     async with served(Limits(total=2)) as public, served(Limits()) as health:
         for _ in range(2):
             await public.open(b"GET /wait HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -183,7 +183,7 @@ async def test_half_a_head_is_answered_and_ended() -> None:
 
 
 @pytest.mark.rule("L9")
-async def test_a_head_that_drips_gains_no_time() -> None:
+async def test_head_that_drips_gains_no_time() -> None:
     async with served(Limits(head_seconds=0.3)) as site:
         caller = await site.open(b"GET / HTTP/1.1\r\n")
 
@@ -211,7 +211,7 @@ async def test_half_a_body_ends_the_connection() -> None:
 
 
 @pytest.mark.rule("L9")
-async def test_an_idle_connection_ends() -> None:
+async def test_idle_connection_ends() -> None:
     async with served(Limits(idle_seconds=1)) as site:
         caller = await site.open(GET)
 
@@ -220,7 +220,7 @@ async def test_an_idle_connection_ends() -> None:
 
 
 @pytest.mark.rule("L9")
-async def test_a_caller_that_never_reads_is_cut_off() -> None:
+async def test_caller_that_never_reads_is_cut_off() -> None:
     async with served(Limits(unread_seconds=0.3)) as site:
         caller = await site.open(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
         caller.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -241,7 +241,7 @@ async def test_a_caller_that_never_reads_is_cut_off() -> None:
         b"x: 1\n" * 101,
     ],
 )
-async def test_a_large_head_is_refused_unparsed(head: bytes) -> None:
+async def test_large_head_is_refused_unparsed(head: bytes) -> None:
     async with served(Limits()) as site:
         whole = await site.open(b"GET /whole?a=1 HTTP/1.1\r\nhost: x\r\n" + head + b"\r\n")
         assert await whole.status() == 431
@@ -254,7 +254,7 @@ async def test_a_large_head_is_refused_unparsed(head: bytes) -> None:
         assert site.asked == ["/whole", "/parts"]
 
 
-async def test_a_large_head_sent_ahead_ends_the_connection() -> None:
+async def test_large_head_sent_ahead_ends_the_connection() -> None:
     async with served(Limits()) as site:
         large = b"GET /ahead HTTP/1.1\r\nhost: x\r\n" + b"x:1\r\n" * 5_000 + b"\r\n"
         caller = await site.open(b"GET /wait HTTP/1.1\r\nhost: x\r\n\r\n" + large)
@@ -263,7 +263,7 @@ async def test_a_large_head_sent_ahead_ends_the_connection() -> None:
         assert "/ahead" not in site.asked
 
 
-async def test_a_few_requests_sent_ahead_are_answered() -> None:
+async def test_few_requests_sent_ahead_are_answered() -> None:
     async with served(Limits()) as site:
         caller = await site.open(GET * 3)
 
@@ -282,7 +282,7 @@ async def test_no_http_is_answered_by_the_application(sent: bytes) -> None:
         assert len(site.asked) == 1
 
 
-async def test_a_broken_body_ends_the_connection() -> None:
+async def test_broken_body_ends_the_connection() -> None:
     async with served(Limits()) as site:
         caller = await site.open(
             POST.replace(b"content-length: 10", b"transfer-encoding: chunked") + b"zz\r\n"

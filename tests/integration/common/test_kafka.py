@@ -46,9 +46,9 @@ async def test_dead_letter_takes_whatever_came_in(
     async with asyncio.timeout(30):
         parked = await consumer.getone()
     await consumer.stop()
-    told = dict(parked.headers)
-    assert (told["dl_topic"], told["dl_offset"], told["first"]) == (b"instances", b"7", b"1")
-    assert told["dl_truncated"] == b"true"
-    assert int(told["dl_size"]) == len(value or b"")
+    headers = dict(parked.headers)
+    assert (headers["dl_topic"], headers["dl_offset"], headers["first"]) == (b"instances", b"7", b"1")
+    assert headers["dl_truncated"] == b"true"
+    assert int(headers["dl_size"]) == len(value or b"")
     assert parked.key == b"k" * len(parked.key)
     assert parked.value == (value and value[: len(parked.value)])

@@ -115,12 +115,12 @@ async def test_killed_backfill_of_a_million_rows_goes_on(postgres: Postgres) -> 
             readings = (await connection.execute(text(READINGS))).all()
             assert len(readings) == 3 * 201
             assert readings == (await connection.execute(text(EXPECTED_READINGS))).all()
-            known = await connection.execute(
+            freshness = await connection.execute(
                 text(
                     "SELECT DISTINCT first_at::text, last_at::text, first_read_at::text FROM metrics.freshness"
                 )
             )
-            assert known.all() == [
+            assert freshness.all() == [
                 (
                     "2026-01-01 14:59:59.999999+00",
                     "2026-01-09 15:00:00+00",
@@ -129,7 +129,7 @@ async def test_killed_backfill_of_a_million_rows_goes_on(postgres: Postgres) -> 
             ]
 
 
-async def test_data_that_an_older_release_brought_over_stays(database: Database) -> None:
+async def test_rows_migrated_by_an_older_release_stay(database: Database) -> None:
     async with owner_of(database) as connection:
         # The release before had no such table and its migration did everything at once.
         await connection.execute(text("TRUNCATE metrics.backfills"))

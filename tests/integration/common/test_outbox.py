@@ -81,24 +81,24 @@ async def published(bootstrap: str, *, count: int) -> list[str]:
     """Message ids in the order of the topic, once there are `count` and no more come."""
     consumer = AIOKafkaConsumer(SYNC_COMMANDS.name, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
     await consumer.start()
-    found: list[str] = []
+    ids: list[str] = []
     try:
         async with asyncio.timeout(30):
             while True:
                 answer = await consumer.getmany(timeout_ms=500)
-                found += [
+                ids += [
                     dict(record.headers)["ce_id"].decode()
                     for records in answer.values()
                     for record in records
                 ]
-                if not answer and len(found) >= count:
-                    return found
+                if not answer and len(ids) >= count:
+                    return ids
     finally:
         await consumer.stop()
 
 
 @pytest.mark.rule("E1")
-async def test_killed_between_publishing_and_marking_it_publishes_again_and_loses_nothing(
+async def test_killed_relay_publishes_again_and_loses_nothing(
     engine: AsyncEngine, publisher: Publisher, kafka: str
 ) -> None:
     await write(engine, *messages(50))
@@ -118,24 +118,26 @@ async def test_two_relays_publish_each_message_once_and_in_order(
 ) -> None:
     other = Publisher(KafkaSettings(kafka_bootstrap=kafka))
     stop = asyncio.Event()
-    relays = [asyncio.create_task(relay(engine, outbox, one, stop)) for one in (publisher, other)]
+    relays = [
+        asyncio.create_task(relay(engine, outbox, publisher_, stop)) for publisher_ in (publisher, other)
+    ]
 
     for message in messages(300):
         await write(engine, message)
-    found = await published(kafka, count=300)
+    ids = await published(kafka, count=300)
     stop.set()
     await asyncio.gather(*relays)
     await other.close()
 
-    assert found == [message.message_id for message in messages(300)]
+    assert ids == [message.message_id for message in messages(300)]
 
 
-async def test_a_message_that_was_written_before_is_not_written_again(engine: AsyncEngine) -> None:
+async def test_repeated_message_is_stored_once(engine: AsyncEngine) -> None:
     assert await write(engine, *messages(3)) == 3
     assert await write(engine, *messages(5)) == 2
 
 
-async def test_what_a_transaction_took_back_was_never_sent(engine: AsyncEngine) -> None:
+async def test_rolled_back_message_is_never_sent(engine: AsyncEngine) -> None:
     async def fail() -> None:
         async with transaction(engine) as connection:
             await enqueue(connection, outbox, *messages(1))

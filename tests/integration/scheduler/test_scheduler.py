@@ -62,7 +62,7 @@ def clock() -> ShiftedClock:
 
 @pytest.fixture
 async def engines(database: Database) -> AsyncIterator[list[AsyncEngine]]:
-    """Three replicas' connections, as the scheduler's own role."""
+    """Three replicas' connections, as the scheduler's rhythm role."""
     settings = PostgresSettings(database_url=database.url("scheduler"))
     engines = [build_engine(settings, service="scheduler") for _ in range(3)]
     yield engines
@@ -90,29 +90,32 @@ async def commands(engine: AsyncEngine) -> list[dict[str, Any]]:
 
 
 def ticks(issued: Sequence[dict[str, Any]]) -> list[tuple[str, str, datetime]]:
-    return [(one["instance_id"], one["mode"], datetime.fromisoformat(one["scheduled_for"])) for one in issued]
+    return [
+        (command["instance_id"], command["mode"], datetime.fromisoformat(command["scheduled_for"]))
+        for command in issued
+    ]
 
 
 def expected_ticks(instances: Sequence[InstanceChanged], start: datetime, end: datetime) -> set[Any]:
-    wanted = set()
-    for one in instances:
-        for kind in (Schedule.FULL, Schedule.INCREMENTAL):
-            own = rhythm_of(kind, one.id, SPREAD)
-            following = own.after(own.newest(start).scheduled_for)
+    expected = set()
+    for changed in instances:
+        for schedule in (Schedule.FULL, Schedule.INCREMENTAL):
+            rhythm = rhythm_of(schedule, changed.id, SPREAD)
+            following = rhythm.after(rhythm.newest(start).scheduled_for)
             while following.due_at <= end:
-                wanted.add((str(one.id), str(kind), following.scheduled_for))
-                following = own.after(following.scheduled_for)
-    return wanted
+                expected.add((str(changed.id), str(schedule), following.scheduled_for))
+                following = rhythm.after(following.scheduled_for)
+    return expected
 
 
 @pytest.mark.rule("S2")
-async def test_three_replicas_of_which_some_die_issue_each_tick_of_a_day_exactly_once(
+async def test_dying_replicas_issue_each_tick_exactly_once(
     engines: list[AsyncEngine], clock: ShiftedClock, kafka: str
 ) -> None:
     chance = random.Random(1)
     instances = [instance(number) for number in range(1, 13)]
-    for one in instances:
-        await follow_instance(engines[0], one, now=clock, full_spread_seconds=SPREAD)
+    for changed in instances:
+        await follow_instance(engines[0], changed, now=clock, full_spread_seconds=SPREAD)
     publishers = [Publisher(KafkaSettings(kafka_bootstrap=kafka)) for _ in engines]
     died = 0
 
@@ -124,7 +127,7 @@ async def test_three_replicas_of_which_some_die_issue_each_tick_of_a_day_exactly
             doomed.cancel()
         ends = await asyncio.gather(*replicas, return_exceptions=True)
         died += sum(isinstance(end, asyncio.CancelledError) for end in ends)
-        # At least one replica lives: what the dead ones left is done a moment later.
+        # One replica survives and does the work of the others a moment later.
         await tick(engines[0], clock, SPREAD)
     pairs = zip(engines, publishers, strict=True)
     while sum(await asyncio.gather(*(relay_once(engine, outbox, publisher) for engine, publisher in pairs))):
@@ -139,12 +142,12 @@ async def test_three_replicas_of_which_some_die_issue_each_tick_of_a_day_exactly
 
 
 @pytest.mark.rule("S4")
-async def test_after_26_hours_away_each_instance_gets_one_full_and_then_one_incremental(
+async def test_after_26_hours_each_instance_gets_full_then_incremental(
     engines: list[AsyncEngine], clock: ShiftedClock
 ) -> None:
     instances = [instance(number) for number in range(1, 21)]
-    for one in instances:
-        await follow_instance(engines[0], one, now=clock, full_spread_seconds=SPREAD)
+    for changed in instances:
+        await follow_instance(engines[0], changed, now=clock, full_spread_seconds=SPREAD)
     back = clock.at = START + timedelta(hours=26)
 
     seen: dict[tuple[str, str], datetime] = {}
@@ -156,15 +159,15 @@ async def test_after_26_hours_away_each_instance_gets_one_full_and_then_one_incr
             assert (issued_to, mode) not in seen
             seen[issued_to, mode] = clock.at
 
-    assert set(seen) == {(str(one.id), mode) for one in instances for mode in ("full", "incremental")}
-    assert all(seen[str(one.id), "full"] < seen[str(one.id), "incremental"] for one in instances)
+    assert set(seen) == {(str(changed.id), mode) for changed in instances for mode in ("full", "incremental")}
+    assert all(seen[str(changed.id), "full"] < seen[str(changed.id), "incremental"] for changed in instances)
     assert max(seen.values()) <= back + timedelta(minutes=10)
     assert len(set(seen.values())) > 10
 
 
 @pytest.mark.rule("S4")
 @pytest.mark.parametrize("jump", [timedelta(hours=1), A_DAY])
-async def test_a_clock_that_goes_back_issues_nothing_and_nothing_twice(
+async def test_clock_set_back_issues_nothing_twice(
     engines: list[AsyncEngine], clock: ShiftedClock, jump: timedelta
 ) -> None:
     await follow_instance(engines[0], instance(), now=clock, full_spread_seconds=SPREAD)
@@ -187,7 +190,7 @@ async def test_a_clock_that_goes_back_issues_nothing_and_nothing_twice(
 
 @pytest.mark.rule("S6")
 @pytest.mark.parametrize("state", ["paused", "deleting", "deleted"])
-async def test_an_instance_that_is_paused_or_deleted_gets_no_ticks(
+async def test_paused_or_deleted_instance_gets_no_ticks(
     engines: list[AsyncEngine], clock: ShiftedClock, state: str
 ) -> None:
     await follow_instance(engines[0], instance(), now=clock, full_spread_seconds=SPREAD)
@@ -201,7 +204,7 @@ async def test_an_instance_that_is_paused_or_deleted_gets_no_ticks(
 
 
 @pytest.mark.rule("S6")
-async def test_an_instance_that_needs_attention_is_checked_each_hour_with_its_newest_credential(
+async def test_instance_needing_attention_is_checked_each_hour(
     engines: list[AsyncEngine], clock: ShiftedClock
 ) -> None:
     await follow_instance(engines[0], instance(), now=clock, full_spread_seconds=SPREAD)
@@ -213,13 +216,13 @@ async def test_an_instance_that_needs_attention_is_checked_each_hour_with_its_ne
         await tick(engines[0], clock, SPREAD)
 
     issued = await commands(engines[0])
-    assert len({one["check_id"] for one in issued}) == 5
-    assert {one["credential_id"] for one in issued} == {str(broken.credential_id)}
-    assert {one["settings"]["time_zone"] for one in issued} == {"Europe/Berlin"}
+    assert len({command["check_id"] for command in issued}) == 5
+    assert {command["credential_id"] for command in issued} == {str(broken.credential_id)}
+    assert {command["settings"]["time_zone"] for command in issued} == {"Europe/Berlin"}
 
 
 @pytest.mark.rule("S6")
-async def test_resumed_after_two_days_an_instance_starts_with_a_full_and_goes_on_as_before(
+async def test_resumed_instance_starts_with_a_full_sync(
     engines: list[AsyncEngine], clock: ShiftedClock
 ) -> None:
     engine = engines[0]
@@ -240,7 +243,7 @@ async def test_resumed_after_two_days_an_instance_starts_with_a_full_and_goes_on
     assert before == 2
 
 
-async def test_an_older_version_of_an_instance_changes_nothing(
+async def test_older_version_of_an_instance_changes_nothing(
     engines: list[AsyncEngine], clock: ShiftedClock
 ) -> None:
     await follow_instance(
@@ -254,7 +257,7 @@ async def test_an_older_version_of_an_instance_changes_nothing(
     assert await tick(engines[0], clock, SPREAD) == 0
 
 
-async def test_the_tables_are_what_the_migrations_made(database: Database) -> None:
+async def test_tables_are_what_the_migrations_made(database: Database) -> None:
     def differences(connection: Connection) -> list[Any]:
         context = MigrationContext.configure(
             connection,
@@ -270,20 +273,18 @@ async def test_the_tables_are_what_the_migrations_made(database: Database) -> No
 
     engine = create_async_engine(database.admin_url)
     async with engine.connect() as connection:
-        found = await connection.run_sync(differences)
+        result = await connection.run_sync(differences)
     await engine.dispose()
 
-    assert found == []
+    assert result == []
 
 
 @pytest.mark.rule("D3")
-async def test_processes_that_are_killed_and_stopped_lose_and_repeat_no_command(
-    database: Database, kafka: str
-) -> None:
+async def test_killed_processes_lose_and_repeat_no_command(database: Database, kafka: str) -> None:
     publisher = Publisher(KafkaSettings(kafka_bootstrap=kafka))
     numbered = (instance(number, state="needs_attention") for number in itertools.count(1))
     instances = list(itertools.islice(filter(has_no_check_soon, numbered), SEVERAL_BATCHES))
-    await publisher.publish([record(one) for one in instances])
+    await publisher.publish([record(changed) for changed in instances])
     replicas = [await start_replica(database, kafka) for _ in range(2)]
     owner = await asyncpg.connect(database.admin_url.replace("+asyncpg", ""))
     try:
@@ -306,15 +307,15 @@ async def test_processes_that_are_killed_and_stopped_lose_and_repeat_no_command(
             await replica.wait()
 
     assert ended == 0
-    wanted = {str(tick_id(one["instance_id"], Schedule.CHECK, one["scheduled_for"])) for one in made_due}
-    assert {one["check_id"] for one in published} == wanted
-    assert len(wanted) == SEVERAL_BATCHES
+    expected = {str(tick_id(row["instance_id"], Schedule.CHECK, row["scheduled_for"])) for row in made_due}
+    assert {command["check_id"] for command in published} == expected
+    assert len(expected) == SEVERAL_BATCHES
 
 
-def has_no_check_soon(one: InstanceChanged) -> bool:
-    """Whether the instance's own rhythm leaves it alone for as long as a test with real processes may take."""
-    own, now = rhythm_of(Schedule.CHECK, one.id, SPREAD), datetime.now(UTC)
-    return own.after(own.newest(now).scheduled_for).due_at - now > timedelta(minutes=10)
+def has_no_check_soon(changed: InstanceChanged) -> bool:
+    """Return whether the instance has no regular check while a test with real processes runs."""
+    rhythm, now = rhythm_of(Schedule.CHECK, changed.id, SPREAD), datetime.now(UTC)
+    return rhythm.after(rhythm.newest(now).scheduled_for).due_at - now > timedelta(minutes=10)
 
 
 async def until(connection: asyncpg.Connection, claim: str, *, seconds: float = 60.0) -> None:
@@ -338,16 +339,16 @@ async def start_replica(database: Database, kafka: str) -> asyncio.subprocess.Pr
     )
 
 
-def record(one: InstanceChanged) -> Record:
+def record(changed: InstanceChanged) -> Record:
     values = headers(
         message_id=str(uuid4()),
         message_type="InstanceChanged",
         source="gateway",
         at=START,
-        subject=str(one.id),
-        instance=InstanceKey(one.organization_id, one.id),
+        subject=str(changed.id),
+        instance=InstanceKey(changed.organization_id, changed.id),
     )
-    return Record(topics.INSTANCES.name, str(one.id).encode(), one.model_dump_json().encode(), values)
+    return Record(topics.INSTANCES.name, str(changed.id).encode(), changed.model_dump_json().encode(), values)
 
 
 async def read_commands(bootstrap: str, *, count: int, seconds: float = 60.0) -> list[dict[str, Any]]:
@@ -356,14 +357,14 @@ async def read_commands(bootstrap: str, *, count: int, seconds: float = 60.0) ->
         topics.SYNC_COMMANDS.name, bootstrap_servers=bootstrap, auto_offset_reset="earliest"
     )
     await consumer.start()
-    found: list[bytes] = []
+    bodies: list[bytes] = []
     deadline = time.monotonic() + seconds
     try:
         while time.monotonic() < deadline:
             answer = await consumer.getmany(timeout_ms=500)
-            found += [one.value for records in answer.values() for one in records]
-            if not answer and len(set(found)) >= count:
-                return [orjson.loads(body) for body in found]
+            bodies += [record.value for records in answer.values() for record in records]
+            if not answer and len(set(bodies)) >= count:
+                return [orjson.loads(body) for body in bodies]
     finally:
         await consumer.stop()
-    raise AssertionError(f"{len(found)} commands came, {count} were wanted")
+    raise AssertionError(f"got {len(bodies)} commands instead of {count}")

@@ -46,9 +46,7 @@ def test_what_people_paste_is_made_one_form(pasted: str, stored: str) -> None:
         ("https://-bad-.example.com", "url_invalid", "host"),
     ],
 )
-def test_an_address_that_cannot_be_used_is_refused_and_the_part_named(
-    pasted: str, code: str, said: str
-) -> None:
+def test_unusable_address_is_refused_and_its_part_named(pasted: str, code: str, said: str) -> None:
     with pytest.raises(Permanent, match=said) as refused:
         normalise_url(pasted)
 
@@ -56,7 +54,7 @@ def test_an_address_that_cannot_be_used_is_refused_and_the_part_named(
 
 
 @given(LABELS, LABELS, st.sampled_from(["", ":443", ":8443"]), FOLDERS)
-def test_the_stored_form_stays_as_it_is(host: str, domain: str, port: str, folders: list[str]) -> None:
+def test_stored_form_stays_as_it_is(host: str, domain: str, port: str, folders: list[str]) -> None:
     stored = normalise_url(f"https://{host}.{domain}{port}/{'/'.join(folders)}")
 
     assert normalise_url(stored) == stored

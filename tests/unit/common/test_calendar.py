@@ -59,7 +59,7 @@ def test_every_hour_of_two_years_has_its_day() -> None:
     assert [wrong for name in sorts.values() for wrong in wrong_days(name, range(FROM, UNTIL, HOUR))] == []
 
 
-def test_every_time_zone_changes_days_at_its_midnights() -> None:
+def test_every_time_zone_changes_days_at_its_midnight() -> None:
     """In all of them: the seconds beside midnight, each month and on the days about each change of clocks."""
     wrong = []
     for name in ALL:
@@ -80,7 +80,7 @@ def test_days_follow_one_another_without_a_gap() -> None:
         assert {later - earlier for earlier, later in pairwise(days)} == {timedelta(0), timedelta(days=1)}
 
 
-def test_the_machine_has_no_say() -> None:
+def test_machine_has_no_say() -> None:
     assert zoneinfo.TZPATH == ()
 
 

@@ -27,7 +27,7 @@ def fact(
 
 
 @given(st.uuids(), st.sampled_from(Kind), VERSIONS)
-def test_a_key_that_is_written_and_read_is_the_same(instance: UUID, kind: Kind, entity_id: int) -> None:
+def test_fact_key_survives_writing_and_parsing(instance: UUID, kind: Kind, entity_id: int) -> None:
     assert parse_fact_key(fact_key(instance, kind, entity_id)) == (instance, kind, entity_id)
 
 
@@ -44,14 +44,14 @@ def test_a_key_that_is_written_and_read_is_the_same(instance: UUID, kind: Kind, 
     + [f"{ORGANIZATION}:service:{number}" for number in ("07", "+7", " 7", "-7", "1_0", "\u0667", 2**63)]
     + [f"{ORGANIZATION}:service:7".upper(), f"{{{ORGANIZATION}}}:service:7"],
 )
-def test_a_key_that_is_not_ours_is_an_error(key: str) -> None:
+def test_key_that_is_not_ours_is_an_error(key: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
         parse_fact_key(key)
 
 
 @given(st.uuids(), VERSIONS, VERSIONS)
 @pytest.mark.rule("E1")
-def test_a_facts_id_is_its_key_and_version(instance: UUID, epoch: int, seq: int) -> None:
+def test_facts_id_is_its_key_and_version(instance: UUID, epoch: int, seq: int) -> None:
     values = fact(instance, epoch=epoch, seq=seq)
 
     assert values["ce_id"] == f"{values['ce_subject']}@{epoch}.{seq}"
@@ -59,12 +59,12 @@ def test_a_facts_id_is_its_key_and_version(instance: UUID, epoch: int, seq: int)
     assert datetime.fromisoformat(values["ce_observedat"]) == AT
 
 
-def test_a_tombstone_has_a_version_but_no_fingerprint() -> None:
+def test_tombstone_has_a_version_but_no_fingerprint() -> None:
     assert "ce_fingerprint" in fact(ORGANIZATION)
     assert "ce_fingerprint" not in fact(ORGANIZATION, fingerprint=None)
 
 
-def test_the_trace_is_named_only_where_there_is_one() -> None:
+def test_traceparent_is_sent_only_inside_a_trace() -> None:
     def written(traceparent: str | None) -> dict[str, str]:
         return read_headers(
             headers(
@@ -82,11 +82,11 @@ def test_the_trace_is_named_only_where_there_is_one() -> None:
     assert written("00-4bf9-00f0-01")["traceparent"] == "00-4bf9-00f0-01"
 
 
-def test_headers_that_are_no_text_or_empty_are_read_all_the_same() -> None:
+def test_headers_without_text_are_readable() -> None:
     assert read_headers([("a", b"\xff"), ("b", None)]) == {"a": "�", "b": ""}
 
 
 @given(st.binary(max_size=80), st.integers(1, 100))
-def test_a_key_has_one_partition_of_those_there_are(key: bytes, partitions: int) -> None:
+def test_partition_of_a_key_exists(key: bytes, partitions: int) -> None:
     assert 0 <= partition_of(key, partitions) < partitions
     assert partition_of(key, partitions) == partition_of(key, partitions)

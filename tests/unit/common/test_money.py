@@ -12,7 +12,7 @@ AMOUNTS = st.integers(1 - 9 * 10**18, 9 * 10**18 - 1)
 
 
 @given(AMOUNTS)
-def test_an_amount_that_is_written_and_read_is_the_same(micros: int) -> None:
+def test_amount_survives_formatting_and_parsing(micros: int) -> None:
     assert parse_micros(format_micros(micros)) == micros
 
 
@@ -25,7 +25,7 @@ def test_amounts_are_written_with_six_places(micros: int) -> None:
 
 
 @given(st.decimals(-(10**12), 10**12, places=9))
-def test_digits_beyond_the_sixth_place_are_rounded_half_to_even(value: Decimal) -> None:
+def test_digits_after_the_sixth_are_rounded_half_to_even(value: Decimal) -> None:
     assert Decimal(format_micros(parse_micros(value))) == value.quantize(Decimal("1e-6"), ROUND_HALF_EVEN)
 
 
@@ -40,13 +40,13 @@ def test_amounts_are_read_as_whmcs_writes_them(text: object, micros: int) -> Non
 @pytest.mark.parametrize(
     "text", ["", "abc", "1.234,56", "NaN", "Infinity", "1e400", "10000000000000", None, "$5"]
 )
-def test_what_is_no_amount_is_an_error_not_a_guess(text: object) -> None:
+def test_text_that_is_not_an_amount_is_an_error(text: object) -> None:
     with pytest.raises(ValueError, match="amount"):
         parse_micros(text)
 
 
 @given(AMOUNTS, st.integers(1, 1200))
-def test_a_share_is_within_half_a_part_and_on_a_tie_even(amount: int, parts: int) -> None:
+def test_division_rounds_half_to_even(amount: int, parts: int) -> None:
     share = divide_half_even(amount, parts)
 
     assert 2 * abs(amount - share * parts) <= parts
@@ -54,5 +54,5 @@ def test_a_share_is_within_half_a_part_and_on_a_tie_even(amount: int, parts: int
 
 
 @given(AMOUNTS, st.integers(1, 1200))
-def test_a_credit_is_divided_like_the_charge_it_takes_back(amount: int, parts: int) -> None:
+def test_credit_is_divided_like_its_charge(amount: int, parts: int) -> None:
     assert divide_half_even(-amount, parts) == -divide_half_even(amount, parts)

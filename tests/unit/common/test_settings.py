@@ -33,7 +33,7 @@ def test_settings_are_read_from_the_environment() -> None:
 
 
 @pytest.mark.rule("H5")
-def test_a_mistyped_name_stops_the_start(
+def test_mistyped_name_stops_the_start(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MRRLYTICS_KAFKA_BOOTSTRP", "x")
@@ -42,7 +42,7 @@ def test_a_mistyped_name_stops_the_start(
 
 
 @pytest.mark.rule("H5")
-def test_a_missing_setting_stops_the_start(
+def test_missing_setting_stops_the_start(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("MRRLYTICS_KAFKA_BOOTSTRAP")
@@ -51,7 +51,7 @@ def test_a_missing_setting_stops_the_start(
 
 
 @pytest.mark.rule("H5")
-def test_a_value_that_cannot_be_used_stops_the_start(
+def test_invalid_value_stops_the_start(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MRRLYTICS_DATABASE_POOL_SIZE", "many")
@@ -59,7 +59,7 @@ def test_a_value_that_cannot_be_used_stops_the_start(
     assert "MRRLYTICS_DATABASE_POOL_SIZE: " in refusal(capsys)
 
 
-def test_a_secret_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_secret_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "password").write_text("hidden-word\n")
     monkeypatch.setenv("MRRLYTICS_KAFKA_PASSWORD_FILE", str(tmp_path / "password"))
 
@@ -70,7 +70,7 @@ def test_a_secret_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 @pytest.mark.rule("H5")
-def test_a_file_that_is_not_there_stops_the_start_with_its_name(
+def test_missing_secret_file_stops_the_start(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MRRLYTICS_KAFKA_PASSWORD_FILE", str(tmp_path / "missing"))
@@ -79,7 +79,7 @@ def test_a_file_that_is_not_there_stops_the_start_with_its_name(
 
 
 @pytest.mark.rule("H5")
-def test_a_setting_of_another_service_is_not_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_setting_of_another_service_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MRRLYTICS_FULL_SYNC_SPREAD", "60")
 
     assert load(Settings).database_pool_size == 5
