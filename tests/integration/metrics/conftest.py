@@ -21,7 +21,7 @@ from services.metrics.repository import instances
 from tests.builders import ORGANIZATION, consumed, instance
 from tests.servers import Database, Postgres
 
-# Without a reading: what was seen of a subscription is all that its figures rest on.
+# It stores no reading, so figures depend on the observations of subscriptions alone.
 _RUN_OF_ALL = """
 INSERT INTO metrics.runs (organization_id, instance_id, run_id, started_at, ended_at, positions, epoch, kinds)
 SELECT organization_id, instance_id, gen_random_uuid(), now.at, now.at, '{}',
@@ -37,13 +37,13 @@ INSERT INTO metrics.dirty (organization_id, instance_id, customer_id, epoch)
 SELECT DISTINCT organization_id, instance_id, (body ->> 'customer_id')::bigint, 0 FROM metrics.versions
 WHERE kind IN ('service', 'addon', 'domain') AND body IS NOT NULL"""
 
-# What follows from the facts alone: equal facts make equal rows here, however they came.
+# Tables that depend on the facts alone, and not on the order or number of their deliveries.
 FACTS = ("versions", "records", "segments", "issues", "dirty")
 
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """One database of metrics, and what tests do with it."""
+    """A database of metrics, and the steps that tests take with it."""
 
     engine: AsyncEngine
     database: Database
@@ -54,33 +54,33 @@ class Tables:
             await instances.store(await raw(connection), changed or instance())
 
     async def take(self, records: Sequence[Record | ConsumerRecord]) -> None:
-        """Apply records as one batch."""
+        """Store records as one batch."""
         plain = [record for record in records if isinstance(record, Record)]
         await self.intake.apply(consumed(plain) if plain else records)
 
     async def compute(self, limit: int = 500) -> None:
-        """Until all that is applied, or can be, is computed."""
+        """Compute until no instance is due."""
         computing = Computing(self.engine, limit)
         while await computing.compute_next(asyncio.Event()):
             pass
 
     async def end_run(self) -> None:
-        """A run has just ended that read whatever is stored of every instance."""
+        """End a run of each instance that read all that is stored."""
         await self.execute(_RUN_OF_ALL, [kind.value for kind in SUBSCRIPTION_KINDS])
 
     async def apply(self, limit: int = 500) -> None:
-        """End a run and compute."""
+        """End a run of each instance and compute it."""
         await self.end_run()
         await self.compute(limit)
 
     async def take_all(self, records: Sequence[Record], batch: int = 200) -> None:
-        """Store in order, in batches, and compute at the end."""
+        """Store records in order, in batches, and compute at the end."""
         for start in range(0, len(records), batch):
             await self.take(records[start : start + batch])
         await self.apply()
 
     async def mark_all(self) -> None:
-        """Let every customer be computed again."""
+        """Mark every customer dirty."""
         await self.execute(_MARK_ALL)
 
     async def fetch(self, query: str, *arguments: Any) -> list[tuple[Any, ...]]:
@@ -89,7 +89,7 @@ class Tables:
             return [tuple(row) for row in rows]
 
     async def ask_as_gateway(self, query: str) -> list[tuple[Any, ...]]:
-        """Rows, as the gateway's role sees them for the organization of the facts."""
+        """Return the rows that the gateway's role sees for the organization of the facts."""
         engine = build_engine(PostgresSettings(database_url=self.database.url("gateway")), service="gateway")
         async with transaction(engine, ORGANIZATION) as connection:
             rows = await (await raw(connection)).fetch(query)
@@ -101,14 +101,14 @@ class Tables:
             await (await raw(connection)).execute(statement, *arguments)
 
     async def content(self, *tables: str) -> dict[str, list[tuple[Any, ...]]]:
-        """All rows of the tables, in an order of their own."""
+        """Return all rows of the tables, sorted."""
         return {
             table: sorted(await self.fetch(f"SELECT t::text FROM metrics.{table} t"))  # noqa: S608  fixed names
             for table in tables or FACTS
         }
 
     async def places(self, *tables: str) -> dict[str, list[tuple[Any, ...]]]:
-        """Where each row lies and who wrote it: equal as long as nothing was written."""
+        """Return the place and the writing transaction of each row; both stay equal while nothing is written."""
         return {
             table: sorted(await self.fetch(f"SELECT ctid::text, xmin::text FROM metrics.{table}"))  # noqa: S608  fixed names
             for table in tables or FACTS
@@ -122,7 +122,7 @@ def open_tables(database: Database, publisher: Publisher) -> Tables:
 
 @pytest.fixture
 async def publisher(kafka_broker: str) -> AsyncIterator[Publisher]:
-    """Starts nothing before it publishes; a test that reads what it says asks for `kafka`, too."""
+    """Yield a publisher. It connects when it publishes; a test that reads its messages also needs `kafka`."""
     publisher = Publisher(KafkaSettings(kafka_bootstrap=kafka_broker))
     yield publisher
     await publisher.close()
@@ -130,7 +130,7 @@ async def publisher(kafka_broker: str) -> AsyncIterator[Publisher]:
 
 @pytest.fixture
 async def tables(database: Database, publisher: Publisher) -> AsyncIterator[Tables]:
-    """A migrated database that knows one instance."""
+    """Yield a migrated database with one instance."""
     tables = open_tables(database, publisher)
     await tables.add_instance()
     yield tables
@@ -139,7 +139,7 @@ async def tables(database: Database, publisher: Publisher) -> AsyncIterator[Tabl
 
 @pytest.fixture
 async def others(postgres: Postgres, publisher: Publisher) -> AsyncIterator[Tables]:
-    """A second one, to compare with."""
+    """Yield a second database, to compare with."""
     with postgres.fresh_database() as database:
         tables = open_tables(database, publisher)
         await tables.add_instance()

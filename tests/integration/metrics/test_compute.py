@@ -1,4 +1,4 @@
-"""Figures go from one applied run to the next in one step, whatever comes in, fails or is killed meanwhile."""
+"""Figures move from one applied run to the next in one step, whatever is stored, fails or is killed meanwhile."""
 
 import asyncio
 import random
@@ -71,7 +71,7 @@ async def test_several_workers_lose_no_mark_while_facts_come_in(tables: Tables, 
     assert min(computed) > 0
     expected, content = await tables.content(), await others.content()
     assert content.pop("dirty") == expected.pop("dirty") == []
-    # Runs are readings in one of them: they tell what was seen unpaid.
+    # Only one of the databases has readings, and they show what was seen unpaid: segments may differ.
     assert content.keys() == expected.keys()
     assert {name: content[name] for name in ("versions", "records", "issues")} == {
         name: expected[name] for name in ("versions", "records", "issues")
@@ -83,7 +83,7 @@ async def test_several_workers_lose_no_mark_while_facts_come_in(tables: Tables, 
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_facts_of_later_runs_change_no_figure(tables: Tables, others: Tables, seed: int) -> None:
-    """All is stored before the first run is applied; beside tables that see the facts of each run when it ends."""
+    """One database stores all facts before the first run is applied, the other the facts of each run when it ends."""
     dice = random.Random(seed)
     facts: dict[int, list[Record]] = defaultdict(list)
     for record in book(seed):
@@ -96,7 +96,7 @@ async def test_facts_of_later_runs_change_no_figure(tables: Tables, others: Tabl
         await others.take(of_epoch)
         for database in (tables, others):
             await ended(database, started_at, epoch=epoch)
-            # Whoever is computed again, for whatever reason, is computed with the same facts.
+            # A customer that is computed again is computed with the same facts.
             await database.compute()
             await database.mark_all()
             await database.compute(limit=dice.randint(1, 40))
@@ -106,7 +106,7 @@ async def test_facts_of_later_runs_change_no_figure(tables: Tables, others: Tabl
 
 
 def first_run() -> list[Record]:
-    """Two services that pay, of one customer who has invoices and of one who has none."""
+    """Return two paid services: one of a customer with invoices, one of a customer without."""
     return [
         fact(Kind.INVOICE, invoice(5, 7), seq=1),
         fact(Kind.CUSTOMER_DETAIL, customer_detail(8), seq=2),
@@ -116,7 +116,7 @@ def first_run() -> list[Record]:
     ]
 
 
-# What a run under way may have told, each alone.
+# Facts that a run under way may have published, each alone.
 HALVES: dict[str, list[Record]] = {
     "an end": [fact(Kind.SERVICE, subscription(1, 7, status="terminated"), seq=1, epoch=2)],
     "a start": [fact(Kind.SERVICE, subscription(3, 7), seq=1, epoch=2)],
@@ -172,7 +172,7 @@ async def test_late_facts_of_an_applied_run_are_computed(tables: Tables) -> None
 
 
 async def test_newer_run_is_applied_whatever_its_clock(tables: Tables) -> None:
-    """The clock of the first was fast: it ended after the second began, as it seems."""
+    """The clock of the first run was ahead, so it seems to end after the second began."""
     await tables.take(first_run())
     await ended(tables, NOON + timedelta(hours=20), epoch=1)
     await tables.compute()
@@ -220,7 +220,7 @@ async def test_kind_that_was_read_in_part_counts_once_it_is_read_whole(tables: T
     await ended(tables, NOON + timedelta(hours=1), epoch=2, kinds={"service": refused, "addon": READ})
     await tables.compute()
     in_part = await tables.ask_as_gateway(query)
-    # Of another customer: nothing that this run tells is about the first.
+    # The facts of this run are about another customer than the first.
     await tables.take([fact(Kind.SERVICE, subscription(3, 8), seq=1, epoch=3)])
     await ended(tables, NOON + timedelta(hours=2), epoch=3)
     await tables.compute()
@@ -255,7 +255,7 @@ async def test_another_time_zone_changes_days_and_freshness_at_once(tables: Tabl
 
 
 async def test_another_time_zone_adds_no_marks(tables: Tables) -> None:
-    """All customers are computed in stretches, those with marks once; no mark is left, not even of who has no subscription."""
+    """All customers are computed in batches, those with marks once. No mark is left, also none of a customer without subscription."""
     services = [
         fact(Kind.SERVICE, subscription(number, number // 2), seq=number + 1, day=number / 24)
         for number in range(14)
@@ -305,7 +305,7 @@ async def test_time_zone_changed_while_computing_is_computed_next(
 
 
 def _meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Awaitable[None]]) -> None:
-    """Do something once, after the marks of the first batch were taken away and before its evidence is read."""
+    """Call `act` once, after the marks of the first batch were claimed and before its figures are stored."""
     read = currencies.read
     left = [act]
 
@@ -402,7 +402,7 @@ async def test_instance_being_computed_blocks_no_other(tables: Tables) -> None:
         assert await instances.claim(database, MAIN)
         await marks.claim(database, MAIN, 1, -1, 500)
         await tables.apply()
-        # What is heard meanwhile is stored at once.
+        # Messages that arrive meanwhile are stored at once.
         await ended(tables, NOON, epoch=1)
         await tables.add_instance(instance(2, name="Renamed"))
         computed = await tables.fetch("SELECT instance_id FROM metrics.freshness")

@@ -1,4 +1,4 @@
-"""Facts stored on a real PostgreSQL: twice, late, shuffled or spoiled, the tables are the same."""
+"""Facts on a real PostgreSQL make the same tables when they come twice, late, shuffled or beside unreadable ones."""
 
 import asyncio
 import random
@@ -246,7 +246,7 @@ async def test_request_waits_for_a_replica_that_stores_its_service(tables: Table
 
 @asynccontextmanager
 async def _stuck_before_commit(tables: Tables) -> AsyncIterator[None]:
-    """Intake can store facts and marks, and then waits to store its positions."""
+    """Let intake store facts and marks, and then wait before it stores its positions."""
     async with transaction(tables.engine) as connection:
         await (await raw(connection)).execute("LOCK TABLE metrics.positions IN SHARE MODE")
         yield
@@ -262,7 +262,7 @@ async def _until_waiting(tables: Tables, count: int) -> None:
 
 
 def poisons() -> dict[str, Record]:
-    """Records that can never be stored, by what is wrong with them."""
+    """Return records that can never be stored, under what is wrong with them."""
 
     def good(number: int) -> Record:
         return fact(Kind.SERVICE, subscription(number, 7), seq=number)
@@ -294,7 +294,7 @@ def poisons() -> dict[str, Record]:
         "an epoch out of range": with_header(good(109), "ce_epoch", b"9" * 30),
         "a time without offset": with_header(good(110), "ce_observedat", b"2026-03-01T12:00:00"),
         "a time long before WHMCS": with_header(good(111), "ce_observedat", b"0001-01-01T00:00:00+14:00"),
-        "nobody's": with_header(good(112), "ce_organization", b"me"),
+        "no organization": with_header(good(112), "ce_organization", b"me"),
         "an unknown kind": with_key(113, f"{INSTANCE}:server:1".encode()),
         "no instance": with_key(114, b"main:service:1"),
         "an id out of range": with_key(115, f"{INSTANCE}:service:{2**63}".encode()),
@@ -321,11 +321,11 @@ async def test_unreadable_facts_are_parked_and_the_rest_is_stored(
     [(listed,)] = await others.fetch(
         'SELECT count(DISTINCT (topic, partition, "offset")) FROM metrics.unreadable'
     )
-    assert listed == len(bad) - 1  # nobody's is nobody's to list
+    assert listed == len(bad) - 1  # the one without an organization is listed nowhere
 
 
 async def dead_letters(bootstrap: str, count: int) -> AsyncIterator[Any]:
-    """Everything that is parked, once there are `count` and no more come."""
+    """Yield the parked records, until there are `count` and no more come."""
     consumer = AIOKafkaConsumer(DEAD_LETTER.name, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
     await consumer.start()
     try:

@@ -1,4 +1,4 @@
-"""`python -m services.metrics` on real Kafka and PostgreSQL: killed, doubled or restored, it ends with the same tables."""
+"""`python -m services.metrics` on real Kafka and PostgreSQL ends with the same tables when it is killed, doubled or restored."""
 
 import asyncio
 import random
@@ -36,7 +36,7 @@ KILLS = 6
 
 
 def program(database: Database, bootstrap: str, number: int = 1, *, keeps_its_place: bool = True) -> Program:
-    """A replica. One that keeps its place has it in its Kafka groups for half a minute after its end, too."""
+    """Return a replica. One that keeps its place keeps it in its Kafka groups for half a minute after its end."""
     port = free_port()
     return Program(
         name=f"metrics-{number}",
@@ -81,7 +81,7 @@ async def settled(tables: Tables, bootstrap: str) -> None:
 
 
 async def say(publisher: Publisher, topic: Topic, body: Message, at: Any = FIRST_SEEN) -> None:
-    """A message about the instance."""
+    """Publish a message about the instance."""
     values = headers(
         message_id=str(uuid4()),
         message_type=type(body).__name__,

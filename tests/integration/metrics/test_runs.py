@@ -1,4 +1,4 @@
-"""When a run counts as applied, what it says of each kind, and what is left of an instance that was deleted."""
+"""When a run is applied, what it covers of each kind, and what stays of a deleted instance."""
 
 import random
 from datetime import UTC, date, datetime, timedelta
@@ -35,7 +35,7 @@ async def ended(
     kinds: dict[str, dict[str, Any]] = SUBSCRIPTIONS,
     epoch: int | None = None,
 ) -> UUID:
-    """A run of so many minutes has ended well."""
+    """Store a run of so many minutes that ended well; returns its id."""
     run_id, ended_at = uuid4(), started_at + timedelta(minutes=minutes)
     skipped = {
         kind: Skipped(values["action"], values["code"], values["required"])
@@ -51,7 +51,7 @@ async def ended(
 
 
 async def applied(tables: Tables) -> UUID | None:
-    """Compute what can be; returns the run that is applied then."""
+    """Compute what is due and return the run that is applied then."""
     await tables.compute()
     rows = await tables.fetch("SELECT run_id FROM metrics.freshness WHERE instance_id = $1", INSTANCE)
     return rows[0][0] if rows else None
@@ -63,13 +63,13 @@ async def reach(tables: Tables, *reached: Position) -> None:
 
 
 async def freshness(tables: Tables) -> tuple[Any, ...]:
-    """As the gateway sees it: run, as_of, first and last day."""
+    """Return what the gateway sees: run, as_of, first and last day."""
     [row] = await tables.ask_as_gateway("SELECT run_id, as_of, first_on, last_on FROM metrics_read.freshness")
     return row
 
 
 async def shown(tables: Tables, column: str) -> dict[str, Any]:
-    """A column of jsonb of the view `freshness`."""
+    """Return a column of jsonb of the view `freshness`."""
     [(text,)] = await tables.ask_as_gateway(f"SELECT {column}::text FROM metrics_read.freshness")  # noqa: S608  fixed names
     values: dict[str, Any] = orjson.loads(text)
     return values
@@ -185,14 +185,14 @@ async def test_first_reading_of_a_kind_is_kept(tables: Tables) -> None:
 
 
 async def contract(tables: Tables) -> list[tuple[date, date]]:
-    """When each service counts by contract."""
+    """Return the days on which each service counts by contract."""
     query = "SELECT id, from_on, to_on FROM metrics.segments WHERE lens = 'contract' ORDER BY id, from_on"
     return [row[1:] for row in await tables.fetch(query)]
 
 
 @pytest.mark.parametrize("was_seen_unpaid", [False, True])
 async def test_subscription_paid_between_syncs_never_ended(tables: Tables, was_seen_unpaid: bool) -> None:
-    """Paid until 21 March, so in grace until 4 April; the payment is seen on 9 April."""
+    """The service is paid until 21 March, so it is in grace until 4 April. A sync sees the payment on 9 April."""
     await tables.take_all([fact(Kind.INVOICE, invoice(1, 7), seq=1)])
     await tables.take_all([fact(Kind.SERVICE, subscription(1, 7), seq=2)])
     days = (0, 20, 35, 39) if was_seen_unpaid else (0, 20, 39)
@@ -211,7 +211,7 @@ async def test_subscription_paid_between_syncs_never_ended(tables: Tables, was_s
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_order_and_repetition_of_runs_change_nothing(tables: Tables, seed: int) -> None:
-    """Against all runs one by one: which run was the newest that read all services before a service was seen again."""
+    """Compare with a search through all runs for the newest one that read all services before a service was seen again."""
     dice = random.Random(seed)
     runs, at = [], NOON
     while at < NOON + timedelta(days=60):

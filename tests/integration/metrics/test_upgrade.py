@@ -1,4 +1,4 @@
-"""What a version before this one left: its figures stay readable, and are computed anew in the days of the calendar."""
+"""Data of an older version: its figures stay readable, and this version computes them anew from the same facts."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime, timedelta
@@ -38,14 +38,14 @@ LEFT = [
     VALUES ($1, $2, 'service', 1, 'active', '2026-02-28', NULL, 7, 'EUR', 5, 'service:1', 'monthly', 'active', 'observed'),
         ($1, $2, 'addon', 1, 'active', '2026-03-02', '2026-03-25', 7, 'EUR', 7, 'addon:1', 'monthly', 'active', 'observed')""",
 ]
-# What the run left behind covers: its end, in seconds.
+# The epoch that the run of the older version covers: its end, in seconds.
 APPLIED = int(datetime(2026, 4, 1, 23, 10, tzinfo=UTC).timestamp())
 LEDGER = """SELECT kind, sum(mrr_micros)::bigint FROM metrics_read.ledger WHERE lens = 'active' GROUP BY 1 ORDER BY 1"""
 COVERAGE = """SELECT kind, first_on, last_on, closed_before, code FROM metrics_read.coverage ORDER BY kind"""
 
 
 async def leave_behind(database: Database) -> None:
-    """Bring an empty database to the version before, fill it, and migrate."""
+    """Bring an empty database to version 0002, fill it, and migrate it to the newest version."""
     engine = build_engine(PostgresSettings(database_url=database.admin_url), service="test")
     async with engine.connect() as connection:
         await connection.run_sync(prepare)
@@ -93,7 +93,7 @@ EPOCH = int(NOON.timestamp())
 
 
 async def applied_by_the_version_before(tables: Tables) -> None:
-    """One service, with a freshness that tells neither epoch nor time zone."""
+    """Store one service, and a freshness with neither epoch nor time zone."""
     await tables.take(
         [
             fact(Kind.CUSTOMER_DETAIL, customer_detail(7), seq=1, epoch=EPOCH),
@@ -124,7 +124,7 @@ async def test_half_a_run_after_an_upgrade_changes_no_figure(tables: Tables) -> 
 
 
 async def test_mark_without_an_epoch_waits_for_its_run(tables: Tables) -> None:
-    """A replica of the version before stores a fact of a run under way while a new one computes."""
+    """A replica of the older version stores a fact of a run under way while a new replica computes."""
     await applied_by_the_version_before(tables)
     await tables.compute()
     dearer = subscription(1, 7, recurring_micros=30_000_000)
@@ -133,7 +133,7 @@ async def test_mark_without_an_epoch_waits_for_its_run(tables: Tables) -> None:
 
     await tables.compute()
     waiting = await tables.fetch(MRR)
-    # Another run was under way: the mark is dated by it, and waits on.
+    # The run that ends is an older one. The mark gets the epoch of the newest fact, and waits.
     await ended(tables, NOON + timedelta(minutes=10), epoch=EPOCH + 600)
     await tables.compute()
     dated = await tables.fetch("SELECT customer_id, epoch FROM metrics.dirty")
@@ -169,7 +169,7 @@ PAID: dict[str, Any] = {"currency": None, "on": None, "gateway": None, "rate": "
 
 
 def facts_of_all_kinds() -> list[Record]:
-    """Facts of a company, among them tombstones, and one of each kind that is rare."""
+    """Return facts of all kinds, among them tombstones."""
     rare: list[tuple[Kind, dict[str, Any]]] = [
         (Kind.TRANSACTION, {"id": 1, "customer_id": 7, "invoice_id": 5} | PAID),
         (Kind.TRANSACTION, {"id": 2, "customer_id": None, "invoice_id": 5} | PAID),
@@ -200,7 +200,7 @@ def facts_of_all_kinds() -> list[Record]:
 
 
 async def copy_without_owners(source: Tables, execute: Callable[..., Awaitable[None]]) -> None:
-    """Write the stored facts of one database into another as the version before 0005 writes them."""
+    """Write the stored facts of one database into another as versions before 0005 write them."""
     for table in ("versions", "records"):
         [(rows,)] = await source.fetch(
             f"SELECT jsonb_agg(to_jsonb(t) - 'owner_kind' - 'owner_id')::text FROM metrics.{table} t"  # noqa: S608  fixed names
@@ -251,7 +251,7 @@ async def test_versions_without_owner_get_one(
 
 
 async def test_version_before_still_writes_owners(tables: Tables, others: Tables) -> None:
-    """A replica of the version before stores facts while the new one runs; a request then finds its customer through them."""
+    """A replica of the older version stores facts while a new one runs. A request then finds its customer through them."""
     await tables.take(facts_of_all_kinds())
 
     await copy_without_owners(tables, others.execute)

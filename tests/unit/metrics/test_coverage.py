@@ -1,4 +1,4 @@
-"""What runs could read, folded into the days that are known of each kind."""
+"""From what runs could read to the days that are known of each kind."""
 
 from datetime import UTC, date, datetime, timedelta
 from functools import reduce

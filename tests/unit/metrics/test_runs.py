@@ -1,4 +1,4 @@
-"""What is kept of a run that ended, whatever the connector's clock says."""
+"""From a message to the run that ended, whatever the connector's clock says."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4

@@ -1,4 +1,4 @@
-"""The timeline of one subscription: what counts from when to when, in each lens; examples, then properties."""
+"""The timeline of one subscription: on which days it counts in each lens. Examples come first, then properties."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -21,12 +21,12 @@ ALL = set(Lens)
 
 
 def day(number: int) -> date:
-    """A day counted from the first observation."""
+    """Return a day counted from the first observation."""
     return FIRST + timedelta(days=number)
 
 
 def seen(on: int = 0, **values: Any) -> Observation:
-    """An active service of 10.00 a month that is paid for another 20 days; the day before was read, too."""
+    """Return an active service of 10.00 a month that is paid for another 20 days. A run read all services the day before."""
     defaults: dict[str, Any] = {
         "customer_id": CUSTOMER,
         "status": "active",
@@ -422,7 +422,7 @@ _DAYS = [day(number) for number in range(-10, 110)]
 
 
 def mrr_per_day(result: Timeline) -> dict[tuple[Lens, date], int]:
-    """What the live segments of each day sum to."""
+    """Return the sum of the live segments of each day."""
     return {
         (lens, on): sum(segment.mrr_micros for segment in live_on(result, on, lens))
         for lens in Lens
@@ -527,7 +527,7 @@ def test_later_observation_changes_no_earlier_day(
         }
 
 
-# Nothing is sold yet, or nothing is sold any more: docs/metrics.md says that these count nowhere.
+# In these nothing is sold yet, or no longer: docs/metrics.md says that they count nowhere.
 _NEVER = {
     Kind.SERVICE: {"pending", "terminated", "cancelled", "fraud", "completed"},
     Kind.DOMAIN: {"pending", "pending_registration", "pending_transfer", "redemption", "expired"}
@@ -551,7 +551,7 @@ def test_priced_subscription_is_live_listed_or_never_counts(
     result = line(*observations[:-1], last, requests=requests, kind=kind)
 
     claims = last.recurring_micros != 0 and last.cycle not in {"free", "one_time"} and not last.is_removed
-    # A domain in grace counts by contract alone, so not when it is unpaid for too long.
+    # A domain in grace counts by contract only, so it ends when it is unpaid for too long.
     is_over = status == "grace" and (last.next_due_on or day(-40)) + timedelta(14) < max(
         last.on, last.registered_on or last.on
     )
@@ -562,7 +562,7 @@ def test_priced_subscription_is_live_listed_or_never_counts(
         )
 
 
-# What is now in grace, now over, now paid for: where days without a sync can go wrong.
+# Subscriptions that are in grace, ended and paid in turns. Days without a sync are where they can go wrong.
 _DUE = st.fixed_dictionaries(
     {
         "status": st.sampled_from(["active", "active", "suspended", "terminated"]),
@@ -575,7 +575,7 @@ _DUE = st.fixed_dictionaries(
 
 @st.composite
 def _syncs(draw: st.DrawFn, most_a_day: int) -> tuple[list[date], list[Observation]]:
-    """Days on which syncs read everything, and what they saw on some of them."""
+    """Draw days on which syncs read everything, and what they saw on some of them."""
     days = sorted(draw(st.sets(st.integers(0, 60), min_size=1, max_size=8)))
     observed = []
     for before, on in pairwise([None, *days]):
@@ -620,7 +620,7 @@ def test_subscription_live_at_two_syncs_was_live_between_them(
 
 @st.composite
 def _partial_syncs(draw: st.DrawFn) -> list[Observation]:
-    """What syncs saw that did not read all, so that only the rows which they saw prove anything."""
+    """Draw what syncs saw that did not read everything: only the rows that they saw prove anything."""
     days = sorted(draw(st.sets(st.integers(0, 60), min_size=1, max_size=8)))
     observed = []
     for on, until in pairwise([*days, 90]):

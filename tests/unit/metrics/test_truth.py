@@ -1,4 +1,4 @@
-"""Two programs that share no code agree: segments of all that was observed, and what the simulator remembers."""
+"""Two programs without common code agree: the segments of all observations, and the history that the simulator keeps."""
 
 from collections import defaultdict
 from datetime import date, timedelta
@@ -19,7 +19,7 @@ TODAY = date(2026, 11, 24)
 
 
 def segments_of(subscription: Subscription) -> tuple[Segment, ...]:
-    """What metrics makes of a subscription that was observed on each day on which it changed."""
+    """Return the segments of a subscription that was observed on each day on which it changed."""
     kind = Kind(subscription.kind)
     observations, requests, currencies = [], [], {}
     for version in subscription.versions:
@@ -46,7 +46,7 @@ def segments_of(subscription: Subscription) -> tuple[Segment, ...]:
 
 
 def counted(company: Company) -> dict[tuple[Lens, date, str], list[Segment]]:
-    """The live segments per lens, day and currency over the last 200 days."""
+    """Return the live segments per lens, day and currency over the last 200 days."""
     days = [date.fromordinal(company.today) - timedelta(days=number) for number in range(200)]
     live: dict[tuple[Lens, date, str], list[Segment]] = defaultdict(list)
     for subscription in chain(company.subscriptions(), company.deleted):
