@@ -11,7 +11,7 @@ from services.metrics.handlers import build_handlers
 from services.metrics.purging import Tidier
 from services.metrics.settings import Settings
 
-# A large instance takes one of them for as long as it takes; the others go on.
+# A large instance keeps one worker busy for minutes; the other goes on with the rest.
 _WORKERS = 2
 
 

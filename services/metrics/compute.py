@@ -1,4 +1,9 @@
-"""Ended runs and dirty marks in, figures out: one transaction brings one instance from one applied run to the next."""
+"""Compute figures: one transaction moves one instance from one applied run to the next (docs/decisions/0006).
+
+Every fact has the epoch of the run that published it, and a cut is all facts up to the epoch of the run that is applied. Intake leaves a
+dirty mark with the epoch of the fact on each customer whose figures change. A step claims the marks up to the epoch of the run, computes
+their customers from the cut, and stores what differs. Marks of a greater epoch wait for their own run.
+"""
 
 import asyncio
 import logging
@@ -41,7 +46,7 @@ class _Undone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """The way of an instance from what is applied, `before`, to `after`, whose days are those of a time zone."""
+    """One step of an instance: what is applied of it is `before`, what will be applied is `after`, in days of a time zone."""
 
     key: InstanceKey
     before: State
@@ -55,7 +60,7 @@ class _Step:
 
     @property
     def cut(self) -> Cut:
-        """Return the facts that the figures are made of. Later ones are of a run that is under way or failed: they wait."""
+        """Return the facts that the figures are made of. Later facts belong to a run that is under way or failed, so they wait."""
         epochs = {kind.value: self.after.epoch_of(kind) for kind in SUBSCRIPTION_KINDS}
         read = {kind: epoch for kind, epoch in epochs.items() if epoch is not None}
         return Cut(self.key, self.after.epoch, read)
@@ -66,7 +71,7 @@ class Computing:
 
     def __init__(self, engine: AsyncEngine, customers_at_once: int = CUSTOMERS_AT_ONCE) -> None:
         self._engine, self._customers_at_once = engine, customers_at_once
-        # Of instances that failed: how long they wait, and until when.
+        # How long instances that failed wait, and until when.
         self._pauses: dict[InstanceKey, float] = {}
         self._paused_until: dict[InstanceKey, float] = {}
 
@@ -122,8 +127,8 @@ class Computing:
         return True
 
     async def _compute_step(self, database: Connection, step: _Step, stop: asyncio.Event) -> int:
-        """Compute the customers whose figures a step changes, so many at once; returns how many there were."""
-        # Customers with a dirty mark but without a subscription are not among all: their marks are claimed at the end.
+        """Compute the customers whose figures a step changes, a batch at a time; returns how many there were."""
+        # `_claim_all` finds customers through their subscriptions. The marks of customers without one are claimed after it.
         claims: tuple[_Claim, ...] = (_claim_all, _claim_marked) if _changes_all(step) else (_claim_marked,)
         computed = 0
         for claim in claims:
@@ -137,7 +142,7 @@ class Computing:
 
 
 async def _claim_step(database: Connection, key: InstanceKey) -> _Step | None:
-    """Claim an instance until the transaction ends and return what to compute; None when there is nothing or another worker has it."""
+    """Claim an instance until the transaction ends and return its step; None when no run ended or another worker has claimed it."""
     if not await instances.claim(database, key):
         return None
     time_zone = await instances.read_time_zone(database, key)
@@ -150,7 +155,10 @@ async def _claim_step(database: Connection, key: InstanceKey) -> _Step | None:
 
 
 async def _finish_step(database: Connection, step: _Step) -> None:
-    """Store what is applied now, at the end: until here the transaction locks nothing that other transactions of the instance need."""
+    """Store what is applied now.
+
+    This locks rows that transactions with facts, settings and runs of the instance need, so it comes after the long computation.
+    """
     await instances.lock(database, [step.key.instance_id])
     if await instances.read_time_zone(database, step.key) is None:
         raise _Undone
@@ -162,8 +170,8 @@ async def _finish_step(database: Connection, step: _Step) -> None:
 def _changes_all(step: _Step) -> bool:
     """Tell whether figures change of customers that have no dirty mark.
 
-    They do when days are read in another time zone. They also do when a run reads a kind whole that runs before it could not: those runs
-    claimed the marks of what they had seen of the kind, and left its facts out of the cut.
+    They do when the time zone changes, because every day is dated anew. They also do when a run reads a kind whole that the runs before it
+    could not: those runs claimed the marks of the kind with all others, but their cuts omitted its facts.
     """
     before = step.before.coverage
     if before is None:
@@ -190,13 +198,13 @@ async def _compute_customers(
 ) -> None:
     """Store the figures of every subscription that the customers have or had."""
     observations: dict[Subscription, list[Observation]] = defaultdict(list)
-    # Read after the marks were claimed: a reading that comes later than this marks the customers again.
+    # This order loses no reading: one that is stored before the claim is read here, one that is stored after it adds new marks.
     readings = by_kind(await runs.read_readings(database, cut.instance))
     async for version in evidence.read_versions(database, cut, customers):
         add_version(observations[version.subscription], version, readings.get(version.kind, ()), time_zone)
     figures = await _figures(database, cut, observations, time_zone)
     stored = await segments.read(database, cut.instance, figures.keys())
-    # Equal figures are not written again: computing everything anew changes no row.
+    # Equal figures are not written again, so a full recalculation changes no row.
     changed = {key: new for key, new in figures.items() if new != stored.get(key, Figures())}
     if changed:
         await segments.delete(database, cut.instance, [key for key in changed if key in stored])

@@ -1,4 +1,4 @@
-"""Kafka records of the billing topics as facts, and the records that are none with the reason why."""
+"""Decode Kafka records of the billing topics into facts, and say of other records why they are refused."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -34,7 +34,7 @@ class Refused(NamedTuple):
 
 
 def refuse(record: ConsumerRecord, error: Exception, instance: InstanceKey | None) -> Refused:
-    """Return why a record is refused, in words that PostgreSQL can store."""
+    """Return the refusal of a record; its reason is a text that PostgreSQL can store."""
     return Refused(record, printable(reason_of(error)), instance)
 
 

@@ -1,4 +1,4 @@
-"""Facts in: versions and records stored, customers marked dirty, positions written. One transaction a batch."""
+"""Store batches of facts and how far they were read, each batch in one transaction; park the records that cannot be stored."""
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
@@ -27,7 +27,7 @@ GROUP: Final = "metrics"
 
 
 class Admitted(NamedTuple):
-    """What is stored of a batch, and which of its records are parked."""
+    """The facts of a batch that are stored, and the records that are parked."""
 
     decoded: Sequence[Decoded]
     refused: Sequence[Refused]
@@ -44,8 +44,8 @@ class Intake:
     async def apply(self, records: Records) -> None:
         """Store a batch and its positions in one transaction.
 
-        A record whose data is wrong is parked alone and the rest is stored; any other error is raised, nothing of the batch is stored, and
-        it may be applied again.
+        A record whose data is wrong is parked, and the rest is stored. Any other error is raised: nothing of the batch is stored, and the
+        batch may be applied again.
         """
         decoded, refused = decode(records, self._clock())
         await self._store(decoded, refused, positions_after(records))
@@ -87,10 +87,11 @@ class Intake:
         return changed
 
     async def _isolate(self, decoded: Sequence[Decoded], error: Exception) -> list[Refused]:
-        """Return the facts that the database refuses for their data, found by halving; nothing stays stored.
+        """Return the facts that PostgreSQL refuses for their data. It does not say which row of a batch it refused, so search by halving.
 
-        PostgreSQL does not say which row of a batch it refused. Each half is tried in a transaction that is rolled back in any case, and
-        a half that fails is halved again, so k bad facts of n cost about 2 k log n trials and the good ones are written twice.
+        Each half is tried in a transaction that is always rolled back, and a half that fails is halved again: k bad facts of n cost about
+        2 k log n trials. Afterwards the caller stores the rest in one transaction with the positions, so a kill during the search loses
+        nothing.
         """
         if len(decoded) == 1:
             [(fact, record)] = decoded
@@ -118,7 +119,7 @@ class Intake:
         offsets = {place: stored.get(Partition(place.topic, place.partition), 0) for place in assigned}
         recreated = {place for place in assigned if offsets[place] > ends[place]}
         if recreated:
-            # Nothing that is in them now has been read: no run that waits for it may count as applied.
+            # Their present records were never read, so no run that waits for them may count as applied.
             log.warning("Topics are shorter than their stored positions; reading them from the start")
             async with transaction(self._engine) as connection:
                 partitions = [Partition(place.topic, place.partition) for place in sorted(recreated)]
@@ -128,7 +129,7 @@ class Intake:
 
 
 class _Undone(Exception):
-    """Rolls back a trial."""
+    """Rolls back a trial of `_isolate`."""
 
 
 def admit(

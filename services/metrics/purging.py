@@ -1,4 +1,4 @@
-"""Purge what belongs to no instance: rows of a deleted one, and rows that wait for an instance which does not come."""
+"""Purge rows of deleted instances, and rows that wait for an instance whose message never comes."""
 
 import asyncio
 import logging
@@ -15,14 +15,14 @@ from services.metrics.repository import instances
 
 log = logging.getLogger(__name__)
 
-# The gateway publishes all instances each day.
+# The gateway publishes all instances each day, so a real instance is known by then.
 _LONGEST_WAIT: Final = timedelta(days=2)
 _TIDY_SECONDS: Final = 600.0
 _PURGE_ROWS: Final = 20_000
 
 
 async def purge(engine: AsyncEngine, key: InstanceKey) -> None:
-    """Delete all rows of an instance, so many at once."""
+    """Delete all rows of an instance, a batch at a time."""
     count = 1
     while count:
         async with transaction(engine) as connection:

@@ -1,4 +1,4 @@
-"""Ended runs: what each of them read and when, stored until its facts are computed."""
+"""Store ended runs: what each of them read and when. They wait until a worker applies them."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,7 +14,7 @@ from services.metrics.repository import instances, marks, runs
 
 
 def ended_run(message: Received, succeeded: SyncSucceeded, now: datetime) -> Run:
-    """Return what a message says of the run that ended."""
+    """Return the run that a message describes."""
     skipped = {kind.kind: Skipped(kind.action, kind.code, kind.required) for kind in succeeded.skipped}
     return Run(
         run_id=succeeded.run_id,
@@ -34,12 +34,12 @@ async def store_run(
     """Store a run that ended well. A worker applies it once the facts up to `positions`, next offsets per topic, are stored."""
     async with transaction(engine) as connection:
         database = await raw(connection)
-        # Transactions that store facts of the instance end first, so that `add_seen_after` sees their versions.
+        # Wait for transactions that store facts of the instance, so that `add_seen_after` sees their versions.
         await instances.lock_alone(database, key)
         is_late = await runs.is_late(database, key, run.epoch)
         is_new = await runs.store_reading(database, key, run)
         if not is_late:
             await runs.store(database, key, run, positions)
         elif is_new:
-            # The figures of what was observed after this reading were computed without it.
+            # A later run is applied already, so what was observed after this reading was computed without it.
             await marks.add_seen_after(database, key, run.ended_at)

@@ -1,7 +1,7 @@
-"""The metrics service's settings; the only place here that reads the environment."""
+"""The settings of the metrics service; no other module of it reads the environment."""
 
 from libs.common.settings import KafkaSettings, PostgresSettings, ProcessSettings
 
 
 class Settings(PostgresSettings, KafkaSettings, ProcessSettings):
-    """All of the metrics service."""
+    """The settings of the metrics service."""

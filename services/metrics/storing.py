@@ -1,4 +1,4 @@
-"""Store the facts of a batch, and mark the customers whose figures they change. A fixed number of statements, whatever the batch."""
+"""Store the facts of a batch and mark the customers whose figures they change, in a fixed number of statements."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ async def store_facts(database: Connection, facts: Sequence[Fact]) -> int:
     """Store facts, of which a row may have several; returns how many records changed."""
     if not facts:
         return 0
-    # What follows reads rows, writes rows and decides by both: the lock lets no other transaction of these instances do so in between.
+    # The statements below read rows, then write them, then decide by both. The lock keeps other transactions out in between.
     await marks.lock(database, facts)
     without_customer = await versions.store(database, facts)
     await marks.add_through_owners(database, without_customer)

@@ -1,4 +1,4 @@
-"""How far the figures of an instance reach: what its applied runs could read, of which days, and up to which facts."""
+"""How far the figures of an instance reach: which kinds its applied runs read, on which days, and up to which facts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from libs.common.calendar import day_of
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Why a run could not read a kind: the WHMCS action and the failure's code. `is_required` when the product needs the action."""
+    """Why a run could not read a kind: the WHMCS action and the code of its failure. `is_required`: figures need the action."""
 
     action: str
     code: str
@@ -19,7 +19,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run that ended well. Its facts, and those that were seen before it, have its epoch or a smaller one."""
+    """A run that ended well. Its facts and all earlier ones have its epoch or a smaller one."""
 
     run_id: UUID
     started_at: datetime
@@ -31,10 +31,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class KindCoverage:
-    """What applied runs could read of one kind.
+    """What applied runs read of one kind.
 
-    `first_at` is the end of the first run that read it, `read_at` the start of the last one and `epoch` that of its lease: all None when
-    no run read it. `skipped` says why the newest run could not.
+    `first_at` is the end of the first run that read the kind. `read_at` and `epoch` are of the last one: its start and its epoch. All three
+    are None when no run read the kind. `skipped` says why the newest run could not.
     """
 
     first_at: datetime | None = None
@@ -45,7 +45,7 @@ class KindCoverage:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """The applied run of the greatest epoch of an instance, and what is known of each kind. `last_at` is the latest end of its runs."""
+    """The newest applied run of an instance, and what is known of each kind. `last_at` is the latest end of all applied runs."""
 
     run_id: UUID
     as_of: datetime
@@ -56,7 +56,7 @@ class Coverage:
     def epoch_of(self, kind: str) -> int | None:
         """Return up to which epoch facts of a kind are used; None when no run read the kind.
 
-        Half of a list is no evidence: what a run saw of a kind that it could not read whole counts once a later run reads it.
+        Half of a list is no evidence: when a run could not read a kind whole, its facts count once a later run reads the kind.
         """
         coverage = self.kinds.get(kind)
         return None if coverage is None else coverage.epoch
@@ -64,7 +64,7 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class Days:
-    """A kind is known from `first_on` to `last_on`; days before `closed_before` no longer change."""
+    """The days on which a kind is known: `first_on` to `last_on`. Days before `closed_before` no longer change."""
 
     first_on: date
     last_on: date
@@ -72,7 +72,7 @@ class Days:
 
 
 def with_run(before: Coverage | None, run: Run) -> Coverage:
-    """Return the coverage once a newer run, one of a greater epoch, is applied, too."""
+    """Return the coverage after a run of a greater epoch is applied."""
     kinds = dict(before.kinds) if before else {}
     for kind in run.read:
         first_at = kinds.get(kind, KindCoverage()).first_at
@@ -91,8 +91,8 @@ def with_run(before: Coverage | None, run: Run) -> Coverage:
 def days_of(coverage: Coverage, kind: str, time_zone: str) -> Days | None:
     """Return the days of one kind; None when no run read it.
 
-    A run that crossed midnight saw the next day, too: known days begin and end with the end of a run. A day is closed once a run that
-    began after its end read the kind.
+    A run that crossed midnight saw the next day, so known days begin and end with the ends of runs. A day is closed once a run that began
+    after that day read the kind.
     """
     state = coverage.kinds.get(kind, KindCoverage())
     if state.first_at is None or state.read_at is None:

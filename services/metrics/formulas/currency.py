@@ -7,12 +7,12 @@ from typing import Final, NamedTuple
 from libs.common.contracts.billing import Kind
 from services.metrics.formulas.facts import CustomerKey, Fact, Mark, RowKey
 
-# The rows that tell the currency of a customer.
+# The kinds of rows that decide the currency of a customer.
 CURRENCY_KINDS: Final = (Kind.INVOICE, Kind.CUSTOMER_DETAIL)
 
 
 class Before(NamedTuple):
-    """What the record of an invoice or of a customer's details said before a fact replaced it; None after a tombstone."""
+    """What the record of an invoice or of details said before a fact replaced it; None after a tombstone."""
 
     customer_id: int | None
     currency: str | None
@@ -37,7 +37,7 @@ def currency_of(invoices: Iterable[Invoice], details: str | None) -> str | None:
 def currency_marks(
     facts: Iterable[Fact], before: Mapping[RowKey, Before], newest: Mapping[CustomerKey, Invoice]
 ) -> list[Mark]:
-    """Return the marks of customers whose currency may change with facts of the kinds that tell it.
+    """Return the marks of customers whose currency may change with facts of the kinds that decide it.
 
     `before` holds the records that the facts replace, and `newest` the invoice with the greatest id of each customer that the facts name,
     both as they were before the facts were stored. Most invoices change no currency, so they make no mark.
@@ -52,7 +52,7 @@ def currency_marks(
                 marks[_mark(fact, fact.id)] = None
             continue
         if former.customer_id is not None and former.customer_id != fact.customer_id:
-            # Until a run with this epoch is applied, the invoice still tells the former customer's currency: the mark leads to it.
+            # The invoice decides the former customer's currency until a run with this epoch is applied. The mark leads to it.
             marks[_mark(fact, former.customer_id, left_invoice_id=fact.id)] = None
         if fact.customer is not None:
             invoices[fact.customer].append(fact)
@@ -67,10 +67,10 @@ def _mark(fact: Fact, customer_id: int, left_invoice_id: int | None = None) -> M
 
 
 def _telling(invoices: Sequence[Fact], newest: Invoice | None) -> Sequence[Fact]:
-    """Return the invoices that may tell their customer's currency in the place of `newest`; none when all are in the same currency.
+    """Return the invoices that may decide their customer's currency instead of `newest`; none when all have its currency.
 
-    When they differ each of them counts, also one in the currency of `newest`: the currency may change with the epoch of one of them and
-    change back with that of the next.
+    When they differ each of them counts, also one in the currency of `newest`: the currency may change with the epoch of one invoice and
+    change back with the epoch of the next.
     """
     if newest is None:
         return invoices

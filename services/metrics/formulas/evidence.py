@@ -1,4 +1,4 @@
-"""Evidence on one subscription: from stored versions to what a sync observed on a day."""
+"""From the stored versions of a subscription to what syncs observed on which day."""
 
 from bisect import bisect_left
 from collections import defaultdict
@@ -28,7 +28,7 @@ class Version(NamedTuple):
 
     @property
     def subscription(self) -> Subscription:
-        """Return which subscription the version is of."""
+        """Return the subscription of the version."""
         return Subscription(self.kind, self.id)
 
 
@@ -66,7 +66,7 @@ def by_kind(readings: Iterable[Reading]) -> dict[str, list[Reading]]:
 def last_read_at(readings: Sequence[Reading], moment: datetime) -> datetime | None:
     """Return the start of the newest of a kind's readings that ended before a moment; `readings` is in order of their ends.
 
-    A row that changed at that moment was seen unchanged by that run: it read all rows of the kind, and published only changes.
+    If a row changed at the moment, that run saw it unchanged: it read all rows of the kind and published changes only.
     """
     count = bisect_left(readings, moment, key=lambda reading: reading.ended_at)
     return readings[count - 1].started_at if count else None
@@ -77,8 +77,8 @@ def add_version(
 ) -> None:
     """Add what a version shows to the observations of its subscription, in days of a time zone.
 
-    A version that shows the same state as the one before only tells that the state was seen again: something else had changed, such as
-    the label. A removal before any state was seen tells nothing.
+    A version in the same state as the one before shows only that the state was seen again: another field had changed, such as the label.
+    A removal before the first state shows nothing.
     """
     observation = _observation(observations, version, readings, time_zone)
     if observation is None:
@@ -90,7 +90,7 @@ def add_version(
 
 
 def _is_same_state(last: Observation, observation: Observation) -> bool:
-    # A day before the last one: the time zone or the clock moved back, so nothing was seen "again".
+    # An earlier day comes from a clock that was set back: the state was not seen later.
     if observation.on < last.on:
         return False
     return observation == last._replace(

@@ -66,7 +66,7 @@ class Fact(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """The figures of a customer change with facts of an epoch. `left_invoice_id` is an invoice that left the customer then."""
+    """A dirty mark: facts of an epoch change the figures of a customer. `left_invoice_id` is an invoice that left the customer."""
 
     organization_id: UUID
     instance_id: UUID
@@ -76,7 +76,7 @@ class Mark(NamedTuple):
 
 
 def newest_of(facts: Iterable[Fact]) -> list[Fact]:
-    """Return of each row the fact of the greatest epoch and seq."""
+    """Return the fact with the greatest (epoch, seq) of each row."""
     newest: dict[tuple[UUID, Kind, int], Fact] = {}
     for fact in facts:
         key = (fact.instance_id, fact.kind, fact.id)

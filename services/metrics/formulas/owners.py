@@ -1,7 +1,7 @@
-"""The owner of each kind of row: the row through which its customer is found.
+"""The owner of a row, per kind: the row that leads to its customer.
 
-A service names its customer. A cancellation request names a service, so its customer is that of the service. Who wants to know which
-customers a fact touches follows owners until they are customers.
+A service names its customer. A cancellation request names a service, so its customer is that of the service. Follow owners until they are
+customers to learn which customers a fact touches.
 """
 
 from collections.abc import Callable, Mapping
@@ -62,7 +62,7 @@ OWNER_RULES: Final[Mapping[Kind, _Rule]] = {
     Kind.PROMOTION: _without_customer,
 }
 
-# Every version of these is evidence on a subscription, so each new one changes what its customers' figures are made of.
+# Evidence on subscriptions: each new version of these kinds may change figures of its customers.
 EVIDENCE_KINDS: Final = (*SUBSCRIPTION_KINDS, Kind.CANCELLATION_REQUEST)
 
 

@@ -8,14 +8,14 @@ from services.metrics.formulas.currency import Invoice, currency_of
 from services.metrics.repository.driver import Connection
 from services.metrics.repository.evidence import Cut
 
-# A row's version at the epoch $4, for rows whose record is newer: a run that is not applied yet has changed them.
+# The version of a row at the epoch $4. It is needed when the record is newer: a run that is not applied yet has changed the row.
 _VERSION_AT: Final = """
     SELECT body ->> 'currency' AS currency, owner_id FROM metrics.versions
     WHERE organization_id = $1 AND instance_id = $2 AND kind = {kind} AND id = {id} AND epoch <= $4
     ORDER BY epoch DESC, seq DESC LIMIT 1"""
 
-# The invoice with the greatest id that each customer has now and had at the cut. Newest first, so that mostly one invoice per customer is
-# looked at.
+# The invoice with the greatest id that each customer has now and had at the cut. ORDER BY and LIMIT inside make the index end the search at
+# the first invoice that fits, mostly the newest.
 _PRESENT: Final = f"""
 SELECT t.customer_id, invoice.id, invoice.currency FROM unnest($3::bigint[]) AS t (customer_id) CROSS JOIN LATERAL (
     SELECT r.id, as_of.currency FROM metrics.records r CROSS JOIN LATERAL (

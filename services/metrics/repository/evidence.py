@@ -10,20 +10,20 @@ from services.metrics.formulas.evidence import RequestVersion, Version
 from services.metrics.repository.driver import Connection, in_list
 
 _SUBSCRIPTIONS: Final = in_list(SUBSCRIPTION_KINDS)
-# A history is as long as an instance is old: it is read in portions of so many rows.
+# Histories grow for years, so they are read a portion at a time.
 _ROWS_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """The facts of an instance up to an epoch; those of subscriptions up to the newest run that read their kind whole."""
+    """The facts of an instance up to `epoch`. `epochs` has that of each kind of subscription: the newest run that read the kind whole."""
 
     instance: InstanceKey
     epoch: int
     epochs: Mapping[str, int]
 
 
-# Each step looks up the next customer in the index by customer, however long the histories are.
+# The recursion jumps from customer to customer in the index by owner. DISTINCT would read every version of the instance.
 _NEXT_CUSTOMER: Final = f"""
     SELECT v.owner_id FROM metrics.versions v
     WHERE v.organization_id = $1 AND v.instance_id = $2 AND v.owner_kind = 'customer' AND v.owner_id > {{last}}
@@ -36,7 +36,9 @@ WITH RECURSIVE customers (id) AS (
     SELECT ({_NEXT_CUSTOMER.format(last="customers.id")}) FROM customers WHERE customers.id IS NOT NULL)
 SELECT id FROM customers WHERE id IS NOT NULL LIMIT $4"""  # noqa: S608  fixed names
 
-# OFFSET 0: see marks.
+# First the subscriptions of the customers by the index by owner, then all their versions by primary key. A version before another customer
+# took the subscription has another owner, so one look-up by owner is not enough. OFFSET 0 keeps both look-ups: as a join, the planner may
+# read all versions of the instance for each batch of customers.
 _VERSIONS: Final = f"""
 SELECT owned.kind, owned.id, v.observed_at, v.body::text AS body
 FROM (
@@ -51,6 +53,7 @@ CROSS JOIN LATERAL (
     OFFSET 0) v
 ORDER BY owned.kind, owned.id, v.epoch, v.seq"""  # noqa: S608  fixed names
 
+# Like _VERSIONS. A request is open while its newest version names the service: a tombstone or another service closes it.
 _REQUESTS: Final = """
 SELECT asked.service_id, asked.id, v.observed_at,
     coalesce(v.owner_id = asked.service_id, false) AS is_open

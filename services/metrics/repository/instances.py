@@ -1,4 +1,4 @@
-"""The service's copy of the instances: which of them exist, which have something to compute, and which are to be purged."""
+"""The service's copy of the instances: which exist, which are due, and which rows are to be purged."""
 
 from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
@@ -10,7 +10,7 @@ from services.metrics.repository.runs import APPLIED_EPOCH, IS_STORED, RUN_EPOCH
 
 
 class UnknownInstance(NamedTuple):
-    """Rows that name an instance which the organization does not have; `is_of_another` when another organization has it."""
+    """An instance that rows name and that their organization does not have; `is_of_another` when another organization has it."""
 
     key: InstanceKey
     is_of_another: bool
@@ -23,7 +23,7 @@ ON CONFLICT (organization_id, instance_id) DO UPDATE SET
     name = excluded.name, state = excluded.state, settings = excluded.settings, version = excluded.version
 WHERE n.version < excluded.version AND n.state <> 'deleted'"""
 
-# The row is needed even if no message about the instance came before: it keeps the instance deleted for good.
+# The row is stored even when no message about the instance came before: it keeps the instance deleted for good.
 _END: Final = """
 INSERT INTO metrics.instances AS n (organization_id, instance_id, name, state, settings, version)
 VALUES ($1, $2, '', 'deleted', '{}', 0)
@@ -140,7 +140,7 @@ async def read_time_zone(connection: Connection, key: InstanceKey) -> str | None
 
 
 async def read_unknown(connection: Connection) -> Sequence[UnknownInstance]:
-    """Return the instances that rows name but that their organization does not have."""
+    """Return the instances that rows name and that their organization does not have."""
     rows = await connection.fetch(_UNKNOWN)
     return [
         UnknownInstance(InstanceKey(row["organization_id"], row["instance_id"]), row["is_of_another"])

@@ -1,4 +1,4 @@
-"""Dirty marks: the customers that have to be computed again, and from which epoch on."""
+"""Dirty marks: which customers must be computed again, and with the facts of which epoch."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -15,9 +15,10 @@ from services.metrics.repository.versions import StoredVersion
 _MARK: Final = column_types(Mark)
 _VERSION: Final = column_types(StoredVersion)
 
-# A request finds its customer through the service that it ends, and an invoice counts beside the other invoices of its customer. Another
-# transaction may be storing those rows. Batches with requests, invoices or details of an instance are stored one after another, and none
-# beside a batch with services; batches with services alone do not wait for each other. The version before locks under the same name.
+# The marks of a request depend on the service that it ends, and those of an invoice on the other invoices of its customer. Another replica
+# may be storing those rows: each would miss the rows of the other. So batches with requests, invoices or details of an instance are stored
+# one after another, and not beside a batch with services. Batches with services only do not wait for each other. Versions before 0005 lock
+# under the same name.
 _READ_OTHERS: Final = (*CURRENCY_KINDS, Kind.CANCELLATION_REQUEST)
 _LOCK: Final = """
 SELECT CASE WHEN is_alone THEN pg_advisory_xact_lock(place) ELSE pg_advisory_xact_lock_shared(place) END
@@ -27,9 +28,9 @@ FROM (SELECT hashtextextended('requests:' || instance_id, 0) AS place, is_alone
 _ADD: Final = f"""
 INSERT INTO metrics.dirty ({", ".join(_MARK)}) SELECT * FROM {unnest(_MARK)}"""  # noqa: S608  fixed names
 
-# Follows the owners of a row until they are customers: through all its versions, because a tombstone names no owner and a row may have had
-# several. OFFSET 0 keeps the look-ups by primary key. A join would read the whole table for each batch while the planner has no statistics
-# of it, as when it is being filled for the first time.
+# Follow the owners of each row until they are customers. All versions of a row count: a tombstone names no owner, and a row may have had
+# several. OFFSET 0 keeps the look-ups by primary key. As a join, the statement reads the whole table for each batch while the planner has
+# no statistics of it, as in the first sync.
 _ADD_THROUGH_OWNERS: Final = f"""
 WITH RECURSIVE path AS (
     SELECT * FROM {unnest(_VERSION)}
@@ -42,7 +43,7 @@ WITH RECURSIVE path AS (
 INSERT INTO metrics.dirty (organization_id, instance_id, customer_id, epoch)
 SELECT organization_id, instance_id, id, epoch FROM path WHERE kind = 'customer'"""  # noqa: S608  fixed names
 
-# A reading counts for everything that was observed after it. Epoch 0: the next run that is applied computes these customers.
+# A reading matters to all that was observed after it. Epoch 0 is below every cut, so these customers are computed at once.
 _ADD_SEEN_AFTER: Final = f"""
 INSERT INTO metrics.dirty (organization_id, instance_id, customer_id, epoch)
 SELECT DISTINCT organization_id, instance_id, owner_id, 0 FROM metrics.versions
@@ -55,15 +56,15 @@ UPDATE metrics.dirty SET epoch = (
     SELECT coalesce(max(r.epoch), 0) FROM metrics.records r WHERE r.organization_id = $1 AND r.instance_id = $2)
 WHERE organization_id = $1 AND instance_id = $2 AND epoch IS NULL"""
 
-# The customers of a batch are a stretch of the index by customer, and the next batch begins where this one ended. "+ 0" keeps the planner
-# off the index of epochs, where it would look at all marks for every batch.
+# A batch is a range of the index by customer, and the next batch begins where it ends. "epoch + 0" keeps the planner off the index by
+# epoch, where it would look at all marks for every batch. A mark that is added meanwhile is not deleted: it makes the instance due again.
 _END_OF_BATCH: Final = """
 SELECT max(customer_id) FROM (
     SELECT DISTINCT customer_id FROM metrics.dirty
     WHERE organization_id = $1 AND instance_id = $2 AND epoch + 0 <= $3 AND customer_id > $4
     ORDER BY customer_id LIMIT $5) batch"""
 
-_DELETE_OF_STRETCH: Final = """
+_DELETE_IN_RANGE: Final = """
 DELETE FROM metrics.dirty
 WHERE organization_id = $1 AND instance_id = $2 AND epoch + 0 <= $3 AND customer_id > $4 AND customer_id <= $5
 RETURNING customer_id"""
@@ -74,14 +75,14 @@ WHERE organization_id = $1 AND instance_id = $2 AND epoch + 0 <= $3 AND customer
 
 
 async def lock(connection: Connection, facts: Iterable[Fact]) -> None:
-    """Wait for transactions that store rows on which the marks of these facts depend, until this transaction ends."""
+    """Wait for transactions that store rows on which the marks of these facts depend, and keep others out until this transaction ends."""
     alone: dict[UUID, bool] = {}
     for fact in facts:
         reads_others = fact.kind in _READ_OTHERS
         if reads_others or fact.kind is Kind.SERVICE:
             alone[fact.instance_id] = alone.get(fact.instance_id, False) or reads_others
     if alone:
-        # In order of the ids, so that two transactions never wait for each other.
+        # All transactions lock in the order of the ids, so no two of them wait for each other.
         ids = sorted(alone)
         await connection.execute(_LOCK, ids, [alone[instance_id] for instance_id in ids])
 
@@ -93,7 +94,7 @@ async def add(connection: Connection, marks: Sequence[Mark]) -> None:
 
 
 async def add_through_owners(connection: Connection, versions: Sequence[StoredVersion]) -> None:
-    """Mark the customers of versions that do not name them: tombstones and cancellation requests."""
+    """Mark the customers of versions that name none: tombstones and cancellation requests."""
     if versions:
         await connection.execute(_ADD_THROUGH_OWNERS, *columns(_VERSION, versions))
 
@@ -111,7 +112,7 @@ async def date(connection: Connection, key: InstanceKey) -> None:
 async def claim(connection: Connection, key: InstanceKey, epoch: int, after: int, limit: int) -> list[int]:
     """Delete the marks up to an epoch on the next `limit` customers behind the customer `after`; return these customers in order."""
     last = await connection.fetchval(_END_OF_BATCH, *key, epoch, after, limit)
-    rows = await connection.fetch(_DELETE_OF_STRETCH, *key, epoch, after, last)
+    rows = await connection.fetch(_DELETE_IN_RANGE, *key, epoch, after, last)
     return sorted({row["customer_id"] for row in rows})
 
 

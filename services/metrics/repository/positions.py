@@ -24,7 +24,7 @@ class Position(NamedTuple):
 _PARTITION: Final = column_types(Partition)
 _POSITION: Final = column_types(Position)
 
-# Two replicas may hold a partition for a moment while it moves: a position never goes back.
+# While a partition moves between replicas, both may store its position for a moment: it never moves back.
 _STORE: Final = f"""
 INSERT INTO metrics.positions (topic, partition, next_offset)
 SELECT topic, partition, next_offset FROM {unnest(_POSITION)}
@@ -37,7 +37,7 @@ WHERE p.topic = t.topic AND p.partition = t.partition"""  # noqa: S608  fixed na
 
 
 async def store(connection: Connection, positions: Sequence[Position]) -> None:
-    """Store the positions that are further than the stored ones."""
+    """Store the positions that are ahead of the stored ones."""
     await connection.execute(_STORE, *columns(_POSITION, positions))
 
 

@@ -15,7 +15,7 @@ _CUSTOMER: Final = column_types(CustomerKey)
 
 
 class Changes(NamedTuple):
-    """How many records facts replaced or added, and which of them tell the currency of customers."""
+    """How many records changed, and which of those tell the currency of customers."""
 
     total: int
     currency_rows: set[RowKey]
@@ -30,7 +30,8 @@ ON CONFLICT (organization_id, instance_id, kind, id) DO UPDATE SET
 WHERE (r.epoch, r.seq) < (excluded.epoch, excluded.seq)
 RETURNING {", ".join(f"r.{name}" for name in _ROW)}"""  # noqa: S608  fixed names
 
-# OFFSET 0 and LIMIT 1 keep the look-ups by key. A join would read the whole table for each batch while the planner has no statistics of it.
+# OFFSET 0 and LIMIT 1 keep the look-ups by key. As a join, each statement reads the whole table for each batch while the planner has no
+# statistics of it.
 _READ_BEFORE: Final = f"""
 SELECT t.*, r.customer_id, r.currency FROM {unnest(_ROW)} CROSS JOIN LATERAL (
     SELECT customer_id, currency FROM metrics.records
@@ -46,7 +47,7 @@ SELECT t.*, r.id, r.currency FROM {unnest(_CUSTOMER)} CROSS JOIN LATERAL (
 
 
 async def read_before(connection: Connection, rows: Sequence[RowKey]) -> dict[RowKey, Before]:
-    """Return what the records of rows say that are stored already."""
+    """Return what the stored records of rows say, before facts replace them."""
     if not rows:
         return {}
     stored = await connection.fetch(_READ_BEFORE, *columns(_ROW, rows))

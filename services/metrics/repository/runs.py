@@ -1,10 +1,8 @@
-"""Ended runs that wait to be applied, and the readings: when a run read all of which kinds."""
+"""Ended runs that wait to be applied, and readings: when a run read all rows of which kinds."""
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, Final
-from uuid import UUID
 
 import orjson
 
@@ -18,7 +16,7 @@ from services.metrics.repository.driver import Connection
 RUN_EPOCH: Final = "coalesce(r.epoch, floor(extract(epoch FROM r.ended_at))::bigint)"
 APPLIED_EPOCH: Final = "coalesce(f.epoch, floor(extract(epoch FROM f.last_at))::bigint)"
 
-# All facts of run `r` are stored: each of its positions is reached. numeric, because a wrong message may hold any number.
+# All facts of run `r` are stored once each of its positions is reached. numeric, because a wrong message may hold any number.
 IS_STORED: Final = """NOT EXISTS (
     SELECT FROM jsonb_each(r.positions) topic CROSS JOIN LATERAL jsonb_each_text(topic.value) target
     LEFT JOIN metrics.positions p ON p.topic = topic.key AND p.partition::text = target.key
@@ -51,8 +49,8 @@ _READ_READINGS: Final = """
 SELECT started_at, ended_at, kinds FROM metrics.readings WHERE organization_id = $1 AND instance_id = $2
 ORDER BY ended_at, started_at"""
 
-# No calendar day is shorter than 23 hours, so a reading between two others less than 23 hours apart adds nothing: the earlier one and the
-# new one tell the same days. Only kinds that both of them read count.
+# No calendar day is shorter than 23 hours, so a reading between two others less than 23 hours apart adds nothing: it began on the day of
+# one of them. The earlier reading and the new one must have read all kinds of the one that is deleted.
 _THIN_READINGS: Final = """
 DELETE FROM metrics.readings r USING metrics.readings before
 WHERE r.organization_id = $1 AND r.instance_id = $2 AND r.started_at < $3 AND r.kinds <@ $5
@@ -63,7 +61,7 @@ WHERE r.organization_id = $1 AND r.instance_id = $2 AND r.started_at < $3 AND r.
 async def store(
     connection: Connection, key: InstanceKey, run: Run, positions: Mapping[str, Mapping[int, int]]
 ) -> None:
-    """Store a run that waits until the facts up to `positions`, next offsets per topic and partition, are stored."""
+    """Store a run that waits until the facts up to `positions` are stored: next offsets per topic and partition."""
     await connection.execute(
         _STORE,
         *key,
@@ -87,22 +85,21 @@ def _kinds_of(run: Run) -> str:
 
 async def read_ended(connection: Connection, key: InstanceKey) -> list[Run]:
     """Return the runs that are newer than the applied one and whose facts are all stored, in order of their epochs."""
-    rows = await connection.fetch(_ENDED, *key)
-    return [
-        _run(row["run_id"], row["started_at"], row["ended_at"], row["epoch"], orjson.loads(row["kinds"]))
-        for row in rows
-    ]
+    ended = []
+    for row in await connection.fetch(_ENDED, *key):
+        read, skipped = _read_and_skipped(row["kinds"])
+        ended.append(Run(row["run_id"], row["started_at"], row["ended_at"], row["epoch"], read, skipped))
+    return ended
 
 
-def _run(
-    run_id: UUID, started_at: datetime, ended_at: datetime, epoch: int, kinds: Mapping[str, Mapping[str, Any]]
-) -> Run:
+def _read_and_skipped(kinds: str) -> tuple[frozenset[str], dict[str, Skipped]]:
+    values: dict[str, dict[str, Any]] = orjson.loads(kinds)
     skipped = {
-        kind: Skipped(values["action"], values["code"], values["required"])
-        for kind, values in kinds.items()
-        if values.get("code") is not None
+        kind: Skipped(reason["action"], reason["code"], reason["required"])
+        for kind, reason in values.items()
+        if reason.get("code") is not None
     }
-    return Run(run_id, started_at, ended_at, epoch, frozenset(kinds.keys() - skipped.keys()), skipped)
+    return frozenset(values.keys() - skipped.keys()), skipped
 
 
 async def is_late(connection: Connection, key: InstanceKey, epoch: int) -> bool:
@@ -122,7 +119,7 @@ async def read_readings(connection: Connection, key: InstanceKey) -> list[Readin
 
 
 async def store_reading(connection: Connection, key: InstanceKey, run: Run) -> bool:
-    """Store when a run read which kinds, and delete the readings that tell nothing beside it; False when it is stored already."""
+    """Store when a run read which kinds, and delete readings that add nothing beside it; False when it is stored already."""
     kinds = sorted(run.read)
     is_new = await connection.fetchval(_STORE_READING, *key, run.run_id, run.started_at, run.ended_at, kinds)
     if is_new:

@@ -11,7 +11,7 @@ from services.metrics.repository.driver import Connection, column_types, columns
 
 
 class Issue(NamedTuple):
-    """Why a subscription is in no total, and whose it is now."""
+    """Why a subscription is missing in totals, and which customer has it now."""
 
     reason: str
     customer_id: int

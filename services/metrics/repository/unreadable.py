@@ -8,7 +8,7 @@ from services.metrics.repository.driver import Connection, column_types, columns
 
 
 class UnreadableFact(NamedTuple):
-    """Where a fact is on Kafka that could not be stored, and why."""
+    """A fact that could not be stored: where it is on Kafka, and why."""
 
     organization_id: UUID
     instance_id: UUID
@@ -27,6 +27,6 @@ SELECT t.* FROM {unnest(_FACT)} ON CONFLICT DO NOTHING"""  # noqa: S608  fixed n
 
 
 async def store(connection: Connection, facts: Sequence[UnreadableFact]) -> None:
-    """Store unreadable facts; those that are listed already stay as they are."""
+    """Store unreadable facts; those that are stored already stay unchanged."""
     if facts:
         await connection.execute(_STORE, *columns(_FACT, facts))

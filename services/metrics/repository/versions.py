@@ -1,4 +1,4 @@
-"""Versions: every fact that was ever published, kept for good."""
+"""Versions: every fact that was ever published. They are never changed."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -33,7 +33,7 @@ class StoredVersion(NamedTuple):
     epoch: int
 
 
-# A version is evidence even when a newer one is stored already, so each new version of these kinds marks its customer.
+# Late versions are evidence, too, so each new version of these kinds marks its customer, whatever the record of its row says.
 _STORE: Final = f"""
 WITH stored AS (
     INSERT INTO metrics.versions ({", ".join(VERSION)})
@@ -50,6 +50,6 @@ SELECT organization_id, instance_id, kind, id, epoch FROM evidence WHERE owner_k
 
 
 async def store(connection: Connection, facts: Sequence[Fact]) -> list[StoredVersion]:
-    """Store facts that are not stored yet and mark the customers that evidence names; return the evidence that names none."""
+    """Store facts that are not stored yet and mark the customers that evidence names; return the evidence that names no customer."""
     rows = await connection.fetch(_STORE, *columns(VERSION, facts))
     return [StoredVersion(**row) for row in rows]

@@ -1,8 +1,8 @@
-"""Every version names its owner in two typed columns: the row through which its customer is found (formulas/owners.py).
+"""Every version names its owner in two typed columns: the row that leads to its customer (formulas/owners.py).
 
-One index by owner takes the place of an index on a field of the body per kind. The version before goes on writing rows meanwhile, which
-it does not give an owner: a trigger fills them, wherever the backfill is. A later migration drops the trigger, once no such version runs.
-The version before reads through its own indexes, which 0006 drops.
+One index by owner replaces an index on a field of the body per kind. The version before goes on writing rows without an owner meanwhile. A
+trigger gives them one, wherever the backfill is. A later migration drops the trigger, once no such version runs. The version before reads
+through its own indexes, which 0006 drops after the backfill.
 """
 
 from alembic import op
@@ -39,13 +39,13 @@ _FILL = f"""CREATE FUNCTION metrics.fill_owner() RETURNS trigger LANGUAGE plpgsq
         NEW.owner_id := {_owner_id("NEW")};
         RETURN NEW;
     END $$"""
-# What this version writes without an owner belongs to no customer: it pays for the condition alone.
+# Rows that this version writes without an owner belong to no customer: they cost the condition only.
 _TRIGGER = """CREATE TRIGGER fill_owner BEFORE INSERT ON metrics.versions FOR EACH ROW
     WHEN (NEW.owner_kind IS NULL AND NEW.body IS NOT NULL AND NEW.kind NOT IN ('product', 'currency', 'promotion'))
     EXECUTE FUNCTION metrics.fill_owner()"""
 
-# Empty when it is built, so building it locks the table for one scan only; the backfill fills it. Other kinds are looked up by their key
-# alone, and would make the intake of invoices slower.
+# The index is empty when it is built, so the table is locked for one scan only; the backfill fills it. It omits kinds that nothing looks up
+# by owner, because it would slow the intake of invoices.
 _INDEX = """CREATE INDEX versions_of_owner ON metrics.versions
     (organization_id, instance_id, owner_kind, owner_id, kind, id)
     WHERE owner_id IS NOT NULL AND kind IN ('service', 'addon', 'domain', 'cancellation_request')"""

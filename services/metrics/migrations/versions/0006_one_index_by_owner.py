@@ -1,8 +1,8 @@
-"""The indexes on fields of the body go: every version names its owner now.
+"""The indexes on fields of the body are dropped: every version names its owner now.
 
-They make intake slower, and the only reader left is the version before, for the minutes until its last replica ends. Without them it
-reads all versions of an instance for every 500 customers. For a small instance that is quick enough; of a large one the statement is
-cancelled after 30 seconds, nothing is stored, and the replicas of this version compute the run. Its intake never used them.
+They make intake slower. Only the version before reads through them, for the minutes until its last replica ends. Without them it reads all
+versions of an instance for every 500 customers. That is quick enough for a small instance. For a large one PostgreSQL cancels the statement
+after 30 seconds, nothing is stored, and a replica of this version computes the run. The intake of the version before never used them.
 """
 
 from alembic import op
