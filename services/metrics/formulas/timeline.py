@@ -119,33 +119,16 @@ def timeline(
     """
     if not observations:
         return Timeline((), ())
+    # Names are never dated: all days show the newest name of a product.
     names = {observation.product: observation.product_name for observation in observations}
-    segments: dict[Lens, list[Segment]] = {lens: [] for lens in Lens}
+    segments: dict[Lens, list[Segment]] = {lens: [] for lens in sorted(Lens)}
     state = observations[0]
     for stretch in _stretches(observations, requests):
         state = stretch.state
-        mrr, currency = _mrr_micros(state), currencies.get(state.customer_id)
-        if mrr is None or currency is None:
-            continue
-        for lens in Lens:
-            days = _live_days(lens, kind, stretch)
-            if days is None:
-                continue
-            segment = Segment(
-                lens=lens,
-                from_on=days.from_on,
-                to_on=days.to_on,
-                customer_id=state.customer_id,
-                currency=currency,
-                mrr_micros=mrr,
-                product=state.product,
-                product_name=names[state.product],
-                cycle=state.cycle,
-                status=state.status,
-            )
-            _append(segments[lens], segment)
-    ordered = [segment for lens in sorted(Lens) for segment in segments[lens]]
-    return Timeline(tuple(ordered), _issues(kind, state, currencies))
+        for segment in _segments(kind, stretch, currencies, names[state.product]):
+            _append(segments[segment.lens], segment)
+    ordered = tuple(segment for of_lens in segments.values() for segment in of_lens)
+    return Timeline(ordered, _issues(kind, state, currencies))
 
 
 def _stretches(observations: Sequence[Observation], requests: Sequence[Request]) -> Iterator[_Stretch]:
@@ -170,6 +153,31 @@ def _stretches(observations: Sequence[Observation], requests: Sequence[Request])
         index = bisect_right(observed_on, from_on)
         following = first_of_day[observed_on[index]] if index < len(observed_on) else None
         yield _Stretch(from_on, to_on, state, due_on, following, bool(open_requests))
+
+
+def _segments(
+    kind: Kind, stretch: _Stretch, currencies: Mapping[int, str], product_name: str | None
+) -> Iterator[Segment]:
+    """Yield the segment of a stretch in each lens in which its state counts."""
+    state = stretch.state
+    mrr, currency = _mrr_micros(state), currencies.get(state.customer_id)
+    if mrr is None or currency is None:
+        return
+    for lens in Lens:
+        days = _live_days(lens, kind, stretch)
+        if days is not None:
+            yield Segment(
+                lens=lens,
+                from_on=days.from_on,
+                to_on=days.to_on,
+                customer_id=state.customer_id,
+                currency=currency,
+                mrr_micros=mrr,
+                product=state.product,
+                product_name=product_name,
+                cycle=state.cycle,
+                status=state.status,
+            )
 
 
 def _mrr_micros(state: Observation) -> int | None:
