@@ -177,61 +177,79 @@ def book(seed: int, customers: int = 60, days: int = 40) -> list[Record]:
 
     Equal seeds give equal facts; by default more than 1,000.
     """
-    chance = random.Random(seed)
-    records: list[Record] = []
-    present: dict[tuple[Kind, int], dict[str, Any]] = {}
-    requests: set[int] = set()
-    invoices = 0
-
-    def tell(kind: Kind, body: dict[str, Any] | int, day: int) -> None:
-        records.append(fact(kind, body, epoch=1 + day // 10, seq=len(records), day=day))
-
-    for number in range(1, customers + 1):
-        tell(Kind.CUSTOMER, customer(number), 0)
-        for kind in (Kind.SERVICE, Kind.ADDON, Kind.DOMAIN):
-            for _ in range(chance.randint(1, 2)):
-                body = subscription(
-                    len(present) + 1, number, kind, recurring_micros=chance.randint(0, 9) * 1_000_000
-                )
-                present[kind, body["id"]] = body
-                tell(kind, body, 0)
+    history = _History(random.Random(seed), customers)
+    history.open()
     for day in range(1, days + 1):
         for _ in range(24):
-            kind, entity_id = chance.choice(list(present))
-            body = present[kind, entity_id]
-            match chance.randrange(9):
-                case 0 | 1:
-                    body = body | {"recurring_micros": chance.randint(-1, 20) * 1_000_000}
-                case 2:
-                    body = body | {"status": chance.choice(["active", "suspended", "grace", "terminated"])}
-                case 3:
-                    body = body | {"next_due_on": f"2026-0{chance.randint(3, 5)}-15"}
-                case 4:
-                    body = body | {"customer_id": chance.randint(1, customers)}
-                case 5:
-                    body = body | {
-                        "cycle": chance.choice(["monthly", "annually", "years_3", "free", "unknown"])
-                    }
-                case 6:
-                    tell(kind, entity_id, day)
-                    continue
-                case 7:
-                    if kind is Kind.SERVICE and entity_id in requests:
-                        requests.remove(entity_id)
-                        tell(Kind.CANCELLATION_REQUEST, entity_id, day)
-                    elif kind is Kind.SERVICE:
-                        requests.add(entity_id)
-                        tell(Kind.CANCELLATION_REQUEST, cancellation_request(entity_id, entity_id), day)
-                    continue
-                case _:
-                    invoices += 1
-                    owner = chance.randint(1, customers)
-                    currency = chance.choice(["EUR", "EUR", "USD"])
-                    tell(Kind.INVOICE, invoice(invoices, owner, currency), day)
-                    if chance.random() < 0.2:
-                        tell(Kind.INVOICE, chance.randint(1, invoices), day)
-                    tell(Kind.CUSTOMER_DETAIL, customer_detail(chance.randint(1, customers), currency), day)
-                    continue
-            present[kind, entity_id] = body
-            tell(kind, body, day)
-    return records
+            history.change(day)
+    return history.records
+
+
+class _History:
+    """Random facts so far, and the state of the rows that the next change starts from."""
+
+    def __init__(self, dice: random.Random, customers: int) -> None:
+        self.dice, self.customers = dice, customers
+        self.records: list[Record] = []
+        self.subscriptions: dict[tuple[Kind, int], dict[str, Any]] = {}
+        self.requests: set[int] = set()
+        self.invoices = 0
+
+    def open(self) -> None:
+        """Add all customers, and for each of them one or two subscriptions of every kind."""
+        for number in range(1, self.customers + 1):
+            self._add(Kind.CUSTOMER, customer(number), 0)
+            for kind in (Kind.SERVICE, Kind.ADDON, Kind.DOMAIN):
+                for _ in range(self.dice.randint(1, 2)):
+                    micros = self.dice.randint(0, 9) * 1_000_000
+                    entity_id = len(self.subscriptions) + 1
+                    body = subscription(entity_id, number, kind, recurring_micros=micros)
+                    self.subscriptions[kind, entity_id] = body
+                    self._add(kind, body, 0)
+
+    def change(self, day: int) -> None:
+        """Change one field of a subscription, delete it, turn its request on or off, or add an invoice."""
+        kind, entity_id = self.dice.choice(list(self.subscriptions))
+        match self.dice.randrange(9):
+            case 0 | 1:
+                changes: dict[str, Any] = {"recurring_micros": self.dice.randint(-1, 20) * 1_000_000}
+            case 2:
+                changes = {"status": self.dice.choice(["active", "suspended", "grace", "terminated"])}
+            case 3:
+                changes = {"next_due_on": f"2026-0{self.dice.randint(3, 5)}-15"}
+            case 4:
+                changes = {"customer_id": self.dice.randint(1, self.customers)}
+            case 5:
+                cycles = ["monthly", "annually", "years_3", "free", "unknown"]
+                changes = {"cycle": self.dice.choice(cycles)}
+            case 6:
+                return self._add(kind, entity_id, day)
+            case 7:
+                return self._change_request(kind, entity_id, day)
+            case _:
+                return self._add_invoice(day)
+        self.subscriptions[kind, entity_id] |= changes
+        self._add(kind, dict(self.subscriptions[kind, entity_id]), day)
+
+    def _change_request(self, kind: Kind, entity_id: int, day: int) -> None:
+        if kind is not Kind.SERVICE:
+            return
+        if entity_id in self.requests:
+            self.requests.remove(entity_id)
+            self._add(Kind.CANCELLATION_REQUEST, entity_id, day)
+        else:
+            self.requests.add(entity_id)
+            self._add(Kind.CANCELLATION_REQUEST, cancellation_request(entity_id, entity_id), day)
+
+    def _add_invoice(self, day: int) -> None:
+        self.invoices += 1
+        customer_id = self.dice.randint(1, self.customers)
+        currency = self.dice.choice(["EUR", "EUR", "USD"])
+        self._add(Kind.INVOICE, invoice(self.invoices, customer_id, currency), day)
+        if self.dice.random() < 0.2:
+            self._add(Kind.INVOICE, self.dice.randint(1, self.invoices), day)
+        detail = customer_detail(self.dice.randint(1, self.customers), currency)
+        self._add(Kind.CUSTOMER_DETAIL, detail, day)
+
+    def _add(self, kind: Kind, body: dict[str, Any] | int, day: int) -> None:
+        self.records.append(fact(kind, body, epoch=1 + day // 10, seq=len(self.records), day=day))
