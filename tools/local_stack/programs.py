@@ -91,22 +91,13 @@ def build(settings: Settings, directory: Path) -> Stack:
     if settings.is_demo:
         servers.append(_simulator(settings, directory, ports["simulator"], ports["simulator_control"]))
     services = [
-        Program(
-            name=name,
-            command=[sys.executable, "-m", f"services.{name}"],
-            environment={
-                **common,
-                "MRRLYTICS_DATABASE_URL": database.of_service[name],
-                "MRRLYTICS_HEALTH_PORT": str(ports[name]),
-                # With the same name, a service that starts again after a crash gets its Kafka partitions back at once.
-                "MRRLYTICS_REPLICA": f"local-{ports[name]}",
-                **(_of_gateway(settings, directory) if name == "gateway" else {}),
-                **(_keyring(directory) if name in {"gateway", "connector"} else {}),
-            },
-            after=[program.name for program in (*servers, *steps)],
-            ready=health_check(ports[name]),
+        _service(
+            name,
+            ports[name],
+            {**common, "MRRLYTICS_DATABASE_URL": database.of_service[name], **extra},
+            after=[*servers, *steps],
         )
-        for name in SERVICES
+        for name, extra in _settings_of_services(settings, directory).items()
     ]
     return Stack(
         programs=[*servers, *steps, *services],
@@ -190,18 +181,35 @@ def _outbound(settings: Settings, directory: Path, simulator_port: int) -> dict[
     }
 
 
-def _of_gateway(settings: Settings, directory: Path) -> dict[str, str]:
+def _settings_of_services(settings: Settings, directory: Path) -> dict[str, dict[str, str]]:
+    """Return for each service the settings that only it has: addresses, and files with keys."""
+    keyring = {"MRRLYTICS_CREDENTIAL_KEYS_FILE": str(state.credential_keys(directory))}
     demo = {"MRRLYTICS_DEMO_INSTANCE_FILE": str(directory / "demo.json")} if settings.is_demo else {}
-    return {
+    gateway = {
         "MRRLYTICS_PORT": str(settings.port),
         "MRRLYTICS_PUBLIC_URL": settings.public_url,
         "MRRLYTICS_SESSION_KEY_FILE": str(state.session_key(directory)),
+        **keyring,
         **demo,
     }
+    return {"gateway": gateway, "scheduler": {}, "connector": keyring, "metrics": {}}
 
 
-def _keyring(directory: Path) -> dict[str, str]:
-    return {"MRRLYTICS_CREDENTIAL_KEYS_FILE": str(state.credential_keys(directory))}
+def _service(
+    name: str, health_port: int, environment: Mapping[str, str], after: Iterable[Program]
+) -> Program:
+    return Program(
+        name=name,
+        command=[sys.executable, "-m", f"services.{name}"],
+        environment={
+            **environment,
+            "MRRLYTICS_HEALTH_PORT": str(health_port),
+            # With the same name, a service that starts again after a crash gets its Kafka partitions back at once.
+            "MRRLYTICS_REPLICA": f"local-{health_port}",
+        },
+        after=[program.name for program in after],
+        ready=health_check(health_port),
+    )
 
 
 def _appended(listed: str, item: str) -> str:

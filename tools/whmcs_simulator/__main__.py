@@ -48,22 +48,16 @@ def main() -> None:
 
 
 async def _serve(world: World, options: argparse.Namespace) -> None:
-    access = Access(options.seed)
-    path = options.path.rstrip("/")
-    api = Api(
-        path,
-        Answers(world.company, options.types),
-        access,
-        Faults(options.seed),
-        latency_ms=options.latency_ms,
-    )
+    path, access = options.path.rstrip("/"), Access(options.seed)
+    answers = Answers(world.company, options.types)
+    api = Api(path, answers, access, Faults(options.seed), latency_ms=options.latency_ms)
     tls = server_context(options.state, options.certificate, options.tls_max)
-    listening, controlling = _listen(options.port), _listen(options.control_port)
+    whmcs_socket, control_socket = _listen(options.port), _listen(options.control_port)
 
     def info() -> dict[str, Any]:
         return {
-            "url": f"https://{LOOPBACK}:{listening.getsockname()[1]}{path}",
-            "control_url": f"http://{LOOPBACK}:{controlling.getsockname()[1]}",
+            "url": f"https://{LOOPBACK}:{whmcs_socket.getsockname()[1]}{path}",
+            "control_url": f"http://{LOOPBACK}:{control_socket.getsockname()[1]}",
             "identifier": access.main.identifier,
             "secret": access.main.secret,
             "access_key": access.access_key,
@@ -71,26 +65,30 @@ async def _serve(world: World, options: argparse.Namespace) -> None:
             "today": iso(world.company.today),
         }
 
-    servers = [_Server(_config(api, tls)), _Server(_config(build_control(Control(world, api, info))))]
-    tasks = [
-        asyncio.create_task(server.serve(sockets=[listener]))
-        for server, listener in zip(servers, (listening, controlling), strict=True)
+    whmcs, control = _Server(_config(api, tls)), _Server(_config(build_control(Control(world, api, info))))
+    serving = [
+        asyncio.create_task(whmcs.serve(sockets=[whmcs_socket])),
+        asyncio.create_task(control.serve(sockets=[control_socket])),
     ]
-    if options.today is None:
-        tasks.append(asyncio.create_task(_follow_real_day(world)))
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    for server in servers:
-        await server.listens.wait()
+    following = asyncio.create_task(_follow_real_day(world)) if options.today is None else None
+    # Before the line: a caller may stop the process as soon as it has read it.
+    stop = _stop_signal()
+    await asyncio.gather(whmcs.listens.wait(), control.listens.wait())
     sys.stdout.write(json.dumps(info()) + "\n")
     sys.stdout.flush()
     await stop.wait()
-    for server in servers:
-        server.should_exit = True
-    for task in tasks[2:]:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    whmcs.should_exit = control.should_exit = True
+    if following is not None:
+        following.cancel()
+    await asyncio.gather(*serving, return_exceptions=True)
+
+
+def _stop_signal() -> asyncio.Event:
+    """Return an event that SIGTERM or SIGINT sets."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
 
 
 class _Server(uvicorn.Server):
