@@ -112,6 +112,19 @@ def test_no_module_imports_several_services() -> None:
     assert several == []
 
 
+def test_simulator_shares_no_code_with_the_services() -> None:
+    simulator = [path for path in CODE if name_of(path).startswith("tools/whmcs_simulator/")]
+
+    sharing = [
+        name_of(path)
+        for path in simulator
+        if any(name.startswith(("libs.", "services.")) for name in imports_of(path))
+    ]
+
+    assert simulator
+    assert sharing == []
+
+
 @pytest.mark.rule("N2")
 def test_only_the_connector_makes_http_clients() -> None:
     allowed = ("services/connector/whmcs/client.py", "tools/whmcs_simulator/")
