@@ -249,11 +249,12 @@ def is_live(segment: Segment, site: Site, on: date) -> bool:
     return segment.from_on <= shown and (segment.to_on is None or shown < segment.to_on)
 
 
-Live = dict[tuple[str, ...], tuple[int, int, int]]
+# By group: micros, subscriptions, and the micros of each customer.
+Live = dict[tuple[str, ...], tuple[int, int, list[int]]]
 
 
 def counted(segments: Sequence[Segment], sites: dict[UUID, Site], groups: Sequence[Group], on: date) -> Live:
-    """By group: micros, subscriptions and customers that are live on a day."""
+    """What is live on a day."""
     live: dict[tuple[str, ...], list[Segment]] = defaultdict(list)
     for one in segments:
         if is_live(one, sites[one.instance_id], on):
@@ -262,13 +263,20 @@ def counted(segments: Sequence[Segment], sites: dict[UUID, Site], groups: Sequen
         key: (
             sum(one.mrr_micros for one in found),
             len(found),
-            len({(one.instance_id, one.customer_id) for one in found}),
+            by_customer(found),
         )
         for key, found in live.items()
     }
 
 
-def value(slug: str, micros: int, subscriptions: int, customers: int) -> str | int | None:
+def by_customer(segments: Sequence[Segment]) -> list[int]:
+    amounts: dict[tuple[UUID, int], int] = defaultdict(int)
+    for segment in segments:
+        amounts[segment.instance_id, segment.customer_id] += segment.mrr_micros
+    return sorted(amounts.values())
+
+
+def value(slug: str, micros: int, subscriptions: int, customers: list[int]) -> str | int | None:
     match slug:
         case "mrr":
             return format_micros(micros)
@@ -277,9 +285,9 @@ def value(slug: str, micros: int, subscriptions: int, customers: int) -> str | i
         case "subscriptions":
             return subscriptions
         case "customers":
-            return customers
+            return len(customers)
         case _:
-            return format_micros(divide_half_even(micros, customers)) if customers else None
+            return format_micros(divide_half_even(micros, len(customers))) if customers else None
 
 
 def invented(dice: random.Random, sites: Sequence[Site]) -> list[Segment]:
@@ -383,7 +391,7 @@ def compare(
                 assert point.complete == complete
                 if known:
                     assert key in ever
-                    assert point.value == value(question.metric.slug, *live[point.on].get(key, (0, 0, 0)))
+                    assert point.value == value(question.metric.slug, *live[point.on].get(key, (0, 0, [])))
                 else:
                     assert (point.value, point.reason) == (None, reason)
 
