@@ -8,7 +8,7 @@ import httpx
 from playwright.async_api import Browser, expect
 
 from tests.e2e.conftest import Pages
-from tests.integration.gateway.test_figures import FIRST, TODAY, Segment, Site, add_segments, add_site
+from tests.integration.gateway.books import FIRST, TODAY, Segment, Site, add_segments, add_site
 
 
 async def rising(pages: Pages, **values: Any) -> Site:

@@ -13,8 +13,8 @@ from services.gateway import syncs
 from services.gateway.pages import live
 from services.gateway.syncs import Sync
 from tests.e2e.conftest import Pages
-from tests.integration.gateway.test_figures import Site
-from tests.integration.gateway.test_figures import sync as write_figures
+from tests.integration.gateway.books import Site
+from tests.integration.gateway.books import sync as write_figures
 from tests.integration.gateway.test_instances import connected
 from tests.integration.gateway.test_syncs import Running
 

@@ -2,7 +2,7 @@
 
 import random
 from datetime import UTC, datetime
-from itertools import product as every
+from itertools import product as combinations
 from typing import Any
 from uuid import UUID
 
@@ -14,8 +14,7 @@ from libs.common.contracts.money import format_micros, parse_micros
 from libs.common.figures.lists import Customer, Selection, Subscription
 from libs.common.figures.relations import Group
 from services.gateway import figures
-from tests.integration.gateway.conftest import Gateway, Person
-from tests.integration.gateway.test_figures import (
+from tests.integration.gateway.books import (
     DAY,
     FIRST,
     TODAY,
@@ -27,6 +26,7 @@ from tests.integration.gateway.test_figures import (
     invented,
     reader,
 )
+from tests.integration.gateway.conftest import Gateway, Person
 
 SPLITS: tuple[tuple[Group, ...], ...] = (
     (Group.CURRENCY,),
@@ -71,7 +71,9 @@ async def test_list_adds_up_to_its_operand(gateway: Gateway, seed: int, groups: 
     await add_segments(gateway, theirs, invented(dice, [await add_site(gateway, theirs)]))
     checked = 0
 
-    for on, slug in every((FIRST + 3 * DAY, TODAY - 5 * DAY, TODAY), ("mrr", "subscriptions", "customers")):
+    for on, slug in combinations(
+        (FIRST + 3 * DAY, TODAY - 5 * DAY, TODAY), ("mrr", "subscriptions", "customers")
+    ):
         answer = await ask(gateway, ours, slug, *groups, start=on, end=on)
         for series in answer.series:
             for point in series.points:

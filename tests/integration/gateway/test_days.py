@@ -10,8 +10,8 @@ from libs.common.contracts.instances import InstanceSettings
 from libs.common.kafka.publisher import Publisher
 from libs.common.settings import KafkaSettings
 from tests.builders import FIRST_SEEN, INSTANCE, ORGANIZATION, customer_detail, fact, instance, subscription
+from tests.integration.gateway.books import ask, points_of
 from tests.integration.gateway.conftest import Gateway
-from tests.integration.gateway.test_figures import ask, points_of
 from tests.integration.metrics.conftest import Tables, open_tables
 from tests.integration.metrics.test_runs import ended
 from tests.servers import Database

@@ -12,9 +12,7 @@ from libs.common.database import raw, transaction
 from libs.common.figures.catalogue import METRICS
 from libs.common.figures.metric import Metric
 from libs.common.figures.relations import Group
-from tests.integration.gateway.conftest import Gateway, Person
-from tests.integration.gateway.test_behind_figures import pages_of
-from tests.integration.gateway.test_figures import (
+from tests.integration.gateway.books import (
     DAY,
     FIRST,
     TODAY,
@@ -22,6 +20,8 @@ from tests.integration.gateway.test_figures import (
     add_segments,
     add_site,
 )
+from tests.integration.gateway.conftest import Gateway, Person
+from tests.integration.gateway.test_behind_figures import pages_of
 
 SPLITS: Sequence[str] = ("", "kind", "product,cycle", "instance,currency")
 

@@ -12,8 +12,8 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from httpx import Response
 
 from services.gateway import accounts
+from tests.integration.gateway.books import FIRST, Segment, add_segments, add_site
 from tests.integration.gateway.conftest import ADDRESS, NEW, PASSWORD, Gateway, Person
-from tests.integration.gateway.test_figures import FIRST, Segment, add_segments, add_site
 from tests.integration.gateway.test_instances import connected
 
 _ATTRIBUTES = set(

@@ -29,9 +29,9 @@ from services.gateway.principals import as_owner
 from services.gateway.rate_limits import ASSET, STRANGER, UNPROVEN
 from services.gateway.settings import Settings
 from services.gateway.workers import Lane, Workers
+from tests.integration.gateway.books import FIRST, add_site
 from tests.integration.gateway.conftest import ADDRESS, PASSWORD, Clock, Gateway
 from tests.integration.gateway.test_authorization import permissions, routes
-from tests.integration.gateway.test_figures import FIRST, add_site
 from tools.local_stack.process import free_port
 
 SLOW_PASSWORD = ("4@8({[<3691!|17|0$5+7%2" * 5)[:72]

@@ -14,8 +14,7 @@ import pytest
 from libs.common.figures.answers import Figure
 from libs.common.figures.catalogue import METRICS
 from services.gateway.pages import reading
-from tests.integration.gateway.conftest import Gateway, Person
-from tests.integration.gateway.test_figures import (
+from tests.integration.gateway.books import (
     FIRST,
     TODAY,
     Segment,
@@ -25,6 +24,7 @@ from tests.integration.gateway.test_figures import (
     add_site,
     sync,
 )
+from tests.integration.gateway.conftest import Gateway, Person
 
 CYCLES = {
     "monthly": "Monthly",

@@ -13,8 +13,7 @@ import pytest
 from libs.common.contracts.lenses import Lens
 from libs.common.database import raw, transaction
 from libs.common.figures.relations import Group
-from tests.integration.gateway.conftest import Gateway
-from tests.integration.gateway.test_figures import (
+from tests.integration.gateway.books import (
     DAY,
     FIRST,
     TODAY,
@@ -26,6 +25,7 @@ from tests.integration.gateway.test_figures import (
     sync,
     values_of,
 )
+from tests.integration.gateway.conftest import Gateway
 from tests.servers import REPOSITORY
 
 NAMED, PRESENT, BY_DAY, COVERAGE = re.findall(
@@ -100,19 +100,17 @@ async def test_ledger_by_day_is_the_mrr_of_each_day(gateway: Gateway, organizati
     assert len(changes) > 8
 
 
-async def test_coverage_tells_what_the_api_calls_carried_and_complete(
-    gateway: Gateway, organization_id: UUID
-) -> None:
+async def test_coverage_says_what_is_carried_and_complete(gateway: Gateway, organization_id: UUID) -> None:
     answer = await ask(
         gateway, organization_id, "subscriptions", Group.INSTANCE, Group.KIND, start=FIRST, end=TODAY
     )
 
     rows = await documented(gateway, organization_id, COVERAGE)
 
-    known = {(str(row["instance_id"]), row["kind"]): row for row in rows}
+    coverage = {(str(row["instance_id"]), row["kind"]): row for row in rows}
     assert len(answer.series) == 4 * 3
     for series in answer.series:
-        row = known[series.group["instance"], series.group["kind"]]
+        row = coverage[series.group["instance"], series.group["kind"]]
         if row["first_on"] is None:
             assert {point.value for point in series.points} == {None}
             assert (row["action"], row["code"]) == ("GetClientsDomains", "permission_missing")

@@ -24,7 +24,7 @@ from libs.common.figures.relations import Group
 from services.gateway.context import Context
 from services.gateway.figures import figures
 from services.gateway.settings import Settings
-from tests.integration.gateway.test_figures import reader
+from tests.integration.gateway.books import reader
 from tests.integration.pipeline.system import Instance, System, eventually, running_system, started
 from tests.servers import Postgres
 from tests.simulator import Whmcs, simulate

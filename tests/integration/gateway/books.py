@@ -1,0 +1,246 @@
+"""Segments and instances as metrics stores them, and questions about them."""
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from itertools import product as combinations
+from typing import Any
+from uuid import UUID, uuid4
+
+import orjson
+
+from libs.common.contracts.instances import InstanceKey
+from libs.common.contracts.lenses import Lens
+from libs.common.database import raw, transaction
+from libs.common.figures.answers import Figure, Point
+from libs.common.figures.catalogue import BY_SLUG
+from libs.common.figures.periods import Interval
+from libs.common.figures.questions import Question
+from libs.common.figures.relations import Group
+from services.gateway.figures import figures
+from services.gateway.principals import Organization, Principal
+from services.metrics.formulas.coverage import Coverage, KindCoverage, Skipped
+from services.metrics.repository import coverage as stored_coverage
+from services.metrics.repository import instances
+from tests.integration.gateway.conftest import Gateway
+
+DAY = timedelta(days=1)
+KINDS = ("service", "addon", "domain")
+# Of the clock of these tests, 12:00 UTC.
+TODAY = date(2026, 3, 1)
+FIRST = date(2026, 1, 10)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A row of metrics.segments, one service at 10 a month where nothing else is said."""
+
+    instance_id: UUID
+    kind: str = "service"
+    id: int = 1
+    lens: str = "contract"
+    from_on: date = FIRST
+    to_on: date | None = None
+    customer_id: int = 1
+    currency: str = "EUR"
+    mrr_micros: int = 10_000_000
+    product: str = "service:1"
+    product_name: str | None = "Small"
+    cycle: str = "monthly"
+    status: str = "active"
+    basis: str = "observed"
+
+
+@dataclass(frozen=True)
+class Site:
+    """An instance with what metrics knows of it; `missing` are the kinds that the newest run could not read."""
+
+    organization_id: UUID
+    id: UUID
+    first_on: date = FIRST
+    last_on: date = TODAY
+    missing: tuple[str, ...] = ()
+    read_at: datetime | None = None
+    as_of: datetime = datetime(2026, 3, 1, 6, 15, tzinfo=UTC)
+    # Of kinds that could not be read from the first day on.
+    began_on: Mapping[str, date] = field(default_factory=dict)
+
+    def days_of(self, kind: str) -> tuple[date, date, date] | None:
+        """First day, last day and first open day of a kind, None when it was never read. The time zone is UTC."""
+        first_on = self.began_on.get(kind, self.first_on)
+        if kind not in self.missing:
+            return first_on, self.last_on, self.as_of.date()
+        if self.read_at is None:
+            return None
+        return first_on, max(first_on, self.read_at.date()), self.read_at.date()
+
+
+def noon(on: date) -> datetime:
+    return datetime(on.year, on.month, on.day, 12, tzinfo=UTC)
+
+
+def reader(organization_id: UUID) -> Principal:
+    return Principal(
+        user_id=uuid4(),
+        email="viewer@example.com",
+        actor="viewer@example.com",
+        organization=Organization(organization_id, "nimbus", "Nimbus", is_demo=False),
+        role="viewer",
+        permissions=frozenset({"metrics:read"}),
+        organizations=(),
+        session_id=None,
+        csrf_token="",
+        address="127.0.0.1",
+        request_id="1",
+    )
+
+
+async def add_instance(
+    gateway: Gateway, organization_id: UUID, name: str = "Main", time_zone: str = "UTC", state: str = "active"
+) -> UUID:
+    made = uuid4()
+    values = {
+        "organization": organization_id,
+        "id": made,
+        "name": name,
+        "state": state,
+        "settings": orjson.dumps({"time_zone": time_zone}).decode(),
+    }
+    await gateway.execute(
+        """INSERT INTO gateway.instances (organization_id, instance_id, name, address, state, settings, version, created_at)
+        VALUES (:organization, :id, :name, :address, :state, CAST(:settings AS jsonb), 1, now())""",
+        **values,
+        address=f"https://{made}.example.com",
+    )
+    await gateway.execute(
+        """INSERT INTO metrics.instances (organization_id, instance_id, name, state, settings, version)
+        VALUES (:organization, :id, :name, :state, CAST(:settings AS jsonb), 1)""",
+        **values,
+    )
+    return made
+
+
+ACTIONS = {
+    "service": "GetClientsProducts",
+    "addon": "GetClientsAddons",
+    "domain": "GetClientsDomains",
+    "cancellation_request": "GetCancelledPackages",
+    "invoice": "GetInvoices",
+    "customer_detail": "GetClientsDetails",
+    "currency": "GetCurrencies",
+}
+
+
+def coverage(site: Site) -> Coverage:
+    """What metrics knows once it has applied the newest run of a site."""
+    kinds = {}
+    for kind in ("customer", *ACTIONS):
+        read_at = site.read_at if kind in site.missing else site.as_of
+        first_at = None if read_at is None else noon(site.began_on.get(kind, site.first_on))
+        skipped = Skipped(ACTIONS[kind], "permission_missing", True) if kind in site.missing else None
+        kinds[kind] = KindCoverage(first_at, read_at, None if read_at is None else 1, skipped)
+    return Coverage(uuid4(), site.as_of, noon(site.last_on), 1, kinds)
+
+
+async def sync(gateway: Gateway, site: Site) -> Site:
+    """Write what metrics writes once a run of the instance is applied."""
+    async with transaction(gateway.admin) as connection:
+        database, key = await raw(connection), InstanceKey(site.organization_id, site.id)
+        time_zone = await instances.read_time_zone(database, key)
+        await stored_coverage.store(database, key, coverage(site), time_zone or "UTC")
+    return site
+
+
+async def add_site(gateway: Gateway, organization_id: UUID, name: str = "Main", **values: Any) -> Site:
+    made = await add_instance(gateway, organization_id, name)
+    return await sync(gateway, Site(organization_id, made, **values))
+
+
+async def add_segments(gateway: Gateway, organization_id: UUID, segments: Iterable[Segment]) -> None:
+    columns = [
+        list(column)
+        for column in zip(*((organization_id, *astuple(segment)) for segment in segments), strict=True)
+    ]
+    names = [f"c{number}" for number in range(len(columns))]
+    types = [
+        "uuid",
+        "uuid",
+        "text",
+        "bigint",
+        "text",
+        "date",
+        "date",
+        "bigint",
+        "text",
+        "bigint",
+        "text",
+        "text",
+        "text",
+        "text",
+        "text",
+    ]
+    arrays = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in zip(names, types, strict=True))
+    await gateway.execute(
+        f"INSERT INTO metrics.segments SELECT * FROM unnest({arrays})",  # noqa: S608  fixed names
+        **dict(zip(names, columns, strict=True)),
+    )
+
+
+async def ask(
+    gateway: Gateway,
+    organization_id: UUID,
+    slug: str,
+    *group_by: Group,
+    start: date = TODAY,
+    end: date = TODAY,
+    **more: Any,
+) -> Figure:
+    question = Question(BY_SLUG[slug], start, end, more.get("interval", Interval.DAY), group_by)
+    [answer] = await figures(
+        gateway.context,
+        reader(organization_id),
+        [question],
+        lens=more.get("lens", Lens.CONTRACT),
+        instance_ids=more.get("instance_ids", ()),
+    )
+    return answer
+
+
+def points_of(answer: Figure, **group: str) -> tuple[Point, ...]:
+    [points] = [series.points for series in answer.series if series.group == group]
+    return points
+
+
+def values_of(answer: Figure, **group: str) -> list[str | int | None]:
+    return [point.value for point in points_of(answer, **group)]
+
+
+def invented(dice: random.Random, sites: Sequence[Site]) -> list[Segment]:
+    """Subscriptions with gaps, changes of price and product, future ends, and customers who hold several."""
+    segments: list[Segment] = []
+    for site, kind, number in combinations(sites, KINDS, range(12)):
+        on = site.first_on + dice.randint(-1, 30) * DAY
+        for _ in range(dice.randint(1, 4)):
+            to_on = on + dice.randint(1, 25) * DAY
+            item = dice.randint(1, 3)
+            segments.append(
+                Segment(
+                    instance_id=site.id,
+                    kind=kind,
+                    id=number,
+                    lens=dice.choice(list(Lens)),
+                    from_on=on,
+                    to_on=dice.choice([to_on, to_on, None]),
+                    customer_id=dice.randint(1, 8),
+                    currency=dice.choice(["EUR", "JPY"]),
+                    mrr_micros=dice.randint(1, 10**9),
+                    product=f"{kind}:{item}",
+                    product_name=f"{kind.title()} {item}",
+                    cycle=dice.choice(["monthly", "annually", "years_2"]),
+                )
+            )
+            if segments[-1].to_on is None:
+                break
+            on = to_on + dice.choice([0, 0, 3]) * DAY
+    return segments

@@ -1,0 +1,129 @@
+"""The API of figures: its shape, ETags, and what it refuses."""
+
+from uuid import UUID
+
+import pytest
+from pydantic import TypeAdapter
+
+from libs.common.figures.answers import Figure
+from libs.common.figures.catalogue import METRICS
+from tests.integration.gateway.books import Segment, add_segments, add_site
+from tests.integration.gateway.conftest import Gateway
+
+
+async def test_answer_has_the_described_shape(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    site = await add_site(gateway, owner.organization_id)
+    await add_segments(gateway, owner.organization_id, [Segment(site.id, mrr_micros=1_234_560_000)])
+
+    answer = await owner.client.get("/api/v1/metrics/mrr?group_by=kind")
+
+    assert answer.json() == {
+        "metric": "mrr",
+        "unit": "money",
+        "interval": "day",
+        "currency": "native",
+        "lens": "contract",
+        "as_of": "2026-03-01T06:15:00Z",
+        "additive": True,
+        "series": [
+            {
+                "group": {"kind": "service", "currency": "EUR"},
+                "names": {},
+                "points": [{"on": "2026-03-01", "value": "1234.560000", "reason": None, "complete": False}],
+            }
+        ],
+        "notes": [],
+    }
+    assert answer.headers["cache-control"] == "no-store"
+    assert "etag" not in answer.headers
+    described = (await owner.client.get("/api/v1/openapi.json")).json()
+    schema = described["paths"]["/api/v1/metrics/{slug}"]["get"]["responses"]["200"]["content"][
+        "application/json"
+    ]
+    figure_schema = described["components"]["schemas"][schema["schema"]["$ref"].rpartition("/")[2]]
+    assert figure_schema["properties"].keys() == answer.json().keys()
+    TypeAdapter(Figure).validate_json(answer.content)
+
+
+async def test_groups_are_repeated_or_separated_by_commas(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    site = await add_site(gateway, owner.organization_id)
+    await add_segments(gateway, owner.organization_id, [Segment(site.id)])
+
+    commas = await owner.client.get("/api/v1/metrics/subscriptions?group_by=kind,cycle")
+    repeated = await owner.client.get("/api/v1/metrics/subscriptions?group_by=kind&group_by=cycle")
+
+    assert commas.json()["series"][0]["group"] == {"kind": "service", "cycle": "monthly"}
+    assert commas.json() == repeated.json()
+
+
+async def test_closed_days_have_an_etag_and_are_sent_once(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    site = await add_site(gateway, owner.organization_id)
+    await add_segments(gateway, owner.organization_id, [Segment(site.id)])
+    path = "/api/v1/metrics/mrr?start=2026-02-01&end=2026-02-28"
+
+    first = await owner.client.get(path)
+    again = await owner.client.get(path, headers={"if-none-match": first.headers["etag"]})
+    await add_segments(gateway, owner.organization_id, [Segment(site.id, id=2)])
+    changed = await owner.client.get(path, headers={"if-none-match": first.headers["etag"]})
+
+    assert len(first.json()["series"][0]["points"]) == 28
+    assert first.headers["cache-control"] == "private, no-cache"
+    assert not first.headers["etag"].startswith("W/")
+    assert (again.status_code, again.content) == (304, b"")
+    assert changed.status_code == 200
+    assert changed.headers["etag"] != first.headers["etag"]
+
+
+async def test_catalogue_lists_every_metric(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+
+    answer = (await owner.client.get("/api/v1/metrics")).json()
+
+    assert [metric["slug"] for metric in answer["metrics"]] == [metric.slug for metric in METRICS]
+    assert answer["metrics"][2] == {
+        "slug": "customers",
+        "title": "Customers",
+        "unit": "count",
+        "good": "up",
+        "additive": False,
+        "description": "Customers with at least one live subscription.",
+        "groups": ["kind", "product", "cycle", "currency", "instance"],
+        "filters": ["instance"],
+        "lenses": ["contract", "active", "status"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "code", "field"),
+    [
+        ("nothing", 404, "metric_unknown", None),
+        ("mrr?group_by=colour", 422, "group_unknown", "group_by"),
+        ("mrr?currency=EUR", 422, "currency_unknown", "currency"),
+        ("mrr?start=2026-02-02&end=2026-02-01", 422, "range_invalid", "start"),
+        ("mrr?start=2016-02-21&end=2026-02-28", 422, "range_invalid", "start"),
+        ("mrr?interval=hour", 422, "input_invalid", "interval"),
+        (f"mrr?filter[instance]={UUID(int=7)}", 404, "instance_not_found", "filter[instance]"),
+    ],
+)
+async def test_refusal_names_the_code_and_the_field(
+    gateway: Gateway, query: str, status: int, code: str, field: str | None
+) -> None:
+    owner = await gateway.owner()
+    await add_site(gateway, owner.organization_id)
+
+    answer = await owner.client.get(f"/api/v1/metrics/{query}")
+
+    assert (answer.status_code, answer.json()["code"], answer.json().get("field")) == (status, code, field)
+
+
+async def test_token_without_the_scope_reads_no_figure(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    token = await owner.token("instances:read")
+    program = gateway.client(authorization=f"Bearer {token}")
+
+    for path in ("/api/v1/metrics", "/api/v1/metrics/mrr"):
+        assert (await program.get(path)).status_code == 403
+    assert (await gateway.client().get("/api/v1/metrics/mrr")).status_code == 401
