@@ -10,16 +10,15 @@ from typing import Final
 from libs.common.contracts.lenses import Lens
 from libs.common.contracts.money import format_micros
 from libs.common.figures.coverage import (
-    Extent,
     Knowledge,
     Source,
     extent_of,
     knowledge,
-    notes_on,
     oldest,
     sources_behind,
 )
 from libs.common.figures.metric import Metric, Operands, Reason
+from libs.common.figures.notes import notes_on
 from libs.common.figures.operands import Operand, Unit
 from libs.common.figures.periods import Interval
 from libs.common.figures.questions import ExactQuestion
@@ -33,7 +32,8 @@ NATIVE: Final = "native"
 class Point:
     """A value on a day: money as a decimal string, a count as an integer, None with its `reason`.
 
-    `reason` beside a value is `carried`: it is that of an earlier day, because nothing newer is known. `complete`: it changes no more.
+    A `reason` beside a value is `carried`: the value is that of an earlier day, because nothing newer is known. A complete value changes no
+    more.
     """
 
     on: date
@@ -44,7 +44,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The points of one group. `names` are for people: those of its product and its instance, by group."""
+    """The points of one group. `names` has the names of its product and its instance for people."""
 
     group: dict[str, str]
     names: dict[str, str]
@@ -53,7 +53,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """The answer to a question. `additive`: the groups' values sum to the total."""
+    """The answer to a question. The values of the groups of an additive metric sum to the total."""
 
     metric: str
     unit: Unit
@@ -73,12 +73,10 @@ Levels = Mapping[Operand, Sequence[int]]
 def figures_of(reading: Reading) -> list[Figure]:
     """Return the answers, in the order of the questions.
 
-    Money is always grouped by currency, counts when it is asked for.
-    A point is the state on the last day of its interval. Days before an instance's first sync are unpublished: without any other
-    instance the value is None, `before_first_sync`. After its last applied run the last figure is carried, `carried`, up to today.
-    An answer that is split omits the points before the first sync at the start of each group. What WHMCS does not let us read is
-    None, `not_permitted`, where nothing else is in the group, and is said in `notes` where the total is without it. Such a series has
-    no currency.
+    A point is the state on the last day of its interval. Its value is None with the reason `before_first_sync` until the first instance of
+    the group was synced, and `carried` from the last applied run up to today. A split answer omits the points before the first sync at the
+    start of each group. A group of rows that WHMCS does not let us read is None, `not_permitted`, and has no currency; `notes` name such
+    rows where a total is without them.
     """
     return [_figure(reading, part) for part in reading.parts]
 
@@ -122,29 +120,26 @@ def _series(
 ) -> tuple[Series, ...]:
     if not question.points:
         return ()
-    known: dict[Extent, list[Knowledge]] = {}
-
-    def knowledge_of(group: Mapping[Group, str]) -> list[Knowledge]:
-        extent = extent_of(group)
-        if extent not in known:
-            behind = sources_behind(extent, sources)
-            known[extent] = [knowledge(behind, on) for on in question.points]
-        return known[extent]
-
-    def series(group: Mapping[Group, str], levels: Levels) -> Series:
-        return Series(
+    zero = {operand: [0] * len(question.points) for operand in question.metric.operands}
+    groups = [(dict(zip(question.groups, key, strict=True)), levels[key]) for key in sorted(levels)]
+    groups += [(group, zero) for group in _unread(question, sources)]
+    # Thousands of products have few extents, so that what is known of a day is computed once for many groups.
+    by_extent = {
+        extent: [knowledge(sources_behind(extent, sources), on) for on in question.points]
+        for extent in {extent_of(group) for group, _ in groups}
+    }
+    return tuple(
+        Series(
             group={name.value: value for name, value in group.items()},
             names={
                 name.value: names[name][value]
                 for name, value in group.items()
                 if value in names.get(name, {})
             },
-            points=_points(question, levels, knowledge_of(group)),
+            points=_points(question, of_group, by_extent[extent_of(group)]),
         )
-
-    nothing = {operand: [0] * len(question.points) for operand in question.metric.operands}
-    read = [series(dict(zip(question.groups, key, strict=True)), levels[key]) for key in sorted(levels)]
-    return (*read, *(series(group, nothing) for group in _unread(question, sources)))
+        for group, of_group in groups
+    )
 
 
 def _unread(question: ExactQuestion, sources: Iterable[Source]) -> list[dict[Group, str]]:
@@ -164,21 +159,21 @@ def _unread(question: ExactQuestion, sources: Iterable[Source]) -> list[dict[Gro
     ]
 
 
-def _points(question: ExactQuestion, levels: Levels, known: Sequence[Knowledge]) -> tuple[Point, ...]:
+def _points(question: ExactQuestion, levels: Levels, by_day: Sequence[Knowledge]) -> tuple[Point, ...]:
     points: list[Point] = []
     for number, on in enumerate(question.points):
-        if question.is_split and not points and known[number].reason == "before_first_sync":
+        if question.is_split and not points and by_day[number].reason == "before_first_sync":
             continue
         operands = {operand: values[number] for operand, values in levels.items()}
-        points.append(point_of(question.metric, on, operands, known[number]))
+        points.append(point_of(question.metric, on, operands, by_day[number]))
     return tuple(points)
 
 
-def point_of(metric: Metric, on: date, operands: Operands, known: Knowledge) -> Point:
+def point_of(metric: Metric, on: date, operands: Operands, on_day: Knowledge) -> Point:
     """Return the point of a day. The formula runs only where its operands are known."""
-    if not known.is_known:
-        return Point(on, None, known.reason, known.complete)
+    if not on_day.is_known:
+        return Point(on, None, on_day.reason, on_day.complete)
     value = metric.formula(operands)
     if isinstance(value, Reason):
-        return Point(on, None, value, known.complete)
-    return Point(on, written_value(value, metric.unit), known.reason, known.complete)
+        return Point(on, None, value, on_day.complete)
+    return Point(on, written_value(value, metric.unit), on_day.reason, on_day.complete)

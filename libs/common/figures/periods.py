@@ -1,4 +1,4 @@
-"""The days that a figure is shown for: the last one of each interval of a range."""
+"""The days that a figure has values for: the last day of each interval of a range. Pure."""
 
 from collections.abc import Iterator
 from datetime import MAXYEAR, date, timedelta
@@ -13,7 +13,7 @@ _DAY: Final = timedelta(days=1)
 
 
 class Interval(StrEnum):
-    """How far apart points are. Weeks end on Sunday."""
+    """The time from one point to the next. Weeks end on Sunday."""
 
     DAY = "day"
     WEEK = "week"
@@ -21,7 +21,7 @@ class Interval(StrEnum):
 
 
 def points_of(start: date, end: date, newest: date, interval: Interval) -> tuple[date, ...]:
-    """The last day of each interval in [start, end], that of a cut one being `end`; none after `newest`.
+    """Return the last day of each interval in [start, end]. The last interval may be cut by `end`; no day lies after `newest`.
 
     Raises QuestionError `range_invalid` when start lies after end, or when there are more than MOST_POINTS.
     """

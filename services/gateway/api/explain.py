@@ -123,7 +123,7 @@ async def explain_metric(
     lens: ByLens = Lens.CONTRACT,
     instance_ids: InInstances = None,
 ) -> ExplainedMetric:
-    """How the figure of a day is computed: formula, numbers with the lists behind them, settings, omissions and sources.
+    """Explain how the figure of a day is computed: formula, numbers with their lists, settings, omissions and sources.
 
     The point of a week or a month is its last day, so explain that day.
     """

@@ -47,7 +47,7 @@ async def list_subscriptions(
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Page[Subscription]:
-    """Subscriptions that count on a day, the largest first. Their MRR sums to `mrr`, and their number is `subscriptions`."""
+    """List the subscriptions that count on a day, the largest first. Their MRR sums to `mrr`, their number is `subscriptions`."""
     selection = Selection(on, _group(kind, product, cycle, currency))
     after = key_of(cursor, _SUBSCRIPTION_KEY)
     rows = await figures.subscriptions(
@@ -70,7 +70,7 @@ async def list_customers(
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Page[Customer]:
-    """Customers with a subscription that counts on a day, those who pay most first. Their number is `customers`."""
+    """List the customers with a subscription that counts on a day, the largest first. Their number is `customers`."""
     selection = Selection(on, _group(kind, product, cycle, currency))
     after = key_of(cursor, _CUSTOMER_KEY)
     rows = await figures.customers(

@@ -37,12 +37,12 @@ router = APIRouter(prefix="/metrics", tags=["metrics"])
 
 _PIECE: Final = 64 * 1024
 
-# Whoever shares a browser asks again each time, and is told that nothing changed only about figures of their own.
+# `no-cache` makes a shared browser ask again each time; `Vary` keeps one caller from getting the figures of another.
 _CLOSED: Final = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Cookie"}
 
 
 class MetricDescription(BaseModel):
-    """A metric. `good` is the direction that is good news; `additive`: the groups' values sum to the total."""
+    """A metric. `good` is the direction that is good news. The values of the groups of an additive metric sum to the total."""
 
     slug: str
     title: str
@@ -56,14 +56,14 @@ class MetricDescription(BaseModel):
 
 
 class Catalogue(BaseModel):
-    """Every metric, with what it can be split by and seen through."""
+    """Every metric, with its groups, filters and lenses."""
 
     metrics: tuple[MetricDescription, ...]
 
 
 @router.get("")
 async def list_metrics(principal: Reader) -> Catalogue:
-    """What can be asked for."""
+    """List every metric with what it can be split by and limited to."""
     return Catalogue(
         metrics=tuple(
             MetricDescription(
@@ -102,9 +102,9 @@ async def get_metric(
     instance_ids: InInstances = None,
     if_none_match: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Response:
-    """A metric over days. Money is a decimal string with six places, a count an integer, null comes with its `reason`.
+    """Return a metric over days. Money is a decimal string with six places, a count is an integer, null has a `reason`.
 
-    An answer of complete points alone has an ETag.
+    An answer whose points are all complete has an ETag.
     """
     chosen = instance_ids or []
     metric = metric_of(slug)
@@ -115,11 +115,7 @@ async def get_metric(
     [answer] = await figures.figures(context, principal, [question], lens=lens, instance_ids=chosen)
     is_small = sum(len(series.points) for series in answer.series) <= figures.SMALL
     body, etag = _rendered(answer) if is_small else await context.answer_workers.run(_rendered, answer)
-    headers = {} if etag is None else {**_CLOSED, "ETag": etag}
-    if etag is not None and etag in [tag.strip() for tag in (if_none_match or "").split(",")]:
-        return Response(status_code=304, headers=headers)
-    headers["Content-Length"] = str(len(body))
-    return StreamingResponse(_pieces(body), media_type="application/json", headers=headers)
+    return _response(body, etag, if_none_match or "")
 
 
 def _rendered(answer: Figure) -> tuple[bytes, str | None]:
@@ -131,8 +127,16 @@ def _rendered(answer: Figure) -> tuple[bytes, str | None]:
     return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
+def _response(body: bytes, etag: str | None, if_none_match: str) -> Response:
+    headers = {} if etag is None else {**_CLOSED, "ETag": etag}
+    if etag is not None and etag in [tag.strip() for tag in if_none_match.split(",")]:
+        return Response(status_code=304, headers=headers)
+    headers["Content-Length"] = str(len(body))
+    return StreamingResponse(_pieces(body), media_type="application/json", headers=headers)
+
+
 async def _pieces(body: bytes) -> AsyncIterator[bytes]:
-    """Hand the body on in pieces, so that others have their turn while it is compressed and sent."""
+    """Yield the body in pieces, so that other requests make progress while it is compressed and sent."""
     for start in range(0, len(body), _PIECE):
         yield body[start : start + _PIECE]
         await asyncio.sleep(0)

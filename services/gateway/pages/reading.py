@@ -6,7 +6,8 @@ from datetime import date
 from typing import Final
 
 from libs.common.figures.answers import Figure
-from libs.common.figures.coverage import Freshness, Note, notes_on, oldest
+from libs.common.figures.coverage import Freshness, oldest
+from libs.common.figures.notes import Note, notes_on
 from libs.common.figures.questions import Question
 from services.gateway.context import Context
 from services.gateway.figures import SMALL, figures, freshness

@@ -1,0 +1,90 @@
+"""What a reader of figures has to know beside them, in plain words: what is missing, since when, and what to do. Pure."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from libs.common.calendar import day_of
+from libs.common.contracts.billing import SUBSCRIPTION_KINDS, Kind
+from libs.common.contracts.failures import text_of_skipped
+from libs.common.contracts.lenses import Lens
+from libs.common.figures.coverage import SUPPORTS, Freshness, KindState
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A sentence about figures, with what to do. `mark` is its short form beside figures of `kinds`.
+
+    `is_history`: the note is about earlier days than those of today's figures.
+    """
+
+    text: str
+    kinds: tuple[Kind, ...] = ()
+    mark: str | None = None
+    is_history: bool = False
+
+
+def notes_on(instances: Sequence[Freshness], start: date, lens: Lens) -> tuple[Note, ...]:
+    """Return the notes on figures from `start` on."""
+    return (
+        *_never_synced(instances),
+        *_history(instances, start),
+        *(note for instance in instances for note in _unreadable(instance, lens)),
+    )
+
+
+def _never_synced(instances: Iterable[Freshness]) -> Iterator[Note]:
+    for instance in instances:
+        if instance.as_of is None:
+            yield Note(f"{instance.name} has not been synced yet and is left out.")
+
+
+def _history(instances: Sequence[Freshness], start: date) -> Iterator[Note]:
+    """Return what is not known of the days from `start` on: before the first sync, and of what was read later."""
+    first = min((instance.first_on for instance in instances if instance.first_on is not None), default=None)
+    if first is not None and start < first:
+        text = f"Figures begin on {first}, the day of the first sync. Earlier days are not known."
+        yield Note(text, is_history=True)
+    for instance in instances:
+        if instance.first_on is None:
+            continue
+        if instance.first_on > start and instance.first_on != first:
+            text = f"{instance.name} is known from {instance.first_on} on: earlier days are without it."
+            yield Note(text, is_history=True)
+        for state in _states(instance, SUBSCRIPTION_KINDS):
+            if state.days is not None and state.days.first_on > max(start, instance.first_on):
+                text = f"{_plural(instance, state)} are known from {state.days.first_on} on: earlier days are without them."
+                yield Note(text, is_history=True)
+
+
+def _unreadable(instance: Freshness, lens: Lens) -> Iterator[Note]:
+    """Return a note for each kind that figures need and that the newest run could not read."""
+    for kind in SUBSCRIPTION_KINDS:
+        for state in _states(instance, [kind]):
+            if state.code is not None:
+                never, since = "figures are without them", " and are carried from then on"
+                yield _note(instance, state, (kind,), never, since)
+    for support in SUPPORTS:
+        for state in _states(instance, [support.kind]):
+            if lens in support.lenses and state.code is not None:
+                since = f": since then {support.effect}"
+                yield _note(instance, state, support.kinds, support.effect, since)
+
+
+def _note(instance: Freshness, state: KindState, kinds: tuple[Kind, ...], never: str, since: str) -> Note:
+    """Return a note on rows that could not be read. `never` and `since` say what that means, if they ever were or not."""
+    rows = _plural(instance, state)
+    reason = text_of_skipped(state.code or "", state.action)
+    if state.read_at is None:
+        text = f"{rows} have never been read: {never}. {reason}"
+        return Note(text, kinds, f"without {rows[0].lower()}{rows[1:]}")
+    text = f"{rows} were last read on {state.read_at:%Y-%m-%d at %H:%M} UTC{since}. {reason}"
+    return Note(text, kinds, f"{rows} as of {day_of(state.read_at, instance.time_zone):%-d %B %Y}")
+
+
+def _states(instance: Freshness, kinds: Iterable[Kind]) -> Iterator[KindState]:
+    return (instance.kinds[kind] for kind in kinds if kind in instance.kinds)
+
+
+def _plural(instance: Freshness, state: KindState) -> str:
+    return f"{state.kind.replace('_', ' ').capitalize()}s of {instance.name}"
