@@ -28,6 +28,16 @@ PURE = (
     "libs/common/addresses.py",
     "libs/common/calendar.py",
     "libs/common/errors.py",
+    "libs/common/figures/catalogue.py",
+    "libs/common/figures/coverage.py",
+    "libs/common/figures/errors.py",
+    "libs/common/figures/families",
+    "libs/common/figures/metric.py",
+    "libs/common/figures/notes.py",
+    "libs/common/figures/operands.py",
+    "libs/common/figures/periods.py",
+    "libs/common/figures/questions.py",
+    "libs/common/figures/relations.py",
     "services/gateway/silence.py",
     "services/scheduler/schedule.py",
     "services/connector/changes.py",
@@ -41,7 +51,13 @@ PURE = (
     "tools/docs/compatibility.py",
 )
 PURE_LIBRARIES = {"orjson", "pydantic", "typing_extensions"}
-PURE_OF_OURS = ("libs.common.calendar", "libs.common.contracts", "libs.common.errors")
+PURE_OF_OURS = (
+    "libs.common.calendar",
+    "libs.common.contracts",
+    "libs.common.errors",
+    "libs.common.figures.metric",
+    "libs.common.figures.operands",
+)
 IMPURE_STANDARD = {
     "asyncio",
     "http",
