@@ -46,7 +46,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class OperandValue:
-    """A number in the formula. `list` is the address of the list that adds up to it."""
+    """A number in the formula. `list` is the address of the list that it is computed from."""
 
     name: str
     title: str

@@ -640,7 +640,7 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "title": "Its name for people.",
         "unit": "`money` or `count`.",
         "value": "A decimal string for money, an integer for a count; null when it is not known.",
-        "list": "The address of the list that adds up to it.",
+        "list": "The address of the list that it is computed from.",
     },
     "Organization": {
         "id": "The id of the organization; its views in PostgreSQL ask for it.",
