@@ -12,7 +12,7 @@ from libs.common.database import raw, transaction
 from libs.common.figures.answers import Figure, figures_of
 from libs.common.figures.coverage import Freshness, last_known_day
 from libs.common.figures.errors import QuestionError
-from libs.common.figures.explain import Explanation, explain
+from libs.common.figures.explain import Explanation, explain, read_explained, read_omissions
 from libs.common.figures.lists import (
     Customer,
     CustomerKey,
@@ -75,7 +75,12 @@ async def explanation(
     """
     async with _scope(context, principal, lens, instance_ids) as (database, scope):
         day = on or last_known_day(scope.instances, context.clock())
-        return await explain(database, metric, day, group_by, scope)
+        reading = await read_explained(database, metric, day, group_by, scope)
+        omitted = await read_omissions(database, scope)
+    is_small = reading.size <= SMALL
+    return (
+        explain(reading, omitted) if is_small else await context.answer_workers.run(explain, reading, omitted)
+    )
 
 
 async def subscriptions(

@@ -7,11 +7,14 @@ from typing import Any, Final, NamedTuple
 
 from libs.common.contracts.lenses import Lens
 from libs.common.figures.answers import Figure, Point, figures_of, levels_of, written_value
+from libs.common.figures.errors import QuestionError
 from libs.common.figures.metric import Metric
 from libs.common.figures.operands import Operand
 from libs.common.figures.questions import Question, Scope
 from libs.common.figures.reading import Reading, read
 from libs.common.figures.relations import ISSUES, READABLE, READABLE_GROUPS, Group
+
+MOST_GROUPS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,23 +76,48 @@ ISSUE_WORDS: Final = {
 }
 
 
-async def explain(
+async def read_explained(
     connection: Any, metric: Metric, on: date, group_by: Sequence[Group], scope: Scope
-) -> Explanation:
-    """Explain a metric on a day, in the caller's transaction of one organization.
+) -> Reading:
+    """Read a metric on a day, in the caller's transaction of one organization.
 
-    Raises QuestionError when the answer is too large.
+    Raises QuestionError for more than MOST_GROUPS groups.
     """
     reading = await read(connection, [Question(metric, on, on, group_by=tuple(group_by))], scope)
-    [figure], [part] = figures_of(reading), reading.parts
+    groups = len(reading.parts[0].changes)
+    if groups > MOST_GROUPS:
+        raise QuestionError(
+            "answer_too_large",
+            f"An explanation has at most {MOST_GROUPS:,} groups. This would be {groups:,}. Choose fewer groups, or one instance.",
+            "group_by",
+        )
+    return reading
+
+
+async def read_omissions(connection: Any, scope: Scope) -> list[Omission]:
+    """Return what the newest syncs found and figures omit, by kind and reason."""
     rows = await connection.fetch(ISSUES, [instance.instance_id for instance in scope.instances])
-    omitted = tuple(
+    return [
         Omission(row["kind"], row["reason"], row["number"], ISSUE_WORDS[row["reason"]].words)
         for row in rows
         if scope.lens in ISSUE_WORDS[row["reason"]].lenses
+    ]
+
+
+def explain(reading: Reading, omitted: Sequence[Omission]) -> Explanation:
+    """Explain what `read_explained` read."""
+    [figure], [part] = figures_of(reading), reading.parts
+    return Explanation(
+        metric=part.question.metric,
+        on=part.question.opens_on,
+        scope=reading.scope,
+        figure=figure,
+        groups=_groups(reading, figure),
+        omitted=tuple(omitted),
+        sql=readable_statement(
+            part.question.metric, part.question.groups, part.question.opens_on, reading.scope
+        ),
     )
-    sql = readable_statement(metric, part.question.groups, on, scope)
-    return Explanation(metric, on, scope, figure, _groups(reading, figure), omitted, sql)
 
 
 def _groups(reading: Reading, figure: Figure) -> tuple[ExplainedGroup, ...]:

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from libs.common.database import raw, transaction
+from libs.common.figures import explain
 from libs.common.figures.catalogue import METRICS
 from libs.common.figures.metric import Metric
 from libs.common.figures.relations import Group
@@ -176,6 +177,17 @@ async def test_explanation_of_one_instance_is_about_it_alone(gateway: Gateway) -
     assert value["value"] == operand["value"] == 4
     assert len(await pages_of(owner, operand["list"])) == 4
     assert {source["instance_id"] for source in answer["sources"]} == {fresh}
+
+
+async def test_explanation_has_a_limited_number_of_groups(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = await owner_with_books(gateway)
+    monkeypatch.setattr(explain, "MOST_GROUPS", 1)
+
+    answer = await owner.client.get("/api/v1/explain/mrr?group_by=kind")
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "answer_too_large")
 
 
 async def test_operands_are_unknown_before_the_first_sync(gateway: Gateway) -> None:
