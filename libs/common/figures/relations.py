@@ -85,7 +85,24 @@ FROM running s GROUP BY {columns}s.point""",
     is_additive=False,
 )
 
-RELATIONS: Final = (BALANCES, CUSTOMER_COUNTS)
+# How many customers have each amount: a changed MRR is one customer less at the old amount and one more at the new one.
+CUSTOMER_AMOUNTS: Final = Relation(
+    """, changed AS (
+    SELECT {columns}s.home, s.customer_id, s.point, sum(s.mrr_micros) AS change
+    FROM present s GROUP BY {columns}s.home, s.customer_id, s.point
+), running AS (
+    SELECT {columns}s.point, s.change,
+        sum(s.change) OVER (PARTITION BY {columns}s.home, s.customer_id ORDER BY s.point) AS mrr
+    FROM changed s
+)
+SELECT {columns}s.point, step.amount::bigint AS amount, sum(step.customers) AS customers
+FROM running s CROSS JOIN LATERAL (VALUES (s.mrr, 1), (s.mrr - s.change, -1)) AS step (amount, customers)
+WHERE step.amount > 0 GROUP BY {columns}s.point, step.amount""",
+    Listing.CUSTOMERS,
+    is_additive=False,
+)
+
+RELATIONS: Final = (BALANCES, CUSTOMER_COUNTS, CUSTOMER_AMOUNTS)
 
 # What is live on the first day of each stretch, and the changes of its other days.
 _STRETCHES: Final = """

@@ -4,8 +4,10 @@ import random
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from fractions import Fraction
 from itertools import dropwhile
 from itertools import product as combinations
+from statistics import median
 from uuid import UUID
 
 import pytest
@@ -89,6 +91,8 @@ def value(slug: str, micros: int, subscriptions: int, customers: list[int]) -> s
             return format_micros(12 * micros)
         case "subscriptions":
             return subscriptions
+        case "median_mrr":
+            return format_micros(round(median(map(Fraction, customers)))) if customers else None
         case "customers":
             return len(customers)
         case _:

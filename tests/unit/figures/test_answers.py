@@ -4,6 +4,8 @@ from collections import Counter
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
+from itertools import pairwise
+from statistics import median
 
 import pytest
 from hypothesis import given
@@ -13,7 +15,7 @@ from libs.common.figures.answers import Point, point_of, written_value
 from libs.common.figures.catalogue import BY_SLUG
 from libs.common.figures.coverage import Knowledge
 from libs.common.figures.metric import Metric
-from libs.common.figures.operands import CUSTOMERS, MRR, Unit, sums
+from libs.common.figures.operands import CUSTOMERS, MRR, Unit, sums, two_middles
 
 ON = date(2026, 3, 1)
 KNOWN = Knowledge(is_known=True, reason=None, complete=True)
@@ -56,3 +58,17 @@ def test_sums_add_up_the_changes_so_far(changes: list[tuple[int, int]]) -> None:
         counted[point, 0] += change
 
     assert sums(counted, 10) == [sum(change for at, change in changes if at <= point) for point in range(10)]
+
+
+@given(st.lists(st.dictionaries(st.integers(1, 9), st.integers(1, 99)), min_size=1, max_size=8))
+def test_median_is_half_of_the_two_middle_amounts(days: list[dict[int, int]]) -> None:
+    changes: Counter[tuple[int, int]] = Counter()
+    for point, (before, after) in enumerate(pairwise([{}, *days])):
+        for customer in before.keys() | after.keys():
+            if customer in before:
+                changes[point, before[customer]] -= 1
+            if customer in after:
+                changes[point, after[customer]] += 1
+
+    expected = [2 * median(map(Fraction, amounts.values())) if amounts else 0 for amounts in days]
+    assert two_middles(changes, len(days)) == expected

@@ -4,7 +4,7 @@ from fractions import Fraction
 from typing import Final
 
 from libs.common.figures.metric import Good, Metric, Operands, Reason, Value
-from libs.common.figures.operands import CUSTOMERS, MRR, SUBSCRIPTIONS, Unit
+from libs.common.figures.operands import CUSTOMERS, MRR, SUBSCRIPTIONS, TWO_MIDDLE_MRR, Unit
 
 
 def _per_customer(of: Operands) -> Value:
@@ -71,5 +71,17 @@ REVENUE: Final = (
         words="Average MRR per customer.",
         written="mrr / customers",
         example=({MRR: 100_000_000, CUSTOMERS: 3}, Fraction(100_000_000, 3)),
+    ),
+    Metric(
+        slug="median_mrr",
+        title="Median MRR per customer",
+        unit=Unit.MONEY,
+        good=Good.UP,
+        version=1,
+        operands=(TWO_MIDDLE_MRR,),
+        formula=lambda of: Fraction(of[TWO_MIDDLE_MRR], 2) if of[TWO_MIDDLE_MRR] else Reason.NO_CUSTOMERS,
+        words="MRR of the customer in the middle: half of the customers pay more, half pay less.",
+        written="two_middle_mrr / 2",
+        example=({TWO_MIDDLE_MRR: 25_000_001}, Fraction(25_000_001, 2)),
     ),
 )
