@@ -20,6 +20,7 @@ from typing import Any, Final
 import h11
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn._types import HTTPScope
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 # Limit of the request line and all headers together.
@@ -194,23 +195,8 @@ class LimitedProtocol(H11Protocol):
             # The request that is being answered has an invalid body, so a second answer could not be told from the first.
             self.transport.abort()
             return
-        target = [*self._first_line.split(b" "), b"/"][1]
         self.cycle = RequestResponseCycle(
-            scope={
-                "type": "http",
-                "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
-                "http_version": "1.1",
-                "server": self.server,
-                "client": self.client,
-                "scheme": self.scheme or "http",
-                "method": "GET",
-                "root_path": "",
-                "path": target.partition(b"?")[0].decode("latin-1"),
-                "raw_path": target,
-                "query_string": b"",
-                "headers": [],
-                "state": {**self.app_state, "refused": status},
-            },
+            scope=self._refusal_scope(status),
             conn=self.conn,
             transport=self.transport,
             flow=self.flow,
@@ -227,6 +213,25 @@ class LimitedProtocol(H11Protocol):
         task = self.loop.create_task(self.cycle.run_asgi(self.app))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
+
+    def _refusal_scope(self, status: int) -> HTTPScope:
+        """Return a request for the path of the first line, as far as it is readable, without headers and body."""
+        target = [*self._first_line.split(b" "), b"/"][1]
+        return {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": "1.1",
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme or "http",
+            "method": "GET",
+            "root_path": "",
+            "path": target.partition(b"?")[0].decode("latin-1"),
+            "raw_path": target,
+            "query_string": b"",
+            "headers": [],
+            "state": {**self.app_state, "refused": status},
+        }
 
 
 class _Server(uvicorn.Server):

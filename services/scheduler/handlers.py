@@ -1,9 +1,12 @@
 """Apply the messages of the topic `instances`: plan, suspend or delete the schedules of an instance."""
 
+from collections.abc import Mapping
+from datetime import datetime
+
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.contracts import topics
-from libs.common.contracts.cadence import rhythm_of
+from libs.common.contracts.cadence import Schedule, rhythm_of
 from libs.common.contracts.instances import InstanceChanged, InstanceState
 from libs.common.contracts.received import Received
 from libs.common.database import check_owner, transaction
@@ -11,7 +14,7 @@ from libs.common.kafka.consumer import Consumer
 from libs.common.kafka.messages import subscribe_messages
 from libs.common.kafka.publisher import Publisher
 from services.scheduler import repository
-from services.scheduler.repository import Now, Plan
+from services.scheduler.repository import Now, Plan, StoredSchedule
 from services.scheduler.schedule import first_tick, schedules_of
 
 
@@ -38,22 +41,31 @@ async def follow_instance(
         if instance.state in (InstanceState.DELETING, InstanceState.DELETED):
             await repository.delete_schedules(connection, instance.key)
             return
-        schedules = schedules_of(instance.state)
         stored = await repository.load_schedules(connection, instance.key)
-        await repository.suspend_schedules(connection, instance.key, keep=schedules)
-        moment = await now(connection)
-        plans = []
-        for schedule in schedules:
-            present = stored.get(schedule)
-            # Keep a planned tick: planning it anew would postpone it with each change of the instance.
-            if present is not None and present.tick is not None:
-                continue
+        await repository.suspend_schedules(connection, instance.key, keep=schedules_of(instance.state))
+        is_resumed = previous_state not in (None, InstanceState.ACTIVE)
+        plans = _missing_plans(instance, stored, await now(connection), full_spread_seconds, is_resumed)
+        await repository.store_plans(connection, plans)
+
+
+def _missing_plans(
+    instance: InstanceChanged,
+    stored: Mapping[Schedule, StoredSchedule],
+    now: datetime,
+    full_spread_seconds: int,
+    is_resumed: bool,
+) -> list[Plan]:
+    """Return the first tick of each schedule that has none. A planned tick stays: a new plan would postpone it."""
+    plans = []
+    for schedule in schedules_of(instance.state):
+        present = stored.get(schedule)
+        if present is None or present.tick is None:
             tick = first_tick(
                 schedule,
                 rhythm_of(schedule, instance.id, full_spread_seconds),
-                now=moment,
-                is_resumed=previous_state not in (None, InstanceState.ACTIVE),
+                now=now,
+                is_resumed=is_resumed,
                 last_issued_at=None if present is None else present.issued_at,
             )
             plans.append(Plan(instance.key, schedule, tick))
-        await repository.store_plans(connection, plans)
+    return plans
