@@ -1,4 +1,4 @@
-"""The browser of the end-to-end tests: an installed Chromium or Chrome, else the one of an npm package."""
+"""Find the browser of the end-to-end tests: an installed Chromium or Chrome, else that of an npm package."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ _QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "-
 
 @dataclass(frozen=True, slots=True)
 class Chromium:
-    """How to launch it, in the words of Playwright's `launch`."""
+    """The arguments of Playwright's `launch`."""
 
     executable_path: str
     args: list[str] = field(default_factory=lambda: list(_QUIET))
@@ -29,10 +29,10 @@ class Chromium:
 
 
 def find() -> Chromium:
-    """The browser to use. Raises RuntimeError with what to do when there is none for this machine."""
+    """Return the browser to use. Raise RuntimeError with what to do when this machine has none."""
     for name in _INSTALLED:
-        if found := shutil.which(name):
-            return Chromium(found)
+        if path := shutil.which(name):
+            return Chromium(path)
     if not _PACKAGE.exists() or (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         raise RuntimeError(
             f"There is no Chromium for the end-to-end tests on this {platform.system()} {platform.machine()}. "
@@ -58,7 +58,7 @@ def _unpack() -> None:
         new.mkdir()
         for name in ("al2023.tar", "fonts.tar", "swiftshader.tar"):
             _decompress(name, new / name)
-            # Its plain files by hand: a safe `extractall` came with Python 3.11.4.
+            # Extract plain files alone: a safe `extractall` came with Python 3.11.4.
             with tarfile.open(new / name) as archive:
                 for member in archive:
                     if member.isfile() and (content := archive.extractfile(member)):
@@ -66,20 +66,20 @@ def _unpack() -> None:
                         target.parent.mkdir(parents=True, exist_ok=True)
                         target.write_bytes(content.read())
             (new / name).unlink()
-        # The package's own names folders of the place that it was made for; without a font, pages have no text.
+        # The fonts.conf of the package names folders of another machine. Without a font, pages have no text.
         (new / "fonts.conf").write_text(
             f"<fontconfig><dir>{escape(str(_UNPACKED / 'fonts'))}</dir>"
             f"<cachedir>{escape(str(_UNPACKED / 'fonts-cache'))}</cachedir></fontconfig>"
         )
         _decompress("chromium", new / "chromium")
         (new / "chromium").chmod(0o755)
-        # Another session that unpacked at the same time made the same.
+        # Another test session may have unpacked the same files meanwhile.
         with contextlib.suppress(OSError):
             new.rename(_UNPACKED)
 
 
 def _decompress(name: str, target: Path) -> None:
-    """Brotli by Node, which has it; Python has not."""
+    """Decompress Brotli with Node: Python cannot."""
     node = Path(sys.executable).with_name("node")
     with (_PACKAGE / f"{name}.br").open("rb") as packed, target.open("wb") as unpacked:
         subprocess.run([str(node), "-e", _UNPACK], stdin=packed, stdout=unpacked, check=True)

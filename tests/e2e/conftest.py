@@ -1,4 +1,4 @@
-"""A browser, and the whole system as `make up` starts it."""
+"""Fixtures: a browser, a gateway alone, and the whole system as `make up` starts it."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ _UNSCHEDULED = """SELECT EXISTS (SELECT FROM gateway.instances i WHERE i.state =
 
 @dataclass(frozen=True, slots=True)
 class RunningStack:
-    """The whole system with the demo company: what `make up` printed, and where its state is."""
+    """The whole system with the demo company: the addresses that `make up` printed, and the folder of its state."""
 
     address: str
     setup_url: str
@@ -44,20 +44,20 @@ class RunningStack:
 
     @property
     def for_tools(self) -> dict[str, str]:
-        """MRRLYTICS_KAFKA_BOOTSTRAP and MRRLYTICS_DATABASE_URL (the owner's)."""
+        """Return MRRLYTICS_KAFKA_BOOTSTRAP and MRRLYTICS_DATABASE_URL, which connects as the owner of the database."""
         lines = (self.directory / "addresses.env").read_text().splitlines()
         return dict(line.split("=", 1) for line in lines)
 
     @property
     def demo(self) -> dict[str, str]:
-        """name, url, identifier and secret of the simulator's WHMCS."""
+        """Return name, url, identifier and secret of the simulated WHMCS."""
         read: dict[str, str] = json.loads((self.directory / "demo.json").read_text())
         return read
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """Everything, started once for the session in a folder and on ports of its own."""
+    """Start the whole system once per session, in its own folder and on its own ports."""
     wait_out_midnight(minutes=5)
     folder = tmp_path_factory.mktemp("stack")
     directory = folder / "state"
@@ -86,11 +86,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
 
 @pytest.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """One headless Chromium for the session."""
-    found = chromium.find()
+    """Start one headless Chromium per session."""
+    binary = chromium.find()
     async with async_playwright() as playwright:
         launched = await playwright.chromium.launch(
-            executable_path=found.executable_path, args=found.args, env=found.env
+            executable_path=binary.executable_path, args=binary.args, env=binary.env
         )
         yield launched
         await launched.close()
@@ -98,7 +98,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.fixture
 async def page(browser: Browser) -> AsyncIterator[Page]:
-    """A page with cookies and storage of its own."""
+    """Open a page with its own cookies and storage."""
     context = await browser.new_context()
     yield await context.new_page()
     await context.close()
@@ -114,7 +114,7 @@ class Server:
         self._app = build_app(replace(gateway.context, settings=settings))
 
     async def start(self) -> None:
-        """Serve, and return once the port answers."""
+        """Start serving, and return once the port answers."""
         config = uvicorn.Config(
             self._app, port=self._port, log_config=None, lifespan="off", timeout_graceful_shutdown=1
         )
@@ -142,7 +142,7 @@ class Pages:
 
 @pytest.fixture
 async def pages(gateway: Gateway, page: Page) -> AsyncIterator[Pages]:
-    """A gateway whose figures, syncs and clock the test writes itself."""
+    """Start a gateway whose figures, syncs and clock the test writes itself."""
     server = Server(gateway)
     owner = await gateway.owner()
     await page.context.add_cookies(
@@ -158,13 +158,13 @@ async def pages(gateway: Gateway, page: Page) -> AsyncIterator[Pages]:
 
 
 def control(stack: RunningStack, method: str, path: str, body: object = None) -> Any:
-    """Ask the control server of the simulator."""
+    """Send a request to the control server of the simulator, and return its JSON."""
     return httpx.request(method, stack.control_url + path, json=body).raise_for_status().json()
 
 
 @pytest.fixture(scope="session")
 async def signed_in_state(stack: RunningStack, browser: Browser) -> AsyncIterator[Any]:
-    """The session of the owner, made through the setup link, once the demo's first sync is on the overview."""
+    """Return the session of an owner who used the setup link, once the overview shows the first sync of the demo."""
     context = await browser.new_context()
     page = await context.new_page()
     await page.goto(stack.setup_url)
@@ -181,7 +181,7 @@ async def signed_in_state(stack: RunningStack, browser: Browser) -> AsyncIterato
 
 @pytest.fixture
 async def owner(stack: RunningStack, browser: Browser, signed_in_state: Any) -> AsyncIterator[Page]:
-    """A page of the owner, who is signed in."""
+    """Open a page of the signed-in owner."""
     context = await browser.new_context(storage_state=signed_in_state, base_url=stack.address)
     page = await context.new_page()
     yield page
@@ -189,7 +189,7 @@ async def owner(stack: RunningStack, browser: Browser, signed_in_state: Any) -> 
 
 
 async def hold_schedules(stack: RunningStack) -> None:
-    """From now on an instance is synced when a test says so: a tick could read what a test changes for a moment."""
+    """Stop scheduled syncs: one of them could read what a test changes for a moment."""
     database = await asyncpg.connect(stack.for_tools["MRRLYTICS_DATABASE_URL"].strip("'"))
     try:
         async with asyncio.timeout(60):
@@ -201,5 +201,5 @@ async def hold_schedules(stack: RunningStack) -> None:
 
 
 def home(organization: str) -> str:
-    """Where the pages of an organization are."""
+    """Return where the addresses of an organization's pages begin."""
     return f"/o/{slug_of(organization)}"

@@ -46,9 +46,9 @@ _COLORS = """() => [
 
 
 async def addresses(pages: Pages) -> list[str]:
-    """Every page of an organization with an instance, figures, a sync and a token; and the doors."""
+    """Return the address of sign-in, of an unknown page, and of every page of an organization with data."""
     _, ids = await with_pages(pages.gateway, pages.owner)
-    found = [
+    page_paths = [
         route.path.format(**ids)
         for route in iter_route_contexts(pages.gateway.app.app.routes)
         if isinstance(route.original_route, APIRoute)
@@ -56,12 +56,12 @@ async def addresses(pages: Pages) -> list[str]:
         and route.path.startswith("/o/{organization}/")
         and not route.path.endswith(("/live", "{rest:path}"))
     ]
-    return ["/sign-in", "/o/nobody/", *found]
+    return ["/sign-in", "/o/nobody/", *page_paths]
 
 
 async def serious(page: Page) -> list[str]:
-    found: list[str] = await page.evaluate(_SERIOUS)
-    return found
+    violations: list[str] = await page.evaluate(_SERIOUS)
+    return violations
 
 
 async def test_axe_finds_nothing_serious_on_any_page(pages: Pages) -> None:
@@ -171,7 +171,7 @@ async def choose_by_pointer(pages: Pages) -> Locator:
     return chosen
 
 
-async def test_filter_applies_what_the_pointer_chose(pages: Pages) -> None:
+async def test_filter_applies_a_choice_by_pointer(pages: Pages) -> None:
     await choose_by_pointer(pages)
 
     await pages.page.wait_for_url("**lens=active**")
@@ -198,7 +198,7 @@ async def test_long_name_makes_no_page_wider(pages: Pages) -> None:
         assert await page.evaluate("document.documentElement.scrollWidth") <= 360, place
 
 
-async def test_news_of_a_sync_is_announced_once(watched: Watched) -> None:
+async def test_progress_of_a_sync_is_announced_once(watched: Watched) -> None:
     page = watched.page
     await page.goto(watched.address)
     await page.evaluate(_COUNT_NEWS)

@@ -66,11 +66,11 @@ async def connected(
 
 async def synced(program: httpx.AsyncClient, instance: str) -> dict[str, Any]:
     """Sync Now, and wait until the figures hold what was read."""
-    asked = await program.post(f"/instances/{instance}/syncs")
-    assert asked.status_code == 202, asked.text
+    answer = await program.post(f"/instances/{instance}/syncs")
+    assert answer.status_code == 202, answer.text
     deadline = time.monotonic() + SYNC_MILLISECONDS / 1000
     while time.monotonic() < deadline:
-        sync: dict[str, Any] = (await program.get(asked.headers["location"].removeprefix("/api/v1"))).json()
+        sync: dict[str, Any] = (await program.get(answer.headers["location"].removeprefix("/api/v1"))).json()
         if sync["applied"] or sync["state"] in ("failed", "cancelled"):
             return sync
         await asyncio.sleep(0.2)
@@ -87,17 +87,17 @@ async def figures(program: httpx.AsyncClient, lens: str) -> dict[str, Any]:
         assert answer.status_code == 200, answer.text
         return [(series["group"], series["points"][-1]["value"]) for series in answer.json()["series"]]
 
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     for group, value in await newest("mrr", "kind", "currency"):
-        of_currency = found.setdefault(group["currency"], {"kinds": {}})
+        of_currency = figures.setdefault(group["currency"], {"kinds": {}})
         of_currency["kinds"][group["kind"]] = int(Decimal(value).scaleb(6))
     for slug in ("customers", "subscriptions"):
         for group, value in await newest(slug, "currency"):
-            found[group["currency"]][slug] = value
-    return found
+            figures[group["currency"]][slug] = value
+    return figures
 
 
-def known(stack: RunningStack, lens: str) -> dict[str, Any]:
+def truth_of(stack: RunningStack, lens: str) -> dict[str, Any]:
     """The same from the simulator's own book."""
     return {
         currency: {
@@ -149,9 +149,9 @@ async def test_with_the_five_read_areas_alone_every_figure_is_true(
 
     assert sync["state"] == "succeeded"
     for lens in LENSES:
-        assert await figures(program, lens) == known(stack, lens)
+        assert await figures(program, lens) == truth_of(stack, lens)
         assert await in_postgres(stack, instance, lens) == {
-            currency: sum(one["kinds"].values()) for currency, one in known(stack, lens).items()
+            currency: sum(series["kinds"].values()) for currency, series in truth_of(stack, lens).items()
         }
 
 
@@ -168,15 +168,15 @@ async def test_one_changed_price_is_one_fact_and_the_new_mrr(
 
         assert sum(unchanged["changes"].values()) == 0
         assert {kind: number for kind, number in changed["changes"].items() if number} == {"service": 1}
-        assert await figures(program, "contract") == known(stack, "contract")
+        assert await figures(program, "contract") == truth_of(stack, "contract")
         await owner.goto(f"{home(ORGANIZATION)}/")
-        for currency, one in known(stack, "contract").items():
+        for currency, series in truth_of(stack, "contract").items():
             tile = owner.locator(f'[data-currency="{currency}"] [data-metric="mrr"]')
-            expected = Decimal(sum(one["kinds"].values())).scaleb(-6)
+            expected = Decimal(sum(series["kinds"].values())).scaleb(-6)
             assert Decimal(await tile.get_attribute("data-value") or "nan") == expected
 
 
-async def test_without_addons_their_kind_is_null_with_its_reason_and_the_page_says_so(
+async def test_missing_permission_is_a_reason_in_api_and_page(
     stack: RunningStack, program: httpx.AsyncClient, owner: Page
 ) -> None:
     instance, identifier = await connected(stack, program, "Narrow later")
@@ -188,16 +188,14 @@ async def test_without_addons_their_kind_is_null_with_its_reason_and_the_page_sa
     assert (sync["state"], sync["code"]) == ("partial", "permission_missing")
     answer = (await program.get("/metrics/mrr", params={"group_by": ["kind"]})).json()
     addons = [series for series in answer["series"] if series["group"]["kind"] == "addon"]
-    assert [(one["points"][-1]["value"], one["points"][-1]["reason"]) for one in addons] == [
+    assert [(series["points"][-1]["value"], series["points"][-1]["reason"]) for series in addons] == [
         (None, "not_permitted")
     ]
     await owner.goto(f"{home(ORGANIZATION)}/")
     await expect(owner.get_by_text("GetClientsAddons").first).to_be_visible()
 
 
-async def test_a_service_that_died_is_back_at_work_at_once(
-    stack: RunningStack, program: httpx.AsyncClient
-) -> None:
+async def test_restarted_service_continues_at_once(stack: RunningStack, program: httpx.AsyncClient) -> None:
     instance, _ = await connected(stack, program, "Killed")
     await synced(program, instance)
     for name in ("scheduler", "connector", "metrics"):

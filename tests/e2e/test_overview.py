@@ -1,4 +1,4 @@
-"""The overview in a browser, on figures that a test writes: what it draws, says and prints."""
+"""The overview in a browser, with figures that a test writes."""
 
 import gzip
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ from tests.integration.gateway.books import FIRST, TODAY, Segment, Site, add_seg
 
 
 async def rising(pages: Pages, **values: Any) -> Site:
-    """An instance with one subscription of 1,234.567890 EUR more every ten days, up to today."""
+    """Store an instance with one subscription of 1,234.567890 EUR more every ten days, up to today."""
     organization_id = pages.owner.organization_id
     site = await add_site(pages.gateway, organization_id, **values)
     segments = [
@@ -67,15 +67,15 @@ async def test_line_needs_neither_scripts_nor_requests(pages: Pages, browser: Br
         java_script_enabled=False, storage_state=await pages.page.context.storage_state()
     )
     plain = await context.new_page()
-    asked: list[str] = []
-    plain.on("request", lambda request: asked.append(request.url))
+    requested: list[str] = []
+    plain.on("request", lambda request: requested.append(request.url))
 
     await plain.goto(f"{pages.home}/")
 
     await expect(plain.locator("mrr-chart .line")).to_be_visible()
     await plain.get_by_text("Show as a table").click()
     await expect(plain.locator("mrr-chart tbody tr").first).to_be_visible()
-    assert not [url for url in asked if "/api/" in url]
+    assert not [url for url in requested if "/api/" in url]
     await context.close()
 
 

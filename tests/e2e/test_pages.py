@@ -1,4 +1,4 @@
-"""What a user does first, in a browser, with the whole system: from the setup link to a true MRR."""
+"""The first steps of a user in a browser, with the whole system: from the setup link to a true MRR."""
 
 from decimal import Decimal
 from typing import Any
@@ -12,7 +12,7 @@ _CHECK_MILLISECONDS = 30_000
 
 
 async def _add(page: Page, name: str, url: str, identifier: str, secret: str) -> Locator:
-    """Fills Add Instance and saves it; answers the checklist."""
+    """Fill in Add Instance, save it, and return the checklist."""
     await page.goto(f"{home(ORGANIZATION)}/settings/instances/new")
     await page.get_by_label("Name").fill(name)
     await page.get_by_label("WHMCS URL").fill(url)
@@ -28,19 +28,19 @@ async def _figure(page: Page, currency: str, metric: str) -> str | None:
 
 
 @pytest.mark.parametrize("lens", ["contract", "active", "status"])
-async def test_the_overview_shows_what_the_company_knows_of_itself(
+async def test_overview_equals_the_truth_of_the_simulator(
     stack: RunningStack, owner: Page, lens: str
 ) -> None:
     truth = control(stack, "GET", f"/truth?lens={lens}")["currencies"]
 
     await owner.goto(f"{home('Demo')}/?lens={lens}")
 
-    for currency, known in truth.items():
-        assert Decimal(await _figure(owner, currency, "mrr") or "nan") == Decimal(known["mrr_micros"]).scaleb(
-            -6
-        )
-        assert await _figure(owner, currency, "customers") == str(known["customers"])
-        assert await _figure(owner, currency, "subscriptions") == str(known["subscriptions"])
+    for currency, figures in truth.items():
+        assert Decimal(await _figure(owner, currency, "mrr") or "nan") == Decimal(
+            figures["mrr_micros"]
+        ).scaleb(-6)
+        assert await _figure(owner, currency, "customers") == str(figures["customers"])
+        assert await _figure(owner, currency, "subscriptions") == str(figures["subscriptions"])
     assert await owner.locator("[data-currency]").count() == len(truth)
 
 
@@ -54,16 +54,14 @@ async def test_overview_keeps_its_content_policy(owner: Page) -> None:
     assert complaints == []
 
 
-async def test_a_link_used_once_opens_no_second_account(
-    stack: RunningStack, page: Page, signed_in_state: Any
-) -> None:
+async def test_used_setup_link_is_not_found(stack: RunningStack, page: Page, signed_in_state: Any) -> None:
     answer = await page.goto(stack.setup_url)
 
     assert answer is not None
     assert answer.status == 404
 
 
-async def test_a_wrong_secret_is_named_and_never_shown(stack: RunningStack, owner: Page) -> None:
+async def test_wrong_secret_is_reported_and_never_shown(stack: RunningStack, owner: Page) -> None:
     secret = "a-secret-that-is-wrong"
 
     checklist = await _add(owner, "Wrong", stack.demo["url"], stack.demo["identifier"], secret)
@@ -77,7 +75,7 @@ async def test_a_wrong_secret_is_named_and_never_shown(stack: RunningStack, owne
     assert secret not in await owner.content()
 
 
-async def test_a_forbidden_action_is_named(stack: RunningStack, owner: Page) -> None:
+async def test_forbidden_action_is_named(stack: RunningStack, owner: Page) -> None:
     credential = control(stack, "POST", "/credentials", {"actions": ["GetClients"]})
 
     checklist = await _add(owner, "Narrow", stack.demo["url"], credential["identifier"], credential["secret"])
@@ -87,9 +85,7 @@ async def test_a_forbidden_action_is_named(stack: RunningStack, owner: Page) -> 
     )
 
 
-async def test_an_added_instance_syncs_before_the_eyes_and_stays_out_of_the_other_organization(
-    stack: RunningStack, owner: Page
-) -> None:
+async def test_added_instance_syncs_live_in_its_organization_alone(stack: RunningStack, owner: Page) -> None:
     demo = stack.demo
     checklist = await _add(owner, "Ours", demo["url"], demo["identifier"], demo["secret"])
     await expect(checklist).to_contain_text("Connected.", timeout=_CHECK_MILLISECONDS)
@@ -107,7 +103,7 @@ async def test_an_added_instance_syncs_before_the_eyes_and_stays_out_of_the_othe
     assert foreign.status == 404
 
 
-async def test_the_overview_reads_the_same_without_scripts(
+async def test_overview_is_the_same_without_scripts(
     stack: RunningStack, browser: Browser, owner: Page, signed_in_state: Any
 ) -> None:
     await owner.goto(f"{home('Demo')}/?lens=active")

@@ -1,4 +1,4 @@
-"""The page of a sync in a browser: what it says while the sync runs, when nothing is heard, and after the end."""
+"""The page of a sync in a browser: while the sync runs, while it is silent, and after its end."""
 
 import asyncio
 import re
@@ -33,12 +33,14 @@ class Watched(Running):
     async def progressed(
         self, skipped: tuple[SkippedKind, ...] = (), **kinds: tuple[int, int | None]
     ) -> None:
-        """Tell how many records of which kind are read, and of how many."""
-        told = {kind: KindProgress(rows=rows, expected=expected) for kind, (rows, expected) in kinds.items()}
-        await self.hear(SyncProgressed(run_id=self.run_id, kinds=told, skipped=skipped))
+        """Report how many records of which kind are read, and of how many."""
+        progress = {
+            kind: KindProgress(rows=rows, expected=expected) for kind, (rows, expected) in kinds.items()
+        }
+        await self.hear(SyncProgressed(run_id=self.run_id, kinds=progress, skipped=skipped))
 
     async def applied(self) -> None:
-        """Do what metrics does once the figures hold what was read."""
+        """Write what metrics writes when the figures include the sync."""
         await self.gateway.execute(
             """INSERT INTO metrics.instances
             SELECT organization_id, instance_id, name, state, settings, version FROM gateway.instances"""
@@ -58,7 +60,7 @@ class Watched(Running):
 
 @pytest.fixture
 async def watched(pages: Pages) -> Watched:
-    """A sync that has begun, of an instance whose check counted 4,600 records."""
+    """Start a sync of an instance whose check counted 4,600 records."""
     watched = Watched(pages, await connected(pages.gateway, pages.owner))
     await pages.gateway.execute("""UPDATE gateway.checks SET estimate = '{"rows": 4600, "minutes": 1}'""")
     watched.sync_id = (await watched.post()).json()["id"]
@@ -67,7 +69,7 @@ async def watched(pages: Pages) -> Watched:
     return watched
 
 
-async def test_progress_is_told_in_records_and_time(watched: Watched) -> None:
+async def test_progress_is_shown_in_records_and_time(watched: Watched) -> None:
     watched.gateway.clock.advance(seconds=6)
     await watched.progressed(customer=(1018, 1100), service=(0, None))
 
@@ -80,7 +82,7 @@ async def test_progress_is_told_in_records_and_time(watched: Watched) -> None:
     await expect(bar).to_have_attribute("value", "99")
 
 
-async def test_silence_is_told_with_what_happens_next(watched: Watched) -> None:
+async def test_silence_is_shown_with_the_next_step(watched: Watched) -> None:
     await watched.progressed(customer=(1018, 1100), service=(0, None))
     await watched.page.goto(watched.address)
 
@@ -116,21 +118,23 @@ async def test_ended_session_ends_the_stream_with_a_sentence(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "_STREAM_SECONDS", 1.0)
-    asked: list[str] = []
-    watched.page.on("request", lambda request: asked.append(request.url) if "/live" in request.url else None)
+    requested: list[str] = []
+    watched.page.on(
+        "request", lambda request: requested.append(request.url) if "/live" in request.url else None
+    )
     await watched.page.goto(watched.address)
 
     await watched.gateway.execute("DELETE FROM gateway.sessions")
 
     await expect(watched.page.get_by_text("You are signed out.")).to_be_visible()
-    before = len(asked)
+    before = len(requested)
     await watched.page.wait_for_function("!document.querySelector('#progress')._htmx?.sse")
-    assert len(asked) == before
+    assert len(requested) == before
     await watched.page.get_by_role("link", name="Sign in").click()
     await expect(watched.page).to_have_url(re.compile("/sign-in"))
 
 
-async def test_restarted_gateway_is_found_again(watched: Watched) -> None:
+async def test_page_reconnects_to_a_restarted_gateway(watched: Watched) -> None:
     await watched.progressed(customer=(10, 1100))
     await watched.page.goto(watched.address)
     await expect(watched.page.get_by_text("10 of 1,100 records")).to_be_visible()
@@ -148,7 +152,7 @@ async def test_restarted_gateway_is_found_again(watched: Watched) -> None:
     ).to_be_hidden()
 
 
-async def test_gateway_that_stays_away_is_given_up(watched: Watched) -> None:
+async def test_page_stops_reconnecting_after_a_while(watched: Watched) -> None:
     await watched.page.add_init_script(
         """document.addEventListener("htmx:sse:before:connection", ({detail}) => {
             Object.assign(detail.connection.config, {reconnectMaxAttempts: 2, reconnectDelay: 10});
@@ -165,13 +169,13 @@ async def test_gateway_that_stays_away_is_given_up(watched: Watched) -> None:
     await watched.pages.server.start()
 
 
-async def test_hanging_connection_is_told(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hanging_connection_is_shown(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     await watched.page.add_init_script(
-        "document.addEventListener('htmx:sse:after:message', ({target}) => { target.dataset.heard = 'once'; });"
+        "document.addEventListener('htmx:sse:after:message', ({target}) => { target.dataset.received = 'once'; });"
     )
     await watched.page.clock.install()
     await watched.page.goto(watched.address)
-    await expect(watched.page.locator("#progress")).to_have_attribute("data-heard", "once")
+    await expect(watched.page.locator("#progress")).to_have_attribute("data-received", "once")
     freed, look = asyncio.Event(), syncs.get_sync
 
     async def hang(*arguments: Any) -> Sync:

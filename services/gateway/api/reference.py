@@ -45,7 +45,7 @@ REFUSALS: Final[Mapping[str, tuple[int, str]]] = {
     ),
     "address_taken": (
         409,
-        "https://billing.example.com is connected already. Edit that instance instead.",
+        "https://billing.example.com is connected already. Change that instance instead.",
     ),
     "demo_organization": (
         409,

@@ -185,4 +185,4 @@ async def _refuse_demo(connection: AsyncConnection, principal: Principal) -> Non
 
 
 def _address_taken(address: str) -> Conflict:
-    return Conflict("address_taken", f"{address} is connected already. Edit that instance instead.", "url")
+    return Conflict("address_taken", f"{address} is connected already. Change that instance instead.", "url")

@@ -100,11 +100,11 @@ def scale(lowest: Decimal, highest: Decimal) -> tuple[Decimal, Decimal, Decimal]
     The floor is zero, or at most 80 % of a lowest value that lies in the upper half, so that small changes can be seen
     and no change looks like a collapse.
     """
-    wanted = lowest * Decimal("0.8") if lowest * 2 > highest else min(lowest, Decimal())
-    raw = (highest - wanted) / _INTERVALS or Decimal(1)
+    lowest_floor = lowest * Decimal("0.8") if lowest * 2 > highest else min(lowest, Decimal())
+    raw = (highest - lowest_floor) / _INTERVALS or Decimal(1)
     unit = Decimal(1).scaleb(raw.adjusted())
     step = next(factor * unit for factor in _STEPS if factor * unit >= raw)
-    floor = (wanted / step).to_integral_value(ROUND_FLOOR) * step
+    floor = (lowest_floor / step).to_integral_value(ROUND_FLOOR) * step
     top = (highest / step).to_integral_value(ROUND_CEILING) * step
     return floor, max(top, floor + step), step
 

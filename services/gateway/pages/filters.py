@@ -11,7 +11,7 @@ from uuid import UUID
 from fastapi import Depends
 
 from libs.common.contracts.lenses import COUNTING, Lens
-from services.gateway.errors import Invalid, NotFound
+from services.gateway.errors import Invalid, instance_not_found
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
@@ -99,11 +99,6 @@ def filter_form(filters: Filters, currencies: Iterable[str], instances: Mapping[
         _filter("instance", "Instance", {"": "all", **names} if len(names) > 1 else names, chosen_instance),
     )
     return [offer for offer in offered if len(offer.choices) > 1]
-
-
-def instance_not_found() -> NotFound:
-    """Return the error about an instance that cannot be chosen."""
-    return NotFound("instance_not_found", "There is no such instance here. Choose one from the list.")
 
 
 def _filter(name: str, label: str, words: Mapping[str, str], chosen: str) -> Filter:

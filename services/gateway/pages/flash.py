@@ -1,4 +1,4 @@
-"""Values that the next page shows once: sealed in a cookie that nobody can read or make, and that is gone when it was shown."""
+"""Values that the next page shows once. They travel in an encrypted cookie that no other user can read or forge."""
 
 import json
 from typing import Final
@@ -15,7 +15,7 @@ _LONGEST: Final = 3_800
 
 
 def put(answer: Response, context: Context, name: str, value: object, holder: bytes = b"") -> None:
-    """Hand the browser a value for `holder`, such as the digest of a session; too large ones are left out."""
+    """Store a value in the browser for `holder`, such as the digest of a session. Omit a value that is too large for a cookie."""
     text = json.dumps(value).encode()
     sealed = seal_value(context.session_key, _purpose(name, holder), text, context.clock())
     if len(sealed) <= _LONGEST:

@@ -10,7 +10,7 @@ from libs.common.contracts.instances import InstanceState
 from services.gateway import syncs
 from services.gateway.context import Here
 from services.gateway.instances import checks, lifecycle
-from services.gateway.instances.views import get_instance
+from services.gateway.instances.views import Instance, get_instance
 from services.gateway.pages.callers import InstanceReader, InstanceWriter, SyncStarter
 from services.gateway.pages.checklist import checklist_of
 from services.gateway.pages.live import live
@@ -39,7 +39,7 @@ async def instance_page(
         zone=zone,
         state=state_of(instance, zone, now),
         figures_at=clock_time(instance.as_of, zone, now) if instance.as_of else None,
-        missing_permissions=[text_of_missing(action) for action in instance.missing_actions],
+        warnings=_warnings(instance),
         check=instance.check,
         checklist=checklist_of(instance.check, is_connected=is_connected) if instance.check else None,
         address=_address(principal, instance_id),
@@ -106,6 +106,14 @@ async def sync_now(context: Here, instance_id: UUID, principal: SyncStarter) -> 
     """Start a sync, or join the one under way, and show it."""
     command_id = await syncs.sync_now(context, principal, instance_id)
     return see(f"{principal.home}/syncs/{command_id}")
+
+
+def _warnings(instance: Instance) -> list[str]:
+    """Return what the last sync went without and the checklist does not say."""
+    lines = [line for line in (instance.check.checks if instance.check else ()) if line.state != "ok"]
+    actions, messages = {line.action for line in lines}, {line.message for line in lines}
+    missing = [text_of_missing(action) for action in instance.missing_actions if action not in actions]
+    return missing + [text for text in instance.warnings if text not in messages]
 
 
 def _address(principal: Principal, instance_id: UUID) -> str:

@@ -10,9 +10,10 @@ from libs.common.figures.coverage import Freshness, oldest
 from libs.common.figures.notes import Note, notes_on
 from libs.common.figures.questions import Question
 from services.gateway.context import Context
+from services.gateway.errors import instance_not_found
 from services.gateway.figures import SMALL, figures, freshness
 from services.gateway.instances.views import Instance, list_instances
-from services.gateway.pages.filters import Filters, instance_not_found
+from services.gateway.pages.filters import Filters
 from services.gateway.principals import Principal
 
 # A sync that is applied while the page is read makes it read again; the next one is minutes away.
@@ -43,8 +44,8 @@ class Reading:
     @property
     def is_small(self) -> bool:
         """Return whether the page is made faster than a worker thread is asked for it."""
-        series = (series for answer in self.answers.values() for series in answer.series)
-        return sum(len(one.points) for one in series) <= SMALL
+        answers = self.answers.values()
+        return sum(len(series.points) for answer in answers for series in answer.series) <= SMALL
 
     def is_of_one_moment(self) -> bool:
         """Return whether no sync was applied between the statements that read this."""
@@ -73,8 +74,8 @@ async def _read(context: Context, principal: Principal, filters: Filters, questi
         raise instance_not_found()
     chosen = () if filters.instance_id is None else (filters.instance_id,)
     fresh = await freshness(context, principal, chosen)
-    first_on = min((one.first_on for one in fresh if one.first_on), default=None)
-    last_on = max((one.last_on for one in fresh if one.last_on), default=None)
+    first_on = min((instance.first_on for instance in fresh if instance.first_on), default=None)
+    last_on = max((instance.last_on for instance in fresh if instance.last_on), default=None)
     if first_on is None or last_on is None:
         return Reading(instances, fresh, {}, None, ())
     start = filters.first_day(first_on, last_on)

@@ -1,4 +1,4 @@
-"""The organization is in the address of every page, and a form changes the organization that its address names."""
+"""The organization is in the address of every page, and a form changes only the organization of its address."""
 
 import re
 from urllib.parse import parse_qs, urlsplit
@@ -19,7 +19,7 @@ from tests.servers import Postgres
 
 @pytest.fixture
 async def owner(gateway: Gateway) -> Person:
-    """The owner of Nimbus, who is also a viewer of Stratus; Cumulus is foreign."""
+    """Return the owner of Nimbus, who is also a viewer of Stratus and no member of Cumulus."""
     owner = await gateway.owner()
     await gateway.join(owner.email, await gateway.organization("Stratus"), "viewer")
     await gateway.organization("Cumulus")
@@ -27,7 +27,7 @@ async def owner(gateway: Gateway) -> Person:
 
 
 def pages(gateway: Gateway) -> list[str]:
-    """Addresses of every page with a GET, with an id that does not exist where one is needed."""
+    """Return the address of every page, with ids that do not exist."""
     return [
         re.sub(r"\{(?!organization)[^}]+\}", str(uuid4()), route.path)
         for route in iter_route_contexts(gateway.app.app.routes)
@@ -119,7 +119,7 @@ async def test_root_leads_to_the_organization_used_last(gateway: Gateway, owner:
     ]
 
 
-async def test_address_of_before_leads_to_the_same_page(owner: Person) -> None:
+async def test_address_without_organization_leads_to_its_page(owner: Person) -> None:
     for path in (
         "/settings/instances",
         "/settings/instances/1/edit?a=b%26c",
@@ -139,19 +139,19 @@ async def test_home_without_slash_leads_to_the_overview(owner: Person) -> None:
 
 async def test_sign_in_leads_back_to_the_page_asked_for(gateway: Gateway, owner: Person) -> None:
     client = gateway.client(origin=ADDRESS)
-    asked = "/o/stratus/settings/instances?x=1&y=2"
+    place = "/o/stratus/settings/instances?x=1&y=2"
 
-    sent_away = await client.get(asked)
+    sent_away = await client.get(place)
     form = await client.get(sent_away.headers["location"])
     [(hidden)] = re.findall(r'name="next" value="([^"]+)"', form.text)
-    credentials = {"email": owner.email, "password": "wrong", "next": asked}
+    credentials = {"email": owner.email, "password": "wrong", "next": place}
     refused = await client.post("/sign-in", data=credentials)
     signed_in = await client.post("/sign-in", data=credentials | {"password": PASSWORD})
 
-    assert parse_qs(urlsplit(sent_away.headers["location"]).query) == {"next": [asked]}
-    assert hidden.replace("&amp;", "&") == asked
+    assert parse_qs(urlsplit(sent_away.headers["location"]).query) == {"next": [place]}
+    assert hidden.replace("&amp;", "&") == place
     assert hidden in refused.text
-    assert signed_in.headers["location"] == asked
+    assert signed_in.headers["location"] == place
 
 
 ELSEWHERE = (
@@ -167,13 +167,13 @@ ELSEWHERE = (
 )
 
 
-async def test_sign_in_leads_nowhere_else(gateway: Gateway, owner: Person) -> None:
-    for asked in ELSEWHERE:
+async def test_sign_in_leads_to_no_other_site(gateway: Gateway, owner: Person) -> None:
+    for place in ELSEWHERE:
         client = gateway.client(origin=ADDRESS)
 
-        form = await client.get("/sign-in", params={"next": asked})
+        form = await client.get("/sign-in", params={"next": place})
         answer = await client.post(
-            "/sign-in", data={"email": owner.email, "password": PASSWORD, "next": asked}
+            "/sign-in", data={"email": owner.email, "password": PASSWORD, "next": place}
         )
 
         assert 'name="next"' not in form.text
@@ -207,10 +207,10 @@ async def test_program_asks_about_its_own_organization_alone(gateway: Gateway, o
     secret = await owner.token("metrics:read")
     program = gateway.client(authorization=f"Bearer {secret}")
 
-    own = await program.get("/api/v1/me", params={"organization": "nimbus"})
+    nimbus = await program.get("/api/v1/me", params={"organization": "nimbus"})
     other = await program.get("/api/v1/me", params={"organization": "stratus"})
 
-    assert (own.status_code, own.json()["organization"]["slug"]) == (200, "nimbus")
+    assert (nimbus.status_code, nimbus.json()["organization"]["slug"]) == (200, "nimbus")
     assert (other.status_code, other.json()["code"]) == (404, "organization_not_found")
 
 
@@ -225,7 +225,7 @@ async def test_session_asks_about_the_organization_it_names(owner: Person) -> No
     assert (await owner.client.get("/api/v1/openapi.json")).text.count('"name":"organization"') > 10
 
 
-async def test_organizations_of_before_get_slugs(postgres: Postgres) -> None:
+async def test_migration_gives_slugs_to_organizations(postgres: Postgres) -> None:
     with postgres.empty_database() as database:
         engine = build_engine(PostgresSettings(database_url=database.admin_url), service="test")
         async with engine.connect() as connection:
@@ -251,7 +251,7 @@ async def test_organizations_of_before_get_slugs(postgres: Postgres) -> None:
     assert slugs == ["demo-2", "demo", "nimbus", "nimbus-2"]
 
 
-async def test_version_before_adds_organizations(gateway: Gateway) -> None:
+async def test_previous_version_can_add_organizations(gateway: Gateway) -> None:
     for name in ("Nimbus", "Cumulus"):
         await gateway.execute(
             """INSERT INTO gateway.organizations (organization_id, name, is_demo, created_at)
@@ -264,7 +264,7 @@ async def test_version_before_adds_organizations(gateway: Gateway) -> None:
     assert all(re.fullmatch("organization-[0-9a-f]{8}-[0-9a-f]{4}", slug) for slug in slugs)
 
 
-async def test_same_names_get_slugs_of_their_own(gateway: Gateway) -> None:
+async def test_organizations_of_one_name_get_different_slugs(gateway: Gateway) -> None:
     names = ["Ölmühle & Söhne", "olmuhle sohne", "租云", "Demo", "  "]
     async with gateway.context.engine.begin() as connection:
         await connection.execute(text(f"SET LOCAL ROLE {SYSTEM}"))

@@ -1,4 +1,4 @@
-"""Pages are valid HTML, and a form keeps what was typed whatever was wrong with it."""
+"""Pages are valid HTML, and a refused form keeps what was typed."""
 
 import re
 from collections import Counter
@@ -33,33 +33,35 @@ _EMPTY = {
 
 
 def parsed(answer: Response) -> Any:
-    """Parse a page as strictly as a browser's vendor would: any error of syntax raises."""
+    """Parse a page strictly: any error of syntax raises."""
     builder = html5lib.getTreeBuilder("etree")
     return html5lib.HTMLParser(builder, strict=True, namespaceHTMLElements=False).parse(answer.text)
 
 
 def faults(document: Any) -> list[str]:
-    """What a strict parser does not see: double ids, fields without label, attributes that do not exist."""
+    """Return what a strict parser accepts all the same: double ids, fields without label, unknown attributes."""
     elements = [element for element in document.iter() if isinstance(element.tag, str)]
     drawn = {inner for element in elements if element.tag.endswith("svg") for inner in element.iter()}
     ids = Counter(element.get("id") for element in elements if element.get("id"))
     labels = {element.get("for") for element in elements if element.tag == "label"}
     labelled = {inner for element in elements if element.tag == "label" for inner in element.iter()}
-    found = [f"id {name}" for name, number in ids.items() if number > 1]
+    complaints = [f"id {name}" for name, number in ids.items() if number > 1]
     for element in elements:
         is_field = element.tag in ("input", "select", "textarea") and element.get("type") != "hidden"
         if is_field and element.get("id") not in labels and element not in labelled:
-            found.append(f"label {element.attrib}")
+            complaints.append(f"label {element.attrib}")
         for name in ("aria-describedby", "aria-labelledby", "for", "list"):
-            found += [f"{name} {one}" for one in element.get(name, "").split() if one not in ids]
+            complaints += [
+                f"{name} {reference}" for reference in element.get(name, "").split() if reference not in ids
+            ]
         if element not in drawn:
             names = [name for name in element.attrib if not name.startswith(_PREFIXES)]
-            found += [f"attribute {name} of {element.tag}" for name in names if name not in _ATTRIBUTES]
-    return found
+            complaints += [f"attribute {name} of {element.tag}" for name in names if name not in _ATTRIBUTES]
+    return complaints
 
 
 async def with_pages(gateway: Gateway, owner: Person | None = None) -> tuple[Person, dict[str, str]]:
-    """An owner with an instance, figures, a sync and a token; returns the ids that addresses of pages hold."""
+    """Return an owner with an instance, figures, a sync and a token, and the ids for the addresses of pages."""
     owner = owner or await gateway.owner()
     instance_id = str(await connected(gateway, owner))
     sync = await owner.post(f"/settings/instances/{instance_id}/syncs")
@@ -139,7 +141,7 @@ async def test_api_names_every_wrong_field(gateway: Gateway) -> None:
 
     body = answer.json()
     assert (answer.status_code, body["field"]) == (422, "name")
-    assert [one["field"] for one in body["errors"]] == ["name", "url", "time_zone"]
+    assert [error["field"] for error in body["errors"]] == ["name", "url", "time_zone"]
 
 
 async def test_refused_form_keeps_all_but_secrets(gateway: Gateway) -> None:
@@ -297,12 +299,12 @@ async def test_revoking_a_token_asks_first(gateway: Gateway) -> None:
     path = f"/settings/tokens/{ids['token_id']}/revoke"
 
     listed = await owner.open("/settings/tokens")
-    asked = await owner.open(path)
+    question = await owner.open(path)
     kept = await gateway.execute("SELECT revoked_at FROM gateway.tokens")
     await owner.post(path)
 
     assert f'href="{owner.home}{path}"' in listed.text
-    assert "lose their access at once" in unescape(asked.text)
+    assert "lose their access at once" in unescape(question.text)
     assert kept == [(None,)]
     assert await gateway.execute("SELECT count(*) FROM gateway.tokens WHERE revoked_at IS NULL") == [(0,)]
     assert (await owner.open(path)).status_code == 404

@@ -1,4 +1,4 @@
-"""The overview says what the API says: every number, every note, and each reason in words."""
+"""The overview shows every number and note of the API, and each reason in words."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ class Overview:
         self.text = " ".join("".join(self.root.itertext()).split())
 
     def tiles(self) -> dict[tuple[str, str], str | None]:
-        """The value of each tile by currency and metric, None where there is none."""
+        """Return the value of each tile by currency and metric, None where there is none."""
         return {
             (tiles.attrib["data-currency"], tile.attrib["data-metric"]): tile.get("data-value")
             for tiles in self.root.iterfind(".//dl[@data-currency]")
@@ -51,7 +51,7 @@ class Overview:
         }
 
     def split(self, title: str, currency: str) -> dict[str, str | None]:
-        """The rows of a panel by name."""
+        """Return the rows of a panel by name."""
         panel = self.panel(f"{title}, {currency}")
         return {
             row.attrib["data-name"]: value.get("data-value") if value is not None else None
@@ -60,14 +60,14 @@ class Overview:
         }
 
     def unlisted(self, title: str, currency: str) -> tuple[int, Decimal]:
-        """How many parts of a panel have no row, and what they sum to."""
+        """Return how many parts of a panel have no row, and their sum."""
         row = self.panel(f"{title}, {currency}").find(".//tr[@data-unlisted]")
         if row is None:
             return 0, Decimal()
         return int(row.attrib["data-unlisted"]), Decimal(_the(row, "td").attrib["data-value"])
 
     def line(self, currency: str) -> list[tuple[str, str]]:
-        """Day and value of each point, oldest first."""
+        """Return day and value of each point, oldest first."""
         rows = self.panel(f"MRR by day, {currency}").iterfind(".//tr[@data-x]")
         points = [
             (_the(row, ".//time").attrib["datetime"], _the(row, "td").attrib["data-value"]) for row in rows
@@ -83,9 +83,9 @@ class Overview:
 
 
 def _the(element: Element, path: str) -> Element:
-    found = element.find(path)
-    assert found is not None, path
-    return found
+    child = element.find(path)
+    assert child is not None, path
+    return child
 
 
 async def overview(person: Person, **filters: str) -> Overview:
@@ -112,7 +112,7 @@ def newest(answer: dict[str, Any], group: str, currency: str) -> dict[str, Any]:
 
 
 async def books(gateway: Gateway, owner: Person) -> Site:
-    """Two instances with two currencies, yearly services and domains, addons never read and domains no longer read."""
+    """Store two instances with two currencies, yearly services and domains, addons never read and domains no longer read."""
     ours = owner.organization_id
     main = await add_site(gateway, ours, missing=("domain",), read_at=datetime(2026, 2, 20, 6, tzinfo=UTC))
     other = await add_site(gateway, ours, "Other", missing=("addon",), first_on=FIRST + timedelta(days=3))
@@ -249,7 +249,7 @@ async def test_note_stands_at_its_tile_and_row(gateway: Gateway) -> None:
     assert services.find(".//a[@class='mark']") is None
 
 
-async def test_figures_prove_that_an_instance_was_synced(gateway: Gateway) -> None:
+async def test_instance_with_figures_counts_as_synced(gateway: Gateway) -> None:
     owner = await gateway.owner()
     await books(gateway, owner)
 

@@ -1,4 +1,4 @@
-"""What an instance says of itself: waiting, at its first sync, synced in part, failed and when it is tried again."""
+"""The states of an instance: waiting, at its first sync, synced in part, failed with its next attempt."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ ADDONS = SkippedKind(kind="addon", action="GetClientsAddons", code="permission_m
 
 @pytest.fixture
 async def running(gateway: Gateway) -> Running:
-    """A connected instance that was never synced."""
+    """Return a connected instance that was never synced."""
     owner = await gateway.owner()
     return Running(gateway, owner, await connected(gateway, owner))
 
@@ -29,7 +29,7 @@ async def instance_of(running: Running) -> dict[str, Any]:
 
 
 async def begun(running: Running) -> str:
-    """Ask for another sync, let it begin, and return its id."""
+    """Start another sync and return its id."""
     running.run_id = uuid4()
     running.gateway.clock.advance(minutes=1)
     sync_id: str = (await running.post()).json()["id"]
@@ -44,7 +44,7 @@ async def failed(running: Running) -> None:
     )
 
 
-async def test_a_new_instance_waits_for_its_first_sync(running: Running) -> None:
+async def test_new_instance_waits_for_its_first_sync(running: Running) -> None:
     instance = await instance_of(running)
 
     assert (instance["shown_state"], instance["last_sync"], instance["sync_under_way"]) == (
@@ -54,21 +54,21 @@ async def test_a_new_instance_waits_for_its_first_sync(running: Running) -> None
     )
 
 
-async def test_the_first_sync_is_shown_while_it_runs(running: Running) -> None:
-    asked = (await running.post()).json()["id"]
+async def test_first_sync_is_shown_while_it_runs(running: Running) -> None:
+    sync_id = (await running.post()).json()["id"]
     queued = await instance_of(running)
-    await running.queued(asked)
+    await running.queued(sync_id)
     await running.started()
     started = await instance_of(running)
     running.gateway.clock.advance(minutes=3)
     silent = await instance_of(running)
 
     for instance in (queued, started):
-        assert (instance["shown_state"], instance["sync_under_way"]) == ("first_sync_running", asked)
+        assert (instance["shown_state"], instance["sync_under_way"]) == ("first_sync_running", sync_id)
     assert (silent["shown_state"], silent["sync_under_way"]) == ("waiting_for_first_sync", None)
 
 
-async def test_a_failed_first_sync_says_why_and_when_the_next_comes(running: Running) -> None:
+async def test_failed_first_sync_has_a_reason_and_a_next_time(running: Running) -> None:
     sync_id = await begun(running)
     await failed(running)
 
@@ -82,15 +82,15 @@ async def test_a_failed_first_sync_says_why_and_when_the_next_comes(running: Run
         "code": "read_timeout",
         "message": "WHMCS took longer than 30 s.",
     }
-    own = rhythm_of(Schedule.INCREMENTAL, running.instance_id, 0)
+    schedule = rhythm_of(Schedule.INCREMENTAL, running.instance_id, 0)
     due_at = datetime.fromisoformat(instance["next_sync_at"])
-    assert due_at == own.after(own.newest(running.gateway.clock.now).scheduled_for).due_at
+    assert due_at == schedule.after(schedule.newest(running.gateway.clock.now).scheduled_for).due_at
     assert running.gateway.clock.now < due_at <= running.gateway.clock.now + timedelta(minutes=15)
     assert due_at.tzinfo == UTC
     assert instance["next_check_at"] is None
 
 
-async def test_a_sync_in_part_is_no_healthy_one(running: Running) -> None:
+async def test_partial_sync_is_not_healthy(running: Running) -> None:
     await begun(running)
     await running.succeeded("partial", ADDONS)
     in_part = await instance_of(running)
@@ -103,7 +103,7 @@ async def test_a_sync_in_part_is_no_healthy_one(running: Running) -> None:
     assert (whole["shown_state"], whole["last_sync"]["state"]) == ("healthy", "succeeded")
 
 
-async def test_a_failure_after_a_good_sync_is_shown(running: Running) -> None:
+async def test_failure_after_a_good_sync_is_shown(running: Running) -> None:
     await begun(running)
     await running.succeeded()
     await begun(running)
@@ -116,7 +116,7 @@ async def test_a_failure_after_a_good_sync_is_shown(running: Running) -> None:
     assert fresh["last_sync_at"] < fresh["last_sync"]["ended_at"]
 
 
-async def test_a_cancelled_sync_does_not_change_the_state(running: Running) -> None:
+async def test_cancelled_sync_does_not_change_the_state(running: Running) -> None:
     await begun(running)
     await running.succeeded()
     await begun(running)
@@ -127,7 +127,7 @@ async def test_a_cancelled_sync_does_not_change_the_state(running: Running) -> N
     assert (instance["shown_state"], instance["last_sync"]["state"]) == ("healthy", "cancelled")
 
 
-async def test_an_instance_that_needs_attention_is_checked_next(running: Running) -> None:
+async def test_instance_that_needs_attention_is_checked_next(running: Running) -> None:
     await begun(running)
     await running.hear(
         SyncFailed(
@@ -142,7 +142,7 @@ async def test_an_instance_that_needs_attention_is_checked_next(running: Running
     assert running.gateway.clock.now < due_at <= running.gateway.clock.now + timedelta(hours=1)
 
 
-async def test_a_paused_instance_has_no_next_sync(running: Running) -> None:
+async def test_paused_instance_has_no_next_sync(running: Running) -> None:
     await running.owner.client.patch(
         f"/api/v1/instances/{running.instance_id}",
         json={"state": "paused"},
@@ -159,7 +159,7 @@ async def test_a_paused_instance_has_no_next_sync(running: Running) -> None:
 
 
 @pytest.mark.rule("W2")
-async def test_the_demo_takes_no_instance_of_a_person(gateway: Gateway) -> None:
+async def test_demo_refuses_an_added_instance(gateway: Gateway) -> None:
     owner = await gateway.owner()
     await gateway.execute("UPDATE gateway.organizations SET is_demo = true")
 
@@ -175,7 +175,7 @@ async def test_the_demo_takes_no_instance_of_a_person(gateway: Gateway) -> None:
     assert await gateway.sent("sync.commands") == []
 
 
-async def test_a_token_shows_its_beginning_its_maker_and_its_last_use(gateway: Gateway) -> None:
+async def test_token_shows_prefix_creator_and_last_use(gateway: Gateway) -> None:
     owner = await gateway.owner()
     secret = await owner.token("metrics:read")
     gateway.clock.advance(minutes=5)

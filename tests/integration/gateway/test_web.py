@@ -1,4 +1,4 @@
-"""Every answer: its headers, and errors that say what was wrong and what to do."""
+"""Every answer has security headers, and errors say what was wrong and what to do."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.integration.gateway.conftest import ADDRESS, NEW, Gateway
 
 @pytest.mark.rule("H1")
 @pytest.mark.parametrize("path", ["/sign-in", "/nothing-here", "/api/v1/me", "/api/v1/openapi.json"])
-async def test_every_answer_has_the_headers_that_protect_it(gateway: Gateway, path: str) -> None:
+async def test_every_answer_has_security_headers(gateway: Gateway, path: str) -> None:
     answer = await gateway.client().get(path)
 
     assert answer.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self';")
@@ -19,7 +19,7 @@ async def test_every_answer_has_the_headers_that_protect_it(gateway: Gateway, pa
 
 
 @pytest.mark.rule("H2")
-async def test_an_error_of_the_api_is_a_problem_document_with_the_id_of_the_request(gateway: Gateway) -> None:
+async def test_api_error_is_a_problem_document_with_request_id(gateway: Gateway) -> None:
     answer = await gateway.client().get("/api/v1/nothing-here")
 
     assert answer.headers["content-type"] == "application/problem+json"
@@ -28,7 +28,7 @@ async def test_an_error_of_the_api_is_a_problem_document_with_the_id_of_the_requ
     assert body["request_id"] == answer.headers["x-request-id"]
 
 
-async def test_what_cannot_be_read_is_named(gateway: Gateway) -> None:
+async def test_unreadable_body_gets_its_own_error_code(gateway: Gateway) -> None:
     owner = await gateway.owner()
     headers = {"x-csrf-token": await owner.csrf(), "content-type": "application/json"}
 
@@ -51,20 +51,20 @@ async def test_what_cannot_be_read_is_named(gateway: Gateway) -> None:
     assert await post(f'{{"name": "{"x" * 1_100_000}"}}') == (413, "too_large", None)
 
 
-async def test_an_id_that_is_none_is_simply_not_there(gateway: Gateway) -> None:
+async def test_malformed_id_is_not_found(gateway: Gateway) -> None:
     owner = await gateway.owner()
 
     assert (await owner.client.get("/api/v1/instances/42")).status_code == 404
     assert (await owner.open("/settings/instances/42")).status_code == 404
 
 
-async def test_localhost_goes_to_the_address_that_the_cookie_is_for(gateway: Gateway) -> None:
+async def test_localhost_redirects_to_the_public_address(gateway: Gateway) -> None:
     answer = await gateway.client(host="localhost:8080").get("/sign-in?next=1")
 
     assert (answer.status_code, answer.headers["location"]) == (307, f"{ADDRESS}/sign-in?next=1")
 
 
-async def test_without_its_database_it_says_so_and_when_to_try_again(gateway: Gateway) -> None:
+async def test_missing_database_is_unavailable_with_retry_after(gateway: Gateway) -> None:
     owner = await gateway.owner()
     await gateway.execute("ALTER ROLE gateway NOLOGIN")
     try:
@@ -80,7 +80,7 @@ async def test_without_its_database_it_says_so_and_when_to_try_again(gateway: Ga
     assert "Try again" in page.text
 
 
-async def test_a_fault_of_ours_tells_the_id_that_is_in_the_log_and_nothing_of_us(
+async def test_internal_error_shows_only_the_id_of_its_log_entry(
     gateway: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     owner = await gateway.owner()
@@ -97,7 +97,7 @@ async def test_a_fault_of_ours_tells_the_id_that_is_in_the_log_and_nothing_of_us
 
 
 @pytest.mark.rule("A9")
-async def test_a_refused_post_may_be_corrected_under_its_key(gateway: Gateway) -> None:
+async def test_refused_post_is_corrected_under_the_same_key(gateway: Gateway) -> None:
     owner = await gateway.owner()
     token = await owner.token("instances:write", "instances:read")
     program = gateway.client(authorization=f"Bearer {token}")
@@ -110,7 +110,7 @@ async def test_a_refused_post_may_be_corrected_under_its_key(gateway: Gateway) -
     assert (other.status_code, other.json()["code"]) == (422, "name_invalid")
 
 
-async def test_the_address_of_a_caller_is_told_by_trusted_proxies_alone(gateway: Gateway) -> None:
+async def test_only_trusted_proxies_name_the_caller_address(gateway: Gateway) -> None:
     link = await accounts.setup_link(gateway.context)
     assert link is not None
     client = gateway.client(origin=ADDRESS, **{"x-forwarded-for": "198.51.100.7"})
@@ -121,7 +121,7 @@ async def test_the_address_of_a_caller_is_told_by_trusted_proxies_alone(gateway:
     assert await gateway.execute("SELECT address FROM gateway.audit") == [("127.0.0.1",)]
 
 
-async def test_what_no_database_takes_is_refused_in_words(gateway: Gateway) -> None:
+async def test_text_that_postgresql_rejects_is_refused_in_words(gateway: Gateway) -> None:
     owner = await gateway.owner()
     csrf = {"x-csrf-token": await owner.csrf()}
     long_url = f"https://billing.example.com/{'租' * 1_900}"

@@ -27,7 +27,7 @@ def test_progress_never_falls_and_never_ends_by_itself(
         reached = new
 
 
-def test_what_whmcs_counted_wins_over_what_was_expected() -> None:
+def test_count_of_whmcs_wins_over_the_expected_count() -> None:
     counted = {"customer": KindProgress(rows=10, expected=40), "service": KindProgress(rows=0, expected=60)}
 
     assert size(counted, 5_000) == Size(10, 100, is_exact=True)
