@@ -8,7 +8,7 @@ from libs.common.contracts.sync import Check
 from services.gateway.instances.checks import CheckProgress
 
 _TITLES: Final = {
-    "dns": "Address of the server",
+    "address": "Address of the server",
     "tls": "Secure connection (TLS)",
     "api": "WHMCS API",
     "credentials": "API credentials",
@@ -85,9 +85,17 @@ def _headline(failed: Sequence[Check], check: CheckProgress, *, is_connected: bo
 def _sentence(failed: Sequence[Check], check: CheckProgress, *, is_connected: bool) -> str:
     if not failed:
         return "WHMCS answers, and every required check passed."
-    names = ", ".join(_title(line) for line in failed)
-    text = f"{len(failed)} of {len(check.checks)} checks failed: {names}."
+    text = f"{len(failed)} of {len(check.checks)} checks failed: {_names(failed)}."
     return f"{text} The stored credentials stay in use." if is_connected else text
+
+
+def _names(failed: Sequence[Check]) -> str:
+    """Return the titles of the checks; several permissions are one list."""
+    titles = [_title(line) for line in failed if line.name != "permission"]
+    actions = [line.action or "" for line in failed if line.name == "permission"]
+    if actions:
+        titles.append(f"{'permission' if len(actions) == 1 else 'permissions'} {', '.join(actions)}")
+    return ", ".join(titles)
 
 
 def _line(line: Check) -> Line:

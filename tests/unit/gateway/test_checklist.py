@@ -9,7 +9,7 @@ from libs.common.contracts.sync import Check
 from services.gateway.instances.checks import CheckProgress
 from services.gateway.pages.checklist import checklist_of
 
-OK = Check(name="dns", state="ok", message="The address is public.")
+OK = Check(name="address", state="ok", message="The address is public.")
 WARNING = Check(name="clock", state="warning", message="The clock is 3 minutes late.")
 FAILED = Check(
     name="credentials", state="failed", code="credentials_rejected", message="WHMCS refused the secret."
@@ -26,8 +26,16 @@ def test_failed_test_counts_and_names_what_failed() -> None:
     checklist = checklist_of(check(OK, FAILED, WARNING, LACKING), is_connected=False)
 
     assert checklist.headline == "Not connected."
-    assert checklist.sentence == "2 of 4 checks failed: API credentials, Permission GetClients."
+    assert checklist.sentence == "2 of 4 checks failed: API credentials, permission GetClients."
     assert checklist.asks_to_change
+
+
+def test_failed_permissions_are_one_list() -> None:
+    other = LACKING.model_copy(update={"action": "GetInvoices"})
+
+    checklist = checklist_of(check(LACKING, other), is_connected=False)
+
+    assert checklist.sentence == "2 of 2 checks failed: permissions GetClients, GetInvoices."
 
 
 def test_failures_come_first_and_passed_checks_apart() -> None:
