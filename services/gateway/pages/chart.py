@@ -30,6 +30,14 @@ class Span(NamedTuple):
     width: float
 
 
+class Scale(NamedTuple):
+    """Where an axis begins and ends, and how far apart its labels are."""
+
+    floor: Decimal
+    top: Decimal
+    step: Decimal
+
+
 @dataclass(frozen=True, slots=True)
 class Day:
     """A point of the line. `change` is against the point before; the first has none."""
@@ -64,21 +72,8 @@ def draw(title: str, points: Sequence[Point], currency: str) -> Chart | None:
     amounts = [(point, Decimal(point.value)) for point in points if point.value is not None]
     if len(amounts) < 2:
         return None
-    floor, top, step = scale(min(amount for _, amount in amounts), max(amount for _, amount in amounts))
-    first, last = amounts[0][0].on, amounts[-1][0].on
-    before = [None, *(amount for _, amount in amounts[:-1])]
-    days = tuple(
-        Day(
-            on=point.on,
-            x=_per_cent(Decimal((point.on - first).days), Decimal((last - first).days)),
-            y=_per_cent(top - amount, top - floor),
-            amount=amount,
-            change=None if previous is None else amount - previous,
-            is_open=not point.complete,
-            is_carried=point.reason == "carried",
-        )
-        for (point, amount), previous in zip(amounts, before, strict=True)
-    )
+    axis = scale(min(amount for _, amount in amounts), max(amount for _, amount in amounts))
+    days = _days(amounts, axis)
     line = _steps(days)
     return Chart(
         title=title,
@@ -87,15 +82,15 @@ def draw(title: str, points: Sequence[Point], currency: str) -> Chart | None:
         line=line,
         area=f"{line} V100 H0 Z",
         carried=_carried(days),
-        columns=_columns(first, last),
-        rows=_rows(floor, top, step),
-        floor=floor or None,
+        columns=_columns(days[0].on, days[-1].on),
+        rows=_rows(axis),
+        floor=axis.floor or None,
         summary=_summary(f"{title} in {currency}", days[0], days[-1], currency),
     )
 
 
-def scale(lowest: Decimal, highest: Decimal) -> tuple[Decimal, Decimal, Decimal]:
-    """Return floor, top and step of the axis.
+def scale(lowest: Decimal, highest: Decimal) -> Scale:
+    """Return the scale of the axis.
 
     The floor is zero, or at most 80 % of a lowest value that lies in the upper half, so that small changes can be seen
     and no change looks like a collapse.
@@ -106,7 +101,24 @@ def scale(lowest: Decimal, highest: Decimal) -> tuple[Decimal, Decimal, Decimal]
     step = next(factor * unit for factor in _STEPS if factor * unit >= raw)
     floor = (lowest_floor / step).to_integral_value(ROUND_FLOOR) * step
     top = (highest / step).to_integral_value(ROUND_CEILING) * step
-    return floor, max(top, floor + step), step
+    return Scale(floor, max(top, floor + step), step)
+
+
+def _days(amounts: Sequence[tuple[Point, Decimal]], axis: Scale) -> tuple[Day, ...]:
+    first, last = amounts[0][0].on, amounts[-1][0].on
+    before = [None, *(amount for _, amount in amounts[:-1])]
+    return tuple(
+        Day(
+            on=point.on,
+            x=_per_cent(Decimal((point.on - first).days), Decimal((last - first).days)),
+            y=_per_cent(axis.top - amount, axis.top - axis.floor),
+            amount=amount,
+            change=None if previous is None else amount - previous,
+            is_open=not point.complete,
+            is_carried=point.reason == "carried",
+        )
+        for (point, amount), previous in zip(amounts, before, strict=True)
+    )
 
 
 def _per_cent(part: Decimal, whole: Decimal) -> float:
@@ -126,12 +138,12 @@ def _carried(days: Sequence[Day]) -> tuple[Span, ...]:
     )
 
 
-def _rows(floor: Decimal, top: Decimal, step: Decimal) -> tuple[Tick, ...]:
-    exponent = step.normalize().as_tuple().exponent
+def _rows(axis: Scale) -> tuple[Tick, ...]:
+    exponent = axis.step.normalize().as_tuple().exponent
     digits = max(0, -exponent) if isinstance(exponent, int) else 0
-    number = int((top - floor) / step)
-    values = [floor + index * step for index in range(number + 1)]
-    return tuple(Tick(_per_cent(top - value, top - floor), f"{value:,.{digits}f}") for value in values)
+    height = axis.top - axis.floor
+    values = [axis.floor + index * axis.step for index in range(int(height / axis.step) + 1)]
+    return tuple(Tick(_per_cent(axis.top - value, height), f"{value:,.{digits}f}") for value in values)
 
 
 def _columns(first: date, last: date) -> tuple[Tick, ...]:

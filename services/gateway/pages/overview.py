@@ -58,7 +58,6 @@ async def overview(
     """Show the figures of the newest day."""
     reading, now = await read(context, principal, filters, _questions), context.clock()
     first_syncs = await _first_syncs(context, principal, reading.instances)
-    troubled = [instance for instance in reading.instances if instance.shown_state in _TROUBLED]
     zone = common_zone(reading.instances)
 
     def show() -> HTMLResponse:
@@ -71,17 +70,13 @@ async def overview(
             counting=COUNTING[filters.counting],
             instances=reading.instances,
             first_syncs=first_syncs,
-            troubled=[(instance, state_of(instance, zone, now)) for instance in troubled],
+            troubled=_troubled(reading.instances, zone, now),
             freshness=_freshness(reading, zone, now),
             first_on=reading.first_on,
             notes=[note for note in reading.notes if not note.is_history],
             history_notes=[note for note in reading.notes if note.is_history],
             interval=_interval(reading),
-            currencies=[
-                _currency(reading.answers, code)
-                for code in _codes(reading.answers)
-                if filters.currency in (None, code)
-            ],
+            currencies=_currencies(reading.answers, filters.currency),
             customers=_customers(reading.answers),
         )
 
@@ -104,6 +99,10 @@ def _questions(first_on: date, last_on: date) -> dict[str, Question]:
 
 def _codes(answers: Mapping[str, Figure]) -> list[str]:
     return sorted(series.group["currency"] for series in answers["history"].series) if answers else []
+
+
+def _currencies(answers: Mapping[str, Figure], chosen: str | None) -> list[Currency]:
+    return [_currency(answers, code) for code in _codes(answers) if chosen in (None, code)]
 
 
 def _currency(answers: Mapping[str, Figure], code: str) -> Currency:
@@ -129,6 +128,12 @@ def _filter_form(reading: Reading, filters: Filters) -> list[Filter]:
 
 def _interval(reading: Reading) -> Interval:
     return reading.answers["history"].interval if reading.answers else Interval.DAY
+
+
+def _troubled(instances: list[Instance], zone: str, now: datetime) -> list[tuple[Instance, State]]:
+    """Return the instances that somebody should look at, with the reason."""
+    troubled = [instance for instance in instances if instance.shown_state in _TROUBLED]
+    return [(instance, state_of(instance, zone, now)) for instance in troubled]
 
 
 def _freshness(reading: Reading, zone: str, now: datetime) -> State | None:
