@@ -1,4 +1,4 @@
-"""Pages with a keyboard, a screen reader or a small screen: axe finds nothing serious, the focus is seen and stays."""
+"""Pages with a keyboard, a screen reader or a small screen: axe finds nothing serious, and the focus stays visible."""
 
 from itertools import product
 from typing import Any
@@ -162,7 +162,7 @@ async def test_filter_waits_for_enter_and_keeps_the_focus(pages: Pages) -> None:
 
 
 async def choose_by_pointer(pages: Pages) -> Locator:
-    """Choose what is counted on the overview, as the pointer does; returns the list."""
+    """Choose what the overview counts with the pointer; return the list."""
     await addresses(pages)
     await pages.page.goto(pages.home)
     chosen = pages.page.get_by_label("Counting")

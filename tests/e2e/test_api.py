@@ -1,4 +1,4 @@
-"""What a program does: connect, sync and read figures through the API alone, all equal to what the company knows of itself."""
+"""A program connects, syncs and reads figures through the API alone, and they equal those of the simulated company."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ LENSES = ("contract", "active", "status")
 
 @pytest.fixture
 async def program(stack: RunningStack, owner: Page) -> AsyncIterator[httpx.AsyncClient]:
-    """A program with a token that the owner made for it."""
+    """Return the HTTP client of a program, with a token that the owner created."""
     await owner.goto(f"{home(ORGANIZATION)}/settings/tokens")
     await owner.get_by_label("Name").fill("End to end")
     for scope in ("Read figures", "Read instances", "Add, change", "Start and cancel"):
@@ -38,7 +38,7 @@ async def program(stack: RunningStack, owner: Page) -> AsyncIterator[httpx.Async
 
 
 async def without_instances(program: httpx.AsyncClient) -> None:
-    """Remove what is connected, so that the simulator's address is free for another."""
+    """Delete the connected instance, so that another can have the address of the simulator."""
     for other in (await program.get("/instances")).json()["items"]:
         await program.delete(f"/instances/{other['id']}")
     async with asyncio.timeout(60):
@@ -49,7 +49,7 @@ async def without_instances(program: httpx.AsyncClient) -> None:
 async def connected(
     stack: RunningStack, program: httpx.AsyncClient, name: str, actions: tuple[str, ...] | None = None
 ) -> tuple[str, str]:
-    """Connect the simulator, in the place of what was connected before; returns instance and API identifier."""
+    """Connect the simulator in place of an earlier instance; return the instance and its API identifier."""
     await without_instances(program)
     credential = control(stack, "POST", "/credentials", {} if actions is None else {"actions": actions})
     new = {
@@ -65,7 +65,7 @@ async def connected(
 
 
 async def synced(program: httpx.AsyncClient, instance: str) -> dict[str, Any]:
-    """Sync Now, and wait until the figures hold what was read."""
+    """Start a sync, and wait until the figures include it."""
     answer = await program.post(f"/instances/{instance}/syncs")
     assert answer.status_code == 202, answer.text
     deadline = time.monotonic() + SYNC_MILLISECONDS / 1000
@@ -78,7 +78,7 @@ async def synced(program: httpx.AsyncClient, instance: str) -> dict[str, Any]:
 
 
 async def figures(program: httpx.AsyncClient, lens: str) -> dict[str, Any]:
-    """Per currency: MRR by kind in micros, and the two counts, on the newest day."""
+    """Return MRR by kind in micros and the two counts on the newest day, per currency."""
 
     async def newest(slug: str, *groups: str) -> list[tuple[dict[str, str], Any]]:
         answer = await program.get(
@@ -98,7 +98,7 @@ async def figures(program: httpx.AsyncClient, lens: str) -> dict[str, Any]:
 
 
 def truth_of(stack: RunningStack, lens: str) -> dict[str, Any]:
-    """The same from the simulator's own book."""
+    """Return the same figures as the simulator computes them."""
     return {
         currency: {
             "kinds": {kind: micros for kind, micros in truth["by_kind"].items() if micros},
@@ -111,7 +111,7 @@ def truth_of(stack: RunningStack, lens: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def priced(stack: RunningStack, service: int, old: str, new: Decimal) -> Iterator[None]:
-    """Another price for one service, for a while: other tests read the same company."""
+    """Change the price of one service for the duration of a test: other tests read the same company."""
     change = {"kind": "service", "id": service}
     control(stack, "POST", "/change", {**change, "set": {"recurring": str(new)}})
     try:
@@ -121,7 +121,7 @@ def priced(stack: RunningStack, service: int, old: str, new: Decimal) -> Iterato
 
 
 async def in_postgres(stack: RunningStack, instance: str, lens: str) -> dict[str, int]:
-    """MRR per currency in micros, as any SQL tool reads it from the views once it has said for which organization."""
+    """Return MRR per currency in micros, as an SQL tool reads it from the views of one organization."""
     database = await asyncpg.connect(stack.for_tools["MRRLYTICS_DATABASE_URL"].strip("'"))
     try:
         await database.execute(

@@ -53,7 +53,7 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """What to draw. `floor` is where the scale starts, None when it starts at zero."""
+    """A line to draw. `floor` is where the scale starts, None when it starts at zero."""
 
     title: str
     currency: str

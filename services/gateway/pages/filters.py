@@ -1,4 +1,4 @@
-"""What the figures of a page are about: read once from the address, with the choices and their words."""
+"""The filters of a page of figures: read once from its address, with their choices in words."""
 
 import re
 from collections.abc import Iterable, Mapping

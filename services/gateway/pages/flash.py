@@ -15,7 +15,7 @@ _LONGEST: Final = 3_800
 
 
 def put(answer: Response, context: Context, name: str, value: object, holder: bytes = b"") -> None:
-    """Store a value in the browser for `holder`, such as the digest of a session. Omit a value that is too large for a cookie."""
+    """Store a value in the browser for `holder`, such as the digest of a session. A value too large for a cookie is omitted."""
     text = json.dumps(value).encode()
     sealed = seal_value(context.session_key, _purpose(name, holder), text, context.clock())
     if len(sealed) <= _LONGEST:

@@ -1,4 +1,4 @@
-"""Forms: what was typed, what is wrong with it, and what is kept when the session ended before it was saved."""
+"""Forms: read them, show them again with what is wrong, and keep them when the session ended before they were saved."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The overview: MRR and what it is made of, each currency for itself."""
+"""The overview: MRR and its parts, separately for each currency."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -143,7 +143,7 @@ def _freshness(reading: Reading, zone: str, now: datetime) -> State | None:
 
 
 async def _first_syncs(context: Context, principal: Principal, instances: list[Instance]) -> list[Progress]:
-    """Return the syncs under way of instances that have no finished one yet."""
+    """Return the running first syncs: their instances have no figures yet."""
     progress = []
     for instance in instances:
         if instance.as_of is None:

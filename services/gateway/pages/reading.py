@@ -1,4 +1,4 @@
-"""Read what a page of figures is made of, as of one moment."""
+"""Read everything that a page of figures shows, as of one moment."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ Questions = Callable[[date, date], Mapping[str, Question]]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The instances that are no drafts, how fresh the chosen ones are, and the answer to each question by its name.
+    """All instances but drafts, the freshness of the chosen ones, and the answer to each question by its name.
 
-    There are no answers while no day of the chosen instances is known; else `first_on` is the first known day.
+    Before the first sync there are no answers. `first_on` is the first known day.
     """
 
     instances: list[Instance]
@@ -43,7 +43,7 @@ class Reading:
 
     @property
     def is_small(self) -> bool:
-        """Return whether the page is made faster than a worker thread is asked for it."""
+        """Return whether rendering the page takes less time than handing it to a worker thread."""
         answers = self.answers.values()
         return sum(len(series.points) for answer in answers for series in answer.series) <= SMALL
 

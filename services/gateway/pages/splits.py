@@ -65,7 +65,7 @@ class _Part(NamedTuple):
 
 
 def split(figure: Figure, group: Group, currency: str) -> Split:
-    """Return the parts of one currency. Parts of one name are one part: amounts are added exactly, and rounded only to be shown."""
+    """Return the parts of one currency. Parts with the same key are added up, exactly; only the shown amounts are rounded."""
     parts = _parts(figure, group, currency)
     largest = max((abs(part.value) for part in parts if part.value is not None), default=Decimal())
     rows = tuple(_row(part, largest or Decimal(1)) for part in parts[:_ALL_ROWS])

@@ -1,4 +1,4 @@
-"""The state of an instance in sentences, with a word beside it only when something is out of the ordinary."""
+"""The state of an instance in sentences, with a word for a pill when something is out of the ordinary."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from services.gateway.pages.times import age_level, ago, clock_time
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What to say of an instance. `word` and `level` are for a pill; without a word nothing is out of the ordinary."""
+    """A sentence about an instance. `word` and `level` are for a pill; without a word nothing is out of the ordinary."""
 
     sentence: str
     word: str | None = None

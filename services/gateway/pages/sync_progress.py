@@ -1,4 +1,4 @@
-"""What the page of a sync says: how far it is, how long there was no news, and what could not be read."""
+"""The progress of a sync in words: how far it is, how long it was silent, and which lists it skipped."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
