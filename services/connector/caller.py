@@ -36,6 +36,7 @@ class Pace:
             self._under_way += 1
         try:
             if per_second:
+                # Reserve the start time before sleeping, so that the next caller gets a later one.
                 now = time.monotonic()
                 starts_at = max(now, self._next_at)
                 self._next_at = starts_at + 1 / per_second
@@ -67,8 +68,8 @@ class Caller:
     async def ask(self, action: str, parameters: Mapping[str, str | int], *, rows: int = 1) -> Answer:
         """Return one answer; raise WhmcsError.
 
-        Transient failures are repeated after a random pause. The failure of a page of many rows is raised at once, since a smaller page
-        may work without any pause.
+        Calls that fail with a transient error are repeated after a random pause. If a page of many rows fails, the error is raised at
+        once, because the caller can ask for smaller pages without a pause.
         """
         for attempt in range(1, _ATTEMPTS + 1):
             try:
@@ -82,7 +83,7 @@ class Caller:
 
     async def _ask(self, action: str, parameters: Mapping[str, str | int], rows: int) -> Answer:
         async with self._pace.slot(self._per_second):
-            # Drawn before the request is sent: of two answers about a row, the one with the greater number was asked for later.
+            # The number is taken before the request is sent, so of two answers about a row, the one with the greater number is newer.
             self._seq += 1
             seq, observed_at, started = self._seq, self._clock(), time.monotonic()
             try:

@@ -28,7 +28,7 @@ class Fact(NamedTuple):
 
 def fact(kind: Kind, content: Mapping[str, Any], seq: int, observed_at: datetime) -> Fact:
     """Return the fact that a translated row states; raise ValueError for one that no consumer would accept."""
-    # A copy: what orjson returns keeps the room that it was written in, 8 KiB for each.
+    # Copy the bytes: the object that orjson returns keeps its whole write buffer, at least 8 KiB.
     body = bytes(memoryview(orjson.dumps(content)))
     if len(body) > MAX_RECORD_BYTES - 1024:
         raise ValueError("the row is too large to be published")
@@ -45,7 +45,7 @@ def tombstone(kind: Kind, id: int, seq: int, observed_at: datetime) -> Fact:
 
 
 def newest(facts: Iterable[Fact]) -> dict[int, Fact]:
-    """Return the newest fact of each id, in the order of ids: pages of a living list may repeat a row. All are of one kind."""
+    """Return the newest fact of each id, in the order of ids. All facts are of one kind; pages of a list that changes may repeat a row."""
     by_id: dict[int, Fact] = {}
     for fact in facts:
         if fact.id not in by_id or by_id[fact.id].seq <= fact.seq:
@@ -54,5 +54,5 @@ def newest(facts: Iterable[Fact]) -> dict[int, Fact]:
 
 
 def changed(facts: Mapping[int, Fact], fingerprints: Mapping[int, bytes | None]) -> list[Fact]:
-    """Return the facts that differ from what was published: their fingerprint is another one, null or missing."""
+    """Return the facts that differ from the published ones: the stored fingerprint is different, null or missing."""
     return [fact for fact in facts.values() if fingerprints.get(fact.id) != fact.fingerprint]

@@ -1,6 +1,6 @@
 """Tests the connection to a WHMCS: a list of checks, each reported at once; a failed one ends the list.
 
-The order is that of a call: find the server, connect, reach the API, log in. Each answer proves all checks before the one it fails.
+The order is that of a call: find the server, connect, reach the API, log in. So a failure proves that all checks before it have passed.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ _OLDEST_VERSION: Final = (8, 0)
 _ROWS_PER_MINUTE: Final = 15_000
 _CLOCK_MINUTES: Final = 5
 # The check that a failure belongs to. All other failures belong to "api".
-_CHECK_OF: Final = {
+_CHECK_BY_CODE: Final = {
     "dns_not_found": "address",
     "address_not_allowed": "address",
     "connect_refused": "address",
@@ -62,13 +62,13 @@ _PASSED: Final = {
     "ip": "WHMCS allows our address.",
 }
 _ABOUT_ACTION: Final = frozenset({"permission_missing", "action_unsupported"})
-# No WHMCS has as many rows. An id of 0 would not do: PHP finds "0" empty, so WHMCS would miss the parameter.
+# No WHMCS has so many rows. An id of 0 does not work: PHP treats "0" as empty, so WHMCS would report a missing parameter.
 _ABSENT_ID: Final = 2_147_483_647
 
 
 @dataclass(slots=True)
 class _Checklist:
-    """The checks so far, and what they have shown."""
+    """The results so far, and the facts about the WHMCS that they showed."""
 
     check_id: UUID
     report: Report
@@ -137,7 +137,7 @@ async def check_instance(
 
 
 def unfinished(check_id: UUID) -> InstanceChecked:
-    """Return the result of a check that was begun several times and never came to an end."""
+    """Return the result of a check that was attempted several times and never ended."""
     text = (
         "The check could not be finished: something went wrong on our side. Check the connection again. "
         "If that does not help, ask the person who runs MRRlytics to look at its logs."
@@ -150,7 +150,7 @@ async def _check(client: Client, checklist: _Checklist, clock: Clock) -> None:
     try:
         version = await _find_api(client, checklist)
     except WhmcsError as error:
-        name = _CHECK_OF.get(error.code, "api")
+        name = _CHECK_BY_CODE.get(error.code, "api")
         if error.code == "ip_not_allowed":
             checklist.seen_address = error.detail
         await checklist.add_passed(*_PASSED_BEFORE[name])
@@ -170,7 +170,7 @@ async def _check(client: Client, checklist: _Checklist, clock: Clock) -> None:
 async def _find_api(client: Client, checklist: _Checklist) -> Row | WhmcsError:
     """Look for the API in the folder that was entered, then in those above it; return its answer about the version.
 
-    The answer is an error when WHMCS refuses this action alone: that proves the address and the credentials as well.
+    The answer is a WhmcsError when WHMCS refuses only this action, because that proves the address and the credentials as well.
     """
     first: WhmcsError | None = None
     for url in candidates(client.base_url):
@@ -199,7 +199,7 @@ def candidates(url: str) -> list[str]:
 
 
 async def _check_version(answer: Row | WhmcsError, checklist: _Checklist) -> bool:
-    """Add the version; return whether MRRlytics reads it. One that WHMCS does not tell is a warning."""
+    """Add the version; return whether MRRlytics supports it. If WHMCS does not tell its version, add a warning and return true."""
     if isinstance(answer, WhmcsError):
         await checklist.add_error("version", answer, "warning", VERSION_ACTION)
         return True
@@ -223,8 +223,8 @@ def _version_in(answer: Row) -> str:
 async def _check_permissions(client: Client, checklist: _Checklist) -> list[Row]:
     """Call each action once, and return the bodies of the answers.
 
-    Any answer of WHMCS that refuses neither action, role, address nor credentials proves that the action is allowed. A needed action
-    that is not allowed fails, an optional one is a warning. Needed ones come first, in case the time runs out.
+    An action is allowed unless WHMCS refuses the action, the role, the address or the credentials. A needed action that is not allowed
+    is a failure, an optional one a warning. Needed actions come first, in case the time runs out.
     """
     slots = asyncio.Semaphore(_CALLS_AT_ONCE)
     bodies: list[Row] = []
@@ -269,7 +269,7 @@ async def _check_sample(client: Client, checklist: _Checklist) -> None:
         body = await client.call(action.action, {"limitstart": 0, "limitnum": _SAMPLE_ROWS})
         rows = answers.rows(body, action.plural, action.singular)
     except WhmcsError as error:
-        # WHMCS itself refused: the first sync omits services and says so; the rest can be read.
+        # If WHMCS itself refused, only services are missing from the first sync, which reports that. So a warning is enough.
         await checklist.add_error("sample", error, "warning" if error.is_granted else "failed")
         return
     bad = sum(not _is_readable(action, row) for row in rows)

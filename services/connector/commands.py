@@ -39,7 +39,7 @@ async def store_instance(engine: AsyncEngine, changed: InstanceChanged, clock: C
 
 
 async def store_command(engine: AsyncEngine, message: Received, clock: Clock) -> None:
-    """Store a command and answer it. A sender repeats a command to ask how its run stands; that changes nothing."""
+    """Store a command and answer it. A sender repeats a command to ask for the state of its run; a repeat changes nothing."""
     instance = message.instance
     async with transaction(engine) as connection:
         await check_owner(connection, _INSTANCES, instance)
@@ -60,7 +60,7 @@ async def _queue(
 ) -> None:
     database = await raw(connection)
     if await instances.is_purged(database, instance):
-        return  # no worker would claim its run
+        return  # no worker would claim the run
     await runs.delete_without_instance(database)
     run = await runs.queue(database, instance, command.command_id, uuid4(), command.mode, command.trigger)
     await _answer(connection, instance, command.command_id, run, message_id, at)
@@ -74,11 +74,11 @@ async def _answer(
     message_id: str,
     at: datetime,
 ) -> None:
-    """Report which run a command has joined, and how that run stands.
+    """Report which run a command has joined, and the state of that run.
 
-    Receivers discard a message id that they have seen. So the events of an open run get new ids for each question, made from the id of
-    the message that asks. The end of a run keeps its id: a receiver that has seen it needs no second one, and one that lost it takes it
-    for new. If the end of a run cannot be reported, no event is sent, because the sender would take any of them for a sign of life.
+    Receivers discard message ids that they have seen. So the events of an open run get new ids for each question, made from the id of
+    the message that asks. The event of its end keeps its id: a receiver that has seen it discards it, and a receiver that lost it
+    accepts it. If the end of a run cannot be reported, no event is sent, because the sender would conclude that the run is alive.
     """
     end = None if run.state.is_open else await events.load_end(connection, instance, run.run_id, at)
     if not run.state.is_open and end is None:
@@ -110,7 +110,7 @@ async def _cancel_or_answer(
 async def _cancel(
     connection: AsyncConnection, instance: InstanceKey, at: datetime, run_id: UUID | None = None
 ) -> bool:
-    """Cancel the open runs of an instance, or one of them; return whether there were any."""
+    """Cancel the open runs of an instance, or only `run_id`; return whether there were any."""
     cancelled = await runs.cancel(await raw(connection), instance, run_id)
     for cancelled_id in cancelled:
         await events.send_end(connection, instance, SyncCancelled(run_id=cancelled_id), at)

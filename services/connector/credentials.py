@@ -15,7 +15,7 @@ from libs.common.telemetry import credential_failures
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The address of a WHMCS and what it asks for. Their representation shows no secret."""
+    """The address of a WHMCS, and the identifier and secrets for its API. Their repr() shows no secret."""
 
     base_url: str
     identifier: str = field(repr=False)

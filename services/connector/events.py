@@ -25,7 +25,7 @@ _NAMES: Final = {SyncSucceeded: "succeeded", SyncFailed: "failed", SyncCancelled
 async def send(
     connection: AsyncConnection, instance: InstanceKey, event: Message, message_id: str, at: datetime
 ) -> None:
-    """Send an event about an instance. The outbox discards one whose `message_id` it has already."""
+    """Send an event about an instance. The outbox discards an event whose `message_id` it already has."""
     await enqueue(connection, outbox, _outgoing(instance, event, message_id, at))
 
 
@@ -43,8 +43,8 @@ async def load_end(
 ) -> Outgoing | None:
     """Return the event that reports how a run ended; an unknown run counts as cancelled.
 
-    For a run whose event was not stored, a failure is reported by its code. For a success it returns None, because the positions of its
-    facts are lost.
+    A run from before events were stored has no event: its failure is reported by its code, and its success gives None, because the
+    positions of its facts are lost.
     """
     end = await runs.load_end(await raw(connection), instance, run_id)
     match end:

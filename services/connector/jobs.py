@@ -65,7 +65,7 @@ class Jobs:
                 raise WhmcsError("run_timeout", "")
             opened = await self._credentials(instance, run.credential_id)
             url = opened.base_url
-            # Read before and after: this run fills topics that were emptied before it, the next one those that are emptied in it.
+            # Compare before and after: this run fills topics that were emptied before it, the next run those emptied during this one.
             last = await load_last_positions(self._engine, instance)
             before = await read_positions(self._settings, self._engine, instance, last)
             result = await self._read(run, opened)

@@ -10,7 +10,7 @@ from libs.common.contracts.sync import KindProgress, Outcome, SkippedKind, SyncP
 from services.connector.whmcs.answers import WhmcsError
 from services.connector.whmcs.entities import ACTIONS, LISTS, ListAction
 
-_BAD_SHARE, _BAD_OF_AT_LEAST = 0.05, 100
+_MAX_BAD_SHARE, _MIN_ROWS_TO_JUDGE = 0.05, 100
 # A kind that fails in one of these ways is skipped. Every other failure ends the run.
 FAILURES_OF_ONE_ACTION: Final = frozenset(
     {"permission_missing", "action_unsupported", "bad_response", "inconsistent_pagination"}
@@ -59,20 +59,20 @@ def is_done(points: Checkpoints, kind: Kind) -> bool:
 
 
 def start_of(action: ListAction, points: Checkpoints) -> Checkpoint:
-    """Return where to continue a list. One that is not paged is read from its beginning."""
+    """Return where to continue a list. A list that is not paged is read again from its beginning."""
     return points.get(action.kind, Checkpoint(action.kind)) if action.is_paged else Checkpoint(action.kind)
 
 
 def check_share_of_bad_rows(action: ListAction, point: Checkpoint) -> None:
     """Raise WhmcsError when so many rows are bad that the answers, not the rows, must be wrong."""
-    if point.rows >= _BAD_OF_AT_LEAST and point.bad > point.rows * _BAD_SHARE:
+    if point.rows >= _MIN_ROWS_TO_JUDGE and point.bad > point.rows * _MAX_BAD_SHARE:
         raise WhmcsError("bad_response", action.action, f"{point.bad} of {point.rows} rows cannot be read")
 
 
 def result_of(points: Checkpoints) -> Result:
-    """Return how a run ended; raise the first WhmcsError again when not one needed list could be read."""
+    """Return how a run ended; raise WhmcsError when none of the needed lists could be read."""
     skipped = skipped_kinds(points)
-    failed = {kind.kind: kind for kind in skipped if kind.required}
+    failed = {skip.kind: skip for skip in skipped if skip.required}
     if all(action.kind in failed for action in LISTS if action.is_needed):
         first = failed[Kind.CUSTOMER]
         raise WhmcsError(first.code, first.action)

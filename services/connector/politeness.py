@@ -1,4 +1,4 @@
-"""How hard to work a WHMCS: calls at once and rows per page, adapted to how it answers. Pure."""
+"""Decides how many calls at once and how many rows per page a WHMCS gets, by how fast it answers. Pure."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -14,7 +14,7 @@ _BUSY_SHARE: Final = 0.15
 
 @dataclass(slots=True)
 class Politeness:
-    """What one WHMCS address is asked for: `limit` calls at once, from 2, between 1 and 8, and `page_size` rows per page."""
+    """The limits for one WHMCS address: `limit` calls at once (2 at the start, 1 to 8) and `page_size` rows per page."""
 
     limit: int = _START_LIMIT
     page_size: int = _START_PAGE
@@ -24,10 +24,10 @@ class Politeness:
     _on_time_since: tuple[float, float] = (0.0, 0.0)
 
     def answered(self, action: str, size: int, seconds: float, *, now: float, worked: float) -> None:
-        """Note that a call for `size` rows took so long.
+        """Adapt both limits to an answer to a call for `size` rows, which took `seconds`.
 
-        `now` and `worked` are the seconds of a clock and of the CPU time of this process. An answer is late when it took half as long
-        again as the fastest one of the same action and size. One round is as many answers as there are calls at once.
+        `now` is the time of a clock and `worked` the CPU time of this process, both in seconds. An answer is late when it took more than
+        1.5 times as long as the fastest one of the same action and size. One round is `limit` answers.
         """
         if self._is_late(action, size, seconds):
             self._late, self._on_time = self._late + 1, 0
@@ -42,7 +42,7 @@ class Politeness:
             self._grow(size, seconds, is_idle=self._was_idle(now, worked))
 
     def refused(self, *, is_about_rows: bool) -> None:
-        """Note a 429, a 5xx or a timeout: halve the calls, and the pages if smaller ones may help."""
+        """Halve the calls at once after a 429, a 5xx or a timeout; halve the page size as well if smaller pages may help."""
         self._set_limit(self.limit // 2)
         if is_about_rows:
             self.page_size = max(_MIN_PAGE, self.page_size // 2)

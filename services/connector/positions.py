@@ -34,7 +34,7 @@ async def read_positions(
     """Return where the topics of facts end now.
 
     A topic that ends earlier than `before` was emptied or created again, so it no longer has the state of every row. Then all
-    fingerprints of the instance are cleared, and whichever run reads next publishes all rows again.
+    fingerprints of the instance are cleared, so that the next run publishes all rows again.
     """
     positions = await end_offsets(settings, topics.BILLING)
     if _are_shorter(positions, before):

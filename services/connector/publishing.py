@@ -31,7 +31,7 @@ class FactPublisher:
     async def publish_changes(self, lease: Lease, facts: Iterable[Fact], save: Save) -> None:
         """Publish the facts of one kind that have changed, then store their fingerprints and what `save` stores.
 
-        First, one transaction sets the fingerprints of the changes to null. Then Kafka acknowledges the facts. At last, one transaction
+        First, one transaction sets the fingerprints of the changes to null. Then Kafka acknowledges the facts. Finally, one transaction
         stores the fingerprints and the checkpoint. A worker that is killed in between leaves null fingerprints and the old checkpoint,
         so the next one reads those rows again and publishes them again. Consumers discard the repeat, or apply it without effect.
 

@@ -1,7 +1,7 @@
-"""Reads WHMCS lists page by page and rows by id, as facts. It knows no database.
+"""Reads WHMCS lists page by page and rows by id, as facts. It does not use the database.
 
-WHMCS pages by offset while its rows come and go, and some pages or rows make it fail. A list that was read to its end has yielded every
-row that stayed in it meanwhile, except for single rows that cannot be read.
+WHMCS pages by offset while rows are added and deleted, and some pages or rows make it fail. A list that was read to its end has yielded
+every row that existed the whole time, except for single rows that cannot be read.
 """
 
 import asyncio
@@ -26,14 +26,17 @@ log = logging.getLogger(__name__)
 _PAGES_AHEAD: Final = 8
 _MAX_PAGES: Final = 20_000
 _ROWS_PER_PAGE: Final = 2_000
-# A page takes tens of milliseconds to translate. Other tasks get their turn in between, so that the next call does not wait for it.
+# To translate a page takes tens of milliseconds. Other tasks may run in between, so that the next calls are not delayed.
 _ROWS_AT_A_TIME: Final = 25
 _BAD_ROWS_IN_A_ROW: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A stretch of a list: `rows` came, `bad` of them could not be read. `total` is the size of the list in the newest answer."""
+    """Part of a list: WHMCS sent `rows` rows, and `bad` of them could not be read.
+
+    `total` is the size of the whole list in the newest answer; None when no answer contained it.
+    """
 
     facts: list[Fact]
     rows: int
@@ -50,7 +53,7 @@ class ListReader:
     def pages(self, start: Checkpoint) -> AsyncGenerator[Page]:
         """Return the pages from the checkpoint's position to the end of the list, in order; raise WhmcsError.
 
-        Close the generator to cancel what it has asked for ahead.
+        Close the generator to cancel the calls that it has made ahead.
         """
         return self._paged(start) if self._list.is_paged else self._whole()
 
@@ -85,7 +88,7 @@ class ListReader:
     async def _stretch(self, offset: int, size: int) -> Page:
         """Return the rows from `offset`, `size` of them unless the list ends earlier. Single rows on which WHMCS fails are omitted.
 
-        Callers rely on the size: they ask for the next stretch before this one has come.
+        Callers rely on the size: they ask for the next stretch before this one has arrived.
         """
         try:
             answer = await self._caller.ask(
@@ -120,7 +123,7 @@ class ListReader:
         return await self._joined(offset + half, first, second)
 
     async def _completed(self, offset: int, size: int, page: Page) -> Page:
-        """Read the rest of a stretch, because the site gives fewer rows at once than were asked for."""
+        """Read the rest of a stretch when the site sends fewer rows at once than requested, and ask for smaller pages from now on."""
         politeness = self._caller.politeness
         politeness.page_size = max(1, min(politeness.page_size, page.rows))
         rest = await self._stretch(offset + page.rows, size - page.rows)
@@ -165,7 +168,8 @@ class ListReader:
 class _PagesAhead:
     """Pages that were asked for and not yet returned, in the order of the list.
 
-    Asking ahead lets WHMCS work on the next pages while this process publishes one. How many calls run at once is decided by politeness.
+    Asking ahead lets WHMCS work on the next pages while this process publishes one. Politeness limits how many of these calls run at
+    once; the others wait for a slot.
     """
 
     def __init__(self, stretch: Callable[[int, int], Coroutine[Any, Any, Page]]) -> None:
@@ -176,7 +180,7 @@ class _PagesAhead:
     def ask(self, position: int, total: int | None, size: int) -> bool:
         """Ask for the pages behind `position`, one alone until the total is known; return whether there are any."""
         if not self._tasks:
-            self._asked = position  # the last page may have been shorter than it was asked to be
+            self._asked = position  # the last page may have been shorter than requested
         while len(self._tasks) < _PAGES_AHEAD and (total is None or self._asked < total):
             rows = size if total is None else min(size, total - self._asked)
             self._tasks.append(asyncio.create_task(self._stretch(self._asked, rows)))
@@ -186,7 +190,7 @@ class _PagesAhead:
         return bool(self._tasks)
 
     async def next(self) -> Page:
-        """Return the first page. It stays in the queue until it has come, so that cancel() reaches it."""
+        """Return the first page. Its task stays in the queue while it runs, so that cancel() reaches it."""
         page = await self._tasks[0]
         self._tasks.popleft()
         return page

@@ -63,7 +63,7 @@ class Sync:
         return plan.result_of(self._points)
 
     async def _guarded(self, kind: Kind, read: Callable[[], Awaitable[None]]) -> None:
-        """Read a kind. If only its own action fails, store that with its checkpoint, so that the other kinds are read."""
+        """Read a kind. If only its own action fails, store the failure with its checkpoint, so that the other kinds are read."""
         async with self._slots:
             try:
                 await read()
@@ -79,7 +79,8 @@ class Sync:
     async def _read_list(self, action: ListAction) -> None:
         """Publish a list in the order of its pages, so that its checkpoint is one offset.
 
-        The pages of one second are published together: small pages would spend the time on transactions.
+        Pages that arrive within one second are published together. With small pages, a transaction for each would take longer than
+        reading them.
         """
         point = plan.start_of(action, self._points)
         facts: list[Fact] = []
@@ -124,7 +125,7 @@ class Sync:
         """Publish facts and store the checkpoint behind them."""
 
         async def save(connection: AsyncConnection, database: Any, changes: int) -> None:
-            # Only now is it clear how many of the facts have changed.
+            # The number of changes is known only after the facts were compared with their fingerprints.
             saved = replace(point, changed=self._point(point.kind).changed + changes)
             await checkpoints.save(database, self._run, saved)
             self._points[point.kind] = saved
@@ -142,7 +143,7 @@ class Sync:
 
 
 async def _together(work: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
-    """Return all results; the first failure cancels the rest and is raised as it is."""
+    """Return all results. The first failure cancels the rest and is raised alone, without its exception group."""
     tasks = []
     try:
         async with asyncio.TaskGroup() as group:

@@ -115,8 +115,8 @@ checkpoints: Final = _owned(
     Column("done", Boolean, nullable=False),
     Column("code", Text),
 )
-# A null fingerprint means that the row must be published again. `customer_id` is set for subscriptions with a price and for
-# invoices: the details of a customer who has the first without the second are looked up, because no invoice tells the currency.
+# A null fingerprint means that the row must be published again. `customer_id` is set for subscriptions with a price and for invoices.
+# A customer with such a subscription and no invoice is looked up, because only an invoice or the look-up tells the currency.
 fingerprints: Final = _owned(
     "fingerprints",
     Column("kind", Text, primary_key=True),

@@ -40,7 +40,7 @@ class Worker:
         self._name = f"{settings.replica or 'connector'}.{uuid4().hex[:8]}"
 
     async def runs(self, stop: asyncio.Event) -> None:
-        """Claim runs and do them until `stop`. Full runs get at most half of the slots, so that short ones need not wait for them."""
+        """Claim runs and do them until `stop`. Full runs get at most half of the slots, so that short runs do not wait for them."""
         active: dict[asyncio.Task[None], SyncMode] = {}
 
         async def claim() -> bool:
@@ -109,7 +109,7 @@ class Worker:
         return run
 
     async def _work(self, lease: Lease, work: Coroutine[Any, Any, None], run: Run | None = None) -> None:
-        """Do work under a lease. Work that cannot go on is left to the next worker that takes the lease."""
+        """Do work under a lease. If it fails, the next worker that takes the lease continues it."""
         try:
             await work_under_lease(self._engine, lease, self._lease_seconds, work)
         except FencedError:
@@ -125,7 +125,7 @@ class Worker:
                         await runs.hand_back(await raw(connection), run)
             raise
         except Exception as error:
-            # It may work at the next attempt, which begins when the lease runs out and continues at the checkpoints.
+            # The next attempt may succeed. It begins when the lease runs out, and continues at the checkpoints.
             log.error(
                 "Work on an instance failed; will retry when its lease ends",
                 extra={"error": repr(error)},

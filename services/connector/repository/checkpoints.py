@@ -22,7 +22,7 @@ async def load(connection: Any, instance: InstanceKey, run_id: UUID) -> dict[Kin
 
 
 async def save(connection: Any, run: Run, point: Checkpoint) -> None:
-    """Store a checkpoint. Since the run has moved on, its attempts are counted from 0 again."""
+    """Store a checkpoint, and count the attempts of the run from 0 again, because it made progress."""
     await connection.execute(
         """INSERT INTO connector.checkpoints
                (organization_id, instance_id, run_id, kind, position, expected, rows, changed, bad, done, code)

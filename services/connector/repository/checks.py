@@ -33,7 +33,7 @@ async def queue(
 
 
 async def claim(connection: Any) -> ClaimedCheck | None:
-    """Return the oldest check that no worker has claimed; None when there is none."""
+    """Claim the oldest waiting check for 30 seconds and return it; None when no check waits."""
     row = await connection.fetchrow(
         f"""WITH due AS (SELECT organization_id, instance_id, check_id FROM connector.checks
                WHERE ended_at IS NULL AND {is_free("lease_until", "30")}

@@ -1,4 +1,4 @@
-"""Fingerprints: sha256 of what was published of each row. A null one means that the row must be published again."""
+"""Fingerprints: the sha256 of the published body of each row; null when the row must be published again."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple

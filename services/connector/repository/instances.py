@@ -6,7 +6,7 @@ from libs.common.contracts.instances import InstanceChanged, InstanceKey
 
 
 async def save(connection: Any, instance: InstanceChanged) -> bool:
-    """Store the instance unless the copy is as new; return whether it was stored."""
+    """Store the instance unless the copy has the same or a newer version; return whether it was stored."""
     is_new: bool | None = await connection.fetchval(
         """INSERT INTO connector.instances AS stored
                (organization_id, instance_id, credential_id, state, settings, version)
@@ -33,7 +33,7 @@ async def is_purged(connection: Any, instance: InstanceKey) -> bool:
 
 
 async def purge(connection: Any, instance: InstanceKey) -> None:
-    """Delete all rows of an instance but its own, which stays so that late messages about it are recognised."""
+    """Delete all rows about an instance. Only the instance itself stays, as deleted, so that late messages about it are recognised."""
     for table in ("credentials", "addresses", "checks", "runs", "checkpoints"):
         await connection.execute(
             f"DELETE FROM connector.{table} WHERE organization_id = $1 AND instance_id = $2",  # noqa: S608

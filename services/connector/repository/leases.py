@@ -24,8 +24,8 @@ class Lease:
 def is_free(lease_until: str, seconds: str) -> str:
     """Return the SQL condition that no worker holds a lease which was taken for so many seconds.
 
-    Only the database's clock counts. A lease that ends later than one taken now would end was taken before that clock stepped back.
-    It counts as free, because it would last as much longer as the clock stepped.
+    Only the database's clock counts. A lease with more than `seconds` left was taken before that clock stepped back. It counts as free,
+    because it would last longer by that step.
     """
     return (
         f"({lease_until} IS NULL OR {lease_until} < clock_timestamp() "
@@ -78,7 +78,7 @@ async def fence(connection: Any, lease: Lease) -> None:
 
 
 async def renew(connection: Any, lease: Lease, seconds: float) -> None:
-    """Let the lease last so many seconds from now; raise FencedError when another worker has it."""
+    """Extend the lease to `seconds` from now; raise FencedError when another worker has it."""
     is_valid = await connection.fetchval(
         """UPDATE connector.instances SET lease_until = clock_timestamp() + make_interval(secs => $4),
                lease_seconds = $4

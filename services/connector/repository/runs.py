@@ -58,6 +58,7 @@ async def queue(
     trigger: SyncTrigger,
 ) -> JoinedRun:
     """Return the run that a command joins: the one it joined before, the queued one, a running one that covers it, or the new `run_id`."""
+    # Without the lock, two commands at once could both find no queued run, and the second INSERT would break the unique index.
     await connection.execute(
         "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"runs.{instance.instance_id}"
     )
@@ -198,7 +199,7 @@ async def end(connection: Any, run: Run, state: RunState, code: str | None = Non
 
 
 async def cancel(connection: Any, instance: InstanceKey, run_id: UUID | None = None) -> list[UUID]:
-    """Cancel the open runs of an instance, or one of them, and return their ids. The worker of a running one loses its lease."""
+    """Cancel the open runs of an instance, or only `run_id`, and return their ids. The worker of a running one loses its lease."""
     rows = await connection.fetch(
         """WITH open AS (SELECT run_id, state FROM connector.runs
                WHERE organization_id = $1 AND instance_id = $2 AND state IN ('queued', 'running')
@@ -215,7 +216,7 @@ async def cancel(connection: Any, instance: InstanceKey, run_id: UUID | None = N
 
 
 async def delete_without_instance(connection: Any) -> None:
-    """Delete runs that have waited a day for their instance: it will not come."""
+    """Delete runs that have waited a day for the message about their instance."""
     await connection.execute(
         """DELETE FROM connector.runs r WHERE state = 'queued' AND created_at < now() - interval '1 day'
                AND NOT EXISTS (SELECT FROM connector.instances i

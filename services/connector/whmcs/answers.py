@@ -71,7 +71,7 @@ class WhmcsError(MRRlyticsError):
 
 
 def read(status: int, headers: Mapping[str, str], content: bytes, action: str) -> Row:
-    """Return the body of a good answer; raise WhmcsError. The body decides before the status, which proxies change."""
+    """Return the body of a good answer; raise WhmcsError. The body counts more than the status, which proxies may change."""
     body = _json(content)
     if body is not None:
         if _result(body) == "success":
@@ -116,8 +116,8 @@ def _refusal(status: int, body: Row, action: str) -> WhmcsError:
             return WhmcsError(
                 code, action, detail, is_granted=code == "not_found" and _is_of_whmcs(status, body)
             )
-    # WHMCS judges address, credentials and role before it runs the action, so an error of the action itself proves all three. Their own
-    # refusals come with 401 or 403, and one in words that are not listed above must not pass for an error of the action.
+    # WHMCS checks address, credentials and role before it runs the action, so an error of the action itself proves that all three are
+    # right. WHMCS refuses those with 401 or 403. A refusal in words that are not listed above must not count as an error of the action.
     is_granted = _is_of_whmcs(status, body) and status not in (401, 403)
     return WhmcsError("bad_response", action, message, is_granted=is_granted)
 

@@ -31,7 +31,7 @@ _MAX_DEPTH: Final = 64
 _NESTED: Final = frozenset({dict, list})
 
 
-class _Plain(httpcore.AsyncNetworkStream):
+class _PlainStream(httpcore.AsyncNetworkStream):
     """A connection before its TLS handshake. httpcore leaves it open when the handshake is cancelled; this closes it."""
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
@@ -59,7 +59,7 @@ class _Plain(httpcore.AsyncNetworkStream):
 class _CheckedNetwork(httpcore.AsyncNetworkBackend):
     """Resolves a name, checks every address, and connects to one of them.
 
-    Checking the name and letting httpcore resolve it again would leave time to change the answer of the DNS in between.
+    If httpcore resolved the name again after the check, an attacker's DNS could give another address the second time.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -87,8 +87,8 @@ class _CheckedNetwork(httpcore.AsyncNetworkBackend):
                 return await self._connected(address, port, timeout)
         return await self._connected(addresses[-1], port, timeout)
 
-    async def _connected(self, address: str, port: int, seconds: float | None) -> _Plain:
-        return _Plain(await self._network.connect_tcp(address, port, seconds))
+    async def _connected(self, address: str, port: int, seconds: float | None) -> _PlainStream:
+        return _PlainStream(await self._network.connect_tcp(address, port, seconds))
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -195,7 +195,7 @@ class Client:
         for cause in causes:
             if isinstance(cause, ssl.SSLCertVerificationError):
                 return WhmcsError("tls_certificate", action, cause.verify_message)
-        # Timeouts of a good connection have an SSLError among their causes, too ("wants to read"), so only errors of connecting count.
+        # A timeout of a good connection also has an SSLError among its causes ("wants to read"), so only connect errors count here.
         if isinstance(error, httpx.ConnectError) and any(isinstance(cause, ssl.SSLError) for cause in causes):
             if await self._speaks_tls_1_2(url):
                 return WhmcsError("tls_version", action)

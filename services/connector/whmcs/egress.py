@@ -7,7 +7,7 @@ from typing import Final
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-# Python's ipaddress, or some of its versions, takes these for global, but they lead into private networks.
+# Some versions of Python's ipaddress say that these are global, but they lead into private networks.
 _NOT_PUBLIC: Final = tuple(
     ipaddress.ip_network(text)
     for text in (

@@ -14,9 +14,9 @@ Translate = Callable[[Row, InstanceSettings], Any]
 
 @dataclass(frozen=True, slots=True)
 class ListAction:
-    """An action that returns many rows, under `plural` and `singular`.
+    """An action that returns many rows, under the keys `plural` and `singular` of its answer.
 
-    Figures are missing without a needed one. A paged one honours limitstart and limitnum, the others return all rows at once.
+    Without a needed action, figures are missing. A paged action honours limitstart and limitnum; the others return all rows at once.
     """
 
     kind: Kind
@@ -31,7 +31,7 @@ class ListAction:
 
 @dataclass(frozen=True, slots=True)
 class LookUp:
-    """An action that returns the row with one id. Figures are missing without a needed one."""
+    """An action that returns the row with one id. Without a needed action, figures are missing."""
 
     kind: Kind
     action: str
@@ -43,7 +43,8 @@ def _plain(function: Callable[[Row], Any]) -> Translate:
     return lambda row, _: function(row)
 
 
-# Three at a time, in this order: what names and explains comes first, then customers and invoices, whose currency subscriptions need.
+# A run reads three lists at once, in this order: first the lists that name things, then customers and invoices, because the amounts of
+# subscriptions need the currency of an invoice.
 LISTS: Final = (
     ListAction(
         Kind.CURRENCY,

@@ -58,15 +58,15 @@ _PRICE_CYCLES: Final = {
     "triennially": "tsetupfee",
 }
 _TRUE: Final = frozenset({"1", "on", "true", "yes"})
-# Values that PHP finds empty, and an amount of zero, which becomes 0 where WHMCS casts it to a number.
+# Values that PHP treats as empty, and an amount of zero, which becomes 0 where WHMCS casts it to a number.
 _NO_ID: Final[tuple[object, ...]] = (None, "", 0, "0", "0.00", [])
 _Read = TypeVar("_Read")
 
 
 class _TextCache(dict[object, _Read]):
-    """Results by text. Rows repeat few texts over and over, and a look-up costs less than to read one.
+    """Results by text. Rows repeat the same few texts, and a look-up costs less than parsing one again.
 
-    This is no lru_cache, which would also keep long texts, and take 1, 1.0 and True for the same value.
+    An lru_cache would also keep long texts, and would treat 1, 1.0 and True as the same value.
     """
 
     def __init__(self, read: Callable[[object], _Read]) -> None:
@@ -322,8 +322,8 @@ def _text(value: object) -> str | None:
 def _name(value: object) -> str | None:
     """Return a name that identifies or groups something; None for an empty one. A name of 500 characters or more ends with its digest.
 
-    Two long names with the same beginning would be equal if they were only cut, and figures would add up two things as one. A whole name
-    is shorter than 500 characters and a shortened one has 500, so neither equals the other.
+    If long names were only cut, two names with the same beginning would be equal, and figures would add up two things as one. A whole
+    name is shorter than 500 characters and a shortened name has exactly 500, so they are never equal.
     """
     name = _unescaped(value)
     if len(name) < _TEXT_LIMIT:
@@ -333,7 +333,7 @@ def _name(value: object) -> str | None:
 
 
 def _unescaped(value: object) -> str:
-    """Return a text as users typed it: WHMCS stores it escaped, so it is unescaped once. A list or an object counts as empty."""
+    """Return a text as users typed it: WHMCS stores it escaped, so unescape it once. A list or an object counts as empty."""
     if value is None or value == "" or isinstance(value, (list, dict)):
         return ""
     text = str(value)
@@ -393,7 +393,7 @@ def _moment(value: object) -> datetime | None:
 
 
 def _is_real(day: date) -> bool:
-    """Return whether this is a date: some installations write 1970-01-01 for none. Raise ValueError for a year that no bill has."""
+    """Return whether the day is real: some installations write 1970-01-01 for none. Raise ValueError for a year after 2200."""
     if day.year > 2200:
         raise ValueError(f"{day} is no plausible date")
     return day.year > 1970
