@@ -16,7 +16,7 @@ _WORKERS = 2
 
 
 async def run(settings: Settings, clock: Clock = utc_now) -> None:
-    """Serve until told to stop."""
+    """Serve until the process gets a signal to stop."""
     telemetry.configure("metrics", settings.log_level, settings.otlp_endpoint)
     engine = build_engine(settings, service="metrics")
     publisher = Publisher(settings)

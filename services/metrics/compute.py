@@ -55,7 +55,7 @@ class _Step:
 
     @property
     def is_new(self) -> bool:
-        """Tell whether readers see another run or other days afterwards, not only late facts of the applied run."""
+        """Return whether a newer run or another time zone is applied. If not, only late facts of the applied run are computed."""
         return self.after != self.before.coverage or self.time_zone != self.before.time_zone
 
     @property
@@ -67,7 +67,7 @@ class _Step:
 
 
 class Computing:
-    """Brings instances up to date, each in one transaction; several workers and replicas share them."""
+    """Brings instances up to date, each in one transaction. Several workers and replicas share the instances."""
 
     def __init__(self, engine: AsyncEngine, customers_at_once: int = CUSTOMERS_AT_ONCE) -> None:
         self._engine, self._customers_at_once = engine, customers_at_once
@@ -83,7 +83,7 @@ class Computing:
             await pause(stop, _IDLE_SECONDS)
 
     async def compute_next(self, stop: asyncio.Event) -> bool:
-        """Bring one instance up to date that no other worker has claimed; False when none is due."""
+        """Bring one due instance up to date that no other worker has claimed; return whether there was one."""
         async with transaction(self._engine) as connection:
             due = await instances.due(await raw(connection))
         for key in due:
@@ -112,7 +112,7 @@ class Computing:
         )
 
     async def _compute(self, key: InstanceKey, stop: asyncio.Event) -> bool:
-        """Bring an instance up to date; False when another worker has claimed it or has just done so."""
+        """Bring an instance up to date; return False when another worker has claimed it or has just computed it."""
         async with transaction(self._engine) as connection:
             database = await raw(connection)
             step = await _claim_step(database, key)
@@ -168,7 +168,7 @@ async def _finish_step(database: Connection, step: _Step) -> None:
 
 
 def _changes_all(step: _Step) -> bool:
-    """Tell whether figures change of customers that have no dirty mark.
+    """Return whether figures of customers without a dirty mark change.
 
     They do when the time zone changes, because every day is dated anew. They also do when a run reads a kind whole that the runs before it
     could not: those runs claimed the marks of the kind with all others, but their cuts omitted its facts.

@@ -19,7 +19,7 @@ from services.metrics.repository.positions import Position
 
 
 class Decoded(NamedTuple):
-    """A fact and the record that it came in."""
+    """A fact and its Kafka record."""
 
     fact: Fact
     record: ConsumerRecord

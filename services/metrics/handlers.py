@@ -1,4 +1,4 @@
-"""Messages in: which topic calls what."""
+"""Subscribes to the topics that metrics consumes."""
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 

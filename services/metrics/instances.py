@@ -1,4 +1,4 @@
-"""The service's copy of the instances follows the messages about them."""
+"""Keeps the copy of the instances up to date with the messages about them."""
 
 from typing import Final
 
@@ -15,7 +15,7 @@ INSTANCES_TABLE: Final = "metrics.instances"
 
 
 async def store_instance(engine: AsyncEngine, instance: InstanceChanged) -> None:
-    """Store the newest state of an instance; raise Permanent for one of another organization or without a real time zone."""
+    """Store the newest state of an instance; raise Permanent if it belongs to another organization or its time zone does not exist."""
     if not is_time_zone(instance.settings.time_zone):
         raise Permanent("time_zone_unknown", f"There is no time zone {instance.settings.time_zone:.80}.")
     async with transaction(engine) as connection:
@@ -24,7 +24,7 @@ async def store_instance(engine: AsyncEngine, instance: InstanceChanged) -> None
 
 
 async def delete_instance(engine: AsyncEngine, key: InstanceKey) -> None:
-    """Store that an instance is deleted, so that nothing more of it is stored, then purge it."""
+    """Store that an instance is deleted, so that no more of its facts are stored, then purge it."""
     async with transaction(engine) as connection:
         await instances.end(await raw(connection), key)
     await purge(engine, key)

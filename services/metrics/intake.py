@@ -34,7 +34,7 @@ class Admitted(NamedTuple):
 
 
 class Intake:
-    """Stores batches of billing facts. `publisher` carries what cannot be stored to `dead-letter`."""
+    """Stores batches of billing facts. Records that cannot be stored are published to `dead-letter`."""
 
     def __init__(self, engine: AsyncEngine, publisher: Publisher, clock: Clock = utc_now) -> None:
         self._engine = engine
@@ -74,7 +74,7 @@ class Intake:
         refused: Sequence[Refused],
         reached: Sequence[Position],
     ) -> int:
-        """Store what may be stored, park the rest; returns how many records changed."""
+        """Store the admitted facts, park the refused records, and return how many records of rows changed."""
         named = {item.fact.instance for item in decoded}
         named |= {refusal.instance for refusal in refused if refusal.instance is not None}
         states = await instances.lock(database, {key.instance_id for key in named})
@@ -138,10 +138,11 @@ def admit(
     named: Collection[InstanceKey],
     states: Mapping[InstanceKey, str],
 ) -> Admitted:
-    """Return what of a batch is stored and what is parked. The batch names the instances `named`; `states` has those with the same ids.
+    """Divide a batch into the facts to store and the records to park.
 
-    Facts of an instance that is being deleted are discarded. Facts under the wrong organization are parked and listed nowhere, because no
-    organization may see them. Facts of an unknown instance are stored: the message about it may come later.
+    `named` holds the instances that the batch names, and `states` the stored instances with the same ids, of any organization. Facts of
+    a deleted instance are discarded. Facts under the wrong organization are parked without an instance, because no organization may see
+    them. Facts of an unknown instance are stored, because the message about it may arrive later.
     """
     ids = {key.instance_id for key in states}
     foreign = {key for key in named if key not in states and key.instance_id in ids}

@@ -30,7 +30,7 @@ async def purge(engine: AsyncEngine, key: InstanceKey) -> None:
 
 
 class Tidier:
-    """Purges rows that wait for their instance for too long, or that name another organization than the instance belongs to."""
+    """Purges rows that wait too long for their instance, or that name an organization to which the instance does not belong."""
 
     def __init__(self, engine: AsyncEngine, clock: Clock = utc_now) -> None:
         self._engine = engine
@@ -44,7 +44,7 @@ class Tidier:
             await pause(stop, _TIDY_SECONDS)
 
     async def tidy(self) -> None:
-        """Purge what is due. The wait for an instance counts from when this process first saw its rows."""
+        """Purge the rows that are due. The wait for an instance begins when this process first sees its rows."""
         async with transaction(self._engine) as connection:
             unknown = await instances.read_unknown(await raw(connection))
         now = self._clock()
@@ -52,5 +52,6 @@ class Tidier:
         for key, is_of_another in unknown:
             if is_of_another or now - self._first_seen[key] > _LONGEST_WAIT:
                 reason = "other_organization" if is_of_another else "instance_unknown"
-                log.error("Purging rows of an unknown instance", extra={"owner": key, "reason": reason})
+                ids = {"organization_id": str(key.organization_id), "instance_id": str(key.instance_id)}
+                log.error("Purging rows of an unknown instance", extra={**ids, "reason": reason})
                 await purge(self._engine, key)

@@ -18,10 +18,10 @@ def ended_run(message: Received, succeeded: SyncSucceeded, now: datetime) -> Run
     skipped = {kind.kind: Skipped(kind.action, kind.code, kind.required) for kind in succeeded.skipped}
     return Run(
         run_id=succeeded.run_id,
-        # The connector's clock may be ahead, or have been set back: no day is closed that is not over.
+        # The connector's clock may be ahead, or may have been set back. Take the earliest time, so that no day is closed before its end.
         started_at=min(succeeded.started_at, message.at, now),
         ended_at=message.at,
-        # Epochs are seconds: a run that ended at a moment has no greater one.
+        # Without an epoch take the greatest that the run can have: epochs are seconds since 1970 at the claim of a lease.
         epoch=int(message.at.timestamp()) if succeeded.epoch is None else succeeded.epoch,
         read=frozenset(succeeded.counts.keys() - skipped.keys()),
         skipped=skipped,

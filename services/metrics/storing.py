@@ -9,7 +9,7 @@ from services.metrics.repository.driver import Connection
 
 
 async def store_facts(database: Connection, facts: Sequence[Fact]) -> int:
-    """Store facts, of which a row may have several; returns how many records changed."""
+    """Store facts, of which a row may have several, and return how many records changed."""
     if not facts:
         return 0
     # The statements below read rows, then write them, then decide by both. The lock keeps other transactions out in between.
@@ -17,12 +17,12 @@ async def store_facts(database: Connection, facts: Sequence[Fact]) -> int:
     without_customer = await versions.store(database, facts)
     await marks.add_through_owners(database, without_customer)
     newest = newest_of(facts)
-    telling = [fact for fact in newest if fact.kind in CURRENCY_KINDS]
-    before = await records.read_before(database, [fact.row for fact in telling])
+    currency_facts = [fact for fact in newest if fact.kind in CURRENCY_KINDS]
+    before = await records.read_before(database, [fact.row for fact in currency_facts])
     invoices = await records.read_newest_invoices(
-        database, {fact.customer for fact in telling if fact.customer}
+        database, {fact.customer for fact in currency_facts if fact.customer}
     )
     changes = await records.store(database, newest)
-    changed = [fact for fact in telling if fact.row in changes.currency_rows]
+    changed = [fact for fact in currency_facts if fact.row in changes.currency_rows]
     await marks.add(database, currency_marks(changed, before, invoices))
     return changes.total

@@ -35,7 +35,7 @@ class Failure:
 
     @property
     def needs_attention(self) -> bool:
-        """Whether the instance stops being synced until a check passes."""
+        """Return whether the instance is no longer synced until a check passes."""
         return self.retry in (Retry.HOURLY, Retry.DAILY, Retry.NO)
 
 

@@ -51,7 +51,7 @@ def check_text(text: str) -> str:
 
 
 def is_name(text: str) -> bool:
-    """Tell whether a person may give something this name: 1 to 100 printable characters, not counting spaces around it."""
+    """Return whether a person may use the text as a name: 1 to 100 printable characters, not counting spaces around it."""
     return 1 <= len(text.strip()) <= _LONGEST_NAME and text.isprintable()
 
 

@@ -1,1 +1,1 @@
-"""Pure computing: no I/O, no clock."""
+"""The formulas: pure functions without I/O and clock."""

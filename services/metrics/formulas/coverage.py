@@ -54,7 +54,7 @@ class Coverage:
     kinds: Mapping[str, KindCoverage]
 
     def epoch_of(self, kind: str) -> int | None:
-        """Return up to which epoch facts of a kind are used; None when no run read the kind.
+        """Return the epoch up to which facts of a kind are used; None when no run read the kind.
 
         Half of a list is no evidence: when a run could not read a kind whole, its facts count once a later run reads the kind.
         """

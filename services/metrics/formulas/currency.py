@@ -1,4 +1,4 @@
-"""The currency of a customer: that of its invoice with the greatest id, else that of its details."""
+"""Computes the currency of a customer: that of its invoice with the greatest id, else that of its details."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +29,7 @@ class Invoice(NamedTuple):
 
 
 def currency_of(invoices: Iterable[Invoice], details: str | None) -> str | None:
-    """Return the currency of a customer with these invoices and the currency `details` of its details; None while it is unknown."""
+    """Return the currency of a customer from its invoices, or else `details`, the currency in its details; None when both have none."""
     newest = max(invoices, key=lambda invoice: invoice.id, default=None)
     return details if newest is None or newest.currency is None else newest.currency
 
@@ -57,7 +57,7 @@ def currency_marks(
         if fact.customer is not None:
             invoices[fact.customer].append(fact)
     for customer, named in invoices.items():
-        for fact in _telling(named, newest.get(customer)):
+        for fact in _candidates(named, newest.get(customer)):
             marks[_mark(fact, customer.customer_id)] = None
     return list(marks)
 

@@ -12,14 +12,14 @@ from services.metrics.formulas.timeline import Observation, Request
 
 
 class Subscription(NamedTuple):
-    """Which subscription of an instance."""
+    """The key of a subscription within an instance."""
 
     kind: str
     id: int
 
 
 class Version(NamedTuple):
-    """A stored fact of a subscription; `body` is None once its row was removed in WHMCS."""
+    """A stored fact of a subscription. `body` is its JSON text; None when the row was removed in WHMCS."""
 
     kind: str
     id: int
@@ -33,7 +33,7 @@ class Version(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """When a run read all rows of these kinds."""
+    """A time in which a run read all rows of these kinds."""
 
     started_at: datetime
     ended_at: datetime
@@ -41,7 +41,7 @@ class Reading(NamedTuple):
 
 
 class RequestVersion(NamedTuple):
-    """A stored fact of a cancellation request; `is_open` when it asks to end the service `service_id`."""
+    """A stored fact of a cancellation request. `is_open`: it asks to end the service `service_id`."""
 
     service_id: int
     id: int
@@ -50,12 +50,12 @@ class RequestVersion(NamedTuple):
 
 
 def request_of(version: RequestVersion, time_zone: str) -> Request:
-    """Return what a version shows of a cancellation request, in days of a time zone."""
+    """Return the state of a cancellation request that a version shows, on a day of a time zone."""
     return Request(day_of(version.observed_at, time_zone), version.id, version.is_open)
 
 
 def by_kind(readings: Iterable[Reading]) -> dict[str, list[Reading]]:
-    """Return for each kind its readings, in the order of `readings`."""
+    """Return the readings by kind, each list in the order of `readings`."""
     of_kind: dict[str, list[Reading]] = defaultdict(list)
     for reading in readings:
         for kind in reading.kinds:
@@ -75,7 +75,7 @@ def last_read_at(readings: Sequence[Reading], moment: datetime) -> datetime | No
 def add_version(
     observations: list[Observation], version: Version, readings: Sequence[Reading], time_zone: str
 ) -> None:
-    """Add what a version shows to the observations of its subscription, in days of a time zone.
+    """Add the state that a version shows to the observations of its subscription, in days of a time zone.
 
     A version in the same state as the one before shows only that the state was seen again: another field had changed, such as the label.
     A removal before the first state shows nothing.
@@ -124,15 +124,16 @@ def _observation(
 
 
 def _product(kind: Kind, body: SubscriptionChanged) -> str:
-    """Return what a subscription is summed under: `domain:<tld>`, or `<kind>:` and the first of these that it has.
+    """Return the product under which a subscription is added up.
 
-    The number of the product, `name:<name of the product>`, `unnamed:<its own number>`.
+    It is `domain:<tld>` for a domain, else the first of `<kind>:<product id>`, `<kind>:name:<product name>` and `<kind>:unnamed:<id>` for
+    which the subscription has a value.
     """
     if kind is Kind.DOMAIN:
         return f"domain:{_tld(body)}"
     if body["product_id"]:
         return f"{kind}:{body['product_id']}"
-    # A custom addon may be called "7": a name never takes the place of a number.
+    # The prefix "name:" is needed because a custom addon may be called "7", like the id of a product.
     return f"{kind}:name:{body['product_name']}" if body["product_name"] else f"{kind}:unnamed:{body['id']}"
 
 

@@ -10,7 +10,7 @@ from libs.common.contracts.instances import InstanceKey
 
 
 class RowKey(NamedTuple):
-    """Which WHMCS row of which instance."""
+    """The key of a WHMCS row."""
 
     organization_id: UUID
     instance_id: UUID
@@ -19,7 +19,7 @@ class RowKey(NamedTuple):
 
 
 class CustomerKey(NamedTuple):
-    """Which customer of which instance."""
+    """The key of a customer."""
 
     organization_id: UUID
     instance_id: UUID
@@ -61,7 +61,7 @@ class Fact(NamedTuple):
 
     @property
     def is_removed(self) -> bool:
-        """Tell whether the row no longer exists in WHMCS."""
+        """Return whether the row no longer exists in WHMCS."""
         return self.body is None
 
 

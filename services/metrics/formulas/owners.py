@@ -67,5 +67,5 @@ EVIDENCE_KINDS: Final = (*SUBSCRIPTION_KINDS, Kind.CANCELLATION_REQUEST)
 
 
 def owner_of(kind: Kind, row_id: int, body: Mapping[str, Any] | None) -> Owner | None:
-    """Return the owner of a row; None for a tombstone, which names none, and for rows that belong to no customer."""
+    """Return the owner of a row; None for a tombstone, which has no body to name it, and for rows that belong to no customer."""
     return None if body is None else OWNER_RULES[kind](row_id, body)

@@ -1,4 +1,7 @@
-"""The heart of metrics: from all evidence on one subscription to dated segments. No I/O and no clock; ends may lie in the future."""
+"""Computes the dated segments of one subscription from all evidence about it. This is the core of metrics.
+
+Pure: it knows no present day, so a segment may end in the future. Views cut segments at the last known day.
+"""
 
 from bisect import bisect_right
 from collections import deque
@@ -25,17 +28,17 @@ _DOMAIN_STATUSES: Final = frozenset(
     {"pending", "pending_registration", "pending_transfer", "active", "grace", "redemption", "expired"}
     | {"transferred_away", "cancelled", "fraud"}
 )
-# Those that count, per lens.
+# The statuses that count, per lens.
 _CONTRACT_STATUSES: Final = frozenset({"active", "suspended"})
 _DOMAIN_CONTRACT_STATUSES: Final = frozenset({"active", "grace"})
 _ACTIVE: Final = frozenset({"active"})
 
 
 class Observation(NamedTuple):
-    """The state of a subscription that a sync saw on a day. `is_removed`: its row no longer existed in WHMCS.
+    """The state of a subscription that a sync saw on the day `on`. `is_removed`: its row no longer existed in WHMCS.
 
-    `last_read_on` is the day on which the newest run before it began that read all of the kind: that run still saw the state before.
-    `last_seen_on` is the last day on which a sync saw the same state again, because a field that does not matter here had changed.
+    `last_read_on` is the start day of the newest earlier run that read the whole kind: that run still saw the state before. `last_seen_on`
+    is the last day on which a sync saw this same state again, because a field that is not listed here had changed.
     """
 
     on: date
@@ -61,7 +64,7 @@ class Request(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """The subscription counts from `from_on` up to, not including, `to_on`; None while no end is known."""
+    """Days [from_on, to_on) on which a subscription counts with constant MRR; `to_on` is None while no end is known."""
 
     lens: Lens
     from_on: date
@@ -77,24 +80,24 @@ class Segment(NamedTuple):
 
 
 class Timeline(NamedTuple):
-    """Segments in order per lens, and the reasons why the last observed state is missing in totals, in alphabetical order."""
+    """Segments in order per lens, and the reasons, in alphabetical order, why the last observed state is missing in totals."""
 
     segments: tuple[Segment, ...]
     issues: tuple[str, ...]
 
 
 class _Days(NamedTuple):
-    """The days [from_on, to_on); None: without end."""
+    """The days [from_on, to_on); None means without end."""
 
     from_on: date
     to_on: date | None
 
 
 class _Stretch(NamedTuple):
-    """Days [from_on, to_on) on which nothing that was observed changes; `to_on` None for the last one.
+    """Days [from_on, to_on) between two changes of the observed state; `to_on` is None for the last stretch.
 
-    `due_on` is the last due date that was ever observed: a paid period stays paid while its due date is missing. `following` is the next
-    observation, which may show a payment that was made in these days.
+    `due_on` is the last due date that was ever observed, because a period stays paid even if the due date is missing later. `following` is
+    the next observation, which may show a payment that was made in these days.
     """
 
     from_on: date
@@ -134,8 +137,8 @@ def timeline(
 def _stretches(observations: Sequence[Observation], requests: Sequence[Request]) -> Iterator[_Stretch]:
     """Yield the stretches from the first observation on, in order.
 
-    The last observation of a day decides that day, because days are end-of-day states. The first observation of the next observed day is
-    the one that follows: what it shows as unpaid was unpaid until that day, even if it is paid later on the same day.
+    The last observation of a day decides that day, because figures show the end of a day. `following` is the first observation of the next
+    observed day: if it is unpaid, the subscription was unpaid until then, even if it is paid later that day.
     """
     last_of_day = {observation.on: observation for observation in observations}
     first_of_day = {observation.on: observation for observation in reversed(observations)}
@@ -181,7 +184,7 @@ def _segments(
 
 
 def _mrr_micros(state: Observation) -> int | None:
-    """Return the MRR of a state; None when it brings none. It is rounded here and nowhere later, so that movements add up to it."""
+    """Return the MRR of a state; None when it has none. MRR is rounded only here, so that movements add up to it exactly."""
     months = cycle_months(state.cycle)
     if state.is_removed or state.recurring_micros <= 0 or months is None:
         return None
@@ -189,7 +192,7 @@ def _mrr_micros(state: Observation) -> int | None:
 
 
 def _issues(kind: Kind, state: Observation, currencies: Mapping[int, str]) -> tuple[str, ...]:
-    """Return why a subscription that claims to bring revenue is not in every total; in alphabetical order."""
+    """Return the reasons, in alphabetical order, why a subscription with a recurring amount is missing in some totals."""
     recurs = state.cycle == "unknown" or cycle_months(state.cycle) is not None
     if state.is_removed or state.recurring_micros == 0 or not recurs:
         return ()
@@ -240,9 +243,9 @@ def _contract_days(kind: Kind, stretch: _Stretch) -> _Days | None:
 def _contract_end(stretch: _Stretch, due_on: date) -> date:
     """Return the first day on which the state of a stretch no longer counts, if nothing changes.
 
-    It counts up to its due date and through the grace; an open request removes the grace. Before the first payment the due date is the
-    registration date, so grace begins there. A later due date in the following observation shows that the state was paid for longer.
-    It moves the end, unless a sync saw the state unpaid after its end: then it did not count on that day, and paying late is a new start.
+    The state counts until its due date and through the days of grace; an open cancellation request removes the grace. Before the first
+    payment the due date is the registration date. A later due date in the following observation shows a payment, which moves the end to
+    that date. But if a sync saw the state unpaid after its end, it did not count on that day, and the late payment starts it anew.
     """
     grace = 0 if stretch.has_request else GRACE_DAYS
     end = _first_day_after(due_on, grace)
@@ -255,11 +258,11 @@ def _contract_end(stretch: _Stretch, due_on: date) -> date:
 
 
 def _was_seen_unpaid(stretch: _Stretch, following: Observation, due_on: date, end: date) -> bool:
-    """Tell whether a sync saw the state on a day on which it no longer counted, so that a later payment does not cover that day.
+    """Return whether a sync saw the state on a day on which it no longer counted, so that a later payment does not cover that day.
 
-    Two syncs can have seen it: one that saw the subscription itself, and one that read all of the kind before the following observation.
-    An open request may end the state without grace on the day of the request. An earlier sync saw it within grace, which proves nothing:
-    only one from that day on counts, or one that saw it beyond the grace.
+    Two syncs can prove it: the one that observed this state last, and the one that read the whole kind before the following observation.
+    A cancellation request ends the state without grace, from the day of the request. A sync before that day saw it within grace, which
+    proves nothing. So the first sync counts only from `from_on` on, or if it saw the state beyond the grace.
     """
     seen_on = stretch.state.last_seen_on or stretch.state.on
     if seen_on >= max(stretch.from_on, end) or seen_on >= _first_day_after(due_on, GRACE_DAYS):
@@ -272,7 +275,7 @@ def _first_day_after(due_on: date, grace: int) -> date:
 
 
 def _append(segments: list[Segment], segment: Segment) -> None:
-    """Add a segment of a lens, or lengthen the last one when it goes on unchanged."""
+    """Add a segment of a lens, or lengthen the last one when only the days differ."""
     last = segments[-1] if segments else None
     if (
         last is not None

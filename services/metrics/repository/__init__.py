@@ -1,1 +1,1 @@
-"""The statements on the service's tables, by subject. They take an asyncpg connection in the caller's transaction and never commit."""
+"""SQL of metrics, one module per subject. Functions take the asyncpg connection of the caller's transaction and never commit."""

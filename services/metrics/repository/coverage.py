@@ -1,4 +1,4 @@
-"""What is applied of an instance: its freshness, and the coverage of each kind."""
+"""The coverage of an instance: its newest applied run, and the days that are known of each kind."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -12,14 +12,14 @@ from services.metrics.repository.runs import APPLIED_EPOCH
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is applied of an instance, and the time zone of its segments; both None before its first run."""
+    """The coverage of an instance and the time zone of its segments; both None before its first run."""
 
     coverage: Coverage | None
     time_zone: str | None
 
 
 class _KindRow(NamedTuple):
-    """One kind's row of metrics.coverage, without its key."""
+    """A row of metrics.coverage without the columns of the instance."""
 
     kind: str
     first_at: datetime | None
@@ -56,7 +56,7 @@ ON CONFLICT (organization_id, instance_id, kind) DO UPDATE SET
 
 
 async def read(connection: Connection, key: InstanceKey) -> State:
-    """Return what is applied of an instance."""
+    """Return the applied coverage of an instance."""
     freshness = await connection.fetchrow(_FRESHNESS, *key)
     if freshness is None:
         return State(None, None)
@@ -75,13 +75,13 @@ def _kind_coverage(row: _KindRow, applied_epoch: int) -> KindCoverage:
     skipped = None
     if row.action is not None and row.code is not None:
         skipped = Skipped(row.action, row.code, bool(row.is_required))
-    # Versions before 0003 stored no epoch of a kind: all that they read counts.
+    # Before migration 0003 no epoch was stored for a kind. All its facts count.
     epoch = applied_epoch if row.epoch is None and row.read_at is not None else row.epoch
     return KindCoverage(row.first_at, row.read_at, epoch, skipped)
 
 
 async def store(connection: Connection, key: InstanceKey, coverage: Coverage, time_zone: str) -> None:
-    """Store what is applied now, in days of a time zone."""
+    """Store the applied coverage, with its days in a time zone."""
     await connection.execute(
         _STORE_FRESHNESS,
         *key,

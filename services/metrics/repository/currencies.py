@@ -27,7 +27,7 @@ SELECT t.customer_id, invoice.id, invoice.currency FROM unnest($3::bigint[]) AS 
         AND r.kind = 'invoice' AND NOT r.gone
     ORDER BY r.id DESC LIMIT 1) invoice"""  # noqa: S608  fixed names
 
-# Invoices that each customer had at the cut and that left it since. Only dirty marks lead to them.
+# Invoices that belonged to each customer at the cut but belong to another one now. Only dirty marks lead to them.
 _FORMER: Final = f"""
 SELECT d.customer_id, d.left_invoice_id AS id, v.currency
 FROM metrics.dirty d CROSS JOIN LATERAL ({_VERSION_AT.format(kind="'invoice'", id="d.left_invoice_id")}) v
@@ -44,7 +44,7 @@ WHERE r.organization_id = $1 AND r.instance_id = $2 AND r.kind = 'customer_detai
 
 
 async def read(connection: Connection, cut: Cut, customers: Sequence[int]) -> dict[int, str]:
-    """Return the currency of each customer that has one in a cut."""
+    """Return the currencies of customers at a cut; customers without a currency are missing."""
     invoices: dict[int, list[Invoice]] = defaultdict(list)
     for statement in (_PRESENT, _FORMER):
         for row in await connection.fetch(statement, *cut.instance, customers, cut.epoch):

@@ -1,4 +1,4 @@
-"""What all statements share: the driver's connection, and named rows as the columns that `unnest` takes."""
+"""Passes named rows to SQL: as one array per column, which `unnest` turns into a table. All modules of the repository use it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
@@ -22,7 +22,7 @@ _SQL_TYPES: Final = (
 
 
 def in_list(kinds: Iterable[str]) -> str:
-    """Return the right side of `kind IN ...`. The planner takes a partial index only if it can read the kinds in the statement."""
+    """Return the right side of `kind IN ...`. The planner uses a partial index only if the statement itself lists the kinds."""
     return f"({', '.join(repr(str(kind)) for kind in kinds)})"
 
 
@@ -41,12 +41,12 @@ def _sql_type(hint: Any) -> str:
 
 
 def unnest(types: Mapping[str, str], first: int = 1) -> str:
-    """Return the table `t` of the columns that the parameters from `$first` on hold, for a FROM clause."""
+    """Return the FROM item `t`: a table whose columns are the array parameters from `$first` on."""
     names = ", ".join(f'"{name}"' for name in types)
     arrays = ", ".join(f"${number}::{sql_type}[]" for number, sql_type in enumerate(types.values(), first))
     return f"unnest({arrays}) AS t ({names})"
 
 
 def columns(types: Mapping[str, str], rows: Sequence[object]) -> list[list[object]]:
-    """Return one list per column with the value that each row has in the attribute of that name."""
+    """Return the parameters for `unnest`: one list per column, with that attribute of each row."""
     return [list(map(attrgetter(name), rows)) for name in types]

@@ -78,7 +78,7 @@ FROM named WHERE NOT EXISTS (
     SELECT FROM metrics.instances n
     WHERE n.organization_id = named.organization_id AND n.instance_id = named.instance_id)"""
 
-# In this order: dirty marks first, so that no worker computes an instance whose versions are half purged.
+# Dirty marks come first, so that no worker computes an instance whose versions are half purged.
 _TABLES: Final = (
     "dirty",
     "segments",
@@ -107,12 +107,12 @@ async def store(connection: Connection, instance: InstanceChanged) -> None:
 
 
 async def end(connection: Connection, key: InstanceKey) -> None:
-    """Store that an instance is deleted: nothing more of it is stored or computed. Waits for transactions that store its facts."""
+    """Store that an instance is deleted, so that its facts are no longer stored or computed. Wait for transactions that store some."""
     await connection.execute(_END, *key)
 
 
 async def lock(connection: Connection, ids: Collection[UUID]) -> dict[InstanceKey, str]:
-    """Return the states of the instances with these ids, of any organization; none of them is deleted before the transaction ends."""
+    """Return the states of the instances with these ids, of any organization. None of them can be deleted until the transaction ends."""
     rows = await connection.fetch(_LOCK, sorted(ids))
     return {InstanceKey(row["organization_id"], row["instance_id"]): row["state"] for row in rows}
 
@@ -123,7 +123,7 @@ async def lock_alone(connection: Connection, key: InstanceKey) -> None:
 
 
 async def due(connection: Connection) -> list[InstanceKey]:
-    """Return the instances whose figures are not up to date, those that wait longest first."""
+    """Return the instances whose figures are not up to date, the longest waiting first."""
     return [InstanceKey(**row) for row in await connection.fetch(_DUE)]
 
 

@@ -50,7 +50,7 @@ SELECT DISTINCT organization_id, instance_id, owner_id, 0 FROM metrics.versions
 WHERE organization_id = $1 AND instance_id = $2 AND observed_at > $3 AND owner_kind = 'customer'
     AND kind IN {in_list(SUBSCRIPTION_KINDS)}"""  # noqa: S608  fixed names
 
-# Versions before 0003 add marks without the epoch of their fact. The fact is stored, so its epoch is at most the greatest one.
+# Releases before migration 0003 add marks without an epoch. The fact of such a mark is stored, so its epoch is at most the greatest one.
 _DATE: Final = """
 UPDATE metrics.dirty SET epoch = (
     SELECT coalesce(max(r.epoch), 0) FROM metrics.records r WHERE r.organization_id = $1 AND r.instance_id = $2)
@@ -105,7 +105,7 @@ async def add_seen_after(connection: Connection, key: InstanceKey, moment: datet
 
 
 async def date(connection: Connection, key: InstanceKey) -> None:
-    """Give an epoch to the marks that have none."""
+    """Set the epoch of marks that have none."""
     await connection.execute(_DATE, *key)
 
 

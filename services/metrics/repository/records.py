@@ -60,7 +60,7 @@ async def read_before(connection: Connection, rows: Sequence[RowKey]) -> dict[Ro
 async def read_newest_invoices(
     connection: Connection, customers: Collection[CustomerKey]
 ) -> dict[CustomerKey, Invoice]:
-    """Return the invoice with the greatest id of each customer that has one."""
+    """Return the invoice with the greatest id of each customer; customers without an invoice are missing."""
     if not customers:
         return {}
     stored = await connection.fetch(_READ_NEWEST_INVOICES, *columns(_CUSTOMER, list(customers)))

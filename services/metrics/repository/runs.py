@@ -11,8 +11,8 @@ from services.metrics.formulas.coverage import Run, Skipped
 from services.metrics.formulas.evidence import Reading
 from services.metrics.repository.driver import Connection
 
-# Rows of versions before 0003 have no epoch. Epochs are seconds of the clock when a lease is claimed, so a run that ended at a moment has
-# no greater one. `r` is a run, `f` the freshness of its instance.
+# Rows from before migration 0003 have no epoch. An epoch is the time in seconds when the lease was claimed, so the end of the run is the
+# greatest that it can be. `r` is a run, `f` the freshness of its instance.
 RUN_EPOCH: Final = "coalesce(r.epoch, floor(extract(epoch FROM r.ended_at))::bigint)"
 APPLIED_EPOCH: Final = "coalesce(f.epoch, floor(extract(epoch FROM f.last_at))::bigint)"
 
@@ -103,7 +103,7 @@ def _read_and_skipped(kinds: str) -> tuple[frozenset[str], dict[str, Skipped]]:
 
 
 async def is_late(connection: Connection, key: InstanceKey, epoch: int) -> bool:
-    """Tell whether a run of this epoch is applied already, or covered by an applied one."""
+    """Return whether the applied run has this epoch or a greater one."""
     late: bool = await connection.fetchval(_IS_LATE, *key, epoch)
     return late
 

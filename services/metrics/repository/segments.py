@@ -1,4 +1,4 @@
-"""Segments and issues: what figures are made of. Those of one subscription are replaced together."""
+"""Segments and issues, from which all figures are added up. Those of one subscription are replaced together."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -58,7 +58,7 @@ SELECT $1, $2, t.* FROM {unnest(_KEY | _ISSUE, 3)}"""  # noqa: S608  fixed names
 async def read(
     connection: Connection, key: InstanceKey, subscriptions: Collection[Subscription]
 ) -> dict[Subscription, Figures]:
-    """Return the stored figures of those subscriptions that have any."""
+    """Return the stored figures of subscriptions; those without figures are missing."""
     keys = columns(_KEY, list(subscriptions))
     segments: dict[Subscription, list[Segment]] = defaultdict(list)
     for row in await connection.fetch(_READ_SEGMENTS, *key, *keys):
@@ -81,7 +81,7 @@ async def delete(connection: Connection, key: InstanceKey, subscriptions: Sequen
 
 
 async def insert(connection: Connection, key: InstanceKey, figures: Mapping[Subscription, Figures]) -> None:
-    """Store the figures of subscriptions that have none."""
+    """Insert the figures of subscriptions that have none stored."""
     owners = [subscription for subscription, values in figures.items() for _ in values.segments]
     segments = [segment for values in figures.values() for segment in values.segments]
     await connection.execute(_INSERT_SEGMENTS, *key, *columns(_KEY, owners), *columns(_SEGMENT, segments))
