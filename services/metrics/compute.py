@@ -46,7 +46,7 @@ class _Undone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One step of an instance: what is applied of it is `before`, what will be applied is `after`, in days of a time zone."""
+    """One step of an instance: from the applied coverage `before` to the coverage `after`, whose days are those of a time zone."""
 
     key: InstanceKey
     before: State
@@ -127,7 +127,7 @@ class Computing:
         return True
 
     async def _compute_step(self, database: Connection, step: _Step, stop: asyncio.Event) -> int:
-        """Compute the customers whose figures a step changes, a batch at a time; returns how many there were."""
+        """Compute the customers whose figures a step changes, a batch at a time, and return how many there were."""
         # `_claim_all` finds customers through their subscriptions. The marks of customers without one are claimed after it.
         claims: tuple[_Claim, ...] = (_claim_all, _claim_marked) if _changes_all(step) else (_claim_marked,)
         computed = 0
@@ -155,7 +155,7 @@ async def _claim_step(database: Connection, key: InstanceKey) -> _Step | None:
 
 
 async def _finish_step(database: Connection, step: _Step) -> None:
-    """Store what is applied now.
+    """Store the coverage of the step as applied.
 
     This locks rows that transactions with facts, settings and runs of the instance need, so it comes after the long computation.
     """

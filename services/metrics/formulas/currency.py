@@ -66,7 +66,7 @@ def _mark(fact: Fact, customer_id: int, left_invoice_id: int | None = None) -> M
     return Mark(fact.organization_id, fact.instance_id, customer_id, fact.epoch, left_invoice_id)
 
 
-def _telling(invoices: Sequence[Fact], newest: Invoice | None) -> Sequence[Fact]:
+def _candidates(invoices: Sequence[Fact], newest: Invoice | None) -> Sequence[Fact]:
     """Return the invoices that may decide their customer's currency instead of `newest`; none when all have its currency.
 
     When they differ each of them counts, also one in the currency of `newest`: the currency may change with the epoch of one invoice and
