@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import orjson
 from aiokafka import ConsumerRecord
@@ -12,10 +12,12 @@ from aiokafka import ConsumerRecord
 from libs.common.contracts.billing import SHAPES, Kind, fact_key
 from libs.common.contracts.envelope import Record, headers, partition_of
 from libs.common.contracts.instances import InstanceChanged, InstanceKey, InstanceSettings
-from libs.common.contracts.topics import BY_NAME, TOPIC_OF
+from libs.common.contracts.message import Message
+from libs.common.contracts.topics import BY_NAME, TOPIC_OF, Topic
 
 ORGANIZATION = UUID("0f4f24a4-9a37-4c0e-8a6a-1d3a1f0f6f01")
 INSTANCE = UUID("5b0f1f7e-1c1e-4b43-9a1b-1f6a5a0c7d11")
+INSTANCE_KEY = InstanceKey(ORGANIZATION, INSTANCE)
 FIRST_SEEN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -138,6 +140,26 @@ def fact(
     ]
     value = None if isinstance(body, int) else orjson.dumps(body)
     return Record(TOPIC_OF[kind].name, key.encode(), value, values)
+
+
+def message_record(
+    topic: Topic,
+    body: Message,
+    *,
+    instance: InstanceKey = INSTANCE_KEY,
+    at: datetime = FIRST_SEEN,
+    message_id: str | None = None,
+) -> Record:
+    """Return a command, an event or a state of an instance as a service publishes it."""
+    values = headers(
+        message_id=message_id or str(uuid4()),
+        message_type=type(body).__name__,
+        source="test",
+        at=at,
+        subject=str(instance.instance_id),
+        instance=instance,
+    )
+    return Record(topic.name, str(instance.instance_id).encode(), body.model_dump_json().encode(), values)
 
 
 def with_header(record: Record, name: str, value: bytes | None) -> Record:

@@ -12,11 +12,10 @@ import orjson
 from libs.common.contracts import topics
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.commands import RunSync, SyncMode, SyncTrigger
-from libs.common.contracts.envelope import MAX_RECORD_BYTES, headers
-from libs.common.contracts.instances import InstanceKey
+from libs.common.contracts.envelope import MAX_RECORD_BYTES
 from libs.common.contracts.sync import Outcome, SyncSucceeded
 from libs.common.contracts.topics import Topic
-from tests.builders import FIRST_SEEN, INSTANCE, ORGANIZATION, fact, instance
+from tests.builders import FIRST_SEEN, INSTANCE, ORGANIZATION, fact, instance, message_record
 
 EXAMPLES = Path(__file__).parent / "contract" / "examples"
 CONSUMED: Final = tuple(topic for topic in topics.TOPICS if topic.consumers and topic is not topics.ALERTS)
@@ -79,15 +78,8 @@ def good(topic: Topic, number: int) -> Raw:
                 changes={},
                 positions={"billing.customers": {0: 2**40}},
             )
-    values = headers(
-        message_id=str(uuid4()),
-        message_type=type(message).__name__,
-        source="test",
-        at=FIRST_SEEN,
-        subject=str(INSTANCE),
-        instance=InstanceKey(ORGANIZATION, INSTANCE),
-    )
-    return Raw(str(INSTANCE).encode(), message.model_dump_json().encode(), tuple(values))
+    record = message_record(topic, message)
+    return Raw(record.key, record.value, tuple(record.headers))
 
 
 def _example(topic: Topic) -> dict[str, Any]:

@@ -14,12 +14,13 @@ from libs.common.clock import utc_now
 from libs.common.contracts import topics
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.commands import CancelSync, RunSync, SyncMode, SyncTrigger
-from libs.common.contracts.envelope import Record, headers, read_headers
+from libs.common.contracts.envelope import read_headers
 from libs.common.database import raw, transaction
 from libs.common.outbox import relay_once
 from services.connector.plan import Checkpoint
 from services.connector.repository import checkpoints
 from services.connector.tables import outbox
+from tests.builders import message_record
 from tests.integration.connector.conftest import (
     AT,
     INSTANCE,
@@ -91,16 +92,8 @@ async def test_events_reach_kafka_through_the_outbox(world: World, kafka: str) -
 async def test_process_takes_commands_from_kafka_and_answers_there(world: World, kafka: str) -> None:
     await world.add_instance()
     command = run_command()
-    values = headers(
-        message_id=str(command.command_id),
-        message_type="RunSync",
-        source="gateway",
-        at=utc_now(),
-        subject=str(INSTANCE.instance_id),
-        instance=INSTANCE,
-    )
-    key = str(INSTANCE.instance_id).encode()
-    await world.publisher.publish([Record("sync.commands", key, command.model_dump_json().encode(), values)])
+    record = message_record(topics.SYNC_COMMANDS, command, instance=INSTANCE, at=utc_now())
+    await world.publisher.publish([record])
     process = await start(world)
     try:
         async with asyncio.timeout(40):

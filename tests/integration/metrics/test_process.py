@@ -14,8 +14,7 @@ import pytest
 
 from libs.common.contracts import topics
 from libs.common.contracts.commands import SyncMode
-from libs.common.contracts.envelope import Record, headers
-from libs.common.contracts.instances import InstanceKey, InstanceSettings
+from libs.common.contracts.instances import InstanceSettings
 from libs.common.contracts.message import Message
 from libs.common.contracts.sync import InstancePurged, Outcome, SkippedKind, SyncSucceeded
 from libs.common.contracts.topics import Topic
@@ -25,7 +24,7 @@ from libs.common.kafka.publisher import Publisher
 from libs.common.settings import KafkaSettings
 from services.metrics import handlers
 from services.metrics.repository import positions
-from tests.builders import FIRST_SEEN, INSTANCE, ORGANIZATION, book, instance, with_header
+from tests.builders import FIRST_SEEN, INSTANCE, book, instance, message_record, with_header
 from tests.integration.metrics.conftest import Tables, open_tables
 from tests.integration.metrics.test_intake import dead_letters
 from tests.integration.metrics.test_runs import shown
@@ -82,16 +81,7 @@ async def settled(tables: Tables, bootstrap: str) -> None:
 
 async def say(publisher: Publisher, topic: Topic, body: Message, at: Any = FIRST_SEEN) -> None:
     """Publish a message about the instance."""
-    values = headers(
-        message_id=str(uuid4()),
-        message_type=type(body).__name__,
-        source="test",
-        at=at,
-        subject=str(INSTANCE),
-        instance=InstanceKey(ORGANIZATION, INSTANCE),
-    )
-    key = str(INSTANCE).encode()
-    await publisher.publish([Record(topic.name, key, body.model_dump_json().encode(), values)])
+    await publisher.publish([message_record(topic, body, at=at)])
 
 
 @pytest.mark.rule("E2")

@@ -18,13 +18,14 @@ from libs.common.addresses import origin
 from libs.common.clock import utc_now
 from libs.common.contracts import topics
 from libs.common.contracts.commands import RunSync, SyncMode, SyncTrigger
-from libs.common.contracts.envelope import Record, headers, read_headers
+from libs.common.contracts.envelope import read_headers
 from libs.common.contracts.instances import InstanceChanged, InstanceKey, InstanceSettings
 from libs.common.contracts.message import Message
 from libs.common.contracts.topics import Topic
 from libs.common.crypto import Keyring, seal
 from libs.common.kafka.publisher import Publisher
 from libs.common.settings import KafkaSettings
+from tests.builders import message_record
 from tests.servers import Database, Postgres, recreate_topics, wait_out_midnight
 from tests.simulator import Whmcs
 from tools.local_stack.process import Program, free_port, health_check, running
@@ -134,16 +135,9 @@ class System:
 
     async def send(self, instance: Instance, topic: Topic, body: Message, message_id: str) -> None:
         """Publish a message about an instance as the gateway."""
-        values = headers(
-            message_id=message_id,
-            message_type=type(body).__name__,
-            source="gateway",
-            at=utc_now(),
-            subject=str(instance.id),
-            instance=InstanceKey(instance.organization_id, instance.id),
-        )
-        key = str(instance.id).encode()
-        await self.publisher.publish([Record(topic.name, key, body.model_dump_json().encode(), values)])
+        key = InstanceKey(instance.organization_id, instance.id)
+        record = message_record(topic, body, instance=key, at=utc_now(), message_id=message_id)
+        await self.publisher.publish([record])
 
     async def request_sync(self, instance: Instance) -> UUID:
         """Request a full sync, and return the id of the run that the connector assigned."""

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import asyncpg
 import orjson
@@ -26,8 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from libs.common.contracts import topics
 from libs.common.contracts.cadence import Schedule, rhythm_of
 from libs.common.contracts.commands import tick_id
-from libs.common.contracts.envelope import Record, headers
-from libs.common.contracts.instances import InstanceChanged, InstanceKey, InstanceSettings
+from libs.common.contracts.instances import InstanceChanged, InstanceSettings
 from libs.common.database import build_engine, transaction
 from libs.common.kafka.publisher import Publisher
 from libs.common.outbox import relay_once
@@ -35,6 +34,7 @@ from libs.common.settings import KafkaSettings, PostgresSettings
 from services.scheduler.handlers import follow_instance
 from services.scheduler.tables import metadata, outbox
 from services.scheduler.ticker import tick
+from tests.builders import message_record
 from tests.servers import REPOSITORY, Database
 from tools.local_stack.process import free_port
 
@@ -284,7 +284,9 @@ async def test_killed_processes_lose_and_repeat_no_command(database: Database, k
     publisher = Publisher(KafkaSettings(kafka_bootstrap=kafka))
     numbered = (instance(number, state="needs_attention") for number in itertools.count(1))
     instances = list(itertools.islice(filter(has_no_check_soon, numbered), SEVERAL_BATCHES))
-    await publisher.publish([record(changed) for changed in instances])
+    await publisher.publish(
+        [message_record(topics.INSTANCES, changed, instance=changed.key, at=START) for changed in instances]
+    )
     replicas = [await start_replica(database, kafka) for _ in range(2)]
     owner = await asyncpg.connect(database.admin_url.replace("+asyncpg", ""))
     try:
@@ -337,18 +339,6 @@ async def start_replica(database: Database, kafka: str) -> asyncio.subprocess.Pr
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "services.scheduler", cwd=REPOSITORY, env=environment
     )
-
-
-def record(changed: InstanceChanged) -> Record:
-    values = headers(
-        message_id=str(uuid4()),
-        message_type="InstanceChanged",
-        source="gateway",
-        at=START,
-        subject=str(changed.id),
-        instance=InstanceKey(changed.organization_id, changed.id),
-    )
-    return Record(topics.INSTANCES.name, str(changed.id).encode(), changed.model_dump_json().encode(), values)
 
 
 async def read_commands(bootstrap: str, *, count: int, seconds: float = 60.0) -> list[dict[str, Any]]:
