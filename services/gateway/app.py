@@ -22,10 +22,9 @@ from libs.common.kafka.consumer import Consumer
 from libs.common.kafka.publisher import Publisher
 from libs.common.outbox import relay
 from libs.common.pause import pause
-from libs.common.serve import Task, serve
-from libs.common.settings import load_file
-from libs.common.version import VERSION
-from services.gateway import accounts, demo, syncs
+from libs.common.serve import VERSION, Task, serve
+from libs.common.settings import refuse
+from services.gateway import accounts, demo
 from services.gateway.api import build_router as build_api
 from services.gateway.api import describe
 from services.gateway.context import SYSTEM, Context
@@ -36,6 +35,7 @@ from services.gateway.instances import lifecycle
 from services.gateway.instances.checks import end_unanswered_checks
 from services.gateway.pages import build_router as build_pages
 from services.gateway.settings import Settings
+from services.gateway.syncs import silent_runs
 from services.gateway.tables import outbox
 from services.gateway.web import Shell, add_error_answers
 
@@ -174,10 +174,10 @@ async def tidy(context: Context) -> None:
 
 async def follow_silent_runs(context: Context, stop: asyncio.Event) -> None:
     """Look after runs that went silent: at the start, because much may have been missed meanwhile, and each minute."""
-    await syncs.follow_silent_runs(context, is_restart=True)
+    await silent_runs.follow_silent_runs(context, is_restart=True)
     while not stop.is_set():
         await pause(stop, _TIDY_SECONDS)
-        await syncs.follow_silent_runs(context)
+        await silent_runs.follow_silent_runs(context)
 
 
 def _every(seconds: float, work: Callable[[Context], Awaitable[None]], context: Context) -> Task:

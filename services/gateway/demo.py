@@ -9,13 +9,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.commands import SyncMode
 from libs.common.database import transaction
-from services.gateway import repository, syncs
+from services.gateway import repository
 from services.gateway.context import SYSTEM, Context
 from services.gateway.instances.forms import InstanceForm
 from services.gateway.instances.lifecycle import add_instance, edit_instance
 from services.gateway.instances.views import list_instances
 from services.gateway.organizations import add_organization
 from services.gateway.principals import Principal, as_owner
+from services.gateway.syncs import commands
 from services.gateway.tables import memberships, organizations, users
 
 
@@ -71,7 +72,7 @@ async def start_first_sync(
 ) -> None:
     """Ask for the first sync of the sample company at once; do nothing for the instances of other organizations."""
     if await repository.is_demo(connection, organization_id):
-        await syncs.start(connection, context, organization_id, instance_id, SyncMode.FULL, "the demo")
+        await commands.start(connection, context, organization_id, instance_id, SyncMode.FULL, "the demo")
 
 
 def _demo_form(file: Path) -> InstanceForm:

@@ -68,6 +68,11 @@ def instance_not_found() -> NotFound:
     return NotFound("instance_not_found", "There is no such instance here. Choose one from the list.")
 
 
+def sync_not_found() -> NotFound:
+    """Return the error about an id that is no sync of the organization."""
+    return NotFound("sync_not_found", "There is no such sync here.")
+
+
 def raise_first(errors: list[Invalid]) -> None:
     """Raise the first error, which carries the others; return when there is none."""
     if errors:

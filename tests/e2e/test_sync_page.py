@@ -9,9 +9,9 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from libs.common.contracts.sync import KindProgress, SkippedKind, SyncProgressed
-from services.gateway import syncs
 from services.gateway.pages import live
-from services.gateway.syncs import Sync
+from services.gateway.syncs import views
+from services.gateway.syncs.views import Sync
 from tests.e2e.conftest import Pages
 from tests.integration.gateway.books import Site
 from tests.integration.gateway.books import sync as write_figures
@@ -176,13 +176,13 @@ async def test_hanging_connection_is_shown(watched: Watched, monkeypatch: pytest
     await watched.page.clock.install()
     await watched.page.goto(watched.address)
     await expect(watched.page.locator("#progress")).to_have_attribute("data-received", "once")
-    freed, look = asyncio.Event(), syncs.get_sync
+    freed, look = asyncio.Event(), views.get_sync
 
     async def hang(*arguments: Any) -> Sync:
         await freed.wait()
         return await look(*arguments)
 
-    monkeypatch.setattr(syncs, "get_sync", hang)
+    monkeypatch.setattr(views, "get_sync", hang)
     await watched.page.clock.fast_forward(16_000)
 
     await expect(watched.page.locator("[data-connection]")).to_contain_text("No connection")

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from libs.common.contracts.commands import SyncMode
 from libs.common.database import transaction
-from services.gateway import repository, syncs
+from services.gateway import repository
 from services.gateway.api.caller import caller
 from services.gateway.api.idempotency import once
 from services.gateway.api.instances import Key
@@ -20,7 +20,8 @@ from services.gateway.api.paging import Cursor, Limit, Moment, Page, key_of, pag
 from services.gateway.context import Context, Here
 from services.gateway.principals import Principal
 from services.gateway.streams import EventStream
-from services.gateway.syncs import Sync
+from services.gateway.syncs import commands, views
+from services.gateway.syncs.views import Sync
 
 router = APIRouter(tags=["syncs"])
 
@@ -60,10 +61,10 @@ async def sync_now(
 
     async def ask() -> Response:
         mode = (wanted or Wanted()).mode
-        return await look(f"/api/v1/syncs/{await syncs.sync_now(context, principal, instance_id, mode)}")
+        return await look(f"/api/v1/syncs/{await commands.sync_now(context, principal, instance_id, mode)}")
 
     async def look(location: str) -> Response:
-        sync = await syncs.get_sync(context, principal, UUID(location.rpartition("/")[2]))
+        sync = await views.get_sync(context, principal, UUID(location.rpartition("/")[2]))
         return JSONResponse(_SYNC.dump_python(sync, mode="json"), 202, {"Location": location})
 
     path = request.scope["path"].encode()
@@ -76,23 +77,23 @@ async def list_syncs(
     principal: Reader,
     instance_id: UUID,
     cursor: Cursor = None,
-    limit: Limit = syncs.PAGE,
+    limit: Limit = views.PAGE,
 ) -> Page[Sync]:
     """Syncs of an instance, newest first."""
-    newest = await syncs.list_syncs(context, principal, instance_id, key_of(cursor, _KEY), limit + 1)
+    newest = await views.list_syncs(context, principal, instance_id, key_of(cursor, _KEY), limit + 1)
     return page_of(newest, limit, lambda sync: (sync.requested_at, sync.id))
 
 
 @router.get("/syncs/{sync_id}")
 async def get_sync(context: Here, principal: Reader, sync_id: UUID) -> Sync:
     """A sync: `state`, `progress` by kind and, once ended, `counts`, `code` and `message`; `applied` once the figures hold it."""
-    return await syncs.get_sync(context, principal, sync_id)
+    return await views.get_sync(context, principal, sync_id)
 
 
 @router.post("/syncs/{sync_id}/cancel", status_code=202, response_class=Response)
 async def cancel(context: Here, principal: Runner, sync_id: UUID) -> Response:
     """Ask the run to end at its next page; what was read is kept."""
-    await syncs.cancel(context, principal, sync_id)
+    await commands.cancel(context, principal, sync_id)
     return Response(status_code=202)
 
 
@@ -104,13 +105,13 @@ async def events(
     last: Annotated[int, Header(alias="Last-Event-ID", ge=0, lt=2**63)] = 0,
 ) -> StreamingResponse:
     """Server-sent events of the run: each is a message of `sync.events`, its type as `event`. Goes on after Last-Event-ID."""
-    await syncs.get_sync(context, principal, sync_id)
+    await views.get_sync(context, principal, sync_id)
     return EventStream(_watch(context, principal, sync_id, last))
 
 
 async def _watch(context: Context, principal: Principal, sync_id: UUID, last: int) -> AsyncIterator[str]:
     for _ in range(int(_STREAM_SECONDS / _POLL_SECONDS)):
-        found = await syncs.get_sync(context, principal, sync_id)
+        found = await views.get_sync(context, principal, sync_id)
         rows = []
         if found.run_id is not None:
             async with transaction(context.engine, principal.organization_id) as connection:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.responses import Response
 
-from services.gateway import accounts, auth, sign_in, syncs
+from services.gateway import accounts, auth, sign_in
 from services.gateway.auth import signed_in
 from services.gateway.context import Context, Here
 from services.gateway.devices import known_device, remember_device
@@ -16,6 +16,7 @@ from services.gateway.pages.forms import Fields, Form, posted, resumed, submit
 from services.gateway.pages.redirects import page_asked_for, see
 from services.gateway.pages.rendering import page
 from services.gateway.principals import Principal
+from services.gateway.syncs.views import list_syncs
 
 router = APIRouter()
 
@@ -58,7 +59,7 @@ async def welcome(context: Here, principal: MetricsReader) -> RedirectResponse:
     for instance in await list_instances(context, principal):
         if instance.state == "draft":
             return see(f"{principal.home}/settings/instances/{instance.id}")
-        for sync in await syncs.list_syncs(context, principal, instance.id):
+        for sync in await list_syncs(context, principal, instance.id):
             if sync.state in ("queued", "running"):
                 return see(f"{principal.home}/syncs/{sync.id}")
     return see(f"{principal.home}/")

@@ -7,7 +7,6 @@ from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
 
 from libs.common.contracts.failures import text_of_missing
 from libs.common.contracts.instances import InstanceState
-from services.gateway import syncs
 from services.gateway.context import Here
 from services.gateway.instances import checks, lifecycle
 from services.gateway.instances.views import Instance, get_instance
@@ -19,6 +18,8 @@ from services.gateway.pages.rendering import fragment, page
 from services.gateway.pages.states import state_of
 from services.gateway.pages.times import clock_time
 from services.gateway.principals import Principal
+from services.gateway.syncs import commands
+from services.gateway.syncs.views import list_syncs
 
 router = APIRouter(prefix="/settings/instances/{instance_id}")
 
@@ -43,7 +44,7 @@ async def instance_page(
         check=instance.check,
         checklist=checklist_of(instance.check, is_connected=is_connected) if instance.check else None,
         address=_address(principal, instance_id),
-        syncs=await syncs.list_syncs(context, principal, instance_id),
+        syncs=await list_syncs(context, principal, instance_id),
     )
 
 
@@ -104,7 +105,7 @@ async def delete(context: Here, instance_id: UUID, principal: InstanceWriter) ->
 @router.post("/syncs")
 async def sync_now(context: Here, instance_id: UUID, principal: SyncStarter) -> RedirectResponse:
     """Start a sync, or join the one under way, and show it."""
-    command_id = await syncs.sync_now(context, principal, instance_id)
+    command_id = await commands.sync_now(context, principal, instance_id)
     return see(f"{principal.home}/syncs/{command_id}")
 
 

@@ -13,7 +13,6 @@ from libs.common.figures.catalogue import BY_SLUG, METRICS
 from libs.common.figures.periods import Interval
 from libs.common.figures.questions import Question
 from libs.common.figures.relations import Group
-from services.gateway import syncs
 from services.gateway.context import Context, Here
 from services.gateway.instances.states import ShownState
 from services.gateway.instances.views import Instance
@@ -27,6 +26,7 @@ from services.gateway.pages.states import State, common_zone, freshness_of, stat
 from services.gateway.pages.sync_progress import Progress, is_over, progress_of
 from services.gateway.pages.tiles import Tile, newest_point, tiles
 from services.gateway.principals import Principal
+from services.gateway.syncs.views import list_syncs
 
 router = APIRouter()
 
@@ -147,7 +147,7 @@ async def _first_syncs(context: Context, principal: Principal, instances: list[I
     progress = []
     for instance in instances:
         if instance.as_of is None:
-            history = await syncs.list_syncs(context, principal, instance.id)
+            history = await list_syncs(context, principal, instance.id)
             under_way = [sync for sync in history if not is_over(sync)]
             progress += [progress_of(sync, context.clock()) for sync in under_way[:1]]
     return progress

@@ -7,7 +7,6 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
 
-from services.gateway import syncs
 from services.gateway.context import Context, Here
 from services.gateway.errors import NotFound
 from services.gateway.instances.views import get_instance
@@ -18,7 +17,8 @@ from services.gateway.pages.rendering import fragment, page
 from services.gateway.pages.states import next_attempt
 from services.gateway.pages.sync_progress import Progress, progress_of
 from services.gateway.principals import Principal
-from services.gateway.syncs import Sync
+from services.gateway.syncs import commands, views
+from services.gateway.syncs.views import Sync
 
 router = APIRouter(prefix="/syncs/{command_id}")
 
@@ -46,12 +46,12 @@ async def live_progress(context: Here, command_id: UUID, principal: InstanceRead
 @router.post("/cancel")
 async def cancel(context: Here, command_id: UUID, principal: SyncStarter) -> RedirectResponse:
     """Ask the sync to stop; what it has read is kept."""
-    await syncs.cancel(context, principal, command_id)
+    await commands.cancel(context, principal, command_id)
     return see(f"{principal.home}/syncs/{command_id}")
 
 
 async def _progress(context: Context, principal: Principal, command_id: UUID) -> Progress:
-    sync, now = await syncs.get_sync(context, principal, command_id), context.clock()
+    sync, now = await views.get_sync(context, principal, command_id), context.clock()
     return progress_of(sync, now, await _next_attempt(context, principal, sync, now))
 
 

@@ -11,7 +11,7 @@ from libs.common.contracts.failures import text_of_skipped
 from libs.common.contracts.sync import KindProgress, SkippedKind
 from services.gateway.progress import Size, seconds_left, size
 from services.gateway.silence import SILENT_AFTER
-from services.gateway.syncs import Sync
+from services.gateway.syncs.views import Sync
 
 _GOOD: Final = ("succeeded", "partial")
 _OPEN: Final = ("queued", "running")

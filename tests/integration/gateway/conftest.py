@@ -21,7 +21,7 @@ from libs.common.contracts.received import Received
 from libs.common.crypto import Keyring
 from libs.common.database import build_engine
 from libs.common.settings import PostgresSettings
-from services.gateway import accounts, handlers, web
+from services.gateway import accounts, events, web
 from services.gateway.app import build_app
 from services.gateway.context import Context
 from services.gateway.instances import checks
@@ -143,7 +143,7 @@ class Gateway:
     ) -> None:
         """An event of the connector arrives."""
         name, message_id = type(event).__name__, message_id or uuid4().hex
-        await handlers.follow(
+        await events.follow(
             self.context,
             Received(event, name, message_id, InstanceKey(organization_id, instance_id), {}, self.clock.now),
         )

@@ -24,8 +24,8 @@ from services.connector import events
 from services.connector.commands import store_command, store_instance
 from services.connector.repository import runs
 from services.connector.repository.runs import Run
-from services.gateway import handlers as gateway_handlers
-from services.gateway import syncs
+from services.gateway.events import follow
+from services.gateway.syncs.silent_runs import follow_silent_runs
 from tests.integration.gateway.conftest import Gateway
 from tests.integration.gateway.test_instances import connected
 from tests.integration.gateway.test_syncs import Running
@@ -64,7 +64,7 @@ class Post:
 
     async def to_gateway(self) -> None:
         for message in await self._collect("connector"):
-            await gateway_handlers.follow(self.running.gateway.context, message)
+            await follow(self.running.gateway.context, message)
 
     async def lose(self) -> None:
         """Lose what the connector has said."""
@@ -118,7 +118,7 @@ class Post:
     async def ask(self) -> None:
         """Let the gateway ask about silent runs, and carry question and answer."""
         self.running.gateway.clock.advance(minutes=3)
-        await syncs.follow_silent_runs(self.running.gateway.context)
+        await follow_silent_runs(self.running.gateway.context)
         await self.to_connector()
         await self.to_gateway()
 

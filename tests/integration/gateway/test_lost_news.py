@@ -14,7 +14,8 @@ from libs.common.contracts.topics import Topic
 from libs.common.database import build_engine
 from libs.common.settings import PostgresSettings
 from services.connector.commands import store_command
-from services.gateway import handlers, syncs
+from services.gateway.events import follow
+from services.gateway.syncs.silent_runs import follow_silent_runs
 from tests.integration.gateway.conftest import Gateway, Person
 from tests.integration.gateway.test_instances import connected
 from tests.servers import Database
@@ -48,7 +49,7 @@ class Both:
     async def carry_events(self) -> list[str]:
         events = await self.waiting("connector", topics.SYNC_EVENTS)
         for message in events:
-            await handlers.follow(self.gateway.context, message)
+            await follow(self.gateway.context, message)
         return [message.type for message in events]
 
     async def lose_events(self) -> list[str]:
@@ -106,7 +107,7 @@ async def test_a_lost_end_is_told_again_when_asked(both: Both) -> None:
     lost = await both.lose_events()
     both.gateway.clock.advance(minutes=3)
 
-    await syncs.follow_silent_runs(both.gateway.context)
+    await follow_silent_runs(both.gateway.context)
     await both.carry_commands()
     told = await both.carry_events()
 
@@ -119,7 +120,7 @@ async def test_a_run_that_still_waits_is_heard_of_again(both: Both) -> None:
     sync_id, _ = await begun(both)
     both.gateway.clock.advance(minutes=3)
 
-    await syncs.follow_silent_runs(both.gateway.context)
+    await follow_silent_runs(both.gateway.context)
     await both.carry_commands()
     told = await both.carry_events()
 
@@ -138,7 +139,7 @@ async def test_a_gateway_that_was_restored_learns_the_end(both: Both) -> None:
     await both.gateway.execute("DELETE FROM gateway.sync_events WHERE type = 'SyncCancelled'")
     both.gateway.clock.advance(minutes=3)
 
-    await syncs.follow_silent_runs(both.gateway.context, is_restart=True)
+    await follow_silent_runs(both.gateway.context, is_restart=True)
     await both.carry_commands()
     await both.carry_events()
 
@@ -151,7 +152,7 @@ async def test_a_connector_that_lost_the_run_begins_another(both: Both) -> None:
     await both.gateway.execute("DELETE FROM connector.outbox")
     both.gateway.clock.advance(minutes=3)
 
-    await syncs.follow_silent_runs(both.gateway.context)
+    await follow_silent_runs(both.gateway.context)
     await both.carry_commands()
     await both.carry_events()
 

@@ -16,8 +16,9 @@ from libs.common.contracts.sync import (
     SyncQueued,
     SyncSucceeded,
 )
-from services.gateway import app, syncs
+from services.gateway import app
 from services.gateway.instances import lifecycle
+from services.gateway.syncs.silent_runs import follow_silent_runs
 from tests.integration.gateway.conftest import NEW, Gateway
 from tests.integration.gateway.test_instances import OK, connected, credentials, saved
 from tests.integration.gateway.test_syncs import Running
@@ -41,7 +42,7 @@ async def begun(running: Running) -> str:
 async def after_a_day(running: Running) -> None:
     """Let a day of silence pass; the owner signs in again."""
     running.gateway.clock.advance(hours=24)
-    await syncs.follow_silent_runs(running.gateway.context)
+    await follow_silent_runs(running.gateway.context)
     running.owner = await running.gateway.signed_in(running.owner.email)
 
 
@@ -75,7 +76,7 @@ async def test_the_connector_is_asked_about_a_silent_run(running: Running) -> No
 
     for _ in range(4):
         running.gateway.clock.advance(minutes=1)
-        await syncs.follow_silent_runs(running.gateway.context)
+        await follow_silent_runs(running.gateway.context)
 
     asked = (await commands(running))[before:]
     assert [(one["command_id"], one["mode"], one["trigger"]) for one in asked] == [
@@ -90,11 +91,11 @@ async def test_the_connector_is_asked_about_a_silent_run(running: Running) -> No
 async def test_a_restart_asks_about_silent_runs_at_once(running: Running) -> None:
     await begun(running)
     running.gateway.clock.advance(minutes=30)
-    await syncs.follow_silent_runs(running.gateway.context)
+    await follow_silent_runs(running.gateway.context)
     before = len(await commands(running))
     running.gateway.clock.advance(minutes=1)
 
-    await syncs.follow_silent_runs(running.gateway.context, is_restart=True)
+    await follow_silent_runs(running.gateway.context, is_restart=True)
 
     assert len(await commands(running)) == before + 1
 
@@ -144,7 +145,7 @@ async def test_a_run_that_begins_while_paused_is_ended(running: Running) -> None
     before = len(await commands(running))
     running.gateway.clock.advance(minutes=3)
 
-    await syncs.follow_silent_runs(running.gateway.context)
+    await follow_silent_runs(running.gateway.context)
 
     assert (await running.get(str(scheduled)))["state"] == "cancelled"
     assert len(await commands(running)) == before
@@ -233,7 +234,7 @@ async def test_a_silent_run_from_the_future_is_asked_about_and_ends(running: Run
     running.gateway.clock.advance(days=-2)
     before = len(await commands(running))
 
-    await syncs.follow_silent_runs(running.gateway.context)
+    await follow_silent_runs(running.gateway.context)
     asked = len(await commands(running)) - before
     await after_a_day(running)
 
@@ -350,6 +351,6 @@ async def test_a_queued_run_of_an_upgraded_gateway_is_asked_about(running: Runni
     running.gateway.clock.advance(minutes=3)
     before = len(await commands(running))
 
-    await syncs.follow_silent_runs(running.gateway.context, is_restart=True)
+    await follow_silent_runs(running.gateway.context, is_restart=True)
 
     assert len(await commands(running)) == before + 1

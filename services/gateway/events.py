@@ -1,0 +1,86 @@
+"""What the connector says: each event is stored once, then it changes the check, run or instance that it speaks of."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.common.contracts.received import Received
+from libs.common.contracts.sync import (
+    InstanceChecked,
+    InstancePurged,
+    SyncCancelled,
+    SyncFailed,
+    SyncProgressed,
+    SyncQueued,
+    SyncStarted,
+    SyncSucceeded,
+)
+from libs.common.database import transaction
+from libs.common.errors import Permanent
+from services.gateway import demo, repository
+from services.gateway.context import Context
+from services.gateway.instances import checks, transitions
+from services.gateway.syncs import runs
+
+_ENDS: Final = (SyncSucceeded, SyncFailed, SyncCancelled)
+
+
+async def follow(context: Context, message: Received) -> None:
+    """Store an event and act on it, once. Raise Permanent when the organization never had its instance.
+
+    The end of a run is acted on each time it comes: at the first time the run may have been unknown, and an ended run stays as it is.
+    """
+    async with transaction(context.engine, message.organization_id) as connection:
+        if not await repository.has_instance(connection, message.instance_id):
+            raise Permanent(
+                "instance_unknown", f"{message.organization_id} has no instance {message.instance_id}."
+            )
+        is_new = await repository.add_event(
+            connection,
+            organization_id=message.organization_id,
+            instance_id=message.instance_id,
+            message_id=message.id,
+            type=message.type,
+            subject=_subject(message.body),
+            body=message.body.model_dump(mode="json"),
+            at=message.at,
+        )
+        if is_new or isinstance(message.body, _ENDS):
+            instance = await repository.lock_instance(connection, message.instance_id)
+            await _act(connection, context, message, instance)
+
+
+async def _act(
+    connection: AsyncConnection, context: Context, message: Received, instance: Row[Any] | None
+) -> None:
+    match message.body:
+        case InstanceChecked() as event:
+            if await checks.store_answer(connection, context, instance, event):
+                await demo.start_first_sync(connection, context, message.organization_id, message.instance_id)
+        case SyncQueued() as event:
+            await runs.queue(connection, context, message, event)
+        case SyncStarted() as event:
+            await runs.start(connection, context, event)
+        case SyncProgressed() as event:
+            await runs.progress(connection, context, event)
+        case SyncSucceeded() as event:
+            await runs.succeed(connection, context, instance, event, message.at)
+        case SyncFailed() as event:
+            await runs.fail(connection, context, instance, event, message.at)
+        case SyncCancelled() as event:
+            await runs.cancel(connection, context, event, message.at)
+        case InstancePurged() if instance is not None:
+            await transitions.finish_deletion(connection, context, instance)
+
+
+def _subject(event: Any) -> UUID:
+    match event:
+        case InstanceChecked():
+            return event.check_id
+        case InstancePurged():
+            return event.instance_id
+        case _:
+            found: UUID = event.run_id
+            return found

@@ -1,0 +1,157 @@
+"""What the connector says of runs, stored for people to see."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.common.contracts.failures import text_of, text_of_skipped
+from libs.common.contracts.received import Received
+from libs.common.contracts.sync import (
+    SkippedKind,
+    SyncCancelled,
+    SyncFailed,
+    SyncProgressed,
+    SyncQueued,
+    SyncStarted,
+    SyncSucceeded,
+)
+from services.gateway import repository
+from services.gateway.context import Context
+from services.gateway.instances import transitions
+from services.gateway.progress import per_cent
+from services.gateway.syncs.commands import cancel_run
+
+
+async def queue(connection: AsyncConnection, context: Context, message: Received, event: SyncQueued) -> None:
+    now = context.clock()
+    before = await repository.read_sync(connection, event.command_id)
+    if before is not None and before.run_id not in (None, event.run_id):
+        # The connector lost the run that this command had joined, and has begun another.
+        await repository.assume_ended(connection, before.run_id, "failed", now, "run_timeout")
+    whose = {"organization_id": message.organization_id, "instance_id": message.instance_id}
+    await repository.add_run(
+        connection,
+        **whose,
+        run_id=event.run_id,
+        mode=event.mode,
+        trigger=event.trigger,
+        state="queued",
+        expected_rows=await repository.expected_rows(connection, message.instance_id),
+    )
+    await repository.change_run(connection, event.run_id, heard_at=now)
+    await repository.add_sync(
+        connection,
+        **whose,
+        command_id=event.command_id,
+        mode=event.mode,
+        trigger=event.trigger,
+        requested_at=message.at,
+        run_id=event.run_id,
+    )
+    if before is not None and before.run_id is None and before.cancel_requested_at is not None:
+        await cancel_run(connection, context, message.organization_id, message.instance_id, event.run_id)
+        await repository.assume_ended(connection, event.run_id, "cancelled", now)
+
+
+async def start(connection: AsyncConnection, context: Context, event: SyncStarted) -> None:
+    """Store that a worker has begun the run."""
+    await repository.change_run(
+        connection, event.run_id, state="running", started_at=event.started_at, heard_at=context.clock()
+    )
+
+
+async def progress(connection: AsyncConnection, context: Context, event: SyncProgressed) -> None:
+    """Store how far the run is. The share that is shown never decreases."""
+    run = await repository.change_run(
+        connection,
+        event.run_id,
+        state="running",
+        progress={kind: so_far.model_dump() for kind, so_far in event.kinds.items()},
+        skipped=[skipped.model_dump(mode="json") for skipped in event.skipped],
+        heard_at=context.clock(),
+    )
+    if run is not None:
+        reached = per_cent(run.per_cent, event.kinds, run.expected_rows)
+        await repository.change_run(connection, event.run_id, per_cent=reached)
+
+
+async def succeed(
+    connection: AsyncConnection,
+    context: Context,
+    instance: Row[Any] | None,
+    event: SyncSucceeded,
+    at: datetime,
+) -> None:
+    skipped = [one.model_dump(mode="json") for one in event.skipped]
+    code, message = _outcome(event)
+    run = await repository.end_run(
+        connection,
+        event.run_id,
+        state="partial" if event.outcome == "partial" else "succeeded",
+        started_at=event.started_at,
+        ended_at=at,
+        heard_at=context.clock(),
+        progress={kind: {"rows": rows, "expected": rows} for kind, rows in event.counts.items()},
+        counts=event.counts,
+        changes=event.changes,
+        skipped=skipped,
+        code=code,
+        message=message,
+        epoch=event.epoch,
+    )
+    if instance is not None and not await _is_late(connection, run, instance):
+        await transitions.recover(connection, context, instance)
+
+
+async def fail(
+    connection: AsyncConnection, context: Context, instance: Row[Any] | None, event: SyncFailed, at: datetime
+) -> None:
+    """Store that the run failed; stop the instance's syncs if only a person can mend that."""
+    run = await repository.end_run(
+        connection,
+        event.run_id,
+        state="failed",
+        ended_at=at,
+        heard_at=context.clock(),
+        code=event.code,
+        message=event.message,
+    )
+    if instance is not None and not await _is_late(connection, run, instance):
+        await transitions.stop(connection, context, instance, event.code, event.message)
+
+
+async def cancel(connection: AsyncConnection, context: Context, event: SyncCancelled, at: datetime) -> None:
+    """Store that the run was cancelled."""
+    await repository.end_run(
+        connection, event.run_id, state="cancelled", ended_at=at, heard_at=context.clock()
+    )
+
+
+async def _is_late(connection: AsyncConnection, run: Row[Any] | None, instance: Row[Any]) -> bool:
+    """Whether the end of a run says nothing of the present: it was told before, or credentials or a later run took its place."""
+    if run is None:
+        return True
+    if run.started_at is None:
+        return False
+    entered_at = instance.credentials_updated_at
+    is_replaced = entered_at is not None and run.started_at < entered_at
+    return is_replaced or await repository.is_overtaken(connection, run)
+
+
+def _outcome(event: SyncSucceeded) -> tuple[str | None, str | None]:
+    """Code and text of a run that did not simply read everything."""
+    if event.outcome == "empty":
+        return "empty", text_of("empty")
+    needed: list[SkippedKind] = [one for one in event.skipped if one.required]
+    texts = [text_of_skipped(one.code, one.action) for one in needed]
+    if event.bad_rows:
+        left_out = ", ".join(
+            f"{rows} of kind {kind.replace('_', ' ')}" for kind, rows in sorted(event.bad_rows.items())
+        )
+        texts.append(
+            f"Rows that could not be read are left out: {left_out}. Correct them in WHMCS: "
+            "whoever runs MRRlytics finds their ids in its log."
+        )
+    return needed[0].code if needed else None, " ".join(texts) or None
