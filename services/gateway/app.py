@@ -24,11 +24,12 @@ from libs.common.outbox import relay
 from libs.common.pause import pause
 from libs.common.serve import VERSION, Task, serve
 from libs.common.settings import refuse
-from services.gateway import accounts, demo
+from services.gateway import first_account
+from services.gateway.admission import Admission
+from services.gateway.answers import add_error_answers
 from services.gateway.api import build_router as build_api
 from services.gateway.api import describe
 from services.gateway.context import SYSTEM, Context
-from services.gateway.errors import Invalid
 from services.gateway.handlers import build_handlers
 from services.gateway.head import AnswersHead
 from services.gateway.instances import lifecycle
@@ -37,7 +38,6 @@ from services.gateway.pages import build_router as build_pages
 from services.gateway.settings import Settings
 from services.gateway.syncs import silent_runs
 from services.gateway.tables import outbox
-from services.gateway.web import Shell, add_error_answers
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ _KEPT: Final = {
 }
 
 
-def build_app(context: Context) -> Shell:
+def build_app(context: Context) -> Admission:
     """The public application: pages at /, the API at /api/v1, assets with hashed names at /static."""
     app = FastAPI(
         title="MRRlytics",
@@ -77,7 +77,7 @@ def build_app(context: Context) -> Shell:
     add_error_answers(app)
     app.add_middleware(GZipMiddleware, minimum_size=1_000, compresslevel=6)
     app.add_middleware(AnswersHead)
-    return Shell(app, context)
+    return Admission(app, context)
 
 
 class _Assets(StaticFiles):
@@ -123,7 +123,7 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
                 "first_account": lambda: _check_owned(is_owned),
             },
             tasks={
-                "first_account": lambda stop: first_account(context, stop, is_owned),
+                "first_account": lambda stop: first_account.follow(context, stop, is_owned),
                 "consume": consumer.run,
                 "relay": lambda stop: relay(context.engine, outbox, publisher, stop, role=SYSTEM),
                 "publish": _every(_DAY_SECONDS, lifecycle.publish_all, context),
@@ -134,29 +134,6 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
     finally:
         await publisher.close()
         await context.engine.dispose()
-
-
-async def first_account(context: Context, stop: asyncio.Event, is_owned: asyncio.Event) -> None:
-    """Make what the settings ask for; while there is no user, log a one-time link to setup and renew it before it ends.
-
-    `is_owned` is set once there is a way in: an account, or the link to make it.
-    """
-    try:
-        await accounts.ensure_init(context)
-    except Invalid as error:
-        log.error("the first account cannot be made", extra={"code": error.code, "reason": error.message})
-    await demo.follow_demo(context)
-    while not stop.is_set():
-        link = await accounts.setup_link(context)
-        if link is not None:
-            log.info(
-                "nobody owns this installation yet: open the link to set it up", extra={"setup_url": link}
-            )
-        is_owned.set()
-        if link is None:
-            await stop.wait()
-            return
-        await pause(stop, accounts.SETUP_LIFE.total_seconds() * 0.8)
 
 
 async def tidy(context: Context) -> None:

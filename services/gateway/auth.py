@@ -14,16 +14,19 @@ from sqlalchemy import update
 from starlette.responses import Response
 
 from libs.common.database import raw, transaction
-from libs.common.sealed_values import signature
+from libs.common.passing import signature
+from services.gateway import cookies
 from services.gateway.context import Context
 from services.gateway.errors import Denied, NotFound, Unauthenticated
 from services.gateway.principals import ANYONE, ROLES, Organization, Principal
+from services.gateway.requests import is_stream
 from services.gateway.tables import memberships, sessions, tokens
 
 TOKEN_FORM: Final = re.compile(r"mrr_pat_[0-9A-Za-z]{36}")
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 IDLE: Final = timedelta(hours=12)
 ABSOLUTE: Final = timedelta(days=14)
+_SESSION: Final = "session"
 _SEEN_EVERY: Final = timedelta(minutes=1)
 
 
@@ -81,13 +84,8 @@ def credential(request: Request, context: Context) -> bytes | None:
     authorization = request.headers.get("authorization")
     if authorization is not None:
         return digest(authorization.partition(" ")[2].strip())
-    session = request.cookies.get(_cookie(context))
+    session = cookies.read(request, context, _SESSION)
     return None if session is None else digest(session)
-
-
-def is_stream(request: Request) -> bool:
-    """Return whether a script asks for server-sent events, not a person for a page."""
-    return "text/event-stream" in request.headers.get("accept", "")
 
 
 def new_secret() -> str:
@@ -109,28 +107,14 @@ def same_origin(request: Request, context: Context) -> None:
         )
 
 
-def remember(answer: Response, context: Context, session: str) -> None:
+def hand_session(answer: Response, context: Context, session: str) -> None:
     """Hand the browser its session."""
-    answer.set_cookie(
-        _cookie(context),
-        session,
-        max_age=int(ABSOLUTE.total_seconds()),
-        httponly=True,
-        secure=not context.settings.is_local,
-        samesite="lax",
-    )
+    cookies.put(answer, context, _SESSION, session, ABSOLUTE)
 
 
-def forget(answer: Response, context: Context) -> None:
-    """Take the session from the browser."""
-    answer.delete_cookie(
-        _cookie(context), httponly=True, secure=not context.settings.is_local, samesite="lax"
-    )
-
-
-def _cookie(context: Context) -> str:
-    # A cookie with this prefix must be Secure, which plain http on loopback cannot be.
-    return "mrr_session" if context.settings.is_local else "__Host-mrr_session"
+def delete_session(answer: Response, context: Context) -> None:
+    """Let the browser delete its session."""
+    cookies.delete(answer, context, _SESSION)
 
 
 async def _identify(request: Request, context: Context, slug: str | None) -> Principal:
@@ -142,7 +126,7 @@ async def _identify(request: Request, context: Context, slug: str | None) -> Pri
     authorization = request.headers.get("authorization")
     if authorization is not None:
         return await _by_token(request, context, authorization, slug)
-    session = request.cookies.get(_cookie(context))
+    session = cookies.read(request, context, _SESSION)
     if session is None:
         raise Unauthenticated("not_signed_in", "Sign in, or send a token: Authorization: Bearer mrr_pat_…")
     return await _by_session(request, context, session, slug)

@@ -8,28 +8,23 @@ from typing import Final
 from fastapi import Request
 from starlette.responses import Response
 
-from libs.common.sealed_values import signature
+from libs.common.passing import signature
+from services.gateway import cookies
 from services.gateway.context import Context
 
+_DEVICE: Final = "device"
 _LIFE: Final = timedelta(days=180)
 
 
-def remember_device(answer: Response, context: Context, email: str) -> None:
+def mark_device(answer: Response, context: Context, email: str) -> None:
     """Hand the browser proof that this account signed in with it."""
     device = f"{secrets.token_urlsafe(16)}.{int(context.clock().timestamp())}"
-    answer.set_cookie(
-        _cookie(context),
-        f"{device}.{_signature(context, device, email)}",
-        max_age=int(_LIFE.total_seconds()),
-        httponly=True,
-        secure=not context.settings.is_local,
-        samesite="lax",
-    )
+    cookies.put(answer, context, _DEVICE, f"{device}.{_signature(context, device, email)}", _LIFE)
 
 
-def known_device(request: Request, context: Context, email: str) -> str | None:
+def recognized_device(request: Request, context: Context, email: str) -> str | None:
     """Return the name of the browser when this account signed in with it; None for every other account."""
-    device, _, proof = request.cookies.get(_cookie(context), "").rpartition(".")
+    device, _, proof = (cookies.read(request, context, _DEVICE) or "").rpartition(".")
     if not hmac.compare_digest(proof.encode(), _signature(context, device, email).encode()):
         return None
     age = context.clock().timestamp() - int(device.rpartition(".")[2])
@@ -38,7 +33,3 @@ def known_device(request: Request, context: Context, email: str) -> str | None:
 
 def _signature(context: Context, device: str, email: str) -> str:
     return signature(context.session_key, f"device:{device}:{email.strip().lower()}".encode())
-
-
-def _cookie(context: Context) -> str:
-    return "mrr_device" if context.settings.is_local else "__Host-mrr_device"

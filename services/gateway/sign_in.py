@@ -15,6 +15,7 @@ from services.gateway import audit, passwords
 from services.gateway.auth import ABSOLUTE, digest, new_secret
 from services.gateway.context import SYSTEM, Context
 from services.gateway.errors import TooMany, Unauthenticated
+from services.gateway.principals import Principal
 from services.gateway.tables import attempts, sessions, users
 
 # At most this many attempts of strangers a minute from one address, and no delay before this many failures.
@@ -76,6 +77,14 @@ async def sign_in(
             )
     await record(context, user["organization_id"], mail, "account.signed_in", address)
     return await start_session(context, user["user_id"], user["organization_id"], mail, address)
+
+
+async def sign_out(context: Context, principal: Principal) -> None:
+    """End this session, in whichever organization it began."""
+    async with transaction(context.engine, role=SYSTEM) as connection:
+        await connection.execute(delete(sessions).where(sessions.c.session_id == principal.session_id))
+    async with transaction(context.engine, principal.organization_id) as connection:
+        await audit.record(connection, context, principal, "account.signed_out")
 
 
 async def start_session(

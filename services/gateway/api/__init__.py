@@ -2,10 +2,11 @@
 
 from typing import Final
 
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import APIRouter, Depends, Request
 
 from services.gateway.api import account, explain, instances, lists, metrics, syncs, tokens
 from services.gateway.api.openapi import PREFIX, describe
+from services.gateway.errors import Refused
 
 __all__ = ["build_router", "describe"]
 
@@ -19,7 +20,7 @@ async def _takes_json(request: Request) -> None:
     has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if has_body and kind != "application/json":
-        raise HTTPException(415, "Send JSON, with Content-Type: application/json.")
+        raise Refused(415, "not_json", "Send JSON, with Content-Type: application/json.")
 
 
 def build_router() -> APIRouter:

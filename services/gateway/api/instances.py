@@ -17,7 +17,7 @@ from services.gateway.instances.checks import CheckProgress
 from services.gateway.instances.forms import InstanceForm
 from services.gateway.instances.views import Instance
 from services.gateway.principals import Principal
-from services.gateway.web import problem
+from services.gateway.problems import document
 
 router = APIRouter(prefix="/instances", tags=["instances"])
 
@@ -145,11 +145,9 @@ async def _checked(
         return answer
     if not check.passed:
         failed = [line for line in check.checks if line.state == "failed"]
-        return problem(
+        return document(
             request,
-            422,
-            failed[0].code or "check_failed",
-            " ".join(line.message for line in failed),
+            Invalid(failed[0].code or "check_failed", " ".join(line.message for line in failed)),
             instance_id=str(instance_id),
             **_CHECK.dump_python(check, mode="json", include={"check_id", "checks", "seen_address"}),
         )

@@ -15,7 +15,7 @@ from services.gateway.api.reference import (
     REFUSALS,
     Operation,
 )
-from services.gateway.errors import title_of
+from services.gateway.problems import title_of
 
 PREFIX: Final = "/api/v1"
 _SECURITY: Final = {

@@ -6,10 +6,10 @@ from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.responses import Response
 
-from services.gateway import accounts, auth, sign_in
+from services.gateway import auth, first_account, sign_in
 from services.gateway.auth import signed_in
 from services.gateway.context import Context, Here
-from services.gateway.devices import known_device, remember_device
+from services.gateway.devices import mark_device, recognized_device
 from services.gateway.instances.views import list_instances
 from services.gateway.pages.callers import MetricsReader
 from services.gateway.pages.forms import Fields, Form, posted, resumed, submit
@@ -24,7 +24,7 @@ router = APIRouter()
 @router.get("/setup/{token}")
 async def setup_form(request: Request, context: Here, token: str) -> HTMLResponse:
     """Show the form behind the one-time link; a link that is used up or too old raises NotFound."""
-    await accounts.setup_state(context, token)
+    await first_account.check_link(context, token)
     return page(request, "setup.html", form=Form())
 
 
@@ -32,12 +32,12 @@ async def setup_form(request: Request, context: Here, token: str) -> HTMLRespons
 async def set_up(request: Request, context: Here, token: str) -> Response:
     """Create the first organization and its owner, and sign the owner in."""
     auth.same_origin(request, context)
-    await accounts.setup_state(context, token)
+    await first_account.check_link(context, token)
     fields = await posted(request)
 
     async def save() -> RedirectResponse:
         email = fields.get("email", "")
-        session = await accounts.set_up(
+        session = await first_account.set_up(
             context,
             token,
             fields.get("organization", ""),
@@ -83,7 +83,7 @@ async def sign_in_by_password(
     email, asked = fields.get("email", ""), page_asked_for(fields.get("next", ""))
 
     async def save() -> RedirectResponse:
-        password, device = fields.get("password", ""), known_device(request, context, email)
+        password, device = fields.get("password", ""), recognized_device(request, context, email)
         session = await sign_in.sign_in(context, email, password, request.state.address, device, later)
         return _signed_in(context, session, email, asked or "/")
 
@@ -98,14 +98,14 @@ async def sign_out(
     context: Here, principal: Annotated[Principal, Depends(signed_in("session:own"))]
 ) -> RedirectResponse:
     """End this session."""
-    await accounts.sign_out(context, principal)
+    await sign_in.sign_out(context, principal)
     answer = see("/sign-in")
-    auth.forget(answer, context)
+    auth.delete_session(answer, context)
     return answer
 
 
 def _signed_in(context: Context, session: str, email: str, path: str) -> RedirectResponse:
     answer = see(path)
-    auth.remember(answer, context, session)
-    remember_device(answer, context, email)
+    auth.hand_session(answer, context, session)
+    mark_device(answer, context, email)
     return answer

@@ -5,7 +5,8 @@ from fastapi.responses import RedirectResponse
 
 from services.gateway.errors import NotFound
 from services.gateway.pages.callers import Member
-from services.gateway.pages.redirects import see, target
+from services.gateway.pages.redirects import see
+from services.gateway.requests import target
 
 router = APIRouter()
 

@@ -4,7 +4,6 @@ import re
 from typing import Final
 from urllib.parse import urlencode
 
-from fastapi import Request
 from fastapi.responses import RedirectResponse
 
 # Printable ASCII without a backslash, which browsers read as a slash.
@@ -14,13 +13,6 @@ _PAGE: Final = re.compile(r"/o/[a-z0-9-]+/[!-\[\]-~]*", re.ASCII)
 def see(path: str) -> RedirectResponse:
     """Return a redirect that follows a form, so that a reload repeats nothing."""
     return RedirectResponse(path, status_code=303)
-
-
-def target(request: Request) -> str:
-    """Return the path and query of the request. The host is never taken from the request."""
-    path: str = request.scope["path"]
-    query = request.scope["query_string"].decode("latin-1")
-    return f"{path}?{query}" if query else path
 
 
 def page_asked_for(text: str) -> str | None:

@@ -21,7 +21,7 @@ from libs.common.contracts.received import Received
 from libs.common.crypto import Keyring
 from libs.common.database import build_engine
 from libs.common.settings import PostgresSettings
-from services.gateway import accounts, events, web
+from services.gateway import admission, events, first_account
 from services.gateway.app import build_app
 from services.gateway.context import Context
 from services.gateway.instances import checks
@@ -68,7 +68,7 @@ class Gateway:
 
     async def owner(self, email: str = "owner@example.com", organization: str = "Nimbus") -> "Person":
         """The owner of the first organization, signed in through the one-time link."""
-        link = await accounts.setup_link(self.context)
+        link = await first_account.setup_link(self.context)
         assert link is not None
         client = self.client(origin=ADDRESS)
         form = {"organization": organization, "email": email, "password": PASSWORD}
@@ -193,7 +193,7 @@ class Person:
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for the refusal of one request too many."""
-    monkeypatch.setattr(web, "_HOLD_BACK_SECONDS", 0)
+    monkeypatch.setattr(admission, "_HOLD_BACK_SECONDS", 0)
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from services.gateway import accounts
+from services.gateway import first_account
 from services.gateway.errors import Invalid
 from tests.integration.gateway.conftest import ADDRESS, PASSWORD, Gateway
 
 
 async def test_a_link_makes_one_account_and_no_second(gateway: Gateway) -> None:
-    link = await accounts.setup_link(gateway.context)
+    link = await first_account.setup_link(gateway.context)
     assert link is not None
     assert link.startswith(f"{ADDRESS}/setup/")
     first, second = gateway.client(origin=ADDRESS), gateway.client(origin=ADDRESS)
@@ -23,12 +23,12 @@ async def test_a_link_makes_one_account_and_no_second(gateway: Gateway) -> None:
 
     assert (made.status_code, again.status_code) == (303, 404)
     assert (await first.get("/api/v1/me")).json()["email"] == "owner@example.com"
-    assert await accounts.setup_link(gateway.context) is None
+    assert await first_account.setup_link(gateway.context) is None
     assert await gateway.execute("SELECT email FROM gateway.users") == [("owner@example.com",)]
 
 
 async def test_a_link_is_of_no_use_after_half_an_hour(gateway: Gateway) -> None:
-    link = await accounts.setup_link(gateway.context)
+    link = await first_account.setup_link(gateway.context)
     assert link is not None
 
     gateway.clock.advance(minutes=31)
@@ -49,7 +49,7 @@ async def test_a_link_is_of_no_use_after_half_an_hour(gateway: Gateway) -> None:
 async def test_what_cannot_be_used_is_named_and_the_link_still_works(
     gateway: Gateway, change: dict[str, str], words: str
 ) -> None:
-    link = await accounts.setup_link(gateway.context)
+    link = await first_account.setup_link(gateway.context)
     assert link is not None
     form = {"organization": "Nimbus", "email": "owner@example.com", "password": PASSWORD}
 
@@ -118,7 +118,7 @@ async def test_a_session_ends_when_idle_or_too_old(
 
 @pytest.mark.rule("A3")
 async def test_a_session_is_kept_as_a_hash_in_a_cookie_that_scripts_cannot_read(gateway: Gateway) -> None:
-    link = await accounts.setup_link(gateway.context)
+    link = await first_account.setup_link(gateway.context)
     assert link is not None
     client = gateway.client(origin=ADDRESS)
     form = {"organization": "Nimbus", "email": "owner@example.com", "password": PASSWORD}
@@ -139,7 +139,7 @@ async def test_over_https_the_cookie_is_bound_to_the_host(gateway: Gateway) -> N
     from services.gateway.app import build_app
 
     gateway.app = build_app(context)
-    link = await accounts.setup_link(context)
+    link = await first_account.setup_link(context)
     assert link is not None
     client = gateway.client(origin="https://mrr.example.com")
     form = {"organization": "Nimbus", "email": "owner@example.com", "password": PASSWORD}
@@ -181,7 +181,7 @@ async def test_a_headless_start_makes_organization_owner_and_token_once(gateway:
     headless = _init(gateway, init_api_token=SecretStr(token))
 
     for _ in range(2):
-        await accounts.ensure_init(headless.context)
+        await first_account.ensure_init(headless.context)
 
     me = await gateway.client(authorization=f"Bearer {token}").get("/api/v1/me")
     assert me.json()["organization"]["name"] == "Nimbus"
@@ -190,14 +190,14 @@ async def test_a_headless_start_makes_organization_owner_and_token_once(gateway:
     for table in ("users", "organizations", "tokens"):
         assert await gateway.execute(f"SELECT count(*) FROM gateway.{table}") == [(1,)]  # noqa: S608  fixed names
     assert (await gateway.signed_in("owner@example.com")).organization_id
-    assert await accounts.setup_link(gateway.context) is None
+    assert await first_account.setup_link(gateway.context) is None
 
 
 async def test_a_headless_start_says_what_is_wrong_with_its_token(gateway: Gateway) -> None:
     headless = _init(gateway, init_api_token=SecretStr("mrr_pat_short"))
 
     with pytest.raises(Invalid, match="36 letters and digits"):
-        await accounts.ensure_init(headless.context)
+        await first_account.ensure_init(headless.context)
 
 
 @pytest.mark.rule("A5")

@@ -11,7 +11,7 @@ import pytest
 from fastapi.routing import APIRoute, iter_route_contexts
 from httpx import Response
 
-from services.gateway import accounts
+from services.gateway import first_account
 from tests.integration.gateway.books import FIRST, Segment, add_segments, add_site
 from tests.integration.gateway.conftest import ADDRESS, NEW, PASSWORD, Gateway, Person
 from tests.integration.gateway.test_instances import connected
@@ -80,7 +80,7 @@ async def with_pages(gateway: Gateway, owner: Person | None = None) -> tuple[Per
 
 
 async def test_every_page_is_valid_html(gateway: Gateway) -> None:
-    link = await accounts.setup_link(gateway.context) or ""
+    link = await first_account.setup_link(gateway.context) or ""
     doors = [await gateway.client().get(path) for path in (link, "/sign-in", "/nothing")]
     owner, ids = await with_pages(gateway)
     seen = 0
@@ -98,7 +98,7 @@ async def test_every_page_is_valid_html(gateway: Gateway) -> None:
 
 
 async def test_every_refused_form_is_valid_html(gateway: Gateway) -> None:
-    link = await accounts.setup_link(gateway.context) or ""
+    link = await first_account.setup_link(gateway.context) or ""
     wrong = {"organization": "", "email": '"<', "password": "short"}
     refused = [await gateway.client(origin=ADDRESS).post(link, data=wrong)]
     owner, ids = await with_pages(gateway)

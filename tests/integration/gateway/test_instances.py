@@ -15,7 +15,7 @@ from libs.common.contracts.sync import (
     SyncStarted,
     SyncSucceeded,
 )
-from services.gateway import accounts, app
+from services.gateway import app, first_account
 from services.gateway.demo import follow_demo
 from services.gateway.instances import checks, lifecycle
 from services.gateway.instances.forms import InstanceForm
@@ -570,7 +570,7 @@ async def test_the_demo_is_made_once_and_its_first_sync_starts_by_itself(
         "settings",
         gateway.context.settings.model_copy(update={"demo_instance_file": file}),
     )
-    link = await accounts.setup_link(gateway.context)
+    link = await first_account.setup_link(gateway.context)
     assert link is not None
     client = gateway.client(origin="http://127.0.0.1:8080")
     form = {"organization": "Nimbus", "email": "owner@example.com", "password": "a calm sentence of nobody"}

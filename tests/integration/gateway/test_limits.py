@@ -18,8 +18,9 @@ import pytest
 from fastapi.dependencies.models import Dependant
 from pydantic import SecretStr
 
-from libs.common.http_server import Limits, build_server
-from services.gateway import accounts, figures, passwords, web
+from libs.common.connections import Limits
+from libs.common.serve import build_server
+from services.gateway import admission, figures, first_account, passwords
 from services.gateway.app import build_app
 from services.gateway.auth import digest, signed_in
 from services.gateway.context import Context
@@ -68,7 +69,7 @@ async def test_setup_looks_at_the_link_before_the_password(
 async def test_setup_judges_and_hashes_outside_the_event_loop(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    link = await accounts.setup_link(gateway.context)
+    link = await first_account.setup_link(gateway.context)
     assert link is not None
     threads: list[int] = []
 
@@ -148,8 +149,8 @@ async def test_limits_come_before_any_work(
 async def test_some_who_ask_too_often_wait_for_their_refusal(
     front: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(web, "_HOLD_BACK_SECONDS", 3_600)
-    monkeypatch.setattr(web, "_MOST_HELD_BACK", 2)
+    monkeypatch.setattr(admission, "_HOLD_BACK_SECONDS", 3_600)
+    monkeypatch.setattr(admission, "_MOST_HELD_BACK", 2)
     for _ in range(STRANGER.amount):
         front.context.rate_limits.count("127.0.0.1")
 
@@ -258,7 +259,7 @@ async def _endless() -> AsyncIterator[bytes]:
 async def test_a_body_that_does_not_arrive_ends_in_408(
     front: Gateway, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    monkeypatch.setattr(web, "_BODY_SECONDS", 0.05)
+    monkeypatch.setattr(admission, "_BODY_SECONDS", 0.05)
     kind = "application/json" if path.startswith("/api/") else "application/x-www-form-urlencoded"
     client = front.client(origin=ADDRESS, **{"content-type": kind})
 
@@ -388,7 +389,7 @@ WORST = [
 async def test_no_step_of_a_request_takes_long_on_the_loop(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    link = await accounts.setup_link(gateway.context)
+    link = await first_account.setup_link(gateway.context)
     assert link is not None
     await gateway.client().get("/sign-in")  # templates are compiled once
 

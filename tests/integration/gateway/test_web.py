@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.gateway import accounts
+from services.gateway import first_account
 from tests.integration.gateway.conftest import ADDRESS, NEW, Gateway
 
 
@@ -111,7 +111,7 @@ async def test_refused_post_is_corrected_under_the_same_key(gateway: Gateway) ->
 
 
 async def test_only_trusted_proxies_name_the_caller_address(gateway: Gateway) -> None:
-    link = await accounts.setup_link(gateway.context)
+    link = await first_account.setup_link(gateway.context)
     assert link is not None
     client = gateway.client(origin=ADDRESS, **{"x-forwarded-for": "198.51.100.7"})
     form = {"organization": "Nimbus", "email": "owner@example.com", "password": "a calm sentence of nobody"}

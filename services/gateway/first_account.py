@@ -1,5 +1,6 @@
-"""Accounts: the one-time setup, signing out, and the first organization of a headless start."""
+"""The first account: made by the one-time setup link, or by the settings MRRLYTICS_INIT_*."""
 
+import asyncio
 import logging
 import re
 from datetime import timedelta
@@ -11,21 +12,45 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.values import is_name
 from libs.common.database import transaction
-from services.gateway import audit, demo, passwords, sign_in
+from libs.common.pause import pause
+from services.gateway import demo, passwords, sign_in
 from services.gateway.auth import TOKEN_FORM, digest, new_secret, use
 from services.gateway.context import SYSTEM, Context
 from services.gateway.errors import Invalid, NotFound, raise_first
 from services.gateway.instances.checks import wait_for_check
 from services.gateway.instances.views import list_instances
 from services.gateway.organizations import add_organization
-from services.gateway.principals import SCOPES, Principal
-from services.gateway.tables import memberships, organizations, sessions, setup_links, tokens, users
+from services.gateway.principals import SCOPES
+from services.gateway.tables import memberships, organizations, setup_links, tokens, users
 from services.gateway.tokens import prefix_of
 
 log = logging.getLogger(__name__)
 
 SETUP_LIFE: Final = timedelta(minutes=30)
 _EMAIL: Final = re.compile(r"[^\s@\x00-\x1f]{1,64}@[^\s@\x00-\x1f]{1,189}")
+
+
+async def follow(context: Context, stop: asyncio.Event, is_owned: asyncio.Event) -> None:
+    """Make what the settings ask for; while there is no user, log a one-time link to setup and renew it before it ends.
+
+    `is_owned` is set once there is a way in: an account, or the link to make it.
+    """
+    try:
+        await ensure_init(context)
+    except Invalid as error:
+        log.error("the first account cannot be made", extra={"code": error.code, "reason": error.message})
+    await demo.follow_demo(context)
+    while not stop.is_set():
+        link = await setup_link(context)
+        if link is not None:
+            log.info(
+                "nobody owns this installation yet: open the link to set it up", extra={"setup_url": link}
+            )
+        is_owned.set()
+        if link is None:
+            await stop.wait()
+            return
+        await pause(stop, SETUP_LIFE.total_seconds() * 0.8)
 
 
 async def setup_link(context: Context) -> str | None:
@@ -40,8 +65,8 @@ async def setup_link(context: Context) -> str | None:
     return f"{context.settings.public_url}/setup/{token}"
 
 
-async def setup_state(context: Context, token: str) -> None:
-    """Raises NotFound unless this link can still be used."""
+async def check_link(context: Context, token: str) -> None:
+    """Raise NotFound unless this link can still be used."""
     async with context.door, transaction(context.engine, role=SYSTEM) as connection:
         found = select(setup_links.c.expires_at).where(setup_links.c.hash == digest(token))
         expires_at = (await connection.execute(found)).scalar()
@@ -56,7 +81,7 @@ async def set_up(
 
     Raises NotFound for a link that is used or too old, Invalid with the field that cannot be used.
     """
-    await setup_state(context, token)
+    await check_link(context, token)
     errors: list[Invalid] = []
     name, mail = _organization_name(organization, errors), _email(email, errors)
     words = [name, *re.split(r"[@.]", mail)]
@@ -82,14 +107,6 @@ async def set_up(
             await wait_for_check(context, sample, instance.check.check_id)
     await use(context, sample)
     return await sign_in.start_session(context, user_id, sample.organization_id, mail, address)
-
-
-async def sign_out(context: Context, principal: Principal) -> None:
-    """End this session, in whichever organization it began."""
-    async with transaction(context.engine, role=SYSTEM) as connection:
-        await connection.execute(delete(sessions).where(sessions.c.session_id == principal.session_id))
-    async with transaction(context.engine, principal.organization_id) as connection:
-        await audit.record(connection, context, principal, "account.signed_out")
 
 
 async def ensure_init(context: Context) -> None:

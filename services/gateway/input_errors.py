@@ -1,4 +1,4 @@
-"""What is wrong with an input, in our own words: the sentences of the libraries that found it reach nobody."""
+"""What is wrong with an input, in our own words: the sentences of the libraries that noticed it are never shown."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
@@ -9,14 +9,9 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from services.gateway.errors import Invalid, Refused
+
 _LONGEST_NAME: Final = 60
-
-
-class Complaint(NamedTuple):
-    """A sentence, and the input that it speaks of; None when it speaks of the whole body."""
-
-    text: str
-    field: str | None
 
 
 class Expected(NamedTuple):
@@ -26,32 +21,34 @@ class Expected(NamedTuple):
     limits: Mapping[str, Any]
 
 
-def complaint(error: Mapping[str, Any], parameters: Iterable[Any], body: type | None) -> Complaint:
-    """Say what is wrong by one error of pydantic. `parameters` and `body` are what the route takes."""
+def invalid_input(error: Mapping[str, Any], parameters: Iterable[Any], body: type | None) -> Invalid:
+    """Return one error of pydantic as ours. `parameters` and `body` are what the route takes."""
     place, *path = error["loc"]
     names = [str(part) for part in path if isinstance(part, str)]
     field = ".".join(names)[:_LONGEST_NAME] or None
     if field is None:
         is_missing = error["type"] == "missing"
         text = "The body is missing. Send a JSON object." if is_missing else "The body must be a JSON object."
-        return Complaint(text, None)
+        return Invalid("input_invalid", text)
     match error["type"]:
         case "missing":
-            return Complaint(f"{field} is missing.", field)
+            return Invalid("input_invalid", f"{field} is missing.", field)
         case "extra_forbidden":
             choice = ", ".join(_fields(body))
-            return Complaint(f"There is no field {field} here. Choose of {choice}.", field)
+            return Invalid("input_invalid", f"There is no field {field} here. Choose of {choice}.", field)
         case "too_long" if "max_length" in error.get("ctx", {}):
-            return Complaint(f"{field} may hold at most {error['ctx']['max_length']:,} values.", field)
+            return Invalid(
+                "input_invalid", f"{field} may hold at most {error['ctx']['max_length']:,} values.", field
+            )
     expected = _of_body(body, names) if place == "body" else _of_parameter(parameters, names[0])
-    return Complaint(f"{field} must be {phrase(expected)}.", field)
+    return Invalid("input_invalid", f"{field} must be {phrase(expected)}.", field)
 
 
-def json_complaint(text: str, position: int) -> str:
-    """Say where a text stops being JSON."""
+def malformed_json(text: str, position: int) -> Refused:
+    """Return the error about a text that is JSON up to this position alone."""
     line = text.count("\n", 0, position) + 1
     column = position - text.rfind("\n", 0, position)
-    return f"The body is not valid JSON. Look at line {line}, column {column}."
+    return Refused(400, "json_invalid", f"The body is not valid JSON. Look at line {line}, column {column}.")
 
 
 def phrase(expected: Expected) -> str:

@@ -1,0 +1,166 @@
+"""Around every request: its id and address, limits on what is asked and sent, and security headers."""
+
+import asyncio
+from typing import Final
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from libs.common.tls import stays_on_machine
+from services.gateway.answers import answer
+from services.gateway.auth import credential
+from services.gateway.context import Context
+from services.gateway.errors import Refused, RequestError, TooMany
+from services.gateway.problems import MAX_BODY, refusal
+from services.gateway.requests import host_of, is_api, target
+
+_ASSETS: Final = "/static/"
+_BODY_SECONDS: Final = 30.0
+_HOLD_BACK_SECONDS: Final = 1.0
+_MOST_HELD_BACK: Final = 50
+_HEADERS: Final = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+}
+_UNREAD: Final = (408, 413, 431)
+_NO_FILES: Final = Refused(
+    415, "form_unreadable", "Send the fields of a form as application/x-www-form-urlencoded, without files."
+)
+_NO_HTTP: Final = Refused(400, "malformed", "The request is not valid HTTP. Check the program that sent it.")
+
+
+class Admission:
+    """The outermost layer of every answer, errors too: what comes before any work, and the headers. `app` is inside."""
+
+    def __init__(self, app: FastAPI, context: Context) -> None:
+        self.app, self._context = app, context
+        self._public = urlsplit(context.settings.public_url)
+        self._headers = dict(_HEADERS)
+        self._held_back = 0
+        if not context.settings.is_local:
+            self._headers["strict-transport-security"] = "max-age=31536000; includeSubDomains"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        if scope["type"] != "http":
+            return
+        scope.setdefault("state", {}).update(request_id=uuid4().hex, address=self._address(scope))
+        request = Request(scope)
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                given = {name.lower() for name, _ in message["headers"]}
+                extra = {
+                    **self._headers,
+                    "x-request-id": request.state.request_id,
+                    "cache-control": "no-store",
+                    # What is left of the request is not worth reading.
+                    **({"connection": "close"} if message["status"] in _UNREAD else {}),
+                }
+                message["headers"] = [
+                    *message["headers"],
+                    *(
+                        (name.encode(), value.encode())
+                        for name, value in extra.items()
+                        if name.encode() not in given
+                    ),
+                ]
+            await send(message)
+
+        inside: ASGIApp = self.app
+        try:
+            self._admit(request)
+        except RequestError as error:
+            if isinstance(error, TooMany):
+                await self._hold_back()
+            inside = answer(request, error)
+        else:
+            receive = _limited(receive)
+            if self._is_elsewhere(request):
+                inside = RedirectResponse(f"{self._context.settings.public_url}{target(request)}")
+        await inside(scope, receive, send_with_headers)
+
+    async def _hold_back(self) -> None:
+        """Let callers who ask too often wait: without it, one of them with some connections takes all of a processor.
+
+        A connection that waits takes the place of another, so that only some of them wait.
+        """
+        if self._held_back < _MOST_HELD_BACK:
+            self._held_back += 1
+            try:
+                await asyncio.sleep(_HOLD_BACK_SECONDS)
+            finally:
+                self._held_back -= 1
+
+    def _admit(self, request: Request) -> None:
+        """Raise what is wrong with the request before anything is done for it."""
+        self._context.rate_limits.count(
+            request.state.address,
+            credential(request, self._context),
+            asset=request.scope["path"].startswith(_ASSETS),
+        )
+        if (refused := request.scope["state"].get("refused")) is not None:
+            raise refusal(refused) if refused in _UNREAD else _NO_HTTP
+        if not self._is_ours(host_of(request)):
+            raise Refused(
+                421,
+                "wrong_host",
+                f"This address is not served here. Open {self._context.settings.public_url}.",
+            )
+        if int(request.headers.get("content-length", "0")) > MAX_BODY:
+            raise refusal(413)
+        # No form of ours has files, which take far longer to read.
+        if "multipart" in request.headers.get("content-type", "") and not is_api(request):
+            raise _NO_FILES
+
+    def _is_ours(self, host: str | None) -> bool:
+        is_loopback = self._context.settings.is_local and host is not None and stays_on_machine(host)
+        return host == self._public.hostname or is_loopback
+
+    def _is_elsewhere(self, request: Request) -> bool:
+        """On one machine, `localhost` goes to the address that the cookie is for."""
+        return host_of(request) == "localhost" != self._public.hostname
+
+    def _address(self, scope: Scope) -> str:
+        """The caller's address; the one that a trusted proxy tells, when it comes through one."""
+        client = scope.get("client")
+        address = client[0] if client else "unknown"
+        told = dict(scope["headers"]).get(b"x-forwarded-for", b"").decode("latin-1").split(",")
+        for hop in reversed([one.strip() for one in told if one.strip()]):
+            if not self._context.settings.is_trusted(address):
+                break
+            address = hop
+        return str(address)[:64]
+
+
+def _limited(receive: Receive) -> Receive:
+    """Count the body while it comes, in bytes and in seconds."""
+    deadline = asyncio.get_running_loop().time() + _BODY_SECONDS
+    size, is_complete = 0, False
+
+    async def counted() -> Message:
+        nonlocal size, is_complete
+        if is_complete:  # what comes now is the end of the connection, which may take as long as it likes
+            return await receive()
+        try:
+            async with asyncio.timeout_at(deadline):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408) from None
+        size += len(message.get("body", b""))
+        is_complete = not message.get("more_body", False)
+        if size > MAX_BODY:
+            raise HTTPException(413)
+        return message
+
+    return counted
