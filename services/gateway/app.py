@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 from fastapi import FastAPI
-from sqlalchemy import DateTime, bindparam, text
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
@@ -24,7 +23,7 @@ from libs.common.outbox import relay
 from libs.common.pause import pause
 from libs.common.serve import VERSION, Task, serve
 from libs.common.settings import refuse
-from services.gateway import first_account
+from services.gateway import first_account, repository
 from services.gateway.admission import Admission
 from services.gateway.answers import add_error_answers
 from services.gateway.api import build_router as build_api
@@ -45,17 +44,6 @@ _STATIC: Final = Path(__file__).parent / "static"
 _TIDY_SECONDS: Final = 60.0
 _TURN_SECONDS: Final = 0.0005
 _DAY_SECONDS: Final = 86_400.0
-# How long what nobody needs any more is kept.
-_KEPT: Final = {
-    "gateway.sync_events WHERE at": "2 days",
-    "gateway.checks WHERE started_at": "30 days",
-    "gateway.syncs WHERE requested_at": "400 days",
-    "gateway.runs WHERE coalesce(ended_at, started_at)": "400 days",
-    "gateway.sessions WHERE expires_at": "0 days",
-    "gateway.idempotency WHERE at": "1 day",
-    "gateway.attempts WHERE last_at": "2 days",
-    "gateway.known_places WHERE last_at": "30 days",
-}
 
 
 def build_app(context: Context) -> Admission:
@@ -140,13 +128,8 @@ async def tidy(context: Context) -> None:
     """Remove what nobody needs any more, and drafts whose check did not pass; end checks that nobody answers."""
     await end_unanswered_checks(context)
     await lifecycle.delete_stale_drafts(context)
-    now = context.clock()
     async with transaction(context.engine, role=SYSTEM) as connection:
-        for rows, age in _KEPT.items():
-            statement = f"DELETE FROM {rows} < :now - CAST(:age AS interval)"  # noqa: S608  fixed names
-            await connection.execute(
-                text(statement).bindparams(bindparam("now", now, DateTime(timezone=True)), age=age)
-            )
+        await repository.retention.delete_old_rows(connection, context.clock())
 
 
 async def follow_silent_runs(context: Context, stop: asyncio.Event) -> None:

@@ -1,39 +1,32 @@
-"""The audit log: who did what, when, from where. Written in the transaction of what it speaks of, never changed."""
+"""The audit log: who did what, when, from where. A line is stored in the transaction that does it, and never changed."""
 
 from uuid import UUID
 
-from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.gateway import repository
 from services.gateway.context import Context
 from services.gateway.principals import Principal
-from services.gateway.tables import audit
+from services.gateway.repository.audit import AuditLine
 
 
 async def record(
-    connection: AsyncConnection,
-    context: Context,
-    principal: Principal,
-    action: str,
-    target: object = None,
-    result: str = "ok",
+    connection: AsyncConnection, context: Context, principal: Principal, action: str, target: object = None
 ) -> None:
-    """Write one line, in the caller's transaction of the principal's organization."""
-    await connection.execute(
-        insert(audit).values(
-            organization_id=principal.organization_id,
-            at=context.clock(),
-            actor=principal.actor,
-            action=action,
-            target=None if target is None else str(target),
-            result=result,
-            address=principal.address,
-            request_id=principal.request_id,
-        )
+    """Store what the caller did, in a transaction of the caller's organization."""
+    line = AuditLine(
+        at=context.clock(),
+        actor=principal.actor,
+        action=action,
+        target=None if target is None else str(target),
+        result="ok",
+        address=principal.address,
+        request_id=principal.request_id,
     )
+    await repository.audit.add(connection, principal.organization_id, line)
 
 
-async def record_door(
+async def record_sign_in(
     connection: AsyncConnection,
     context: Context,
     organization_id: UUID,
@@ -42,15 +35,14 @@ async def record_door(
     address: str,
     result: str = "ok",
 ) -> None:
-    """Write one line about somebody who is not signed in yet, in the caller's transaction of the organization."""
-    await connection.execute(
-        insert(audit).values(
-            organization_id=organization_id,
-            at=context.clock(),
-            actor=email,
-            action=action,
-            result=result,
-            address=address,
-            request_id="",
-        )
+    """Store what somebody did who is not signed in yet, in a transaction of the organization."""
+    line = AuditLine(
+        at=context.clock(),
+        actor=email,
+        action=action,
+        target=None,
+        result=result,
+        address=address,
+        request_id="",
     )
+    await repository.audit.add(connection, organization_id, line)

@@ -7,20 +7,18 @@ import secrets
 from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import timedelta
 from typing import Any, Final
-from uuid import UUID
 
 from fastapi import Request
-from sqlalchemy import update
 from starlette.responses import Response
 
-from libs.common.database import raw, transaction
+from libs.common.database import transaction
 from libs.common.passing import signature
-from services.gateway import cookies
+from services.gateway import cookies, repository
 from services.gateway.context import Context
 from services.gateway.errors import Denied, NotFound, Unauthenticated
 from services.gateway.principals import ANYONE, ROLES, Organization, Principal
+from services.gateway.repository.sessions import Membership
 from services.gateway.requests import is_stream
-from services.gateway.tables import memberships, sessions, tokens
 
 TOKEN_FORM: Final = re.compile(r"mrr_pat_[0-9A-Za-z]{36}")
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -135,36 +133,32 @@ async def _identify(request: Request, context: Context, slug: str | None) -> Pri
 async def _by_session(request: Request, context: Context, session: str, slug: str | None) -> Principal:
     now = context.clock()
     async with _lane(context, session), transaction(context.engine) as connection:
-        database = await raw(connection)
-        row = await database.fetchrow("SELECT * FROM gateway.session_by_hash($1)", digest(session))
-    if row is None or row["expires_at"] <= now or row["seen_at"] + IDLE <= now:
+        stored = await repository.sessions.by_hash(connection, digest(session))
+    if stored is None or stored.expires_at <= now or stored.seen_at + IDLE <= now:
         raise Unauthenticated("session_ended", "Your session has ended. Sign in again.")
     context.rate_limits.prove(digest(session))
-    if row["seen_at"] + _SEEN_EVERY <= now:
-        async with transaction(context.engine, row["organization_id"]) as connection:
-            await connection.execute(
-                update(sessions).where(sessions.c.session_id == row["session_id"]).values(seen_at=now)
-            )
-    members = [
-        (Organization(UUID(one["id"]), one["slug"], one["name"], one["is_demo"]), one["role"])
-        for one in row["organizations"]
-    ]
-    chosen = [member for member in members if slug in (None, member[0].slug)]
-    if not chosen:
+    if stored.seen_at + _SEEN_EVERY <= now:
+        async with transaction(context.engine, stored.organization_id) as connection:
+            await repository.sessions.mark_seen(connection, stored.session_id, now)
+    membership = next((each for each in stored.organizations if slug in (None, each.slug)), None)
+    if membership is None:
         raise _not_a_member()
-    organization, role = chosen[0]
     return Principal(
-        user_id=row["user_id"],
-        email=row["email"],
-        actor=row["email"],
-        organization=organization,
-        role=role,
-        permissions=ROLES[role],
-        organizations=tuple(one for one, _ in members),
-        session_id=row["session_id"],
+        user_id=stored.user_id,
+        email=stored.email,
+        actor=stored.email,
+        organization=_organization(membership),
+        role=membership.role,
+        permissions=ROLES[membership.role],
+        organizations=tuple(_organization(each) for each in stored.organizations),
+        session_id=stored.session_id,
         csrf_token=_csrf_token(context, session),
         **_from(request),
     )
+
+
+def _organization(membership: Membership) -> Organization:
+    return Organization(membership.id, membership.slug, membership.name, membership.is_demo)
 
 
 def _lane(context: Context, secret: str) -> AbstractAsyncContextManager[None]:
@@ -181,28 +175,25 @@ async def _by_token(request: Request, context: Context, authorization: str, slug
         raise invalid
     now = context.clock()
     async with _lane(context, secret.strip()), transaction(context.engine) as connection:
-        database = await raw(connection)
-        row = await database.fetchrow("SELECT * FROM gateway.token_by_hash($1)", digest(secret.strip()))
-    if row is None or (row["expires_at"] is not None and row["expires_at"] <= now):
+        token = await repository.tokens.by_hash(connection, digest(secret.strip()))
+    if token is None or (token.expires_at is not None and token.expires_at <= now):
         raise invalid
     context.rate_limits.prove(digest(secret.strip()))
-    if row["last_used_at"] is None or row["last_used_at"] + _SEEN_EVERY <= now:
-        async with transaction(context.engine, row["organization_id"]) as connection:
-            await connection.execute(
-                update(tokens).where(tokens.c.token_id == row["token_id"]).values(last_used_at=now)
-            )
+    if token.last_used_at is None or token.last_used_at + _SEEN_EVERY <= now:
+        async with transaction(context.engine, token.organization_id) as connection:
+            await repository.tokens.mark_used(connection, token.token_id, now)
     organization = Organization(
-        row["organization_id"], row["organization_slug"], row["organization_name"], row["is_demo"]
+        token.organization_id, token.organization_slug, token.organization_name, token.is_demo
     )
     if slug not in (None, organization.slug):
         raise _not_a_member()
     return Principal(
-        user_id=row["user_id"],
-        email=row["email"],
-        actor=f"token {row['name']}",
+        user_id=token.user_id,
+        email=token.email,
+        actor=f"token {token.name}",
         organization=organization,
-        role=row["role"],
-        permissions=ROLES[row["role"]] & (ANYONE | frozenset(row["scopes"])),
+        role=token.role,
+        permissions=ROLES[token.role] & (ANYONE | frozenset(token.scopes)),
         organizations=(organization,),
         session_id=None,
         csrf_token="",
@@ -213,11 +204,7 @@ async def _by_token(request: Request, context: Context, authorization: str, slug
 async def use(context: Context, principal: Principal) -> None:
     """Remember the organization as the one used last, for this session and for later ones."""
     async with transaction(context.engine, principal.organization_id) as connection:
-        await connection.execute(
-            update(memberships)
-            .where(memberships.c.user_id == principal.user_id)
-            .values(used_at=context.clock())
-        )
+        await repository.organizations.mark_used(connection, principal.user_id, context.clock())
 
 
 def _not_a_member() -> NotFound:

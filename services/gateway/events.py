@@ -3,9 +3,9 @@
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.common.contracts.instances import InstanceKey
 from libs.common.contracts.received import Received
 from libs.common.contracts.sync import (
     InstanceChecked,
@@ -22,6 +22,7 @@ from libs.common.errors import Permanent
 from services.gateway import demo, repository
 from services.gateway.context import Context
 from services.gateway.instances import checks, transitions
+from services.gateway.repository.instances import StoredInstance
 from services.gateway.syncs import runs
 
 _ENDS: Final = (SyncSucceeded, SyncFailed, SyncCancelled)
@@ -33,11 +34,11 @@ async def follow(context: Context, message: Received) -> None:
     The end of a run is acted on each time it comes: at the first time the run may have been unknown, and an ended run stays as it is.
     """
     async with transaction(context.engine, message.organization_id) as connection:
-        if not await repository.has_instance(connection, message.instance_id):
+        if not await repository.instances.exists(connection, message.instance_id):
             raise Permanent(
                 "instance_unknown", f"{message.organization_id} has no instance {message.instance_id}."
             )
-        is_new = await repository.add_event(
+        is_new = await repository.events.add(
             connection,
             organization_id=message.organization_id,
             instance_id=message.instance_id,
@@ -48,17 +49,18 @@ async def follow(context: Context, message: Received) -> None:
             at=message.at,
         )
         if is_new or isinstance(message.body, _ENDS):
-            instance = await repository.lock_instance(connection, message.instance_id)
+            instance = await repository.instances.lock(connection, message.instance_id)
             await _act(connection, context, message, instance)
 
 
 async def _act(
-    connection: AsyncConnection, context: Context, message: Received, instance: Row[Any] | None
+    connection: AsyncConnection, context: Context, message: Received, instance: StoredInstance | None
 ) -> None:
     match message.body:
         case InstanceChecked() as event:
             if await checks.store_answer(connection, context, instance, event):
-                await demo.start_first_sync(connection, context, message.organization_id, message.instance_id)
+                key = InstanceKey(message.organization_id, message.instance_id)
+                await demo.start_first_sync(connection, context, key)
         case SyncQueued() as event:
             await runs.queue(connection, context, message, event)
         case SyncStarted() as event:

@@ -7,21 +7,21 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import delete, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.values import is_name
 from libs.common.database import transaction
 from libs.common.pause import pause
-from services.gateway import demo, passwords, sign_in
+from services.gateway import demo, passwords, repository, sign_in
 from services.gateway.auth import TOKEN_FORM, digest, new_secret, use
 from services.gateway.context import SYSTEM, Context
 from services.gateway.errors import Invalid, NotFound, raise_first
 from services.gateway.instances.checks import wait_for_check
 from services.gateway.instances.views import list_instances
+from services.gateway.names import read_name
 from services.gateway.organizations import add_organization
 from services.gateway.principals import SCOPES
-from services.gateway.tables import memberships, organizations, setup_links, tokens, users
+from services.gateway.repository.tokens import NewToken
 from services.gateway.tokens import prefix_of
 
 log = logging.getLogger(__name__)
@@ -57,20 +57,18 @@ async def setup_link(context: Context) -> str | None:
     """A new one-time link to setup; None once there is a user."""
     token = new_secret()
     async with transaction(context.engine, role=SYSTEM) as connection:
-        if await _has_users(connection):
+        if await repository.users.exist(connection):
             return None
         now = context.clock()
-        await connection.execute(delete(setup_links).where(setup_links.c.expires_at <= now))
-        await connection.execute(insert(setup_links).values(hash=digest(token), expires_at=now + SETUP_LIFE))
+        await repository.setup_links.add(connection, digest(token), now, now + SETUP_LIFE)
     return f"{context.settings.public_url}/setup/{token}"
 
 
 async def check_link(context: Context, token: str) -> None:
     """Raise NotFound unless this link can still be used."""
     async with context.door, transaction(context.engine, role=SYSTEM) as connection:
-        found = select(setup_links.c.expires_at).where(setup_links.c.hash == digest(token))
-        expires_at = (await connection.execute(found)).scalar()
-        if expires_at is None or expires_at <= context.clock() or await _has_users(connection):
+        is_valid = await repository.setup_links.is_valid(connection, digest(token), context.clock())
+        if not is_valid or await repository.users.exist(connection):
             raise _link_used()
 
 
@@ -83,19 +81,17 @@ async def set_up(
     """
     await check_link(context, token)
     errors: list[Invalid] = []
-    name, mail = _organization_name(organization, errors), _email(email, errors)
-    words = [name, *re.split(r"[@.]", mail)]
+    name, mail = read_name(organization, errors, "organization"), _email(email, errors)
     stored = ""
     try:
-        stored = await context.password_workers.run(passwords.accept, password, words)
+        stored = await context.password_workers.run(passwords.accept, password, _words(name, mail))
     except Invalid as error:
         errors.append(error)
     raise_first(errors)
     async with transaction(context.engine, role=SYSTEM) as connection:
-        # Whoever deletes the links first has the one use of them all.
-        links = (await connection.execute(delete(setup_links).returning(setup_links))).all()
-        live = {link.hash for link in links if link.expires_at > context.clock()}
-        if digest(token) not in live or await _has_users(connection):
+        # Two requests with a link meet here: the one that deletes the links makes the account.
+        is_valid = await repository.setup_links.use(connection, digest(token), context.clock())
+        if not is_valid or await repository.users.exist(connection):
             raise _link_used()
         user_id, own = await _make_owner(connection, context, name, mail, stored)
     sample = await demo.ensure_demo(context, user_id, mail)
@@ -115,7 +111,7 @@ async def ensure_init(context: Context) -> None:
     if settings.init_organization is None or settings.init_owner_password is None:
         return
     errors: list[Invalid] = []
-    name = _organization_name(settings.init_organization, errors)
+    name = read_name(settings.init_organization, errors, "organization")
     mail = _email(settings.init_owner_email or "", errors)
     raise_first(errors)
     password = settings.init_owner_password.get_secret_value()
@@ -124,60 +120,50 @@ async def ensure_init(context: Context) -> None:
         raise Invalid("token_invalid", "MRRLYTICS_INIT_API_TOKEN must be mrr_pat_ and 36 letters and digits.")
     async with transaction(context.engine, role=SYSTEM) as connection:
         # Replicas that start together make one owner.
-        await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('gateway.init', 0))"))
-        known = (await connection.execute(select(users.c.user_id).where(users.c.email == mail))).scalar()
-        if known is None:
-            words = [name, *re.split(r"[@.]", mail)]
-            stored = await context.password_workers.run(passwords.accept, password, words)
-            known, _ = await _make_owner(connection, context, name, mail, stored)
+        await repository.locks.hold(connection, "init")
+        user_id = await repository.users.id_of(connection, mail)
+        if user_id is None:
+            stored = await context.password_workers.run(passwords.accept, password, _words(name, mail))
+            user_id, _ = await _make_owner(connection, context, name, mail, stored)
             log.info("owner created")
         if token is not None:
-            await _make_token(connection, context, known, token)
-    await demo.ensure_demo(context, known, mail)
+            await _make_token(connection, context, user_id, token)
+    await demo.ensure_demo(context, user_id, mail)
 
 
-async def _make_token(connection: AsyncConnection, context: Context, user_id: UUID, token: str) -> None:
-    there = await connection.execute(select(tokens.c.token_id).where(tokens.c.hash == digest(token)))
-    own = (
-        select(organizations.c.organization_id)
-        .join(memberships, memberships.c.organization_id == organizations.c.organization_id)
-        .where(memberships.c.user_id == user_id, ~organizations.c.is_demo)
-        .order_by(organizations.c.created_at)
-        .limit(1)
+async def _make_token(connection: AsyncConnection, context: Context, user_id: UUID, secret: str) -> None:
+    if await repository.tokens.exists(connection, digest(secret)):
+        return
+    organization_id = await repository.organizations.first_of_user(connection, user_id)
+    if organization_id is None:
+        text = "MRRLYTICS_INIT_API_TOKEN needs an organization, and MRRLYTICS_INIT_OWNER_EMAIL is a member of none."
+        raise Invalid("token_invalid", text)
+    token = NewToken(
+        organization_id=organization_id,
+        token_id=uuid4(),
+        hash=digest(secret),
+        name="Headless start",
+        prefix=prefix_of(secret),
+        scopes=tuple(scope for scope in SCOPES if scope != "members:admin"),
+        user_id=user_id,
+        created_at=context.clock(),
+        expires_at=None,
     )
-    if there.first() is None:
-        await connection.execute(
-            insert(tokens).values(
-                organization_id=own.scalar_subquery(),
-                token_id=uuid4(),
-                hash=digest(token),
-                name="Headless start",
-                prefix=prefix_of(token),
-                scopes=[scope for scope in SCOPES if scope != "members:admin"],
-                user_id=user_id,
-                created_at=context.clock(),
-            )
-        )
-
-
-async def _has_users(connection: AsyncConnection) -> bool:
-    return (await connection.execute(select(users.c.user_id).limit(1))).first() is not None
+    await repository.tokens.add(connection, token)
 
 
 async def _make_owner(
     connection: AsyncConnection, context: Context, name: str, email: str, password_hash: str
 ) -> tuple[UUID, UUID]:
-    user_id, organization_id = uuid4(), uuid4()
-    await connection.execute(
-        insert(users).values(
-            user_id=user_id, email=email, password_hash=password_hash, created_at=context.clock()
-        )
-    )
-    await add_organization(connection, context, organization_id, name, is_demo=False)
-    await connection.execute(
-        insert(memberships).values(organization_id=organization_id, user_id=user_id, role="owner")
-    )
-    return user_id, organization_id
+    """Store a user and the organization that the user owns; returns both ids."""
+    user_id = uuid4()
+    await repository.users.add(connection, user_id, email, password_hash, context.clock())
+    return user_id, await add_organization(connection, context, name, user_id)
+
+
+def _words(name: str, email: str) -> list[str]:
+    """Return the words that a password must not consist of."""
+    return [name, *re.split(r"[@.]", email)]
 
 
 def _link_used() -> NotFound:
@@ -185,14 +171,6 @@ def _link_used() -> NotFound:
         "setup_link_used",
         "This link was used or is too old. Sign in, or open the newest link in the log of MRRlytics.",
     )
-
-
-def _organization_name(text: str, errors: list[Invalid]) -> str:
-    name = text.strip()
-    if not is_name(name):
-        wrong = "The name must have 1 to 100 printable characters."
-        errors.append(Invalid("organization_invalid", wrong, "organization"))
-    return name
 
 
 def _email(text: str, errors: list[Invalid]) -> str:

@@ -1,27 +1,24 @@
-"""Organizations: how they get their slug."""
+"""New organizations, each with a slug of its own."""
 
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from sqlalchemy import insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.gateway import repository
 from services.gateway.context import Context
 from services.gateway.slugs import DEMO, free_slug
-from services.gateway.tables import organizations
 
 
 async def add_organization(
-    connection: AsyncConnection, context: Context, organization_id: UUID, name: str, *, is_demo: bool
-) -> None:
-    # Two that are made at once get two slugs.
-    await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('gateway.slugs', 0))"))
-    taken = set((await connection.execute(select(organizations.c.slug))).scalars())
-    await connection.execute(
-        insert(organizations).values(
-            organization_id=organization_id,
-            name=name,
-            slug=DEMO if is_demo else free_slug(name, taken),
-            is_demo=is_demo,
-            created_at=context.clock(),
-        )
+    connection: AsyncConnection, context: Context, name: str, owner_id: UUID, *, is_demo: bool = False
+) -> UUID:
+    """Store an organization with its owner; returns its id."""
+    organization_id = uuid4()
+    # Two that are made at the same time must see each other's slug.
+    await repository.locks.hold(connection, "slugs")
+    slug = DEMO if is_demo else free_slug(name, await repository.organizations.slugs(connection))
+    await repository.organizations.add(
+        connection, organization_id, name, slug, context.clock(), is_demo=is_demo
     )
+    await repository.organizations.add_owner(connection, organization_id, owner_id)
+    return organization_id

@@ -9,16 +9,14 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import insert, select, tuple_, update
-
-from libs.common.contracts.values import is_name
 from libs.common.database import transaction
-from services.gateway import audit
+from services.gateway import audit, repository
 from services.gateway.auth import digest
 from services.gateway.context import Context
 from services.gateway.errors import Invalid, NotFound, raise_first
+from services.gateway.names import read_name
 from services.gateway.principals import ROLES, SCOPES, Principal
-from services.gateway.tables import tokens, users
+from services.gateway.repository.tokens import NewToken
 
 LONGEST_DAYS: Final = 365
 _ALPHABET: Final = string.digits + string.ascii_letters
@@ -48,24 +46,20 @@ async def list_tokens(
     limit: int | None = None,
 ) -> list[Token]:
     """Tokens of the organization that are not revoked, by name; those after (name, id) alone."""
-    live = select(tokens, users.c.email).outerjoin(users, users.c.user_id == tokens.c.user_id)
-    live = live.where(tokens.c.revoked_at.is_(None)).order_by(tokens.c.name, tokens.c.token_id)
-    if after is not None:
-        live = live.where(tuple_(tokens.c.name, tokens.c.token_id) > tuple_(*after))
     async with transaction(context.engine, principal.organization_id) as connection:
-        rows = (await connection.execute(live.limit(limit))).all()
+        stored = await repository.tokens.listed(connection, after, limit)
     return [
         Token(
-            id=row.token_id,
-            name=row.name,
-            prefix=row.prefix,
-            created_by=row.email,
-            scopes=tuple(row.scopes),
-            created_at=row.created_at,
-            expires_at=row.expires_at,
-            last_used_at=row.last_used_at,
+            id=token.token_id,
+            name=token.name,
+            prefix=token.prefix,
+            created_by=token.email,
+            scopes=tuple(token.scopes),
+            created_at=token.created_at,
+            expires_at=token.expires_at,
+            last_used_at=token.last_used_at,
         )
-        for row in rows
+        for token in stored
     ]
 
 
@@ -81,11 +75,14 @@ async def create_token(
     context: Context, principal: Principal, name: str, scopes: tuple[str, ...], days: int
 ) -> tuple[Token, str]:
     """A new token and its secret, which is not kept; Invalid names the field that cannot be used."""
-    raise_first(list(_errors(principal, name, scopes, days)))
+    errors: list[Invalid] = []
+    label = read_name(name, errors)
+    errors += _errors(principal, scopes, days)
+    raise_first(errors)
     secret, now = _new_secret(), context.clock()
     made = Token(
         id=uuid4(),
-        name=name.strip(),
+        name=label,
         prefix=prefix_of(secret),
         created_by=principal.email,
         scopes=tuple(dict.fromkeys(scopes)),
@@ -94,18 +91,19 @@ async def create_token(
         last_used_at=None,
     )
     async with transaction(context.engine, principal.organization_id) as connection:
-        await connection.execute(
-            insert(tokens).values(
+        await repository.tokens.add(
+            connection,
+            NewToken(
                 organization_id=principal.organization_id,
                 token_id=made.id,
                 hash=digest(secret),
                 name=made.name,
-                prefix=made.prefix,
-                scopes=list(made.scopes),
+                prefix=prefix_of(secret),
+                scopes=made.scopes,
                 user_id=principal.user_id,
                 created_at=now,
                 expires_at=made.expires_at,
-            )
+            ),
         )
         await audit.record(connection, context, principal, "token.created", made.id)
     return made, secret
@@ -114,9 +112,7 @@ async def create_token(
 async def revoke_token(context: Context, principal: Principal, token_id: UUID) -> None:
     """The token works no more; NotFound when there is none of this id."""
     async with transaction(context.engine, principal.organization_id) as connection:
-        gone = update(tokens).where(tokens.c.token_id == token_id, tokens.c.revoked_at.is_(None))
-        gone = gone.values(revoked_at=context.clock())
-        if (await connection.execute(gone)).rowcount == 0:
+        if not await repository.tokens.revoke(connection, token_id, context.clock()):
             raise _not_found()
         await audit.record(connection, context, principal, "token.revoked", token_id)
 
@@ -130,9 +126,7 @@ def _not_found() -> NotFound:
     return NotFound("token_not_found", "There is no such token here, or it is revoked already.")
 
 
-def _errors(principal: Principal, name: str, scopes: tuple[str, ...], days: int) -> Iterator[Invalid]:
-    if not is_name(name):
-        yield Invalid("name_invalid", "The name must have 1 to 100 printable characters.", "name")
+def _errors(principal: Principal, scopes: tuple[str, ...], days: int) -> Iterator[Invalid]:
     if not scopes or set(scopes) - set(SCOPES):
         yield Invalid("scopes_invalid", f"Choose at least one of: {', '.join(SCOPES)}.", "scopes")
     elif beyond := sorted(set(scopes) - ROLES[principal.role]):

@@ -1,19 +1,18 @@
 """Who is asking, and what the audit log says."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends
 from pydantic import Field, TypeAdapter
-from sqlalchemy import select
 
 from libs.common.database import transaction
+from services.gateway import repository
 from services.gateway.api.caller import caller
 from services.gateway.api.paging import Cursor, Limit, Page, key_of, page_of
 from services.gateway.context import Here
 from services.gateway.principals import Organization, Principal
-from services.gateway.tables import audit
 
 router = APIRouter(tags=["account"])
 
@@ -59,13 +58,8 @@ async def read_audit(
     limit: Limit = 50,
 ) -> Page[AuditEntry]:
     """Who did what, when, from where; newest first. For owners."""
-    newest = select(audit).order_by(audit.c.id.desc()).limit(limit + 1)
     before = key_of(cursor, _KEY)
-    if before is not None:
-        newest = newest.where(audit.c.id < before[0])
     async with transaction(context.engine, principal.organization_id) as connection:
-        rows = (await connection.execute(newest)).all()
-    entries = [
-        AuditEntry(r.id, r.at, r.actor, r.action, r.target, r.result, r.address, r.request_id) for r in rows
-    ]
+        lines = await repository.audit.newest(connection, None if before is None else before[0], limit + 1)
+    entries = [AuditEntry(**asdict(line)) for line in lines]
     return page_of(entries, limit, lambda entry: (entry.id,))

@@ -6,17 +6,18 @@ from datetime import timedelta
 from typing import Final
 
 from fastapi import Response
-from sqlalchemy import delete, select, update
-from sqlalchemy.dialects.postgresql import insert
 
 from libs.common.database import transaction
+from services.gateway import repository
 from services.gateway.context import Context
 from services.gateway.errors import Conflict
 from services.gateway.principals import Principal
-from services.gateway.tables import idempotency
+from services.gateway.repository.idempotency import FirstTry
 
 # A first try that has not answered for so long has died, and may be made again.
 _GIVEN_UP: Final = timedelta(minutes=1)
+Look = Callable[[str], Awaitable[Response]]
+
 _KEPT_HEADERS: Final = ("location", "content-type")
 
 
@@ -26,7 +27,7 @@ async def once(
     key: str | None,
     body: bytes,
     work: Callable[[], Awaitable[Response]],
-    look: Callable[[str], Awaitable[Response]] | None = None,
+    look: Look | None = None,
 ) -> Response:
     """Return the answer of `work`, which runs once per key; Conflict for a key that came with another body, or whose first try goes on.
 
@@ -34,44 +35,43 @@ async def once(
     """
     if key is None:
         return await work()
-    wanted, now = hashlib.sha256(body).digest(), context.clock()
-    mine = idempotency.c.key == key
-    async with transaction(context.engine, principal.organization_id) as connection:
-        await connection.execute(
-            delete(idempotency).where(
-                mine,
-                idempotency.c.status.is_(None),
-                ~idempotency.c.at.between(now - _GIVEN_UP, now + _GIVEN_UP),
-            )
-        )
-        first = insert(idempotency).values(
-            organization_id=principal.organization_id, key=key, request_hash=wanted, at=now
-        )
-        is_first = (await connection.execute(first.on_conflict_do_nothing())).rowcount == 1
-        known = (await connection.execute(select(idempotency).where(mine))).one()
-    if not is_first:
-        if known.request_hash != wanted:
-            raise Conflict(
-                "idempotency_key_reused", "This Idempotency-Key came with another body. Take a new one."
-            )
-        if known.status is None:
-            raise Conflict("idempotency_in_progress", "The first request with this key has not ended yet.")
-        if look is not None:
-            return await look(known.headers["location"])
-        return Response(known.body, known.status, known.headers)
+    request_hash = hashlib.sha256(body).digest()
+    first = await _begin(context, principal, key, request_hash)
+    if first is not None:
+        return await _repeat(first, request_hash, look)
     try:
         answer = await work()
     except BaseException:
         async with transaction(context.engine, principal.organization_id) as connection:
-            await connection.execute(delete(idempotency).where(mine))
+            await repository.idempotency.delete(connection, key)
         raise
-    kept = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
+    headers = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
+    stored_body = bytes(answer.body) if look is None else None
     async with transaction(context.engine, principal.organization_id) as connection:
-        await connection.execute(
-            update(idempotency)
-            .where(mine)
-            .values(
-                status=answer.status_code, headers=kept, body=None if look is not None else bytes(answer.body)
-            )
-        )
+        await repository.idempotency.store_answer(connection, key, answer.status_code, headers, stored_body)
     return answer
+
+
+async def _begin(context: Context, principal: Principal, key: str, request_hash: bytes) -> FirstTry | None:
+    """Store that a request with this key begins; return the first one when there was one before."""
+    now = context.clock()
+    async with transaction(context.engine, principal.organization_id) as connection:
+        await repository.idempotency.delete_abandoned(connection, key, now - _GIVEN_UP, now + _GIVEN_UP)
+        if await repository.idempotency.add(connection, principal.organization_id, key, request_hash, now):
+            return None
+        first = await repository.idempotency.read(connection, key)
+    # Without a row, the first request has failed at this moment.
+    return first or FirstTry(request_hash, None, None, None)
+
+
+async def _repeat(first: FirstTry, request_hash: bytes, look: Look | None) -> Response:
+    if first.request_hash != request_hash:
+        raise Conflict(
+            "idempotency_key_reused", "This Idempotency-Key came with another body. Take a new one."
+        )
+    if first.status is None:
+        raise Conflict("idempotency_in_progress", "The first request with this key has not ended yet.")
+    headers = first.headers or {}
+    if look is not None:
+        return await look(headers["location"])
+    return Response(first.body, first.status, headers)

@@ -115,7 +115,7 @@ async def _watch(context: Context, principal: Principal, sync_id: UUID, last: in
         rows = []
         if found.run_id is not None:
             async with transaction(context.engine, principal.organization_id) as connection:
-                rows = list(await repository.events_after(connection, [found.run_id], last))
+                rows = await repository.events.after(connection, found.run_id, last)
         for row in rows:
             last = row.id
             yield f"id: {row.id}\nevent: {row.type}\ndata: {json.dumps(row.body)}\n\n"

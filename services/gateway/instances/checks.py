@@ -1,14 +1,12 @@
 """Connection tests: ask the connector for them, follow their answers, and use the credentials that passed."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.addresses import origin
@@ -18,14 +16,15 @@ from libs.common.contracts.instances import InstanceKey, InstanceSettings, Insta
 from libs.common.contracts.sync import Check, Estimate, InstanceChecked
 from libs.common.crypto import seal
 from libs.common.database import transaction
-from libs.common.outbox import enqueue, outgoing
 from services.gateway import audit, repository
 from services.gateway.context import SYSTEM, Context
 from services.gateway.errors import Invalid, NotFound, TooMany
 from services.gateway.instances import transitions
+from services.gateway.instances.forms import Entries
 from services.gateway.instances.states import Event, next_state
 from services.gateway.principals import Principal
-from services.gateway.tables import outbox
+from services.gateway.repository.checks import StoredCheck
+from services.gateway.repository.instances import StoredInstance
 
 SAVE_SECONDS: Final = 20.0
 _POLL_SECONDS: Final = 0.5
@@ -41,6 +40,16 @@ _UNANSWERED: Final = Check(
     message="The connection test did not finish. Test again in a few minutes. "
     "If it happens again, ask whoever runs MRRlytics to restart it.",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A credential to check. `is_new`: it takes the place of the one in use when it passes."""
+
+    credential_id: UUID
+    address: str
+    identifier_hint: str
+    is_new: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +73,10 @@ class CheckProgress:
 async def get_check(context: Context, principal: Principal, check_id: UUID) -> CheckProgress:
     """Return how far a check is; raise NotFound when the organization has none of this id."""
     async with transaction(context.engine, principal.organization_id) as connection:
-        row = await repository.read_check(connection, check_id)
-    if row is None:
+        check = await repository.checks.read(connection, check_id)
+    if check is None:
         raise NotFound("check_not_found", "There is no such check here.")
-    return progress_of(row, row.is_complete, row.checks)
+    return progress_of(check)
 
 
 async def wait_for_check(context: Context, principal: Principal, check_id: UUID) -> CheckProgress:
@@ -80,16 +89,16 @@ async def wait_for_check(context: Context, principal: Principal, check_id: UUID)
         await asyncio.sleep(_POLL_SECONDS)
 
 
-def progress_of(row: Row[Any], complete: bool, lines: Iterable[Mapping[str, Any]]) -> CheckProgress:
+def progress_of(check: StoredCheck) -> CheckProgress:
     """Return a stored check as people see it."""
     return CheckProgress(
-        check_id=row.check_id,
-        started_at=row.started_at,
-        is_new_credential=row.is_new_credential,
-        complete=complete,
-        checks=tuple(Check.model_validate(line) for line in lines),
-        seen_address=row.seen_address,
-        estimate=None if row.estimate is None else Estimate.model_validate(row.estimate),
+        check_id=check.check_id,
+        started_at=check.started_at,
+        is_new_credential=check.is_new_credential,
+        complete=check.is_complete,
+        checks=check.checks,
+        seen_address=check.seen_address,
+        estimate=check.estimate,
     )
 
 
@@ -97,39 +106,37 @@ async def check_again(context: Context, principal: Principal, instance_id: UUID)
     """Ask for all checks again with the stored credential; returns the check."""
     async with transaction(context.engine, principal.organization_id) as connection:
         instance = await transitions.lock_editable(connection, instance_id)
-        last = await repository.newest_check(connection, instance_id)
-        credential_id, is_new = instance.credential_id, False
-        if credential_id is None and last is not None:
-            credential_id, is_new = last.credential_id, True
-        if credential_id is None or not await repository.has_credential(
-            connection, instance_id, credential_id
-        ):
-            raise Invalid(
-                "credentials_required",
-                "Nothing is stored to test with. Enter identifier and secret.",
-                "identifier",
-            )
+        candidate = await _stored_candidate(connection, instance)
         await refuse_too_many(connection, context, instance.address)
-        hint = instance.identifier_hint or (last.identifier_hint if last is not None else "")
-        check_id = await _ask(
-            connection,
-            context,
-            principal.organization_id,
-            instance_id,
-            credential_id,
-            instance.address,
-            hint,
-            InstanceSettings.model_validate(instance.settings),
-            is_new_credential=is_new,
-        )
+        check_id = await _ask(connection, context, instance.key, instance.settings, candidate)
         await audit.record(connection, context, principal, "instance.checked", instance_id)
     return check_id
+
+
+async def _stored_candidate(connection: AsyncConnection, instance: StoredInstance) -> _Candidate:
+    """Return the credential in use, for a draft the one that was entered last."""
+    last = await repository.checks.newest(connection, instance.instance_id)
+    hint = instance.identifier_hint or (last.identifier_hint if last is not None else "")
+    candidate = None
+    if instance.credential_id is not None:
+        candidate = _Candidate(instance.credential_id, instance.address, hint, is_new=False)
+    elif last is not None:
+        candidate = _Candidate(last.credential_id, instance.address, hint, is_new=True)
+    if candidate is None or not await repository.credentials.exists(
+        connection, instance.instance_id, candidate.credential_id
+    ):
+        raise Invalid(
+            "credentials_required",
+            "Nothing is stored to test with. Enter identifier and secret.",
+            "identifier",
+        )
+    return candidate
 
 
 async def refuse_too_many(connection: AsyncConnection, context: Context, address: str) -> None:
     """Raise TooMany when the organization asked for too many checks lately, in all or of this host."""
     now = context.clock()
-    recent = await repository.checks_between(connection, now - _CHECKS_WINDOW, now + _CHECKS_WINDOW)
+    recent = await repository.checks.addresses_between(connection, now - _CHECKS_WINDOW, now + _CHECKS_WINDOW)
     host = urlsplit(address).hostname
     of_host = sum(urlsplit(checked).hostname == host for checked in recent)
     if len(recent) >= _CHECKS_OF_ORGANIZATION or of_host >= _CHECKS_OF_HOST:
@@ -139,90 +146,60 @@ async def refuse_too_many(connection: AsyncConnection, context: Context, address
 async def check_new_credential(
     connection: AsyncConnection,
     context: Context,
-    organization_id: UUID,
-    instance_id: UUID,
-    address: str,
-    settings: InstanceSettings,
-    secrets: dict[str, str],
+    key: InstanceKey,
+    entries: Entries,
     *,
     working: UUID | None,
 ) -> UUID:
     """Seal and store what was entered and ask for its check; returns the check. `working` is the credential in use."""
-    credential_id = uuid4()
-    cipher = seal(
-        context.keyring,
-        secrets,
-        organization_id=organization_id,
-        instance_id=instance_id,
-        origin=origin(address),
-    )
-    # One that was entered before and never passed is given up.
-    await repository.drop_credentials(connection, instance_id, keep=working)
-    await repository.add_credential(connection, organization_id, instance_id, credential_id, address, cipher)
-    return await _ask(
-        connection,
-        context,
-        organization_id,
-        instance_id,
-        credential_id,
-        address,
-        secrets["identifier"][-4:],
-        settings,
-        is_new_credential=True,
-    )
+    candidate = _Candidate(uuid4(), entries.address, entries.secrets["identifier"][-4:], is_new=True)
+    cipher = seal(context.keyring, entries.secrets, **key._asdict(), origin=origin(entries.address))
+    # A credential that was entered before and never passed a check is given up.
+    await repository.credentials.delete_all_but(connection, key.instance_id, kept=working)
+    await repository.credentials.add(connection, key, candidate.credential_id, entries.address, cipher)
+    return await _ask(connection, context, key, entries.settings, candidate)
 
 
 async def _ask(
     connection: AsyncConnection,
     context: Context,
-    organization_id: UUID,
-    instance_id: UUID,
-    credential_id: UUID,
-    address: str,
-    identifier_hint: str,
+    key: InstanceKey,
     settings: InstanceSettings,
-    *,
-    is_new_credential: bool,
+    candidate: _Candidate,
 ) -> UUID:
-    check_id = uuid4()
-    await repository.add_check(
+    check_id, now = uuid4(), context.clock()
+    await repository.checks.add(
         connection,
-        organization_id=organization_id,
-        instance_id=instance_id,
+        organization_id=key.organization_id,
+        instance_id=key.instance_id,
         check_id=check_id,
-        credential_id=credential_id,
-        address=address,
-        identifier_hint=identifier_hint,
-        is_new_credential=is_new_credential,
-        started_at=context.clock(),
+        credential_id=candidate.credential_id,
+        address=candidate.address,
+        identifier_hint=candidate.identifier_hint,
+        is_new_credential=candidate.is_new,
+        started_at=now,
     )
     command = CheckInstance(
-        check_id=check_id, instance_id=instance_id, credential_id=credential_id, settings=settings
+        check_id=check_id,
+        instance_id=key.instance_id,
+        credential_id=candidate.credential_id,
+        settings=settings,
     )
-    message = outgoing(
-        topics.SYNC_COMMANDS,
-        command,
-        message_id=str(check_id),
-        source="gateway",
-        instance=InstanceKey(organization_id, instance_id),
-        at=context.clock(),
-    )
-    await enqueue(connection, outbox, message)
+    await repository.outbox.publish(connection, topics.SYNC_COMMANDS, command, str(check_id), key, now)
     return check_id
 
 
 async def store_answer(
-    connection: AsyncConnection, context: Context, instance: Row[Any] | None, answer: InstanceChecked
+    connection: AsyncConnection, context: Context, instance: StoredInstance | None, answer: InstanceChecked
 ) -> bool:
     """Store what the connector says of a check and, once it is complete, act on it. Returns whether a draft became an instance."""
-    before = await repository.read_check(connection, answer.check_id)
+    before = await repository.checks.read(connection, answer.check_id)
     if before is not None and before.is_complete and not (before.is_assumed and answer.complete):
         return False
-    check = await repository.change_check(
+    check = await repository.checks.store_answer(
         connection,
         answer.check_id,
         is_complete=answer.complete,
-        is_assumed=False,
         checks=[line.model_dump(mode="json") for line in answer.checks],
         whmcs_version=answer.whmcs_version,
         seen_address=answer.seen_address,
@@ -235,7 +212,7 @@ async def store_answer(
         if failed is None:
             return await _activate_credential(connection, context, instance, check)
         if instance.state != InstanceState.DRAFT:
-            await repository.drop_credential(connection, instance.instance_id, check.credential_id)
+            await repository.credentials.delete(connection, instance.instance_id, check.credential_id)
     elif failed is None:
         await transitions.recover(connection, context, instance, answer.whmcs_version)
     elif failed.code is not None:
@@ -244,17 +221,17 @@ async def store_answer(
 
 
 async def _activate_credential(
-    connection: AsyncConnection, context: Context, instance: Row[Any], check: Row[Any]
+    connection: AsyncConnection, context: Context, instance: StoredInstance, check: StoredCheck
 ) -> bool:
     """Use a checked credential from now on, unless a newer one was entered meanwhile. Returns whether a draft became an instance."""
-    if not await repository.has_credential(connection, instance.instance_id, check.credential_id):
+    if not await repository.credentials.exists(connection, instance.instance_id, check.credential_id):
         return False
-    await repository.drop_credentials(connection, instance.instance_id, keep=check.credential_id)
+    await repository.credentials.delete_all_but(connection, instance.instance_id, kept=check.credential_id)
     await transitions.change(
         connection,
         context,
         instance,
-        state=next_state(InstanceState(instance.state), Event.CONNECT),
+        state=next_state(instance.state, Event.CONNECT),
         credential_id=check.credential_id,
         address=check.address,
         identifier_hint=check.identifier_hint,
@@ -263,15 +240,17 @@ async def _activate_credential(
         attention_code=None,
         attention_message=None,
     )
-    return bool(instance.state == InstanceState.DRAFT)
+    return instance.state is InstanceState.DRAFT
 
 
 async def end_unanswered_checks(context: Context) -> None:
     """End the checks that nobody answered, as failed. The real answer, if it comes after all, replaces that."""
     now = context.clock()
     async with transaction(context.engine, role=SYSTEM) as connection:
-        unanswered = await repository.unanswered_checks(connection, now - _ANSWER_LIFE, now + _ANSWER_LIFE)
+        unanswered = await repository.checks.unanswered_outside(
+            connection, now - _ANSWER_LIFE, now + _ANSWER_LIFE
+        )
     for organization_id, instance_id, check_id in unanswered:
         async with transaction(context.engine, organization_id) as connection:
-            await repository.lock_instance(connection, instance_id)
-            await repository.end_check(connection, check_id, _UNANSWERED.model_dump())
+            await repository.instances.lock(connection, instance_id)
+            await repository.checks.end(connection, check_id, _UNANSWERED)

@@ -9,6 +9,7 @@ from libs.common.contracts.instances import InstanceSettings
 from libs.common.contracts.values import is_name
 from libs.common.errors import Permanent
 from services.gateway.errors import Invalid
+from services.gateway.names import read_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def read_new(form: InstanceForm) -> Entries:
     """Return the entries for a new instance, which needs a name, an address and credentials."""
     errors: list[Invalid] = []
     return Entries(
-        name=_name(form.name, errors),
+        name=read_name(form.name or "", errors),
         address=_address(form.url, errors),
         secrets=_secrets(form, errors, is_needed=True),
         settings=_settings(form, InstanceSettings(), errors),
@@ -53,20 +54,13 @@ def read_change(form: InstanceForm, name: str, address: str, settings: InstanceS
     A new address needs credentials, because the stored ones are sealed for the address that they were entered for.
     """
     errors: list[Invalid] = []
-    new_name = name if form.name is None else _name(form.name, errors)
+    new_name = name if form.name is None else read_name(form.name or "", errors)
     new_address = address if form.url is None else _address(form.url, errors)
     secrets = _secrets(form, errors)
     if not secrets and not errors and new_address != address:
         text = "A new address needs the API identifier and secret again: the stored ones are sealed for the old one."
         errors.append(Invalid("credentials_required", text, "identifier"))
     return Entries(new_name, new_address, secrets, _settings(form, settings, errors), errors)
-
-
-def _name(text: str | None, errors: list[Invalid]) -> str:
-    name = (text or "").strip()
-    if not is_name(name):
-        errors.append(Invalid("name_invalid", "The name must have 1 to 100 printable characters.", "name"))
-    return name
 
 
 def _address(text: str | None, errors: list[Invalid]) -> str:

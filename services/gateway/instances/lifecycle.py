@@ -1,12 +1,11 @@
 """What people do with instances: add, edit, pause, resume and delete them."""
 
-from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from libs.common.contracts.instances import InstanceSettings, InstanceState
+from libs.common.contracts.instances import InstanceKey, InstanceState
 from libs.common.database import transaction
 from services.gateway import audit, repository
 from services.gateway.context import SYSTEM, Context
@@ -16,6 +15,7 @@ from services.gateway.instances.checks import check_new_credential, refuse_too_m
 from services.gateway.instances.forms import InstanceForm, read_change, read_new
 from services.gateway.instances.states import DRAFT_LIFE, Event, next_state
 from services.gateway.principals import Principal
+from services.gateway.repository.instances import InstanceValues
 
 
 async def add_instance(
@@ -33,11 +33,11 @@ async def add_instance(
             if not into_demo:
                 await _refuse_demo(connection, principal)
             await refuse_too_many(connection, context, entries.address)
-            other = await repository.instance_at(connection, entries.address)
+            other = await repository.instances.lock_at(connection, entries.address)
             if other is not None and other.state != InstanceState.DRAFT:
                 raise _address_taken(entries.address)
             instance_id = uuid4() if other is None else other.instance_id
-            await repository.add_draft(
+            await repository.instances.add_draft(
                 connection,
                 organization_id=principal.organization_id,
                 instance_id=instance_id,
@@ -49,11 +49,8 @@ async def add_instance(
             check_id = await check_new_credential(
                 connection,
                 context,
-                principal.organization_id,
-                instance_id,
-                entries.address,
-                entries.settings,
-                entries.secrets,
+                InstanceKey(principal.organization_id, instance_id),
+                entries,
                 working=None,
             )
             await audit.record(connection, context, principal, "instance.added", instance_id)
@@ -73,30 +70,22 @@ async def edit_instance(
     try:
         async with transaction(context.engine, principal.organization_id) as connection:
             instance = await transitions.lock_editable(connection, instance_id)
-            present = InstanceSettings.model_validate(instance.settings)
-            entries = read_change(form, instance.name, instance.address, present)
+            entries = read_change(form, instance.name, instance.address, instance.settings)
             if not into_demo and (entries.secrets or entries.address != instance.address):
                 await _refuse_demo(connection, principal)
             raise_first(entries.errors)
-            values: dict[str, Any] = {"settings": entries.settings.model_dump(), "name": entries.name}
+            values = InstanceValues(settings=entries.settings.model_dump(), name=entries.name)
             if instance.state == InstanceState.DRAFT:
                 values["address"] = entries.address
             await transitions.change(connection, context, instance, **values)
             check_id = None
             if entries.secrets:
-                other = await repository.instance_at(connection, entries.address)
+                other = await repository.instances.lock_at(connection, entries.address)
                 if other is not None and other.instance_id != instance_id:
                     raise _address_taken(entries.address)
                 await refuse_too_many(connection, context, entries.address)
                 check_id = await check_new_credential(
-                    connection,
-                    context,
-                    principal.organization_id,
-                    instance_id,
-                    entries.address,
-                    entries.settings,
-                    entries.secrets,
-                    working=instance.credential_id,
+                    connection, context, instance.key, entries, working=instance.credential_id
                 )
             await audit.record(connection, context, principal, "instance.edited", instance_id)
     except IntegrityError as error:
@@ -118,31 +107,31 @@ async def delete_instance(context: Context, principal: Principal, instance_id: U
     """Delete the instance and, as the other services read of it, all that was read from it. A draft is deleted at once."""
     async with transaction(context.engine, principal.organization_id) as connection:
         instance = await transitions.lock(connection, instance_id)
-        state = next_state(InstanceState(instance.state), Event.DELETE)
+        state = next_state(instance.state, Event.DELETE)
         if state is InstanceState.DELETED:
             await delete_draft(connection, instance_id)
         elif state == instance.state:
             # The message may have been lost: deleting it again sends it again.
             await transitions.publish(connection, context, instance, again=True)
         else:
-            await repository.assume_cancelled(connection, instance_id, context.clock())
+            await repository.runs.assume_all_cancelled(connection, instance_id, context.clock())
             await transitions.change(connection, context, instance, state=state)
         await audit.record(connection, context, principal, "instance.removed", instance_id)
 
 
 async def delete_draft(connection: AsyncConnection, instance_id: UUID) -> None:
     """Delete a draft and its credential."""
-    await repository.drop_credentials(connection, instance_id, keep=None)
-    await repository.drop_instance(connection, instance_id)
+    await repository.credentials.delete_all_but(connection, instance_id, kept=None)
+    await repository.instances.delete_row(connection, instance_id)
 
 
 async def delete_stale_drafts(context: Context) -> None:
     """Delete drafts whose newest check was asked for 15 minutes ago and did not pass."""
     async with transaction(context.engine, role=SYSTEM) as connection:
-        drafts = await repository.stale_drafts(connection, context.clock() - DRAFT_LIFE)
+        drafts = await repository.instances.stale_drafts(connection, context.clock() - DRAFT_LIFE)
     for organization_id, instance_id in drafts:
         async with transaction(context.engine, organization_id) as connection:
-            instance = await repository.lock_instance(connection, instance_id)
+            instance = await repository.instances.lock(connection, instance_id)
             if instance is not None and instance.state == InstanceState.DRAFT:
                 await delete_draft(connection, instance_id)
 
@@ -150,10 +139,10 @@ async def delete_stale_drafts(context: Context) -> None:
 async def publish_all(context: Context) -> None:
     """Publish the state of every instance, at the start and daily, so that an emptied topic fills again."""
     async with transaction(context.engine, role=SYSTEM) as connection:
-        keys = await repository.all_instances(connection)
+        keys = await repository.instances.all_keys(connection)
     for organization_id, instance_id in keys:
         async with transaction(context.engine, organization_id) as connection:
-            instance = await repository.read_instance(connection, instance_id)
+            instance = await repository.instances.read(connection, instance_id)
             if instance is not None:
                 await transitions.publish(connection, context, instance, again=True)
 
@@ -165,11 +154,11 @@ async def _set_paused(
         instance = await transitions.lock_editable(connection, instance_id)
         if instance.state == InstanceState.DRAFT:
             raise Conflict("not_connected", "This instance is a draft: its checks have not passed yet.")
-        state = next_state(InstanceState(instance.state), event)
+        state = next_state(instance.state, event)
         if state == instance.state:
             return
         if state is InstanceState.PAUSED:
-            await repository.assume_cancelled(connection, instance_id, context.clock())
+            await repository.runs.assume_all_cancelled(connection, instance_id, context.clock())
         await transitions.change(
             connection, context, instance, state=state, attention_code=None, attention_message=None
         )
@@ -177,7 +166,7 @@ async def _set_paused(
 
 
 async def _refuse_demo(connection: AsyncConnection, principal: Principal) -> None:
-    if await repository.is_demo(connection, principal.organization_id):
+    if await repository.organizations.is_demo(connection, principal.organization_id):
         raise Conflict(
             "demo_organization",
             "This organization holds sample data. Add your WHMCS to your own organization.",

@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Row
-
-from libs.common.contracts.cadence import Schedule, next_due
+from libs.common.contracts.cadence import Schedule, next_run
 from libs.common.contracts.failures import text_of_skipped
-from libs.common.contracts.instances import InstanceSettings, InstanceState
+from libs.common.contracts.instances import InstanceState
+from libs.common.contracts.sync import RunState
 from libs.common.database import transaction
 from services.gateway import repository
 from services.gateway.context import Context
@@ -17,6 +16,7 @@ from services.gateway.errors import instance_not_found
 from services.gateway.instances.checks import CheckProgress, progress_of
 from services.gateway.instances.states import ShownState, SyncHistory, shown_state
 from services.gateway.principals import Principal
+from services.gateway.repository.instances import InstanceReport
 
 _LACKING: Final = "permission_missing"
 
@@ -82,71 +82,82 @@ async def list_instances(
     """Return the instances of the organization, drafts too, in the order in which they were added; those after (created_at, id) alone."""
     now = context.clock()
     async with transaction(context.engine, principal.organization_id) as connection:
-        rows = await repository.read_instances(connection, now, after=after, limit=limit)
-    return [_instance(row, now) for row in rows]
+        reports = await repository.instances.reports(connection, now, after=after, limit=limit)
+    return [_instance(report, now) for report in reports]
 
 
 async def get_instance(context: Context, principal: Principal, instance_id: UUID) -> Instance:
     """Return one instance; raise NotFound when the organization has none of this id."""
     now = context.clock()
     async with transaction(context.engine, principal.organization_id) as connection:
-        rows = await repository.read_instances(connection, now, instance_id)
-    if not rows:
+        reports = await repository.instances.reports(connection, now, instance_id)
+    if not reports:
         raise instance_not_found()
-    return _instance(rows[0], now)
+    return _instance(reports[0], now)
 
 
-def _instance(row: Row[Any], now: datetime) -> Instance:
-    check = None
-    if row.check_id is not None:
-        check = progress_of(row, row.check_complete, row.check_lines)
-    settings = InstanceSettings.model_validate(row.settings)
-    warnings = [line for line in (check.checks if check else ()) if line.state == "warning"]
-    skipped = row.run_skipped or ()
-    lacking = [line.action for line in warnings if line.code == _LACKING and line.action]
-    lacking += [one["action"] for one in skipped if one["code"] == _LACKING]
-    notes = [line.message for line in warnings if line.code != _LACKING]
-    notes += [text_of_skipped(one["code"], one["action"]) for one in skipped if one["code"] != _LACKING]
-    is_active, is_attention = (
-        row.state == state for state in (InstanceState.ACTIVE, InstanceState.NEEDS_ATTENTION)
-    )
+def _instance(report: InstanceReport, now: datetime) -> Instance:
+    is_active = report.state is InstanceState.ACTIVE
+    needs_attention = report.state is InstanceState.NEEDS_ATTENTION
+    missing_actions, warnings = _warnings(report)
     return Instance(
-        id=row.instance_id,
-        name=row.name,
-        address=row.address,
-        created_at=row.created_at,
-        state=row.state,
-        shown_state=shown_state(InstanceState(row.state), _history(row), now),
-        has_credentials=row.has_credentials,
-        identifier_hint=row.identifier_hint,
-        credentials_updated_at=row.credentials_updated_at,
-        time_zone=settings.time_zone,
-        requests_per_second=settings.requests_per_second,
-        whmcs_version=row.whmcs_version,
-        as_of=row.as_of,
-        last_sync_at=row.last_sync_at,
-        last_sync=_last_sync(row),
-        sync_under_way=row.sync_under_way,
-        next_sync_at=next_due(Schedule.INCREMENTAL, row.instance_id, now) if is_active else None,
-        next_check_at=next_due(Schedule.CHECK, row.instance_id, now) if is_attention else None,
-        attention=Attention(row.attention_code, row.attention_message) if is_attention else None,
-        missing_actions=tuple(dict.fromkeys(lacking)),
-        warnings=tuple(notes),
-        check=check,
+        id=report.instance_id,
+        name=report.name,
+        address=report.address,
+        created_at=report.created_at,
+        state=report.state,
+        shown_state=shown_state(report.state, _history(report), now),
+        has_credentials=report.has_credentials,
+        identifier_hint=report.identifier_hint,
+        credentials_updated_at=report.credentials_updated_at,
+        time_zone=report.settings.time_zone,
+        requests_per_second=report.settings.requests_per_second,
+        whmcs_version=report.whmcs_version,
+        as_of=report.as_of,
+        last_sync_at=None if report.last_good_run is None else report.last_good_run.ended_at,
+        last_sync=_last_sync(report),
+        sync_under_way=report.sync_under_way,
+        next_sync_at=next_run(Schedule.INCREMENTAL, report.instance_id, now) if is_active else None,
+        next_check_at=next_run(Schedule.CHECK, report.instance_id, now) if needs_attention else None,
+        attention=_attention(report) if needs_attention else None,
+        missing_actions=missing_actions,
+        warnings=warnings,
+        check=None if report.newest_check is None else progress_of(report.newest_check),
     )
 
 
-def _last_sync(row: Row[Any]) -> LastSync | None:
-    if row.run_state is None:
-        return None
-    return LastSync(row.run_command_id, row.run_state, row.run_ended_at, row.run_code, row.run_message)
+def _warnings(report: InstanceReport) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the actions that the API role lacks, and all other warnings of the newest check and the newest good run."""
+    lines = [
+        line
+        for line in (report.newest_check.checks if report.newest_check else ())
+        if line.state == "warning"
+    ]
+    skipped = report.last_good_run.skipped if report.last_good_run else ()
+    missing = [line.action for line in lines if line.code == _LACKING and line.action]
+    missing += [kind.action for kind in skipped if kind.code == _LACKING]
+    others = [line.message for line in lines if line.code != _LACKING]
+    others += [text_of_skipped(kind.code, kind.action) for kind in skipped if kind.code != _LACKING]
+    return tuple(dict.fromkeys(missing)), tuple(others)
 
 
-def _history(row: Row[Any]) -> SyncHistory:
+def _attention(report: InstanceReport) -> Attention:
+    return Attention(report.attention_code or "", report.attention_message or "")
+
+
+def _last_sync(report: InstanceReport) -> LastSync | None:
+    run = report.last_run
+    return (
+        None if run is None else LastSync(report.last_sync_id, run.state, run.ended_at, run.code, run.message)
+    )
+
+
+def _history(report: InstanceReport) -> SyncHistory:
+    good, last = report.last_good_run, report.last_run
     return SyncHistory(
         # Figures prove a sync even when its run is no longer kept.
-        synced_at=row.last_sync_at or row.as_of,
-        is_partial=row.good_state == "partial",
-        is_running=row.sync_under_way is not None,
-        has_failed=row.run_state == "failed",
+        synced_at=report.as_of if good is None else good.ended_at,
+        is_partial=good is not None and good.state is RunState.PARTIAL,
+        is_running=report.sync_under_way is not None,
+        has_failed=last is not None and last.state is RunState.FAILED,
     )

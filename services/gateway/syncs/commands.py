@@ -6,10 +6,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts import topics
 from libs.common.contracts.commands import CancelSync, RunSync, SyncMode, SyncTrigger
-from libs.common.contracts.instances import InstanceState
+from libs.common.contracts.instances import InstanceKey, InstanceState
 from libs.common.contracts.message import Message
+from libs.common.contracts.sync import RunState
 from libs.common.database import transaction
-from libs.common.outbox import enqueue, outgoing
 from services.gateway import audit, repository
 from services.gateway.context import Context
 from services.gateway.errors import Conflict, sync_not_found
@@ -17,7 +17,6 @@ from services.gateway.instances.states import SYNCED
 from services.gateway.instances.transitions import lock
 from services.gateway.principals import Principal
 from services.gateway.silence import is_silent
-from services.gateway.tables import outbox
 
 
 async def sync_now(
@@ -37,36 +36,37 @@ async def sync_now(
                 else f"This instance is not connected: it is {instance.state}.",
             )
         # The connector joins what is asked for now to a command that it has not answered yet: that one is wanted again.
-        await repository.forget_cancels(connection, instance_id)
-        under_way = await repository.sync_under_way(connection, instance_id, mode, context.clock())
+        await repository.syncs.clear_cancels(connection, instance_id)
+        under_way = await repository.syncs.under_way(connection, instance_id, mode, context.clock())
         await audit.record(connection, context, principal, "sync.asked", instance_id)
         if under_way is not None:
             return under_way
-        return await start(connection, context, principal.organization_id, instance_id, mode, principal.actor)
+        return await start(connection, context, instance.key, mode, principal.actor)
 
 
 async def start(
     connection: AsyncConnection,
     context: Context,
-    organization_id: UUID,
-    instance_id: UUID,
+    key: InstanceKey,
     mode: SyncMode,
     requested_by: str | None,
 ) -> UUID:
     """Send a RunSync and write it down, in the caller's transaction; returns the command."""
     command_id = uuid4()
-    await repository.add_sync(
+    await repository.syncs.add(
         connection,
-        organization_id=organization_id,
-        instance_id=instance_id,
+        organization_id=key.organization_id,
+        instance_id=key.instance_id,
         command_id=command_id,
         mode=mode,
         trigger=SyncTrigger.MANUAL,
         requested_at=context.clock(),
         requested_by=requested_by,
     )
-    command = RunSync(command_id=command_id, instance_id=instance_id, mode=mode, trigger=SyncTrigger.MANUAL)
-    await send(connection, context, organization_id, instance_id, command, str(command_id))
+    command = RunSync(
+        command_id=command_id, instance_id=key.instance_id, mode=mode, trigger=SyncTrigger.MANUAL
+    )
+    await send(connection, context, key, command, str(command_id))
     return command_id
 
 
@@ -78,48 +78,37 @@ async def cancel(context: Context, principal: Principal, command_id: UUID) -> No
     """
     now = context.clock()
     async with transaction(context.engine, principal.organization_id) as connection:
-        row = await repository.read_sync(connection, command_id)
-        if row is not None:
+        sync = await repository.syncs.read(connection, command_id)
+        if sync is not None:
             # The connector's answer may be written at this moment: whoever holds the instance comes first.
-            await repository.lock_instance(connection, row.instance_id)
-            row = await repository.read_sync(connection, command_id)
-        if row is None:
+            await repository.instances.lock(connection, sync.instance_id)
+            sync = await repository.syncs.read(connection, command_id)
+        if sync is None:
             raise sync_not_found()
-        if row.run_id is None:
-            if not await repository.keep_cancel(connection, command_id, now):
+        if sync.run_id is None:
+            if not await repository.syncs.cancel_unanswered(connection, command_id, now):
                 return
-        elif row.state in ("queued", "running"):
-            await cancel_run(connection, context, principal.organization_id, row.instance_id, row.run_id)
-            if is_silent(row.heard_at or row.started_at or row.requested_at, now):
-                await repository.assume_ended(connection, row.run_id, "cancelled", now)
+        elif sync.state is not None and sync.state.is_open:
+            await cancel_run(
+                connection, context, InstanceKey(principal.organization_id, sync.instance_id), sync.run_id
+            )
+            if is_silent(sync.heard_at or sync.started_at or sync.requested_at, now):
+                await repository.runs.assume_ended(connection, sync.run_id, RunState.CANCELLED, now)
         else:
             return
         await audit.record(connection, context, principal, "sync.cancelled", command_id)
 
 
-async def cancel_run(
-    connection: AsyncConnection, context: Context, organization_id: UUID, instance_id: UUID, run_id: UUID
-) -> None:
+async def cancel_run(connection: AsyncConnection, context: Context, key: InstanceKey, run_id: UUID) -> None:
     """Send a CancelSync, in the caller's transaction."""
-    command = CancelSync(command_id=uuid4(), instance_id=instance_id, run_id=run_id)
-    await send(connection, context, organization_id, instance_id, command, str(command.command_id))
+    command = CancelSync(command_id=uuid4(), instance_id=key.instance_id, run_id=run_id)
+    await send(connection, context, key, command, str(command.command_id))
 
 
 async def send(
-    connection: AsyncConnection,
-    context: Context,
-    organization_id: UUID,
-    instance_id: UUID,
-    command: Message,
-    message_id: str,
+    connection: AsyncConnection, context: Context, key: InstanceKey, command: Message, message_id: str
 ) -> None:
-    message = outgoing(
-        topics.SYNC_COMMANDS,
-        command,
-        message_id=message_id,
-        source="gateway",
-        organization_id=organization_id,
-        instance_id=instance_id,
-        at=context.clock(),
+    """Send a command to the connector, in the caller's transaction."""
+    await repository.outbox.publish(
+        connection, topics.SYNC_COMMANDS, command, message_id, key, context.clock()
     )
-    await enqueue(connection, outbox, message)

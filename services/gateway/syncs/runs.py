@@ -1,14 +1,15 @@
 """What the connector says of runs, stored for people to see."""
 
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.failures import text_of, text_of_skipped
+from libs.common.contracts.instances import InstanceKey
 from libs.common.contracts.received import Received
 from libs.common.contracts.sync import (
+    Outcome,
+    RunState,
     SkippedKind,
     SyncCancelled,
     SyncFailed,
@@ -21,29 +22,32 @@ from services.gateway import repository
 from services.gateway.context import Context
 from services.gateway.instances import transitions
 from services.gateway.progress import per_cent
+from services.gateway.repository.instances import StoredInstance
+from services.gateway.repository.runs import StoredRun
 from services.gateway.syncs.commands import cancel_run
 
 
 async def queue(connection: AsyncConnection, context: Context, message: Received, event: SyncQueued) -> None:
-    now = context.clock()
-    before = await repository.read_sync(connection, event.command_id)
-    if before is not None and before.run_id not in (None, event.run_id):
+    """Store the run that a command has joined. A command that was cancelled before it had a run cancels it now."""
+    key, now = InstanceKey(message.organization_id, message.instance_id), context.clock()
+    before = await repository.syncs.read(connection, event.command_id)
+    if before is not None and before.run_id is not None and before.run_id != event.run_id:
         # The connector lost the run that this command had joined, and has begun another.
-        await repository.assume_ended(connection, before.run_id, "failed", now, "run_timeout")
-    whose = {"organization_id": message.organization_id, "instance_id": message.instance_id}
-    await repository.add_run(
+        await repository.runs.assume_ended(connection, before.run_id, RunState.FAILED, now, "run_timeout")
+    await repository.runs.add(
         connection,
-        **whose,
+        organization_id=key.organization_id,
+        instance_id=key.instance_id,
         run_id=event.run_id,
         mode=event.mode,
         trigger=event.trigger,
-        state="queued",
-        expected_rows=await repository.expected_rows(connection, message.instance_id),
+        expected_rows=await repository.runs.expected_rows(connection, key.instance_id),
     )
-    await repository.change_run(connection, event.run_id, heard_at=now)
-    await repository.add_sync(
+    await repository.runs.change(connection, event.run_id, heard_at=now)
+    await repository.syncs.add(
         connection,
-        **whose,
+        organization_id=key.organization_id,
+        instance_id=key.instance_id,
         command_id=event.command_id,
         mode=event.mode,
         trigger=event.trigger,
@@ -51,45 +55,49 @@ async def queue(connection: AsyncConnection, context: Context, message: Received
         run_id=event.run_id,
     )
     if before is not None and before.run_id is None and before.cancel_requested_at is not None:
-        await cancel_run(connection, context, message.organization_id, message.instance_id, event.run_id)
-        await repository.assume_ended(connection, event.run_id, "cancelled", now)
+        await cancel_run(connection, context, key, event.run_id)
+        await repository.runs.assume_ended(connection, event.run_id, RunState.CANCELLED, now)
 
 
 async def start(connection: AsyncConnection, context: Context, event: SyncStarted) -> None:
     """Store that a worker has begun the run."""
-    await repository.change_run(
-        connection, event.run_id, state="running", started_at=event.started_at, heard_at=context.clock()
+    await repository.runs.change(
+        connection,
+        event.run_id,
+        state=RunState.RUNNING,
+        started_at=event.started_at,
+        heard_at=context.clock(),
     )
 
 
 async def progress(connection: AsyncConnection, context: Context, event: SyncProgressed) -> None:
     """Store how far the run is. The share that is shown never decreases."""
-    run = await repository.change_run(
+    run = await repository.runs.change(
         connection,
         event.run_id,
-        state="running",
+        state=RunState.RUNNING,
         progress={kind: so_far.model_dump() for kind, so_far in event.kinds.items()},
         skipped=[skipped.model_dump(mode="json") for skipped in event.skipped],
         heard_at=context.clock(),
     )
     if run is not None:
         reached = per_cent(run.per_cent, event.kinds, run.expected_rows)
-        await repository.change_run(connection, event.run_id, per_cent=reached)
+        await repository.runs.change(connection, event.run_id, per_cent=reached)
 
 
 async def succeed(
     connection: AsyncConnection,
     context: Context,
-    instance: Row[Any] | None,
+    instance: StoredInstance | None,
     event: SyncSucceeded,
     at: datetime,
 ) -> None:
     skipped = [one.model_dump(mode="json") for one in event.skipped]
     code, message = _outcome(event)
-    run = await repository.end_run(
+    run = await repository.runs.end(
         connection,
         event.run_id,
-        state="partial" if event.outcome == "partial" else "succeeded",
+        state=RunState.PARTIAL if event.outcome is Outcome.PARTIAL else RunState.SUCCEEDED,
         started_at=event.started_at,
         ended_at=at,
         heard_at=context.clock(),
@@ -106,13 +114,17 @@ async def succeed(
 
 
 async def fail(
-    connection: AsyncConnection, context: Context, instance: Row[Any] | None, event: SyncFailed, at: datetime
+    connection: AsyncConnection,
+    context: Context,
+    instance: StoredInstance | None,
+    event: SyncFailed,
+    at: datetime,
 ) -> None:
     """Store that the run failed; stop the instance's syncs if only a person can mend that."""
-    run = await repository.end_run(
+    run = await repository.runs.end(
         connection,
         event.run_id,
-        state="failed",
+        state=RunState.FAILED,
         ended_at=at,
         heard_at=context.clock(),
         code=event.code,
@@ -124,12 +136,12 @@ async def fail(
 
 async def cancel(connection: AsyncConnection, context: Context, event: SyncCancelled, at: datetime) -> None:
     """Store that the run was cancelled."""
-    await repository.end_run(
-        connection, event.run_id, state="cancelled", ended_at=at, heard_at=context.clock()
+    await repository.runs.end(
+        connection, event.run_id, state=RunState.CANCELLED, ended_at=at, heard_at=context.clock()
     )
 
 
-async def _is_late(connection: AsyncConnection, run: Row[Any] | None, instance: Row[Any]) -> bool:
+async def _is_late(connection: AsyncConnection, run: StoredRun | None, instance: StoredInstance) -> bool:
     """Whether the end of a run says nothing of the present: it was told before, or credentials or a later run took its place."""
     if run is None:
         return True
@@ -137,12 +149,12 @@ async def _is_late(connection: AsyncConnection, run: Row[Any] | None, instance: 
         return False
     entered_at = instance.credentials_updated_at
     is_replaced = entered_at is not None and run.started_at < entered_at
-    return is_replaced or await repository.is_overtaken(connection, run)
+    return is_replaced or await repository.runs.has_later_end(connection, run)
 
 
 def _outcome(event: SyncSucceeded) -> tuple[str | None, str | None]:
     """Code and text of a run that did not simply read everything."""
-    if event.outcome == "empty":
+    if event.outcome is Outcome.EMPTY:
         return "empty", text_of("empty")
     needed: list[SkippedKind] = [one for one in event.skipped if one.required]
     texts = [text_of_skipped(one.code, one.action) for one in needed]

@@ -1,23 +1,24 @@
 """Syncs as people see them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Row
-
 from libs.common.contracts.billing import Kind
-from libs.common.contracts.sync import KindProgress, SkippedKind
+from libs.common.contracts.instances import InstanceState
+from libs.common.contracts.sync import KindProgress, RunState, SkippedKind
 from libs.common.database import transaction
 from services.gateway import repository
 from services.gateway.context import Context
 from services.gateway.errors import instance_not_found, sync_not_found
 from services.gateway.principals import Principal
+from services.gateway.repository.syncs import StoredSync
 from services.gateway.silence import is_silent
 
 PAGE: Final = 50
-_GOOD: Final = ("succeeded", "partial")
+_GOOD: Final = (RunState.SUCCEEDED, RunState.PARTIAL)
 _READ_IN_ORDER: Final = (
     Kind.CURRENCY,
     Kind.PRODUCT,
@@ -66,10 +67,10 @@ class Sync:
 async def get_sync(context: Context, principal: Principal, command_id: UUID) -> Sync:
     """One command with its run."""
     async with transaction(context.engine, principal.organization_id) as connection:
-        row = await repository.read_sync(connection, command_id)
-    if row is None:
+        stored = await repository.syncs.read(connection, command_id)
+    if stored is None:
         raise sync_not_found()
-    return _sync(row, context.clock())
+    return _sync(stored, context.clock())
 
 
 async def list_syncs(
@@ -81,52 +82,53 @@ async def list_syncs(
 ) -> list[Sync]:
     """Commands of an instance, newest first; `before` is (requested_at, id) of the last one of the page before."""
     async with transaction(context.engine, principal.organization_id) as connection:
-        if not await repository.read_instances(connection, context.clock(), instance_id):
+        instance = await repository.instances.read(connection, instance_id)
+        if instance is None or instance.state is InstanceState.DELETED:
             raise instance_not_found()
-        rows = await repository.read_syncs(connection, instance_id, before, limit)
+        newest = await repository.syncs.newest(connection, instance_id, before, limit)
     now = context.clock()
-    return [_sync(row, now) for row in rows]
+    return [_sync(stored, now) for stored in newest]
 
 
-def _sync(row: Row[Any], now: datetime) -> Sync:
-    is_cancelled = row.run_id is None and row.cancel_requested_at is not None
-    waiting = "not_picked_up" if is_silent(row.requested_at, now) else "queued"
-    state = row.state or ("cancelled" if is_cancelled else waiting)
+def _sync(stored: StoredSync, now: datetime) -> Sync:
+    is_cancelled = stored.run_id is None and stored.cancel_requested_at is not None
+    waiting = "not_picked_up" if is_silent(stored.requested_at, now) else "queued"
+    state = stored.state or ("cancelled" if is_cancelled else waiting)
     return Sync(
-        id=row.command_id,
-        instance_id=row.instance_id,
-        instance_name=row.instance_name,
-        run_id=row.run_id,
+        id=stored.command_id,
+        instance_id=stored.instance_id,
+        instance_name=stored.instance_name,
+        run_id=stored.run_id,
         state=state,
-        mode=row.mode,
-        trigger=row.trigger,
-        requested_at=row.requested_at,
-        requested_by=row.requested_by,
-        started_at=row.started_at,
-        ended_at=row.cancel_requested_at if is_cancelled else row.ended_at,
-        heard_at=row.heard_at,
-        progress=_progress(row.progress or {}),
-        per_cent=100 if state in _GOOD else row.per_cent or 0,
-        expected_rows=row.expected_rows,
-        counts=row.counts,
-        changes=row.changes,
-        skipped=tuple(SkippedKind.model_validate(one) for one in row.skipped or ()),
-        code=row.code,
-        message=row.message,
-        applied=state in _GOOD and _is_applied(row),
+        mode=stored.mode,
+        trigger=stored.trigger,
+        requested_at=stored.requested_at,
+        requested_by=stored.requested_by,
+        started_at=stored.started_at,
+        ended_at=stored.cancel_requested_at if is_cancelled else stored.ended_at,
+        heard_at=stored.heard_at,
+        progress=_progress(stored.progress or {}),
+        per_cent=100 if state in _GOOD else stored.per_cent or 0,
+        expected_rows=stored.expected_rows,
+        counts=stored.counts,
+        changes=stored.changes,
+        skipped=stored.skipped or (),
+        code=stored.code,
+        message=stored.message,
+        applied=state in _GOOD and _is_applied(stored),
     )
 
 
-def _is_applied(row: Row[Any]) -> bool:
+def _is_applied(stored: StoredSync) -> bool:
     """Tell whether the figures hold what an ended run read. Moments are of the connector's clock: epochs alone are sure."""
-    if row.as_of is None:
+    if stored.as_of is None:
         return False
-    if row.epoch is not None and row.applied_epoch is not None:
-        return bool(row.applied_epoch >= row.epoch)
-    return bool(row.as_of >= row.started_at)
+    if stored.epoch is not None and stored.applied_epoch is not None:
+        return stored.applied_epoch >= stored.epoch
+    return stored.started_at is not None and stored.as_of >= stored.started_at
 
 
-def _progress(kinds: dict[str, Any]) -> dict[str, KindProgress]:
+def _progress(kinds: Mapping[str, KindProgress]) -> dict[str, KindProgress]:
     ordered: list[str] = [kind for kind in _READ_IN_ORDER if kind in kinds]
     ordered += sorted(kinds.keys() - set(ordered))
-    return {kind: KindProgress.model_validate(kinds[kind]) for kind in ordered}
+    return {kind: kinds[kind] for kind in ordered}
