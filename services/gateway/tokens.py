@@ -79,7 +79,7 @@ async def create_token(
     label = read_name(name, errors)
     errors += _errors(principal, scopes, days)
     raise_first(errors)
-    secret, now = _new_secret(), context.clock()
+    secret, now = new_token_secret(), context.clock()
     made = Token(
         id=uuid4(),
         name=label,
@@ -135,7 +135,7 @@ def _errors(principal: Principal, scopes: tuple[str, ...], days: int) -> Iterato
         yield Invalid("days_invalid", f"A token ends after 1 to {LONGEST_DAYS} days.", "days")
 
 
-def _new_secret() -> str:
+def new_token_secret() -> str:
     """`mrr_pat_`, 30 random characters and their CRC32 in base 62, so that leaked ones can be found by their form."""
     random = "".join(secrets.choice(_ALPHABET) for _ in range(30))
     check, digits = zlib.crc32(random.encode()), ""

@@ -8,7 +8,7 @@ import pytest
 
 from libs.common.contracts.sync import KindProgress, SkippedKind
 from services.gateway.pages.sync_progress import progress_of
-from services.gateway.syncs import Sync
+from services.gateway.syncs.views import Sync
 
 NOW = datetime(2026, 11, 29, 11, 32, tzinfo=UTC)
 
