@@ -135,8 +135,8 @@ class Admission:
         """The caller's address; the one that a trusted proxy tells, when it comes through one."""
         client = scope.get("client")
         address = client[0] if client else "unknown"
-        told = dict(scope["headers"]).get(b"x-forwarded-for", b"").decode("latin-1").split(",")
-        for hop in reversed([one.strip() for one in told if one.strip()]):
+        forwarded = dict(scope["headers"]).get(b"x-forwarded-for", b"").decode("latin-1").split(",")
+        for hop in reversed([hop.strip() for hop in forwarded if hop.strip()]):
             if not self._context.settings.is_trusted(address):
                 break
             address = hop

@@ -114,8 +114,8 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
                 "first_account": lambda stop: first_account.follow(context, stop, is_owned),
                 "consume": consumer.run,
                 "relay": lambda stop: relay(context.engine, outbox, publisher, stop, role=SYSTEM),
-                "publish": _every(_DAY_SECONDS, lifecycle.publish_all, context),
-                "tidy": _every(_TIDY_SECONDS, tidy, context),
+                "publish": _repeat(_DAY_SECONDS, lifecycle.publish_all, context),
+                "tidy": _repeat(_TIDY_SECONDS, tidy, context),
                 "silent_runs": lambda stop: follow_silent_runs(context, stop),
             },
         )
@@ -140,7 +140,7 @@ async def follow_silent_runs(context: Context, stop: asyncio.Event) -> None:
         await silent_runs.follow_silent_runs(context)
 
 
-def _every(seconds: float, work: Callable[[Context], Awaitable[None]], context: Context) -> Task:
+def _repeat(seconds: float, work: Callable[[Context], Awaitable[None]], context: Context) -> Task:
     async def repeat(stop: asyncio.Event) -> None:
         while not stop.is_set():
             await work(context)

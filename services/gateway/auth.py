@@ -140,7 +140,7 @@ async def _by_session(request: Request, context: Context, session: str, slug: st
     if stored.seen_at + _SEEN_EVERY <= now:
         async with transaction(context.engine, stored.organization_id) as connection:
             await repository.sessions.mark_seen(connection, stored.session_id, now)
-    membership = next((each for each in stored.organizations if slug in (None, each.slug)), None)
+    membership = next((joined for joined in stored.organizations if slug in (None, joined.slug)), None)
     if membership is None:
         raise _not_a_member()
     return Principal(
@@ -150,7 +150,7 @@ async def _by_session(request: Request, context: Context, session: str, slug: st
         organization=_organization(membership),
         role=membership.role,
         permissions=ROLES[membership.role],
-        organizations=tuple(_organization(each) for each in stored.organizations),
+        organizations=tuple(_organization(joined) for joined in stored.organizations),
         session_id=stored.session_id,
         csrf_token=_csrf_token(context, session),
         **_from(request),

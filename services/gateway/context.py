@@ -45,4 +45,4 @@ def _context(request: Request) -> Context:
     return context
 
 
-Here = Annotated[Context, Depends(_context)]
+ContextDependency = Annotated[Context, Depends(_context)]

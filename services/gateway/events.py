@@ -84,5 +84,5 @@ def _subject(event: Any) -> UUID:
         case InstancePurged():
             return event.instance_id
         case _:
-            found: UUID = event.run_id
-            return found
+            run_id: UUID = event.run_id
+            return run_id

@@ -93,11 +93,11 @@ async def set_up(
         is_valid = await repository.setup_links.use(connection, digest(token), context.clock())
         if not is_valid or await repository.users.exist(connection):
             raise _link_used()
-        user_id, own = await _make_owner(connection, context, name, mail, stored)
+        user_id, organization_id = await _make_owner(connection, context, name, mail, stored)
     sample = await demo.ensure_demo(context, user_id, mail)
-    await sign_in.record(context, own, mail, "account.created", address)
+    await sign_in.record(context, organization_id, mail, "account.created", address)
     if sample is None:
-        return await sign_in.start_session(context, user_id, own, mail, address)
+        return await sign_in.start_session(context, user_id, organization_id, mail, address)
     for instance in await list_instances(context, sample):
         if instance.check is not None:  # once it has passed, the first sync is on its way
             await wait_for_check(context, sample, instance.check.check_id)

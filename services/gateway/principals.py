@@ -71,9 +71,10 @@ class Principal:
         return f"/o/{self.organization.slug}"
 
     @property
-    def own(self) -> Organization | None:
-        """Return the organization to connect a WHMCS in: this one, or in the demo the first that is none."""
-        return next((one for one in (self.organization, *self.organizations) if not one.is_demo), None)
+    def real_organization(self) -> Organization | None:
+        """Return the organization to connect a WHMCS in: this one, or the first that holds no sample data."""
+        joined = (self.organization, *self.organizations)
+        return next((organization for organization in joined if not organization.is_demo), None)
 
     def may(self, permission: str) -> bool:
         """Whether this permission is among those of the role, and of the token's scopes."""

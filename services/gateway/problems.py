@@ -29,7 +29,7 @@ def document(request: Request, error: RequestError, **members: Any) -> JSONRespo
     others = error.others if isinstance(error, Invalid) else ()
     if others:
         members["errors"] = [
-            {"code": each.code, "detail": each.message, "field": each.field} for each in (error, *others)
+            {"code": wrong.code, "detail": wrong.message, "field": wrong.field} for wrong in (error, *others)
         ]
     body = {
         "type": f"urn:mrrlytics:problem:{error.code}",

@@ -29,12 +29,12 @@ def is_silent(heard_at: datetime, now: datetime) -> bool:
 
 
 def next_step(
-    heard_at: datetime, asked_at: datetime | None, now: datetime, *, is_wanted: bool, is_restart: bool = False
+    heard_at: datetime, asked_at: datetime | None, now: datetime, *, is_synced: bool, is_restart: bool = False
 ) -> Step:
-    """Return what to do about an open run. `is_wanted`: its instance is still to be synced; a restart does not wait to ask."""
+    """Return what to do about an open run. `is_synced`: its instance is still to be synced; a restart does not wait to ask."""
     if not is_silent(heard_at, now):
         return Step.WAIT
-    if not is_wanted:
+    if not is_synced:
         return Step.CANCEL
     if now - heard_at >= _GIVEN_UP_AFTER:
         return Step.FAIL

@@ -11,7 +11,7 @@ from libs.common.database import transaction
 from services.gateway import repository
 from services.gateway.api.caller import caller
 from services.gateway.api.paging import Cursor, Limit, Page, key_of, page_of
-from services.gateway.context import Here
+from services.gateway.context import ContextDependency
 from services.gateway.principals import Organization, Principal
 
 router = APIRouter(tags=["account"])
@@ -46,13 +46,12 @@ class AuditEntry:
 @router.get("/me")
 async def me(principal: Annotated[Principal, Depends(caller("self:read"))]) -> Me:
     """The caller, and what it may do."""
-    [organization] = [one for one in principal.organizations if one.id == principal.organization_id]
-    return Me(principal.email, organization, principal.role, sorted(principal.permissions))
+    return Me(principal.email, principal.organization, principal.role, sorted(principal.permissions))
 
 
 @router.get("/audit")
 async def read_audit(
-    context: Here,
+    context: ContextDependency,
     principal: Annotated[Principal, Depends(caller("audit:read"))],
     cursor: Cursor = None,
     limit: Limit = 50,

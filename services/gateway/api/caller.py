@@ -25,10 +25,10 @@ class caller(signed_in):
     ) -> Principal:
         principal = await self.admit(request, organization)
         route = request.scope["route"].dependant
-        known = [*(parameter.alias for parameter in route.query_params), "organization"]
+        parameters = [*(parameter.alias for parameter in route.query_params), "organization"]
         for name in request.query_params:
-            if name not in known:
-                choice = f"Choose of {', '.join(known)}."
+            if name not in parameters:
+                choice = f"Choose of {', '.join(parameters)}."
                 raise Invalid(
                     "parameter_unknown", f"There is no parameter {name[:60]!r} here. {choice}", name
                 )

@@ -25,7 +25,7 @@ from services.gateway.api.questions import (
     metric_of,
     refuse_conversion,
 )
-from services.gateway.context import Context, Here
+from services.gateway.context import Context, ContextDependency
 from services.gateway.principals import Principal
 
 router = APIRouter(prefix="/explain", tags=["metrics"])
@@ -114,7 +114,7 @@ class ExplainedMetric:
 
 @router.get("/{slug}")
 async def explain_metric(
-    context: Here,
+    context: ContextDependency,
     principal: Reader,
     slug: str,
     on: OnDay = None,

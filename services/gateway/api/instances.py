@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter
 from services.gateway.api.caller import caller
 from services.gateway.api.idempotency import once
 from services.gateway.api.paging import Cursor, Limit, Moment, Page, key_of, page_of
-from services.gateway.context import Context, Here
+from services.gateway.context import Context, ContextDependency
 from services.gateway.errors import Invalid
 from services.gateway.instances import checks, lifecycle, views
 from services.gateway.instances.checks import CheckProgress
@@ -67,7 +67,7 @@ class ChangedInstance(_Input):
 
 @router.get("")
 async def list_instances(
-    context: Here, principal: Reader, cursor: Cursor = None, limit: Limit = 50
+    context: ContextDependency, principal: Reader, cursor: Cursor = None, limit: Limit = 50
 ) -> Page[Instance]:
     """Instances of the organization, in the order in which they were added."""
     added = await views.list_instances(context, principal, key_of(cursor, _KEY), limit + 1)
@@ -76,7 +76,7 @@ async def list_instances(
 
 @router.post("", status_code=201, response_model=Instance, responses=_GOES_ON)
 async def add_instance(
-    request: Request, context: Here, principal: Writer, new: NewInstance, key: Key = None
+    request: Request, context: ContextDependency, principal: Writer, new: NewInstance, key: Key = None
 ) -> Response:
     """Save a draft, check it, and answer with its checks: 201 passed, 422 failed, 202 while they go on after 20 s."""
 
@@ -88,14 +88,18 @@ async def add_instance(
 
 
 @router.get("/{instance_id}")
-async def get_instance(context: Here, principal: Reader, instance_id: UUID) -> Instance:
+async def get_instance(context: ContextDependency, principal: Reader, instance_id: UUID) -> Instance:
     """One instance with its newest checks."""
     return await views.get_instance(context, principal, instance_id)
 
 
 @router.patch("/{instance_id}", response_model=Instance, responses=_GOES_ON)
 async def change_instance(
-    request: Request, context: Here, principal: Writer, instance_id: UUID, changed: ChangedInstance
+    request: Request,
+    context: ContextDependency,
+    principal: Writer,
+    instance_id: UUID,
+    changed: ChangedInstance,
 ) -> Response:
     """Change what is given. New credentials are checked before they take the place of the working ones."""
     form = _form(changed)
@@ -111,25 +115,29 @@ async def change_instance(
         await lifecycle.resume(context, principal, instance_id)
     if check_id is not None:
         return await _checked(request, context, principal, instance_id, check_id, 200)
-    return _told(await views.get_instance(context, principal, instance_id), 200)
+    return _json(await views.get_instance(context, principal, instance_id), 200)
 
 
 @router.delete("/{instance_id}", status_code=202, response_class=Response)
-async def remove_instance(context: Here, principal: Writer, instance_id: UUID) -> Response:
+async def remove_instance(context: ContextDependency, principal: Writer, instance_id: UUID) -> Response:
     """Remove it with its credentials, data and figures; 202, because the services do so one after the other."""
     await lifecycle.delete_instance(context, principal, instance_id)
     return Response(status_code=202)
 
 
 @router.post("/{instance_id}/checks", response_model=Instance, responses=_GOES_ON)
-async def check_again(request: Request, context: Here, principal: Writer, instance_id: UUID) -> Response:
+async def check_again(
+    request: Request, context: ContextDependency, principal: Writer, instance_id: UUID
+) -> Response:
     """Run all checks again with the stored credentials."""
     check_id = await checks.check_again(context, principal, instance_id)
     return await _checked(request, context, principal, instance_id, check_id, 200)
 
 
 @router.get("/{instance_id}/checks/{check_id}")
-async def get_check(context: Here, principal: Reader, instance_id: UUID, check_id: UUID) -> CheckProgress:
+async def get_check(
+    context: ContextDependency, principal: Reader, instance_id: UUID, check_id: UUID
+) -> CheckProgress:
     """The checklist so far."""
     return await checks.get_check(context, principal, check_id)
 
@@ -140,7 +148,7 @@ async def _checked(
     check = await checks.wait_for_check(context, principal, check_id)
     instance = await views.get_instance(context, principal, instance_id)
     if not check.complete:
-        answer = _told(instance, 202)
+        answer = _json(instance, 202)
         answer.headers["Location"] = f"/api/v1/instances/{instance_id}/checks/{check_id}"
         return answer
     if not check.passed:
@@ -151,12 +159,12 @@ async def _checked(
             instance_id=str(instance_id),
             **_CHECK.dump_python(check, mode="json", include={"check_id", "checks", "seen_address"}),
         )
-    answer = _told(instance, status)
+    answer = _json(instance, status)
     answer.headers["Location"] = f"/api/v1/instances/{instance_id}"
     return answer
 
 
-def _told(instance: Instance, status: int) -> JSONResponse:
+def _json(instance: Instance, status: int) -> JSONResponse:
     return JSONResponse(_INSTANCE.dump_python(instance, mode="json"), status)
 
 

@@ -11,7 +11,7 @@ from libs.common.figures.relations import Group
 from services.gateway import figures
 from services.gateway.api.paging import Cursor, Limit, Page, key_of, page_of
 from services.gateway.api.questions import ByLens, InInstances, OnDay, Reader
-from services.gateway.context import Here
+from services.gateway.context import ContextDependency
 
 router = APIRouter(tags=["metrics"])
 
@@ -35,7 +35,7 @@ OfCurrency = Annotated[
 
 @router.get("/subscriptions")
 async def list_subscriptions(
-    context: Here,
+    context: ContextDependency,
     principal: Reader,
     on: OnDay = None,
     kind: OfKind = None,
@@ -58,7 +58,7 @@ async def list_subscriptions(
 
 @router.get("/customers")
 async def list_customers(
-    context: Here,
+    context: ContextDependency,
     principal: Reader,
     on: OnDay = None,
     kind: OfKind = None,

@@ -31,7 +31,7 @@ from services.gateway.api.questions import (
     newest_day,
     refuse_conversion,
 )
-from services.gateway.context import Here
+from services.gateway.context import ContextDependency
 
 router = APIRouter(prefix="/metrics", tags=["metrics"])
 
@@ -88,7 +88,7 @@ async def list_metrics(principal: Reader) -> Catalogue:
     responses={304: {"description": "Nothing changed since the answer with this ETag."}},
 )
 async def get_metric(
-    context: Here,
+    context: ContextDependency,
     principal: Reader,
     slug: str,
     start: Annotated[date | None, Query(description="First day; without it, `end` alone.")] = None,

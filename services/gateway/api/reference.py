@@ -746,5 +746,5 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "expires_at": "When it ends; null: never.",
         "last_used_at": "When it was last used, to the minute; null: never.",
     },
-    "Wanted": {"mode": "`full` reads everything, `incremental` what may have changed."},
+    "NewSync": {"mode": "`full` reads everything, `incremental` what may have changed."},
 }

@@ -17,7 +17,7 @@ from services.gateway.api.caller import caller
 from services.gateway.api.idempotency import once
 from services.gateway.api.instances import Key
 from services.gateway.api.paging import Cursor, Limit, Moment, Page, key_of, page_of
-from services.gateway.context import Context, Here
+from services.gateway.context import Context, ContextDependency
 from services.gateway.principals import Principal
 from services.gateway.streams import EventStream
 from services.gateway.syncs import commands, views
@@ -35,7 +35,7 @@ _POLL_SECONDS = 0.5
 _STREAM_SECONDS = 25.0
 
 
-class Wanted(BaseModel):
+class NewSync(BaseModel):
     """Full reads everything, incremental what may have changed: for now everything, too."""
 
     model_config = ConfigDict(extra="forbid")
@@ -51,16 +51,16 @@ class Wanted(BaseModel):
 )
 async def sync_now(
     request: Request,
-    context: Here,
+    context: ContextDependency,
     principal: Runner,
     instance_id: UUID,
-    wanted: Annotated[Wanted | None, Body()] = None,
+    new: Annotated[NewSync | None, Body()] = None,
     key: Key = None,
 ) -> Response:
     """Ask for a run. While one that reads as much is on its way, it is that one."""
 
     async def ask() -> Response:
-        mode = (wanted or Wanted()).mode
+        mode = (new or NewSync()).mode
         return await look(f"/api/v1/syncs/{await commands.sync_now(context, principal, instance_id, mode)}")
 
     async def look(location: str) -> Response:
@@ -73,7 +73,7 @@ async def sync_now(
 
 @router.get("/instances/{instance_id}/syncs")
 async def list_syncs(
-    context: Here,
+    context: ContextDependency,
     principal: Reader,
     instance_id: UUID,
     cursor: Cursor = None,
@@ -85,13 +85,13 @@ async def list_syncs(
 
 
 @router.get("/syncs/{sync_id}")
-async def get_sync(context: Here, principal: Reader, sync_id: UUID) -> Sync:
+async def get_sync(context: ContextDependency, principal: Reader, sync_id: UUID) -> Sync:
     """A sync: `state`, `progress` by kind and, once ended, `counts`, `code` and `message`; `applied` once the figures hold it."""
     return await views.get_sync(context, principal, sync_id)
 
 
 @router.post("/syncs/{sync_id}/cancel", status_code=202, response_class=Response)
-async def cancel(context: Here, principal: Runner, sync_id: UUID) -> Response:
+async def cancel(context: ContextDependency, principal: Runner, sync_id: UUID) -> Response:
     """Ask the run to end at its next page; what was read is kept."""
     await commands.cancel(context, principal, sync_id)
     return Response(status_code=202)
@@ -99,7 +99,7 @@ async def cancel(context: Here, principal: Runner, sync_id: UUID) -> Response:
 
 @router.get("/syncs/{sync_id}/events", response_class=StreamingResponse)
 async def events(
-    context: Here,
+    context: ContextDependency,
     principal: Reader,
     sync_id: UUID,
     last: Annotated[int, Header(alias="Last-Event-ID", ge=0, lt=2**63)] = 0,
@@ -111,15 +111,15 @@ async def events(
 
 async def _watch(context: Context, principal: Principal, sync_id: UUID, last: int) -> AsyncIterator[str]:
     for _ in range(int(_STREAM_SECONDS / _POLL_SECONDS)):
-        found = await views.get_sync(context, principal, sync_id)
+        sync = await views.get_sync(context, principal, sync_id)
         rows = []
-        if found.run_id is not None:
+        if sync.run_id is not None:
             async with transaction(context.engine, principal.organization_id) as connection:
-                rows = await repository.events.after(connection, found.run_id, last)
+                rows = await repository.events.after(connection, sync.run_id, last)
         for row in rows:
             last = row.id
             yield f"id: {row.id}\nevent: {row.type}\ndata: {json.dumps(row.body)}\n\n"
-        if found.ended_at is not None and not rows:
+        if sync.ended_at is not None and not rows:
             return
         if not rows:
             yield ": waiting\n\n"

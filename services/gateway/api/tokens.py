@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from services.gateway import tokens
 from services.gateway.api.caller import caller
 from services.gateway.api.paging import Cursor, Limit, Page, key_of, page_of
-from services.gateway.context import Here
+from services.gateway.context import ContextDependency
 from services.gateway.principals import SCOPES, Principal
 from services.gateway.tokens import LONGEST_DAYS, Token
 
@@ -39,7 +39,7 @@ class MadeToken(BaseModel):
 
 @router.get("")
 async def list_tokens(
-    context: Here, principal: Administrator, cursor: Cursor = None, limit: Limit = 50
+    context: ContextDependency, principal: Administrator, cursor: Cursor = None, limit: Limit = 50
 ) -> Page[Token]:
     """Tokens that are not revoked, by name and without their secrets."""
     live = await tokens.list_tokens(context, principal, key_of(cursor, _KEY), limit + 1)
@@ -47,14 +47,14 @@ async def list_tokens(
 
 
 @router.post("", status_code=201)
-async def create_token(context: Here, principal: Administrator, new: NewToken) -> MadeToken:
+async def create_token(context: ContextDependency, principal: Administrator, new: NewToken) -> MadeToken:
     """Make a token; its secret cannot be read again."""
     made, secret = await tokens.create_token(context, principal, new.name, tuple(new.scopes), new.days)
     return MadeToken(token=made, secret=secret)
 
 
 @router.delete("/{token_id}", status_code=204)
-async def revoke_token(context: Here, principal: Administrator, token_id: UUID) -> Response:
+async def revoke_token(context: ContextDependency, principal: Administrator, token_id: UUID) -> Response:
     """The token works no more from now on."""
     await tokens.revoke_token(context, principal, token_id)
     return Response(status_code=204)

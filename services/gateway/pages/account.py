@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from services.gateway import auth, first_account, sign_in
 from services.gateway.auth import signed_in
-from services.gateway.context import Context, Here
+from services.gateway.context import Context, ContextDependency
 from services.gateway.devices import mark_device, recognized_device
 from services.gateway.instances.views import list_instances
 from services.gateway.pages.callers import MetricsReader
@@ -22,14 +22,14 @@ router = APIRouter()
 
 
 @router.get("/setup/{token}")
-async def setup_form(request: Request, context: Here, token: str) -> HTMLResponse:
+async def setup_form(request: Request, context: ContextDependency, token: str) -> HTMLResponse:
     """Show the form behind the one-time link; a link that is used up or too old raises NotFound."""
     await first_account.check_link(context, token)
     return page(request, "setup.html", form=Form())
 
 
 @router.post("/setup/{token}")
-async def set_up(request: Request, context: Here, token: str) -> Response:
+async def set_up(request: Request, context: ContextDependency, token: str) -> Response:
     """Create the first organization and its owner, and sign the owner in."""
     auth.same_origin(request, context)
     await first_account.check_link(context, token)
@@ -54,7 +54,7 @@ async def set_up(request: Request, context: Here, token: str) -> Response:
 
 
 @router.get("/welcome")
-async def welcome(context: Here, principal: MetricsReader) -> RedirectResponse:
+async def welcome(context: ContextDependency, principal: MetricsReader) -> RedirectResponse:
     """Lead from setup to the sync or the checks that are under way, else to the overview."""
     for instance in await list_instances(context, principal):
         if instance.state == "draft":
@@ -67,7 +67,7 @@ async def welcome(context: Here, principal: MetricsReader) -> RedirectResponse:
 
 @router.get("/sign-in")
 async def sign_in_form(
-    request: Request, context: Here, asked: Annotated[str, Query(alias="next")] = ""
+    request: Request, context: ContextDependency, asked: Annotated[str, Query(alias="next")] = ""
 ) -> HTMLResponse:
     """Show the form; `next` is the page that it leads back to."""
     is_resumed = resumed(request, context, asked) is not None
@@ -76,7 +76,7 @@ async def sign_in_form(
 
 @router.post("/sign-in")
 async def sign_in_by_password(
-    request: Request, context: Here, fields: Fields, later: BackgroundTasks
+    request: Request, context: ContextDependency, fields: Fields, later: BackgroundTasks
 ) -> Response:
     """Sign in; the answer to a wrong password and to an unknown address is the same."""
     auth.same_origin(request, context)
@@ -95,7 +95,7 @@ async def sign_in_by_password(
 
 @router.post("/sign-out")
 async def sign_out(
-    context: Here, principal: Annotated[Principal, Depends(signed_in("session:own"))]
+    context: ContextDependency, principal: Annotated[Principal, Depends(signed_in("session:own"))]
 ) -> RedirectResponse:
     """End this session."""
     await sign_in.sign_out(context, principal)

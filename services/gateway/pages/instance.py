@@ -7,7 +7,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
 
 from libs.common.contracts.failures import text_of_missing
 from libs.common.contracts.instances import InstanceState
-from services.gateway.context import Here
+from services.gateway.context import ContextDependency
 from services.gateway.instances import checks, lifecycle
 from services.gateway.instances.views import Instance, get_instance
 from services.gateway.pages.callers import InstanceReader, InstanceWriter, SyncStarter
@@ -26,7 +26,7 @@ router = APIRouter(prefix="/settings/instances/{instance_id}")
 
 @router.get("")
 async def instance_page(
-    request: Request, context: Here, instance_id: UUID, principal: InstanceReader
+    request: Request, context: ContextDependency, instance_id: UUID, principal: InstanceReader
 ) -> HTMLResponse:
     """Show one instance."""
     instance, now = await get_instance(context, principal, instance_id), context.clock()
@@ -50,7 +50,7 @@ async def instance_page(
 
 @router.get("/checks/{check_id}/live")
 async def live_checklist(
-    context: Here, instance_id: UUID, check_id: UUID, principal: InstanceReader
+    context: ContextDependency, instance_id: UUID, check_id: UUID, principal: InstanceReader
 ) -> StreamingResponse:
     """Send the checklist each time it grows."""
     instance = await get_instance(context, principal, instance_id)
@@ -66,21 +66,25 @@ async def live_checklist(
 
 
 @router.post("/checks")
-async def check_again(context: Here, instance_id: UUID, principal: InstanceWriter) -> RedirectResponse:
+async def check_again(
+    context: ContextDependency, instance_id: UUID, principal: InstanceWriter
+) -> RedirectResponse:
     """Start all checks again with the stored credentials."""
     await checks.check_again(context, principal, instance_id)
     return see(_address(principal, instance_id))
 
 
 @router.post("/pause")
-async def pause(context: Here, instance_id: UUID, principal: InstanceWriter) -> RedirectResponse:
+async def pause(context: ContextDependency, instance_id: UUID, principal: InstanceWriter) -> RedirectResponse:
     """Stop scheduled syncs until the instance is resumed."""
     await lifecycle.pause(context, principal, instance_id)
     return see(_address(principal, instance_id))
 
 
 @router.post("/resume")
-async def resume(context: Here, instance_id: UUID, principal: InstanceWriter) -> RedirectResponse:
+async def resume(
+    context: ContextDependency, instance_id: UUID, principal: InstanceWriter
+) -> RedirectResponse:
     """Let scheduled syncs start again."""
     await lifecycle.resume(context, principal, instance_id)
     return see(_address(principal, instance_id))
@@ -88,7 +92,7 @@ async def resume(context: Here, instance_id: UUID, principal: InstanceWriter) ->
 
 @router.get("/remove")
 async def delete_form(
-    request: Request, context: Here, instance_id: UUID, principal: InstanceWriter
+    request: Request, context: ContextDependency, instance_id: UUID, principal: InstanceWriter
 ) -> HTMLResponse:
     """Say what deleting does, before it is done."""
     instance = await get_instance(context, principal, instance_id)
@@ -96,14 +100,16 @@ async def delete_form(
 
 
 @router.post("/remove")
-async def delete(context: Here, instance_id: UUID, principal: InstanceWriter) -> RedirectResponse:
+async def delete(
+    context: ContextDependency, instance_id: UUID, principal: InstanceWriter
+) -> RedirectResponse:
     """Delete the instance and everything that was read from it."""
     await lifecycle.delete_instance(context, principal, instance_id)
     return see(f"{principal.home}/settings/instances")
 
 
 @router.post("/syncs")
-async def sync_now(context: Here, instance_id: UUID, principal: SyncStarter) -> RedirectResponse:
+async def sync_now(context: ContextDependency, instance_id: UUID, principal: SyncStarter) -> RedirectResponse:
     """Start a sync, or join the one under way, and show it."""
     command_id = await commands.sync_now(context, principal, instance_id)
     return see(f"{principal.home}/syncs/{command_id}")

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from libs.common.addresses import normalise_url
 from libs.common.calendar import time_zones
 from libs.common.errors import Permanent
-from services.gateway.context import Context, Here
+from services.gateway.context import Context, ContextDependency
 from services.gateway.instances.forms import InstanceForm
 from services.gateway.instances.lifecycle import add_instance, edit_instance
 from services.gateway.instances.views import get_instance
@@ -23,15 +23,17 @@ router = APIRouter(prefix="/settings/instances")
 
 
 @router.get("/new")
-async def add_form(request: Request, context: Here, principal: InstanceWriter) -> Response:
+async def add_form(request: Request, context: ContextDependency, principal: InstanceWriter) -> Response:
     """Show the empty form, in the demo that of the user's own organization."""
-    if principal.organization.is_demo and principal.own is not None:
-        return see(f"/o/{principal.own.slug}/settings/instances/new")
+    if principal.organization.is_demo and principal.real_organization is not None:
+        return see(f"/o/{principal.real_organization.slug}/settings/instances/new")
     return _page(request, context, principal, Form(), edited=None)
 
 
 @router.post("/new")
-async def add(request: Request, context: Here, principal: InstanceWriter, fields: Fields) -> Response:
+async def add(
+    request: Request, context: ContextDependency, principal: InstanceWriter, fields: Fields
+) -> Response:
     """Save a draft and lead to its checklist, which fills as the results come."""
 
     async def save() -> RedirectResponse:
@@ -46,7 +48,7 @@ async def add(request: Request, context: Here, principal: InstanceWriter, fields
 
 @router.get("/{instance_id}/edit")
 async def edit_form(
-    request: Request, context: Here, instance_id: UUID, principal: InstanceWriter
+    request: Request, context: ContextDependency, instance_id: UUID, principal: InstanceWriter
 ) -> HTMLResponse:
     """Show the form with what is stored, but for the secrets, which are never shown again."""
     instance = await get_instance(context, principal, instance_id)
@@ -61,7 +63,7 @@ async def edit_form(
 
 @router.post("/{instance_id}/edit")
 async def edit(
-    request: Request, context: Here, instance_id: UUID, principal: InstanceWriter, fields: Fields
+    request: Request, context: ContextDependency, instance_id: UUID, principal: InstanceWriter, fields: Fields
 ) -> Response:
     """Save. New credentials are checked before they replace the working ones."""
 

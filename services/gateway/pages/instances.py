@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from services.gateway.context import Here
+from services.gateway.context import ContextDependency
 from services.gateway.instances.views import list_instances
 from services.gateway.pages.callers import InstanceReader
 from services.gateway.pages.rendering import page
@@ -13,7 +13,9 @@ router = APIRouter()
 
 
 @router.get("/settings/instances")
-async def instance_list(request: Request, context: Here, principal: InstanceReader) -> HTMLResponse:
+async def instance_list(
+    request: Request, context: ContextDependency, principal: InstanceReader
+) -> HTMLResponse:
     """Show every instance with its state."""
     listed = await list_instances(context, principal)
     zone, now = common_zone(listed), context.clock()

@@ -13,7 +13,7 @@ from libs.common.figures.catalogue import BY_SLUG, METRICS
 from libs.common.figures.periods import Interval
 from libs.common.figures.questions import Question
 from libs.common.figures.relations import Group
-from services.gateway.context import Context, Here
+from services.gateway.context import Context, ContextDependency
 from services.gateway.instances.states import ShownState
 from services.gateway.instances.views import Instance
 from services.gateway.pages.callers import MetricsReader
@@ -53,7 +53,7 @@ class Currency:
 
 @router.get("/")
 async def overview(
-    request: Request, context: Here, principal: MetricsReader, filters: AddressFilters
+    request: Request, context: ContextDependency, principal: MetricsReader, filters: AddressFilters
 ) -> HTMLResponse:
     """Show the figures of the newest day."""
     reading, now = await read(context, principal, filters, _questions), context.clock()

@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
 
-from services.gateway.context import Context, Here
+from services.gateway.context import Context, ContextDependency
 from services.gateway.errors import NotFound
 from services.gateway.instances.views import get_instance
 from services.gateway.pages.callers import InstanceReader, SyncStarter
@@ -25,7 +25,7 @@ router = APIRouter(prefix="/syncs/{command_id}")
 
 @router.get("")
 async def sync_page(
-    request: Request, context: Here, command_id: UUID, principal: InstanceReader
+    request: Request, context: ContextDependency, command_id: UUID, principal: InstanceReader
 ) -> HTMLResponse:
     """Show the sync; with scripts it updates by itself, without them by reloading."""
     progress = await _progress(context, principal, command_id)
@@ -33,7 +33,9 @@ async def sync_page(
 
 
 @router.get("/live")
-async def live_progress(context: Here, command_id: UUID, principal: InstanceReader) -> StreamingResponse:
+async def live_progress(
+    context: ContextDependency, command_id: UUID, principal: InstanceReader
+) -> StreamingResponse:
     """Send the progress each time it changes."""
 
     async def look() -> tuple[str, bool]:
@@ -44,7 +46,7 @@ async def live_progress(context: Here, command_id: UUID, principal: InstanceRead
 
 
 @router.post("/cancel")
-async def cancel(context: Here, command_id: UUID, principal: SyncStarter) -> RedirectResponse:
+async def cancel(context: ContextDependency, command_id: UUID, principal: SyncStarter) -> RedirectResponse:
     """Ask the sync to stop; what it has read is kept."""
     await commands.cancel(context, principal, command_id)
     return see(f"{principal.home}/syncs/{command_id}")

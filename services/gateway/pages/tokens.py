@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from services.gateway import tokens
 from services.gateway.auth import credential
-from services.gateway.context import Context, Here
+from services.gateway.context import Context, ContextDependency
 from services.gateway.pages import flash
 from services.gateway.pages.callers import TokenWriter
 from services.gateway.pages.forms import Fields, Form, form_page, submit
@@ -31,7 +31,7 @@ _SECRET: Final = "token"  # noqa: S105  the name of a cookie
 
 
 @router.get("")
-async def token_list(request: Request, context: Here, principal: TokenWriter) -> HTMLResponse:
+async def token_list(request: Request, context: ContextDependency, principal: TokenWriter) -> HTMLResponse:
     """Show the tokens by name, and the secret of one that was just created: this once."""
     secret = flash.read(request, context, _SECRET, _holder(request, context))
     answer = await _page(request, context, principal, _NEW, secret=secret)
@@ -41,7 +41,9 @@ async def token_list(request: Request, context: Here, principal: TokenWriter) ->
 
 
 @router.post("")
-async def create(request: Request, context: Here, principal: TokenWriter, fields: Fields) -> Response:
+async def create(
+    request: Request, context: ContextDependency, principal: TokenWriter, fields: Fields
+) -> Response:
     """Create a token and lead to the page that shows its secret, so that a reload creates no second one."""
 
     async def save() -> RedirectResponse:
@@ -65,7 +67,7 @@ async def create(request: Request, context: Here, principal: TokenWriter, fields
 
 @router.get("/{token_id}/revoke")
 async def revoke_form(
-    request: Request, context: Here, token_id: UUID, principal: TokenWriter
+    request: Request, context: ContextDependency, token_id: UUID, principal: TokenWriter
 ) -> HTMLResponse:
     """Say what revoking does, before it is done."""
     token = await tokens.get_token(context, principal, token_id)
@@ -73,7 +75,7 @@ async def revoke_form(
 
 
 @router.post("/{token_id}/revoke")
-async def revoke(context: Here, token_id: UUID, principal: TokenWriter) -> RedirectResponse:
+async def revoke(context: ContextDependency, token_id: UUID, principal: TokenWriter) -> RedirectResponse:
     """Revoke the token: programs that use it are refused from now on."""
     await tokens.revoke_token(context, principal, token_id)
     return see(f"{principal.home}/settings/tokens")

@@ -190,8 +190,8 @@ async def delete_row(connection: AsyncConnection, instance_id: UUID) -> None:
 
 async def all_keys(connection: AsyncConnection) -> list[InstanceKey]:
     """Return the instances of all organizations."""
-    every = select(instances.c.organization_id, instances.c.instance_id)
-    return rows_of(InstanceKey, await connection.execute(every))
+    keys = select(instances.c.organization_id, instances.c.instance_id)
+    return rows_of(InstanceKey, await connection.execute(keys))
 
 
 async def stale_drafts(connection: AsyncConnection, before: datetime) -> list[InstanceKey]:

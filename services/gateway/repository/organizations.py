@@ -46,13 +46,13 @@ async def demo_owner(connection: AsyncConnection) -> Owner | None:
 
 async def first_of_user(connection: AsyncConnection, user_id: UUID) -> UUID | None:
     """Return the oldest organization of a user, of all, that holds no sample data."""
-    own = (
+    joined = (
         select(organizations.c.organization_id)
         .join(memberships, memberships.c.organization_id == organizations.c.organization_id)
         .where(memberships.c.user_id == user_id, ~organizations.c.is_demo)
         .order_by(organizations.c.created_at)
     )
-    organization_id: UUID | None = (await connection.execute(own.limit(1))).scalar()
+    organization_id: UUID | None = (await connection.execute(joined.limit(1))).scalar()
     return organization_id
 
 

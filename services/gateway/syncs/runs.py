@@ -92,7 +92,7 @@ async def succeed(
     event: SyncSucceeded,
     at: datetime,
 ) -> None:
-    skipped = [one.model_dump(mode="json") for one in event.skipped]
+    skipped = [kind.model_dump(mode="json") for kind in event.skipped]
     code, message = _outcome(event)
     run = await repository.runs.end(
         connection,
@@ -156,8 +156,8 @@ def _outcome(event: SyncSucceeded) -> tuple[str | None, str | None]:
     """Code and text of a run that did not simply read everything."""
     if event.outcome is Outcome.EMPTY:
         return "empty", text_of("empty")
-    needed: list[SkippedKind] = [one for one in event.skipped if one.required]
-    texts = [text_of_skipped(one.code, one.action) for one in needed]
+    needed: list[SkippedKind] = [kind for kind in event.skipped if kind.required]
+    texts = [text_of_skipped(kind.code, kind.action) for kind in needed]
     if event.bad_rows:
         left_out = ", ".join(
             f"{rows} of kind {kind.replace('_', ' ')}" for kind, rows in sorted(event.bad_rows.items())

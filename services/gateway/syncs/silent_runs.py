@@ -30,8 +30,8 @@ async def follow_silent_runs(context: Context, *, is_restart: bool = False) -> N
 async def _follow_silent_run(
     connection: AsyncConnection, context: Context, run: OpenRun, *, is_restart: bool
 ) -> None:
-    now, is_wanted = context.clock(), run.instance_state in SYNCED
-    match next_step(run.heard_at, run.asked_at, now, is_wanted=is_wanted, is_restart=is_restart):
+    now, is_synced = context.clock(), run.instance_state in SYNCED
+    match next_step(run.heard_at, run.asked_at, now, is_synced=is_synced, is_restart=is_restart):
         case Step.CANCEL:
             await repository.runs.assume_ended(connection, run.run_id, RunState.CANCELLED, now)
         case Step.FAIL:

@@ -20,7 +20,7 @@ def steps_of_a_day() -> list[tuple[timedelta, Step]]:
     steps = []
     for number in range(25 * 60):
         now = HEARD_AT + number * MINUTE
-        step = next_step(HEARD_AT, asked_at, now, is_wanted=True)
+        step = next_step(HEARD_AT, asked_at, now, is_synced=True)
         if step is not Step.WAIT:
             steps.append((now - HEARD_AT, step))
         asked_at = now if step is Step.ASK else asked_at
@@ -45,14 +45,14 @@ def test_a_day_of_silence_ends_a_run() -> None:
 def test_a_restart_asks_without_the_long_wait() -> None:
     asked_at, now = HEARD_AT + 10 * MINUTE, HEARD_AT + 12 * MINUTE
 
-    assert next_step(HEARD_AT, asked_at, now, is_wanted=True) is Step.WAIT
-    assert next_step(HEARD_AT, asked_at, now, is_wanted=True, is_restart=True) is Step.ASK
-    assert next_step(HEARD_AT, now - MINUTE / 2, now, is_wanted=True, is_restart=True) is Step.WAIT
+    assert next_step(HEARD_AT, asked_at, now, is_synced=True) is Step.WAIT
+    assert next_step(HEARD_AT, asked_at, now, is_synced=True, is_restart=True) is Step.ASK
+    assert next_step(HEARD_AT, now - MINUTE / 2, now, is_synced=True, is_restart=True) is Step.WAIT
 
 
 def test_a_silent_run_of_a_stopped_instance_is_cancelled() -> None:
-    assert next_step(HEARD_AT, None, HEARD_AT + 3 * MINUTE, is_wanted=False) is Step.CANCEL
-    assert next_step(HEARD_AT, None, HEARD_AT + MINUTE, is_wanted=False) is Step.WAIT
+    assert next_step(HEARD_AT, None, HEARD_AT + 3 * MINUTE, is_synced=False) is Step.CANCEL
+    assert next_step(HEARD_AT, None, HEARD_AT + MINUTE, is_synced=False) is Step.WAIT
 
 
 @given(SPANS)
@@ -62,4 +62,4 @@ def test_a_clock_that_stepped_back_makes_no_news(step: timedelta) -> None:
 
 @pytest.mark.parametrize("asked_at", [HEARD_AT - MINUTE, HEARD_AT + timedelta(days=1)])
 def test_a_question_from_another_time_does_not_count(asked_at: datetime) -> None:
-    assert next_step(HEARD_AT, asked_at, HEARD_AT + 3 * MINUTE, is_wanted=True) is Step.ASK
+    assert next_step(HEARD_AT, asked_at, HEARD_AT + 3 * MINUTE, is_synced=True) is Step.ASK
