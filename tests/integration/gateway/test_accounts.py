@@ -1,4 +1,4 @@
-"""The doors: setup once, sign in, sessions that end, tokens, headless start."""
+"""Setup, sign-in, sessions, tokens, and the first account made by settings."""
 
 from dataclasses import replace
 from typing import Any
@@ -11,7 +11,7 @@ from services.gateway.errors import Invalid
 from tests.integration.gateway.conftest import ADDRESS, PASSWORD, Gateway
 
 
-async def test_a_link_makes_one_account_and_no_second(gateway: Gateway) -> None:
+async def test_link_makes_a_single_account(gateway: Gateway) -> None:
     link = await first_account.setup_link(gateway.context)
     assert link is not None
     assert link.startswith(f"{ADDRESS}/setup/")
@@ -27,7 +27,7 @@ async def test_a_link_makes_one_account_and_no_second(gateway: Gateway) -> None:
     assert await gateway.execute("SELECT email FROM gateway.users") == [("owner@example.com",)]
 
 
-async def test_a_link_is_of_no_use_after_half_an_hour(gateway: Gateway) -> None:
+async def test_link_ends_after_half_an_hour(gateway: Gateway) -> None:
     link = await first_account.setup_link(gateway.context)
     assert link is not None
 
@@ -46,7 +46,7 @@ async def test_a_link_is_of_no_use_after_half_an_hour(gateway: Gateway) -> None:
         ({"organization": " "}, "1 to 100 printable characters"),
     ],
 )
-async def test_what_cannot_be_used_is_named_and_the_link_still_works(
+async def test_refused_setup_names_the_field_and_keeps_the_link(
     gateway: Gateway, change: dict[str, str], words: str
 ) -> None:
     link = await first_account.setup_link(gateway.context)
@@ -62,7 +62,7 @@ async def test_what_cannot_be_used_is_named_and_the_link_still_works(
 
 
 @pytest.mark.rule("A1")
-async def test_a_wrong_password_and_an_unknown_address_read_the_same(gateway: Gateway) -> None:
+async def test_wrong_password_reads_like_an_unknown_address(gateway: Gateway) -> None:
     await gateway.owner()
     client = gateway.client(origin=ADDRESS)
 
@@ -74,7 +74,7 @@ async def test_a_wrong_password_and_an_unknown_address_read_the_same(gateway: Ga
 
 
 @pytest.mark.rule("A2")
-async def test_guessing_is_slowed_down_and_never_locks_the_account(gateway: Gateway) -> None:
+async def test_guessing_is_slowed_and_locks_no_account(gateway: Gateway) -> None:
     await gateway.owner()
     client = gateway.client(origin=ADDRESS)
 
@@ -90,7 +90,7 @@ async def test_guessing_is_slowed_down_and_never_locks_the_account(gateway: Gate
 
 
 @pytest.mark.rule("A2")
-async def test_one_address_has_twenty_attempts_a_minute(gateway: Gateway) -> None:
+async def test_address_has_twenty_attempts_a_minute(gateway: Gateway) -> None:
     client = gateway.client(origin=ADDRESS)
 
     answers = [
@@ -103,7 +103,7 @@ async def test_one_address_has_twenty_attempts_a_minute(gateway: Gateway) -> Non
 
 @pytest.mark.rule("A3")
 @pytest.mark.parametrize(("step", "count"), [({"hours": 12, "minutes": 1}, 1), ({"hours": 11}, 31)])
-async def test_a_session_ends_when_idle_or_too_old(
+async def test_session_ends_when_idle_or_too_old(
     gateway: Gateway, step: dict[str, float], count: int
 ) -> None:
     owner = await gateway.owner()
@@ -117,7 +117,7 @@ async def test_a_session_ends_when_idle_or_too_old(
 
 
 @pytest.mark.rule("A3")
-async def test_a_session_is_kept_as_a_hash_in_a_cookie_that_scripts_cannot_read(gateway: Gateway) -> None:
+async def test_session_is_stored_as_a_hash_and_hidden_from_scripts(gateway: Gateway) -> None:
     link = await first_account.setup_link(gateway.context)
     assert link is not None
     client = gateway.client(origin=ADDRESS)
@@ -132,7 +132,7 @@ async def test_a_session_is_kept_as_a_hash_in_a_cookie_that_scripts_cannot_read(
     assert client.cookies["mrr_session"].encode() not in stored
 
 
-async def test_over_https_the_cookie_is_bound_to_the_host(gateway: Gateway) -> None:
+async def test_cookie_is_bound_to_the_host_over_https(gateway: Gateway) -> None:
     settings = gateway.context.settings.model_copy(update={"public_url": "https://mrr.example.com"})
     context = replace(gateway.context, settings=settings)
     gateway = replace(gateway, context=context)
@@ -151,7 +151,7 @@ async def test_over_https_the_cookie_is_bound_to_the_host(gateway: Gateway) -> N
     assert answer.headers["strict-transport-security"] == "max-age=31536000; includeSubDomains"
 
 
-async def test_signing_out_ends_the_session(gateway: Gateway) -> None:
+async def test_sign_out_ends_the_session(gateway: Gateway) -> None:
     owner = await gateway.owner()
     kept = dict(owner.client.cookies)
 
@@ -176,7 +176,7 @@ def _init(gateway: Gateway, **more: Any) -> Gateway:
     return replace(gateway, context=replace(gateway.context, settings=settings))
 
 
-async def test_a_headless_start_makes_organization_owner_and_token_once(gateway: Gateway) -> None:
+async def test_headless_start_makes_its_account_once(gateway: Gateway) -> None:
     token = "mrr_pat_" + "a1B2" * 9
     headless = _init(gateway, init_api_token=SecretStr(token))
 
@@ -193,7 +193,7 @@ async def test_a_headless_start_makes_organization_owner_and_token_once(gateway:
     assert await first_account.setup_link(gateway.context) is None
 
 
-async def test_a_headless_start_says_what_is_wrong_with_its_token(gateway: Gateway) -> None:
+async def test_headless_start_says_what_is_wrong_with_its_token(gateway: Gateway) -> None:
     headless = _init(gateway, init_api_token=SecretStr("mrr_pat_short"))
 
     with pytest.raises(Invalid, match="36 letters and digits"):
@@ -201,7 +201,7 @@ async def test_a_headless_start_says_what_is_wrong_with_its_token(gateway: Gatew
 
 
 @pytest.mark.rule("A5")
-async def test_a_token_works_until_it_is_revoked_or_ends_and_only_in_the_header(gateway: Gateway) -> None:
+async def test_token_works_in_the_header_until_it_ends(gateway: Gateway) -> None:
     owner = await gateway.owner()
     secret = await owner.token("metrics:read")
     program = gateway.client(authorization=f"Bearer {secret}")
@@ -217,7 +217,7 @@ async def test_a_token_works_until_it_is_revoked_or_ends_and_only_in_the_header(
 
 
 @pytest.mark.rule("A5")
-async def test_a_revoked_token_is_refused_at_once(gateway: Gateway) -> None:
+async def test_revoked_token_is_refused_at_once(gateway: Gateway) -> None:
     owner = await gateway.owner()
     secret = await owner.token("metrics:read")
     [listed] = (await owner.client.get("/api/v1/tokens")).json()["items"]
@@ -230,7 +230,7 @@ async def test_a_revoked_token_is_refused_at_once(gateway: Gateway) -> None:
 
 
 @pytest.mark.rule("A5")
-async def test_a_token_is_never_more_than_the_role_of_its_maker(gateway: Gateway) -> None:
+async def test_token_has_at_most_the_role_of_its_maker(gateway: Gateway) -> None:
     owner = await gateway.owner()
     admin = await gateway.member("admin@example.com", owner.organization_id, "admin")
     secret = await admin.token("instances:write", "metrics:read")
@@ -245,7 +245,7 @@ async def test_a_token_is_never_more_than_the_role_of_its_maker(gateway: Gateway
 
 
 @pytest.mark.rule("A10")
-async def test_the_audit_log_says_who_did_what_and_cannot_be_changed(gateway: Gateway) -> None:
+async def test_audit_log_says_who_did_what_and_never_changes(gateway: Gateway) -> None:
     owner = await gateway.owner()
     await owner.token("metrics:read")
 

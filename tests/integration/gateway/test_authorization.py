@@ -1,4 +1,4 @@
-"""Every route declares its permission, and keeps to it for every role, in the own and in a foreign organization."""
+"""Routes keep to the permission that they declare, for every role, in the caller's organization and in others."""
 
 import re
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def permissions(dependant: Dependant) -> list[str]:
 
 
 @pytest.mark.rule("A6")
-async def test_every_route_declares_one_permission_that_somebody_has(gateway: Gateway) -> None:
+async def test_route_declares_a_permission_that_a_role_has(gateway: Gateway) -> None:
     found = {(method, route.path): permissions(route.dependant) for method, route in routes(gateway.app.app)}
 
     assert {place for place, declared in found.items() if not declared} == PUBLIC
@@ -46,7 +46,7 @@ async def test_every_route_declares_one_permission_that_somebody_has(gateway: Ga
 
 
 @pytest.mark.rule("A6")
-async def test_each_role_may_what_its_permissions_say_and_foreign_ids_look_missing(gateway: Gateway) -> None:
+async def test_role_may_do_what_its_permissions_say(gateway: Gateway) -> None:
     owner = await gateway.owner()
     people = {"owner": owner}
     for role in ("viewer", "analyst", "admin"):
@@ -68,7 +68,7 @@ async def test_each_role_may_what_its_permissions_say_and_foreign_ids_look_missi
 
 
 @pytest.mark.rule("A6")
-async def test_nobody_comes_in_without_a_session_or_token(gateway: Gateway) -> None:
+async def test_caller_without_session_or_token_is_refused(gateway: Gateway) -> None:
     client = gateway.client(origin=ADDRESS)
 
     for method, route in routes(gateway.app.app):
@@ -87,7 +87,7 @@ async def test_nobody_comes_in_without_a_session_or_token(gateway: Gateway) -> N
 
 @pytest.mark.rule("A4")
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", None])
-async def test_a_form_of_another_site_changes_nothing(gateway: Gateway, origin: str | None) -> None:
+async def test_form_of_another_site_changes_nothing(gateway: Gateway, origin: str | None) -> None:
     owner = await gateway.owner()
     csrf = await owner.csrf()
     del owner.client.headers["origin"]
@@ -100,7 +100,7 @@ async def test_a_form_of_another_site_changes_nothing(gateway: Gateway, origin: 
 
 
 @pytest.mark.rule("A4")
-async def test_a_form_of_another_session_changes_nothing(gateway: Gateway) -> None:
+async def test_form_of_another_session_changes_nothing(gateway: Gateway) -> None:
     owner = await gateway.owner()
     other = await gateway.signed_in("owner@example.com")
 
@@ -111,7 +111,7 @@ async def test_a_form_of_another_session_changes_nothing(gateway: Gateway) -> No
 
 
 @pytest.mark.rule("A8")
-async def test_who_asks_too_often_is_told_when_to_ask_again_and_holds_up_nobody_else(
+async def test_frequent_caller_waits_and_delays_no_other(
     gateway: Gateway,
 ) -> None:
     owner = await gateway.owner()

@@ -1,4 +1,4 @@
-"""What is wrong with a request, in our own sentences: none of a library reaches a caller."""
+"""What is wrong with a request, in our own sentences; those of libraries are never shown."""
 
 import json
 from typing import Any
@@ -57,7 +57,7 @@ BODIES: list[tuple[str, Any, str, str | None]] = [
 ]
 
 
-async def test_a_wrong_parameter_is_named_with_what_it_may_be(gateway: Gateway) -> None:
+async def test_wrong_parameter_is_named_with_its_choice(gateway: Gateway) -> None:
     owner = await gateway.owner()
 
     for path, (text, field) in QUESTIONS.items():
@@ -66,7 +66,7 @@ async def test_a_wrong_parameter_is_named_with_what_it_may_be(gateway: Gateway) 
         assert (answer.status_code, problem["detail"], problem["field"]) == (422, text, field), path
 
 
-async def test_a_wrong_field_is_named_with_what_it_may_be(gateway: Gateway) -> None:
+async def test_wrong_field_is_named_with_its_choice(gateway: Gateway) -> None:
     owner = await gateway.owner()
     headers = {"x-csrf-token": await owner.csrf(), "content-type": "application/json"}
 
@@ -77,7 +77,7 @@ async def test_a_wrong_field_is_named_with_what_it_may_be(gateway: Gateway) -> N
         assert (answer.status_code, problem["detail"], problem.get("field")) == (422, text, field), body
 
 
-async def test_broken_json_is_told_with_its_place(gateway: Gateway) -> None:
+async def test_broken_json_is_located(gateway: Gateway) -> None:
     owner = await gateway.owner()
     headers = {"x-csrf-token": await owner.csrf(), "content-type": "application/json"}
     texts = {
@@ -92,7 +92,7 @@ async def test_broken_json_is_told_with_its_place(gateway: Gateway) -> None:
         assert (answer.status_code, answer.json()["detail"]) == (400, text)
 
 
-async def test_a_wrong_method_is_told_with_the_allowed_ones(gateway: Gateway) -> None:
+async def test_wrong_method_is_answered_with_the_allowed_methods(gateway: Gateway) -> None:
     owner = await gateway.owner()
 
     listed = await owner.client.put("/api/v1/instances")
@@ -106,7 +106,7 @@ async def test_a_wrong_method_is_told_with_the_allowed_ones(gateway: Gateway) ->
     assert (page.status_code, page.headers["allow"]) == (405, "GET, HEAD, POST")
 
 
-async def test_headers_are_judged_in_words(gateway: Gateway) -> None:
+async def test_wrong_header_is_answered_in_our_words(gateway: Gateway) -> None:
     owner = await gateway.owner()
     headers = {"x-csrf-token": await owner.csrf(), "idempotency-key": "k" * 201}
 
@@ -117,7 +117,7 @@ async def test_headers_are_judged_in_words(gateway: Gateway) -> None:
 
 
 @pytest.mark.rule("L2")
-async def test_a_large_body_is_refused_before_it_is_judged(gateway: Gateway) -> None:
+async def test_large_body_is_refused_before_it_is_read(gateway: Gateway) -> None:
     owner = await gateway.owner()
     headers = {"x-csrf-token": await owner.csrf()}
     fields = {f"field {number}": 1 for number in range(5_000)}

@@ -1,4 +1,4 @@
-"""Instances from draft to gone: what is saved, what is told, and what the connector's answers do to them."""
+"""Instances from draft to deletion: what is stored, what is published, and what the connector's answers change."""
 
 import asyncio
 from typing import Any
@@ -81,7 +81,7 @@ async def connected(gateway: Gateway, person: Person, **change: str) -> UUID:
 
 
 @pytest.mark.rule("A9")
-async def test_a_post_that_is_sent_again_adds_one_instance(gateway: Gateway) -> None:
+async def test_repeated_post_adds_a_single_instance(gateway: Gateway) -> None:
     owner = await gateway.owner()
     headers = {"x-csrf-token": await owner.csrf(), "idempotency-key": "k"}
     posting = asyncio.create_task(owner.client.post("/api/v1/instances", json=NEW, headers=headers))
@@ -103,7 +103,7 @@ async def credentials(gateway: Gateway) -> list[Any]:
 
 
 @pytest.mark.rule("W2")
-async def test_a_passed_check_makes_the_draft_an_instance_that_all_hear_of(gateway: Gateway) -> None:
+async def test_passed_check_publishes_the_instance(gateway: Gateway) -> None:
     owner = await gateway.owner()
 
     answer = await saved(gateway, owner, OK, NO_PROMOTIONS, url="https://Billing.Example.com/whmcs/admin/")
@@ -128,7 +128,7 @@ async def test_a_passed_check_makes_the_draft_an_instance_that_all_hear_of(gatew
 
 
 @pytest.mark.rule("C6")
-async def test_secrets_are_sealed_at_once_and_in_no_answer_event_or_command(gateway: Gateway) -> None:
+async def test_secrets_are_sealed_and_appear_nowhere(gateway: Gateway) -> None:
     owner = await gateway.owner()
 
     answer = await saved(gateway, owner, OK, access_key="the-access-key")
@@ -154,7 +154,7 @@ async def test_secrets_are_sealed_at_once_and_in_no_answer_event_or_command(gate
 
 
 @pytest.mark.rule("W2")
-async def test_a_failed_check_answers_its_list_keeps_a_draft_and_tells_nobody(gateway: Gateway) -> None:
+async def test_failed_check_keeps_a_draft_and_publishes_nothing(gateway: Gateway) -> None:
     owner = await gateway.owner()
 
     answer = await saved(gateway, owner, REJECTED)
@@ -167,7 +167,7 @@ async def test_a_failed_check_answers_its_list_keeps_a_draft_and_tells_nobody(ga
     assert await gateway.sent("instances") == []
 
 
-async def test_a_draft_is_replaced_by_the_next_try_and_gone_after_a_quarter_of_an_hour(
+async def test_draft_is_replaced_and_deleted_after_15_minutes(
     gateway: Gateway,
 ) -> None:
     owner = await gateway.owner()
@@ -183,7 +183,7 @@ async def test_a_draft_is_replaced_by_the_next_try_and_gone_after_a_quarter_of_a
     assert (await owner.client.get("/api/v1/instances")).json()["items"] == []
 
 
-async def test_an_address_is_connected_once_in_an_organization(gateway: Gateway) -> None:
+async def test_address_is_connected_once_in_an_organization(gateway: Gateway) -> None:
     owner = await gateway.owner()
     await connected(gateway, owner)
 
@@ -208,7 +208,7 @@ async def test_an_address_is_connected_once_in_an_organization(gateway: Gateway)
         ({"requests_per_second": -1}, "requests_per_second_invalid", "requests_per_second"),
     ],
 )
-async def test_what_cannot_be_used_is_named_and_nothing_is_stored(
+async def test_refused_form_names_the_field_and_stores_nothing(
     gateway: Gateway, change: dict[str, Any], code: str, field: str
 ) -> None:
     owner = await gateway.owner()
@@ -228,7 +228,7 @@ async def test_pasted_spaces_around_credentials_are_trimmed(gateway: Gateway) ->
     assert answer.json()["identifier_hint"] == "9876"
 
 
-async def test_without_an_answer_of_the_connector_save_says_where_to_look(
+async def test_save_without_an_answer_says_where_to_look(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner = await gateway.owner()
@@ -244,7 +244,7 @@ async def test_without_an_answer_of_the_connector_save_says_where_to_look(
 
 
 @pytest.mark.rule("C4")
-async def test_a_new_address_needs_the_secret_again(gateway: Gateway) -> None:
+async def test_new_address_needs_the_secret_again(gateway: Gateway) -> None:
     owner = await gateway.owner()
     instance_id = await connected(gateway, owner)
 
@@ -260,7 +260,7 @@ async def test_a_new_address_needs_the_secret_again(gateway: Gateway) -> None:
     )
 
 
-async def test_an_edit_with_a_wrong_secret_leaves_the_working_one_in_place(gateway: Gateway) -> None:
+async def test_wrong_secret_leaves_the_working_credential(gateway: Gateway) -> None:
     owner = await gateway.owner()
     instance_id = await connected(gateway, owner)
     working = await credentials(gateway)
@@ -287,7 +287,7 @@ async def test_failed_test_of_working_credentials_says_what_is_kept(gateway: Gat
     assert "save again" not in page
 
 
-async def test_an_edit_with_good_credentials_takes_their_place(gateway: Gateway) -> None:
+async def test_good_credentials_replace_the_old_ones(gateway: Gateway) -> None:
     owner = await gateway.owner()
     instance_id = await connected(gateway, owner)
     [[before, _, _]] = await credentials(gateway)
@@ -304,7 +304,7 @@ async def test_an_edit_with_good_credentials_takes_their_place(gateway: Gateway)
 
 
 @pytest.mark.rule("W1")
-async def test_an_edit_to_the_address_of_another_instance_is_refused(gateway: Gateway) -> None:
+async def test_edit_to_a_connected_address_is_refused(gateway: Gateway) -> None:
     owner = await gateway.owner()
     instance_id = await connected(gateway, owner)
     await connected(gateway, owner, name="Other", url="https://other.example.com")
@@ -318,7 +318,7 @@ async def test_an_edit_to_the_address_of_another_instance_is_refused(gateway: Ga
     assert (answer.status_code, answer.json()["code"]) == (409, "address_taken")
 
 
-async def test_a_secret_that_is_corrected_during_its_check_is_the_one_that_is_taken(gateway: Gateway) -> None:
+async def test_corrected_secret_wins_over_the_checked_one(gateway: Gateway) -> None:
     owner = await gateway.owner()
     instance_id = await connected(gateway, owner)
     for identifier in ("identifier-wrong", "identifier-right"):
@@ -334,7 +334,7 @@ async def test_a_secret_that_is_corrected_during_its_check_is_the_one_that_is_ta
     assert len(await credentials(gateway)) == 1
 
 
-async def test_a_run_that_began_with_replaced_credentials_stops_nothing(gateway: Gateway) -> None:
+async def test_run_with_replaced_credentials_stops_nothing(gateway: Gateway) -> None:
     owner = await gateway.owner()
     instance_id = await connected(gateway, owner)
     run_id = uuid4()
@@ -353,7 +353,7 @@ async def test_a_run_that_began_with_replaced_credentials_stops_nothing(gateway:
     assert (await owner.client.get(f"/api/v1/instances/{instance_id}")).json()["state"] == "active"
 
 
-async def test_a_run_that_a_person_must_mend_stops_syncs_until_a_check_passes(gateway: Gateway) -> None:
+async def test_needed_repair_stops_syncs_until_a_check_passes(gateway: Gateway) -> None:
     owner = await gateway.owner()
     instance_id = await connected(gateway, owner)
     run_id = uuid4()
@@ -416,7 +416,7 @@ async def test_late_end_of_an_older_run_changes_nothing(gateway: Gateway, is_new
     assert states == ["active" if is_newer_good else "needs_attention"] * 2
 
 
-async def test_a_run_that_may_work_again_by_itself_stops_nothing(gateway: Gateway) -> None:
+async def test_passing_failure_stops_nothing(gateway: Gateway) -> None:
     owner = await gateway.owner()
     instance_id = await connected(gateway, owner)
     run_id = uuid4()
@@ -431,7 +431,7 @@ async def test_a_run_that_may_work_again_by_itself_stops_nothing(gateway: Gatewa
     assert (found["state"], found["attention"]) == ("active", None)
 
 
-async def test_an_hourly_check_that_passes_brings_an_instance_back(gateway: Gateway) -> None:
+async def test_passed_hourly_check_makes_the_instance_active(gateway: Gateway) -> None:
     owner = await gateway.owner()
     instance_id = await connected(gateway, owner)
     await gateway.execute(
@@ -444,7 +444,7 @@ async def test_an_hourly_check_that_passes_brings_an_instance_back(gateway: Gate
     assert (await owner.client.get(f"/api/v1/instances/{instance_id}")).json()["state"] == "active"
 
 
-async def test_an_event_that_comes_twice_counts_once(gateway: Gateway) -> None:
+async def test_repeated_event_counts_once(gateway: Gateway) -> None:
     owner = await gateway.owner()
     await saved(gateway, owner, OK)
     instance_id, check_id = await newest_check(gateway)
@@ -459,7 +459,7 @@ async def test_an_event_that_comes_twice_counts_once(gateway: Gateway) -> None:
     assert rows == [(1,)]
 
 
-async def test_no_good_run_for_half_an_hour_is_shown_as_degraded(gateway: Gateway) -> None:
+async def test_instance_without_a_good_run_is_shown_as_degraded(gateway: Gateway) -> None:
     owner = await gateway.owner()
     instance_id = await connected(gateway, owner)
     run_id = uuid4()
@@ -486,7 +486,7 @@ async def test_no_good_run_for_half_an_hour_is_shown_as_degraded(gateway: Gatewa
     assert shown == ["healthy", "degraded"]
 
 
-async def test_pausing_and_resuming_are_told_once_each(gateway: Gateway) -> None:
+async def test_pause_and_resume_are_published_once_each(gateway: Gateway) -> None:
     owner = await gateway.owner()
     instance_id = await connected(gateway, owner)
 
@@ -496,7 +496,7 @@ async def test_pausing_and_resuming_are_told_once_each(gateway: Gateway) -> None
     assert [one["state"] for one in await gateway.sent("instances")] == ["active", "paused", "active"]
 
 
-async def test_an_instance_is_gone_once_the_connector_has_purged_it(gateway: Gateway) -> None:
+async def test_instance_is_deleted_once_the_connector_has_purged_it(gateway: Gateway) -> None:
     owner = await gateway.owner()
     instance_id = await connected(gateway, owner)
 
@@ -511,7 +511,7 @@ async def test_an_instance_is_gone_once_the_connector_has_purged_it(gateway: Gat
 
 
 @pytest.mark.rule("N5")
-async def test_checks_are_not_a_way_to_scan_a_network(gateway: Gateway) -> None:
+async def test_checks_cannot_scan_a_network(gateway: Gateway) -> None:
     owner = await gateway.owner()
     await connected(gateway, owner)
     [instance] = (await owner.client.get("/api/v1/instances")).json()["items"]
@@ -526,7 +526,7 @@ async def test_checks_are_not_a_way_to_scan_a_network(gateway: Gateway) -> None:
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "60")
 
 
-async def test_the_state_of_every_instance_is_told_again_at_the_start(gateway: Gateway) -> None:
+async def test_start_publishes_the_state_of_all_instances(gateway: Gateway) -> None:
     owner = await gateway.owner()
     instance_id = await connected(gateway, owner)
 
@@ -538,7 +538,7 @@ async def test_the_state_of_every_instance_is_told_again_at_the_start(gateway: G
 
 
 @pytest.mark.rule("A7")
-async def test_another_organization_sees_nothing_of_an_instance(gateway: Gateway) -> None:
+async def test_foreign_organization_sees_nothing_of_an_instance(gateway: Gateway) -> None:
     owner = await gateway.owner()
     instance_id = await connected(gateway, owner)
     elsewhere = await gateway.organization("Elsewhere")
@@ -558,9 +558,7 @@ async def test_another_organization_sees_nothing_of_an_instance(gateway: Gateway
     assert (await saved(gateway, stranger, OK)).status_code == 201
 
 
-async def test_the_demo_is_made_once_and_its_first_sync_starts_by_itself(
-    gateway: Gateway, tmp_path: Any
-) -> None:
+async def test_demo_is_made_once_and_starts_its_first_sync(gateway: Gateway, tmp_path: Any) -> None:
     file = tmp_path / "demo.json"
     file.write_text(
         '{"name": "Demo", "url": "https://127.0.0.1:9443", "identifier": "demo-id", "secret": "s"}'
@@ -637,7 +635,7 @@ async def test_demo_can_be_renamed_and_says_what_stays(gateway: Gateway) -> None
     assert (await owner.client.get(f"/api/v1/instances/{instance_id}")).json()["name"] == "Sample"
 
 
-async def test_of_two_who_add_the_same_address_at_once_one_replaces_the_draft_of_the_other(
+async def test_simultaneous_adds_leave_a_single_draft(
     gateway: Gateway,
 ) -> None:
     owner = await gateway.owner()

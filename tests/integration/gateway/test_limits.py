@@ -1,4 +1,4 @@
-"""What comes before any work: limits, sizes, hosts, and the right to it."""
+"""What the gateway checks before it works for a request: limits, sizes, hosts and permissions."""
 
 import asyncio
 import gc
@@ -146,7 +146,7 @@ async def test_limits_come_before_any_work(
 
 
 @pytest.mark.rule("L9")
-async def test_some_who_ask_too_often_wait_for_their_refusal(
+async def test_refusal_of_frequent_callers_is_delayed(
     front: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(admission, "_HOLD_BACK_SECONDS", 3_600)
@@ -170,7 +170,7 @@ async def test_some_who_ask_too_often_wait_for_their_refusal(
 
 
 @pytest.mark.rule("A8")
-async def test_strangers_use_up_nothing_of_a_signed_in_neighbour(gateway: Gateway) -> None:
+async def test_strangers_leave_the_limit_of_a_signed_in_neighbour(gateway: Gateway) -> None:
     owner = await gateway.owner()
     token = await owner.token("metrics:read")
     program = gateway.client(authorization=f"Bearer {token}")
@@ -184,7 +184,7 @@ async def test_strangers_use_up_nothing_of_a_signed_in_neighbour(gateway: Gatewa
     assert (await program.get("/api/v1/me")).status_code == 200
 
 
-async def test_a_page_with_its_assets_stays_within_the_limits(gateway: Gateway) -> None:
+async def test_page_with_its_assets_stays_within_the_limits(gateway: Gateway) -> None:
     owner = await gateway.owner()
 
     for _ in range(30):
@@ -213,7 +213,7 @@ async def _unread() -> AsyncIterator[bytes]:
     ],
 )
 @pytest.mark.parametrize("prefix", ["", "/api/v1"])
-async def test_a_request_is_refused_before_it_is_read(
+async def test_request_is_refused_before_it_is_read(
     front: Gateway, prefix: str, path: str, status: int, headers: dict[str, str], words: str
 ) -> None:
     client = front.client(**headers)
@@ -227,11 +227,11 @@ async def test_a_request_is_refused_before_it_is_read(
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8080", "127.0.0.1:443", "[::1]:8080"])
-async def test_loopback_names_are_served_on_one_machine(front: Gateway, host: str) -> None:
+async def test_local_gateway_serves_loopback_names(front: Gateway, host: str) -> None:
     assert (await front.client(host=host).get("/sign-in")).status_code == 200
 
 
-async def test_only_the_public_name_is_served_to_others(front: Gateway) -> None:
+async def test_public_gateway_serves_its_public_name_alone(front: Gateway) -> None:
     settings = front.context.settings.model_copy(update={"public_url": "https://mrr.example.com"})
     front = replace(front, app=build_app(replace(front.context, settings=settings)))
 
@@ -256,7 +256,7 @@ async def _endless() -> AsyncIterator[bytes]:
 
 @pytest.mark.rule("L9")
 @pytest.mark.parametrize("path", ["/sign-in", "/api/v1/instances"])
-async def test_a_body_that_does_not_arrive_ends_in_408(
+async def test_body_that_does_not_arrive_ends_in_408(
     front: Gateway, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     monkeypatch.setattr(admission, "_BODY_SECONDS", 0.05)
@@ -271,7 +271,7 @@ async def test_a_body_that_does_not_arrive_ends_in_408(
 
 
 @pytest.mark.rule("L9")
-async def test_a_body_is_counted_while_it_comes(front: Gateway) -> None:
+async def test_body_is_counted_while_it_arrives(front: Gateway) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(70):
             yield b"x" * 1_000
@@ -283,7 +283,7 @@ async def test_a_body_is_counted_while_it_comes(front: Gateway) -> None:
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
 
 
-async def test_a_wrong_last_slash_is_not_found(front: Gateway) -> None:
+async def test_wrong_last_slash_leads_to_404(front: Gateway) -> None:
     front.context.rate_limits.prove(digest("session"))
     client = front.client(cookie="mrr_session=session")
 
@@ -298,7 +298,7 @@ async def test_a_wrong_last_slash_is_not_found(front: Gateway) -> None:
     assert (await client.get("/api/v1/openapi.json/")).status_code == 404
 
 
-async def test_every_redirect_is_by_path_alone(gateway: Gateway) -> None:
+async def test_redirects_lead_to_a_path_alone(gateway: Gateway) -> None:
     owner = await gateway.owner()
     seen = 0
 
@@ -312,7 +312,7 @@ async def test_every_redirect_is_by_path_alone(gateway: Gateway) -> None:
     assert seen > 10
 
 
-async def test_no_form_is_read_before_the_caller_is_known(front: Gateway) -> None:
+async def test_form_is_read_after_the_caller_is_identified(front: Gateway) -> None:
     def calls(dependant: Dependant) -> list[object]:
         return [call for below in dependant.dependencies for call in (*calls(below), below.call)]
 
@@ -323,7 +323,7 @@ async def test_no_form_is_read_before_the_caller_is_known(front: Gateway) -> Non
             assert door < order.index(posted), f"{method} {route.path}"
 
 
-async def test_a_web_socket_is_refused(front: Gateway) -> None:
+async def test_web_socket_is_refused(front: Gateway) -> None:
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -449,7 +449,7 @@ async def timed(
     ],
 )
 @pytest.mark.parametrize("path", ["/sign-in", "/api/v1/me"])
-async def test_a_broken_request_is_answered_in_our_words(
+async def test_broken_request_is_answered_in_our_words(
     front: Gateway, path: str, sent: bytes, status: int, words: str
 ) -> None:
     port = free_port()
@@ -472,7 +472,7 @@ async def test_a_broken_request_is_answered_in_our_words(
     assert "content-security-policy" in answer
 
 
-async def test_a_form_with_files_is_refused_unread(front: Gateway) -> None:
+async def test_form_with_files_is_refused_unread(front: Gateway) -> None:
     client = front.client(**{"content-type": "multipart/form-data; boundary=x"})
 
     answer = await client.post("/sign-in", content=_unread())

@@ -1,4 +1,4 @@
-"""Lists and HEAD: pages that neither miss nor repeat an item, cursors that anybody may copy, headers without a body."""
+"""Lists and HEAD: pages neither miss nor repeat an item, and HEAD has the headers of GET."""
 
 import asyncio
 import base64
@@ -87,7 +87,7 @@ async def test_pages_neither_miss_nor_repeat_an_item(owner: Person) -> None:
         assert pages == len(items)
 
 
-async def test_a_cursor_that_no_page_gave_is_refused(owner: Person) -> None:
+async def test_foreign_cursor_is_refused(owner: Person) -> None:
     for path in await paths(owner):
         # To the list of tokens, a moment is a name like any other.
         moments = MOMENTS[-1:] if path.endswith("/tokens") else MOMENTS
@@ -96,7 +96,7 @@ async def test_a_cursor_that_no_page_gave_is_refused(owner: Person) -> None:
             assert (answer.status_code, answer.json()["code"]) == (422, "cursor_invalid"), f"{path} {cursor}"
 
 
-async def test_an_item_that_is_added_meanwhile_shifts_no_page(gateway: Gateway, owner: Person) -> None:
+async def test_item_added_meanwhile_shifts_no_page(gateway: Gateway, owner: Person) -> None:
     first = (await owner.client.get("/api/v1/audit", params={"limit": 1})).json()
     rest_before = await owner.client.get("/api/v1/audit", params={"cursor": first["next"]})
     await owner.token("metrics:read")

@@ -1,4 +1,4 @@
-"""Gateway and connector on one database, with a hand in place of Kafka that loses messages: both come to know how a run ended."""
+"""Gateway and connector on one database, with messages lost in between: both learn how a run ended."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -157,7 +157,7 @@ async def test_lost_end_is_asked_for(post: Post) -> None:
     assert (await post.running.get(sync_id))["counts"] == {"customer": 7}
 
 
-async def test_restored_gateway_hears_the_end_again(post: Post) -> None:
+async def test_restored_gateway_gets_the_end_again(post: Post) -> None:
     sync_id = await order_sync(post)
     run = await post.begin_run()
     await post.end_run(run)
@@ -175,7 +175,7 @@ async def test_restored_gateway_hears_the_end_again(post: Post) -> None:
     assert restored | {"heard_at": None} == ended | {"heard_at": None}
 
 
-async def test_end_that_came_without_its_run_is_heard(post: Post) -> None:
+async def test_end_without_its_run_is_stored(post: Post) -> None:
     sync_id = await order_sync(post)
     run = await post.begin_run()
     await post.lose()
@@ -189,7 +189,7 @@ async def test_end_that_came_without_its_run_is_heard(post: Post) -> None:
     assert await post.state(sync_id) == "succeeded"
 
 
-async def test_silent_run_is_heard_to_be_running(post: Post) -> None:
+async def test_silent_run_answers_that_it_is_running(post: Post) -> None:
     sync_id = await order_sync(post)
     await post.to_gateway()
     await post.begin_run()

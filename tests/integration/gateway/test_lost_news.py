@@ -101,7 +101,7 @@ async def end_run(both: Both, run_id: UUID) -> None:
     await store_command(both.engine, message, both.gateway.clock)
 
 
-async def test_a_lost_end_is_told_again_when_asked(both: Both) -> None:
+async def test_lost_end_is_reported_again_when_asked(both: Both) -> None:
     sync_id, run_id = await begun(both)
     await end_run(both, run_id)
     lost = await both.lose_events()
@@ -116,7 +116,7 @@ async def test_a_lost_end_is_told_again_when_asked(both: Both) -> None:
     assert await both.state_of(sync_id) == "cancelled"
 
 
-async def test_a_run_that_still_waits_is_heard_of_again(both: Both) -> None:
+async def test_waiting_run_is_reported_again(both: Both) -> None:
     sync_id, _ = await begun(both)
     both.gateway.clock.advance(minutes=3)
 
@@ -128,7 +128,7 @@ async def test_a_run_that_still_waits_is_heard_of_again(both: Both) -> None:
     assert await both.sync_now() == sync_id
 
 
-async def test_a_gateway_that_was_restored_learns_the_end(both: Both) -> None:
+async def test_restored_gateway_learns_the_end(both: Both) -> None:
     sync_id, run_id = await begun(both)
     await end_run(both, run_id)
     await both.carry_events()
@@ -146,7 +146,7 @@ async def test_a_gateway_that_was_restored_learns_the_end(both: Both) -> None:
     assert await both.state_of(sync_id) == "cancelled"
 
 
-async def test_a_connector_that_lost_the_run_begins_another(both: Both) -> None:
+async def test_connector_that_lost_the_run_begins_another(both: Both) -> None:
     sync_id, run_id = await begun(both)
     await both.gateway.execute("DELETE FROM connector.runs")
     await both.gateway.execute("DELETE FROM connector.outbox")
@@ -161,7 +161,7 @@ async def test_a_connector_that_lost_the_run_begins_another(both: Both) -> None:
     assert rows == [("failed", "run_timeout")]
 
 
-async def test_cancelling_a_run_that_ended_unheard_learns_its_end(both: Both) -> None:
+async def test_cancel_of_an_ended_run_learns_its_end(both: Both) -> None:
     sync_id, run_id = await begun(both)
     await end_run(both, run_id)
     await both.lose_events()

@@ -1,4 +1,4 @@
-"""Whatever is sent to the API, as its description says or not, no answer is an error of ours and all are as it says."""
+"""The API answers as its description says, whatever is sent, and never with an error of ours."""
 
 import asyncio
 import json
@@ -65,7 +65,7 @@ async def there(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
 
 
 @pytest.mark.parametrize(("operation", "mode"), _questions())
-def test_no_request_makes_an_answer_that_is_not_described(
+def test_answers_are_as_the_description_says(
     there: dict[str, Any], operation: Any, mode: GenerationMode
 ) -> None:
     named = {parameter.name: there[parameter.name] for parameter in operation.path_parameters}
@@ -88,7 +88,7 @@ def _answer(loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient, case: Ca
     )
 
 
-async def test_a_misspelt_parameter_is_named(there: dict[str, Any]) -> None:
+async def test_misspelt_parameter_is_named(there: dict[str, Any]) -> None:
     answer = await there["client"].get("/api/v1/metrics/mrr?filter[instanse]=42")
 
     assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (

@@ -1,4 +1,4 @@
-"""Signing in while a stranger keeps trying, and what a stranger can learn from it."""
+"""Sign-in while a stranger tries passwords, and what a stranger can learn from it."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ async def besieged(gateway: Gateway) -> httpx.AsyncClient:
 
 
 @pytest.mark.rule("A2")
-async def test_a_known_device_signs_in_during_an_attack(gateway: Gateway) -> None:
+async def test_recognized_device_signs_in_during_an_attack(gateway: Gateway) -> None:
     browser = await besieged(gateway)
     moved = gateway.client(NEW_AT, origin=ADDRESS)
     moved.cookies.update({"mrr_device": browser.cookies["mrr_device"]})
@@ -36,7 +36,7 @@ async def test_a_known_device_signs_in_during_an_attack(gateway: Gateway) -> Non
 
 
 @pytest.mark.rule("A2")
-async def test_a_known_address_signs_in_during_an_attack(gateway: Gateway) -> None:
+async def test_usual_address_signs_in_during_an_attack(gateway: Gateway) -> None:
     await besieged(gateway)
 
     assert await attempt(gateway.client(OWNER_AT, origin=ADDRESS)) == 303
@@ -47,14 +47,14 @@ async def test_a_known_address_signs_in_during_an_attack(gateway: Gateway) -> No
 
 
 @pytest.mark.rule("A2")
-async def test_a_new_device_elsewhere_waits_with_strangers(gateway: Gateway) -> None:
+async def test_new_device_elsewhere_waits_with_strangers(gateway: Gateway) -> None:
     await besieged(gateway)
 
     assert await attempt(gateway.client(NEW_AT, origin=ADDRESS)) == 429
 
 
 @pytest.mark.rule("A2")
-async def test_a_known_device_is_not_kept_out_by_its_address(gateway: Gateway) -> None:
+async def test_recognized_device_is_free_of_its_address(gateway: Gateway) -> None:
     browser = await besieged(gateway)
     neighbour = gateway.client(OWNER_AT, origin=ADDRESS)
     guesses = [await attempt(neighbour, "wrong", f"{number}@example.com") for number in range(21)]
@@ -64,7 +64,7 @@ async def test_a_known_device_is_not_kept_out_by_its_address(gateway: Gateway) -
 
 
 @pytest.mark.rule("A2")
-async def test_a_sign_in_elsewhere_frees_no_stranger(gateway: Gateway) -> None:
+async def test_sign_in_elsewhere_frees_no_stranger(gateway: Gateway) -> None:
     browser = await besieged(gateway)
 
     assert await attempt(browser) == 303
@@ -72,7 +72,7 @@ async def test_a_sign_in_elsewhere_frees_no_stranger(gateway: Gateway) -> None:
 
 
 @pytest.mark.rule("A2")
-async def test_a_device_cookie_is_bound_to_its_account(gateway: Gateway) -> None:
+async def test_device_cookie_is_bound_to_its_account(gateway: Gateway) -> None:
     browser = await besieged(gateway)
     other = await gateway.member("other@example.com", await gateway.organization("Other"), "viewer")
     cookie = browser.cookies["mrr_device"]
@@ -90,7 +90,7 @@ async def test_a_device_cookie_is_bound_to_its_account(gateway: Gateway) -> None
 
 
 @pytest.mark.rule("A2")
-async def test_a_device_is_forgotten_after_half_a_year(gateway: Gateway) -> None:
+async def test_device_is_recognized_for_half_a_year(gateway: Gateway) -> None:
     browser = await besieged(gateway)
     gateway.clock.advance(days=181)
     stranger = gateway.client(STRANGER_AT, origin=ADDRESS)
@@ -100,7 +100,7 @@ async def test_a_device_is_forgotten_after_half_a_year(gateway: Gateway) -> None
 
 
 @pytest.mark.rule("A2")
-async def test_a_known_device_is_slowed_down_by_its_own_failures(gateway: Gateway) -> None:
+async def test_failures_of_a_device_slow_that_device(gateway: Gateway) -> None:
     browser = await besieged(gateway)
 
     guesses = [await attempt(browser, "a wrong password") for _ in range(7)]
@@ -110,7 +110,7 @@ async def test_a_known_device_is_slowed_down_by_its_own_failures(gateway: Gatewa
     assert await attempt(browser) == 303
 
 
-async def test_the_device_cookie_is_out_of_reach_of_scripts(gateway: Gateway) -> None:
+async def test_device_cookie_is_hidden_from_scripts(gateway: Gateway) -> None:
     await gateway.owner(OWNER)
     client = gateway.client(origin=ADDRESS)
 
@@ -121,7 +121,7 @@ async def test_the_device_cookie_is_out_of_reach_of_scripts(gateway: Gateway) ->
     assert "samesite=lax" in cookie.lower()
 
 
-async def test_a_clock_that_steps_back_delays_nobody(gateway: Gateway) -> None:
+async def test_clock_set_back_delays_no_sign_in(gateway: Gateway) -> None:
     await besieged(gateway)
     neighbour = gateway.client(STRANGER_AT, origin=ADDRESS)
     for number in range(20):
@@ -133,7 +133,7 @@ async def test_a_clock_that_steps_back_delays_nobody(gateway: Gateway) -> None:
 
 
 @pytest.mark.rule("A1")
-async def test_known_and_unknown_accounts_take_the_same_work(gateway: Gateway) -> None:
+async def test_unknown_account_takes_the_same_work(gateway: Gateway) -> None:
     await gateway.owner(OWNER)
     statements: list[str] = []
     answered: list[list[str]] = []

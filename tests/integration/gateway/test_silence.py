@@ -1,4 +1,4 @@
-"""Messages that never come: no run, check or removal waits for one for ever, and no clock that steps back locks anything."""
+"""Messages that never come: runs, checks and deletions end without them, also after the clock was set back."""
 
 from datetime import datetime
 from typing import Any
@@ -50,7 +50,7 @@ async def commands(running: Running) -> list[dict[str, Any]]:
     return await running.gateway.sent("sync.commands")
 
 
-async def test_a_silent_run_does_not_block_sync_now(running: Running) -> None:
+async def test_silent_run_does_not_block_sync_now(running: Running) -> None:
     first = await begun(running)
     joined = (await running.post()).json()["id"]
 
@@ -60,7 +60,7 @@ async def test_a_silent_run_does_not_block_sync_now(running: Running) -> None:
     assert (await running.post()).json()["id"] != first
 
 
-async def test_news_of_a_run_keeps_it_open(running: Running) -> None:
+async def test_event_of_a_run_keeps_it_open(running: Running) -> None:
     sync_id = await begun(running)
     for rows in range(3):
         running.gateway.clock.advance(minutes=1, seconds=50)
@@ -70,7 +70,7 @@ async def test_news_of_a_run_keeps_it_open(running: Running) -> None:
     assert (await running.get(sync_id))["heard_at"] == "2026-03-01T12:05:30Z"
 
 
-async def test_the_connector_is_asked_about_a_silent_run(running: Running) -> None:
+async def test_connector_is_asked_about_a_silent_run(running: Running) -> None:
     sync_id = await begun(running)
     before = len(await commands(running))
 
@@ -88,7 +88,7 @@ async def test_the_connector_is_asked_about_a_silent_run(running: Running) -> No
     assert len({row[0] for row in rows}) == 2
 
 
-async def test_a_restart_asks_about_silent_runs_at_once(running: Running) -> None:
+async def test_restart_asks_about_silent_runs_at_once(running: Running) -> None:
     await begun(running)
     running.gateway.clock.advance(minutes=30)
     await follow_silent_runs(running.gateway.context)
@@ -100,7 +100,7 @@ async def test_a_restart_asks_about_silent_runs_at_once(running: Running) -> Non
     assert len(await commands(running)) == before + 1
 
 
-async def test_a_run_without_news_for_a_day_has_failed(running: Running) -> None:
+async def test_run_fails_after_a_day_of_silence(running: Running) -> None:
     sync_id = await begun(running)
 
     await after_a_day(running)
@@ -110,7 +110,7 @@ async def test_a_run_without_news_for_a_day_has_failed(running: Running) -> None
     assert "did not end within its time" in ended["message"]
 
 
-async def test_cancelling_a_silent_run_ends_it_at_once(running: Running) -> None:
+async def test_cancel_ends_a_silent_run_at_once(running: Running) -> None:
     sync_id = await begun(running)
     running.gateway.clock.advance(minutes=3)
 
@@ -123,7 +123,7 @@ async def test_cancelling_a_silent_run_ends_it_at_once(running: Running) -> None
 
 
 @pytest.mark.parametrize("step", ["pause", "remove"])
-async def test_pausing_and_removing_end_open_runs(running: Running, step: str) -> None:
+async def test_pause_and_delete_end_open_runs(running: Running, step: str) -> None:
     sync_id = await begun(running)
     path = f"/api/v1/instances/{running.instance_id}"
     headers = {"x-csrf-token": await running.owner.csrf()}
@@ -136,7 +136,7 @@ async def test_pausing_and_removing_end_open_runs(running: Running, step: str) -
     assert (await running.get(sync_id))["state"] == "cancelled"
 
 
-async def test_a_run_that_begins_while_paused_is_ended(running: Running) -> None:
+async def test_run_that_begins_while_paused_is_ended(running: Running) -> None:
     path = f"/api/v1/instances/{running.instance_id}"
     headers = {"x-csrf-token": await running.owner.csrf()}
     await running.owner.client.patch(path, json={"state": "paused"}, headers=headers)
@@ -151,7 +151,7 @@ async def test_a_run_that_begins_while_paused_is_ended(running: Running) -> None
     assert len(await commands(running)) == before
 
 
-async def test_a_real_end_replaces_an_assumed_one(running: Running) -> None:
+async def test_reported_end_replaces_an_assumed_end(running: Running) -> None:
     sync_id = await begun(running)
     await after_a_day(running)
 
@@ -173,7 +173,7 @@ def ends(run_id: UUID, at: datetime) -> dict[str, SyncSucceeded | SyncFailed | S
 
 
 @pytest.mark.parametrize("state", ["succeeded", "failed", "cancelled"])
-async def test_an_end_heard_before_its_run_ends_it_again(running: Running, state: str) -> None:
+async def test_end_that_came_before_its_run_ends_it(running: Running, state: str) -> None:
     sync_id = (await running.post()).json()["id"]
     end = ends(running.run_id, running.gateway.clock.now)[state]
     await running.hear(end, "the end")
@@ -184,7 +184,7 @@ async def test_an_end_heard_before_its_run_ends_it_again(running: Running, state
     assert (await running.get(sync_id))["state"] == state
 
 
-async def test_a_repeated_success_hides_no_later_failure(running: Running) -> None:
+async def test_repeated_success_hides_no_later_failure(running: Running) -> None:
     await begun(running)
     success = ends(running.run_id, running.gateway.clock.now)["succeeded"]
     await running.hear(success, "the success")
@@ -208,7 +208,7 @@ async def test_late_progress_opens_no_ended_run(running: Running) -> None:
     assert (await running.get(sync_id))["state"] == "failed"
 
 
-async def test_a_command_that_begins_anew_ends_its_lost_run(running: Running) -> None:
+async def test_command_that_begins_anew_ends_its_lost_run(running: Running) -> None:
     sync_id = await begun(running)
     lost, running.run_id = running.run_id, uuid4()
 
@@ -219,7 +219,7 @@ async def test_a_command_that_begins_anew_ends_its_lost_run(running: Running) ->
     assert rows == [(lost, "failed"), (running.run_id, "queued")]
 
 
-async def test_a_clock_that_steps_back_does_not_block_sync_now(running: Running) -> None:
+async def test_clock_set_back_does_not_block_sync_now(running: Running) -> None:
     unanswered = (await running.post()).json()["id"]
     running.gateway.clock.advance(hours=-1)
     begun_id = await begun(running)
@@ -229,7 +229,7 @@ async def test_a_clock_that_steps_back_does_not_block_sync_now(running: Running)
     assert len({unanswered, begun_id, third}) == 3
 
 
-async def test_a_silent_run_from_the_future_is_asked_about_and_ends(running: Running) -> None:
+async def test_silent_run_from_the_future_is_asked_about(running: Running) -> None:
     sync_id = await begun(running)
     running.gateway.clock.advance(days=-2)
     before = len(await commands(running))
@@ -242,7 +242,7 @@ async def test_a_silent_run_from_the_future_is_asked_about_and_ends(running: Run
     assert (await running.get(sync_id))["state"] == "failed"
 
 
-async def test_a_clock_that_steps_back_does_not_block_checks(running: Running) -> None:
+async def test_clock_set_back_does_not_block_checks(running: Running) -> None:
     await running.gateway.execute(
         """INSERT INTO gateway.checks SELECT organization_id, instance_id, gen_random_uuid(), credential_id, address,
             identifier_hint, false, started_at FROM gateway.checks, generate_series(1, 49)"""
@@ -254,7 +254,7 @@ async def test_a_clock_that_steps_back_does_not_block_checks(running: Running) -
     assert answer.status_code == 201
 
 
-async def test_a_clock_that_steps_back_does_not_block_a_key(running: Running) -> None:
+async def test_clock_set_back_does_not_block_a_key(running: Running) -> None:
     await running.gateway.execute(
         """INSERT INTO gateway.idempotency (organization_id, key, request_hash, at)
         VALUES (:organization, 'died', '', :at)""",
@@ -276,7 +276,7 @@ async def unanswered_check(gateway: Gateway) -> tuple[UUID, UUID]:
     return UUID(command["instance_id"]), UUID(command["check_id"])
 
 
-async def test_a_check_that_nobody_answers_has_failed(gateway: Gateway) -> None:
+async def test_unanswered_check_has_failed(gateway: Gateway) -> None:
     instance_id, check_id = await unanswered_check(gateway)
     owner = await gateway.signed_in("owner@example.com")
     path = f"/api/v1/instances/{instance_id}/checks/{check_id}"
@@ -295,7 +295,7 @@ async def test_a_check_that_nobody_answers_has_failed(gateway: Gateway) -> None:
     assert "Test again in a few minutes." in line["message"]
 
 
-async def test_a_late_answer_of_a_check_still_counts(gateway: Gateway) -> None:
+async def test_late_answer_of_a_check_still_counts(gateway: Gateway) -> None:
     instance_id, check_id = await unanswered_check(gateway)
     owner = await gateway.signed_in("owner@example.com")
     gateway.clock.advance(minutes=6)
@@ -310,7 +310,7 @@ async def test_a_late_answer_of_a_check_still_counts(gateway: Gateway) -> None:
     assert len(await credentials(gateway)) == 1
 
 
-async def test_a_clock_that_steps_back_does_not_hide_the_newest_check(gateway: Gateway) -> None:
+async def test_clock_set_back_does_not_hide_the_newest_check(gateway: Gateway) -> None:
     await unanswered_check(gateway)
     owner = await gateway.signed_in("owner@example.com")
     gateway.clock.advance(hours=-1)
@@ -328,7 +328,7 @@ async def test_a_clock_that_steps_back_does_not_hide_the_newest_check(gateway: G
     assert instance["check"]["check_id"] == again["check_id"]
 
 
-async def test_removing_again_sends_the_removal_again(running: Running) -> None:
+async def test_second_delete_publishes_the_state_again(running: Running) -> None:
     path = f"/api/v1/instances/{running.instance_id}"
     headers = {"x-csrf-token": await running.owner.csrf()}
 
@@ -342,7 +342,7 @@ async def test_removing_again_sends_the_removal_again(running: Running) -> None:
     assert (await running.owner.client.get("/api/v1/instances")).json()["items"] == []
 
 
-async def test_a_queued_run_of_an_upgraded_gateway_is_asked_about(running: Running) -> None:
+async def test_queued_run_of_an_upgraded_gateway_is_asked_about(running: Running) -> None:
     sync_id = (await running.post()).json()["id"]
     await running.hear(
         SyncQueued(command_id=UUID(sync_id), run_id=running.run_id, mode="full", trigger="manual")

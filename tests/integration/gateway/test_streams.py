@@ -1,4 +1,4 @@
-"""Streams of events: how many are open at once, and what they hold while they wait."""
+"""Streams of events: how many may be open, and what they use while they wait."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -40,7 +40,7 @@ async def opened(gateway: Gateway, client: httpx.AsyncClient, path: str, count: 
 
 
 @pytest.mark.rule("L9")
-async def test_each_caller_has_a_number_of_open_streams(running: Running) -> None:
+async def test_open_streams_of_a_caller_are_limited(running: Running) -> None:
     gateway, owner = running.gateway, running.owner
     path = f"/api/v1/syncs/{(await running.post()).json()['id']}/events"
     programs = [
@@ -64,7 +64,7 @@ async def test_each_caller_has_a_number_of_open_streams(running: Running) -> Non
 
 
 @pytest.mark.rule("L9")
-async def test_streams_are_limited_by_organization_and_in_all(
+async def test_streams_are_limited_by_organization_and_in_total(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gateway, owner = running.gateway, running.owner
@@ -78,7 +78,7 @@ async def test_streams_are_limited_by_organization_and_in_all(
 
 
 @pytest.mark.rule("L9")
-async def test_a_stream_holds_no_connection_while_it_waits(running: Running) -> None:
+async def test_waiting_stream_uses_no_connection(running: Running) -> None:
     gateway = running.gateway
     path = f"/api/v1/syncs/{(await running.post()).json()['id']}/events"
 
@@ -92,7 +92,7 @@ def test_two_organizations_leave_streams_to_others() -> None:
     assert 3 * streams._OF_ORGANIZATION <= streams._IN_ALL
 
 
-def test_every_stream_is_counted() -> None:
+def test_all_stream_routes_are_counted() -> None:
     folder = Path(gateway_package.__file__).parent
     made = 'media_type="text/event-stream"'
     # A Response that has its whole text already keeps no connection open.

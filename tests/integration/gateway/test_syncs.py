@@ -1,4 +1,4 @@
-"""Sync Now and how runs go, as people and programs see them."""
+"""Sync Now and the progress of runs, as people and programs see them."""
 
 import asyncio
 import json
@@ -79,7 +79,7 @@ async def running(gateway: Gateway) -> Running:
     return Running(gateway, owner, await connected(gateway, owner))
 
 
-async def test_sync_now_sends_one_command_and_says_where_to_look(running: Running) -> None:
+async def test_sync_now_sends_a_command_and_says_where_to_look(running: Running) -> None:
     answer = await running.post()
 
     sync_id = answer.json()["id"]
@@ -89,7 +89,7 @@ async def test_sync_now_sends_one_command_and_says_where_to_look(running: Runnin
     assert (await running.get(sync_id))["state"] == "queued"
 
 
-async def test_pressed_ten_times_at_once_it_is_one_run(running: Running) -> None:
+async def test_ten_simultaneous_requests_start_a_single_run(running: Running) -> None:
     before = len(await running.gateway.sent("sync.commands"))
 
     answers = await asyncio.gather(*(running.post() for _ in range(10)))
@@ -102,14 +102,14 @@ async def test_pressed_ten_times_at_once_it_is_one_run(running: Running) -> None
     assert len(await running.gateway.sent("sync.commands")) == before + 1
 
 
-async def test_a_full_is_not_covered_by_an_incremental_that_runs(running: Running) -> None:
+async def test_incremental_run_does_not_cover_a_full_request(running: Running) -> None:
     first = (await running.post(mode="incremental")).json()["id"]
 
     assert (await running.post(mode="incremental")).json()["id"] == first
     assert (await running.post(mode="full")).json()["id"] != first
 
 
-async def test_a_command_without_an_answer_for_two_minutes_may_be_sent_again(running: Running) -> None:
+async def test_unanswered_command_may_be_sent_again(running: Running) -> None:
     first = (await running.post()).json()["id"]
 
     running.gateway.clock.advance(minutes=2, seconds=1)
@@ -118,7 +118,7 @@ async def test_a_command_without_an_answer_for_two_minutes_may_be_sent_again(run
     assert (await running.post()).json()["id"] != first
 
 
-async def test_a_run_is_followed_from_queued_to_its_figures(running: Running) -> None:
+async def test_run_is_followed_from_queued_to_its_figures(running: Running) -> None:
     sync_id = (await running.post()).json()["id"]
     states = [(await running.get(sync_id))["state"]]
     await running.queued(sync_id)
@@ -185,7 +185,7 @@ async def test_figures_hold_a_sync_of_their_epoch(
     assert (await running.get(sync_id))["applied"] is applied
 
 
-async def test_rows_that_could_not_be_read_are_told_with_their_run(running: Running) -> None:
+async def test_unreadable_rows_are_shown_with_their_run(running: Running) -> None:
     sync_id = (await running.post()).json()["id"]
     await running.queued(sync_id)
     await running.started()
@@ -197,7 +197,7 @@ async def test_rows_that_could_not_be_read_are_told_with_their_run(running: Runn
     assert "left out: 1 of kind cancellation request, 2 of kind service." in found["message"]
 
 
-async def test_a_partial_run_names_the_action_that_the_role_lacks(running: Running) -> None:
+async def test_partial_run_names_the_missing_permission(running: Running) -> None:
     sync_id = (await running.post()).json()["id"]
     await running.queued(sync_id)
     await running.started()
@@ -216,7 +216,7 @@ async def test_a_partial_run_names_the_action_that_the_role_lacks(running: Runni
     assert "GetClientsAddons, GetPromotions" in page.text
 
 
-async def test_a_sync_that_found_nobody_says_what_to_check(running: Running) -> None:
+async def test_empty_sync_says_what_to_check(running: Running) -> None:
     sync_id = (await running.post()).json()["id"]
     await running.queued(sync_id)
     await running.started()
@@ -228,7 +228,7 @@ async def test_a_sync_that_found_nobody_says_what_to_check(running: Running) -> 
     assert "returned no clients or services" in found["message"]
 
 
-async def test_cancel_is_kept_until_the_connector_answers(running: Running) -> None:
+async def test_cancel_waits_for_the_run_of_its_command(running: Running) -> None:
     sync_id = (await running.post()).json()["id"]
     path = f"/syncs/{sync_id}/cancel"
 
@@ -249,7 +249,7 @@ async def test_cancel_is_kept_until_the_connector_answers(running: Running) -> N
     assert [row.target for row in audited] == [sync_id]
 
 
-async def test_a_kept_cancel_gives_way_to_the_real_end(running: Running) -> None:
+async def test_waiting_cancel_gives_way_to_the_reported_end(running: Running) -> None:
     sync_id = (await running.post()).json()["id"]
     await running.owner.post(f"/syncs/{sync_id}/cancel")
     await running.queued(sync_id)
@@ -259,7 +259,7 @@ async def test_a_kept_cancel_gives_way_to_the_real_end(running: Running) -> None
     assert (await running.get(sync_id))["state"] == "succeeded"
 
 
-async def test_sync_now_takes_back_a_kept_cancel(running: Running) -> None:
+async def test_sync_now_clears_a_waiting_cancel(running: Running) -> None:
     sync_id = (await running.post()).json()["id"]
     await running.owner.post(f"/syncs/{sync_id}/cancel")
     instance = (await running.owner.client.get(f"/api/v1/instances/{running.instance_id}")).json()
@@ -273,7 +273,7 @@ async def test_sync_now_takes_back_a_kept_cancel(running: Running) -> None:
     assert await running.gateway.sent("sync.commands") == before
 
 
-async def test_cancelling_asks_the_connector_and_ends_when_it_says_so(running: Running) -> None:
+async def test_cancel_ends_the_run_when_the_connector_answers(running: Running) -> None:
     sync_id = (await running.post()).json()["id"]
     await running.queued(sync_id)
 
@@ -287,7 +287,7 @@ async def test_cancelling_asks_the_connector_and_ends_when_it_says_so(running: R
 
 
 @pytest.mark.parametrize(("step", "code"), [("pause", "instance_paused"), ("remove", "instance_deleting")])
-async def test_what_is_paused_or_going_is_not_synced(running: Running, step: str, code: str) -> None:
+async def test_paused_or_deleted_instance_is_not_synced(running: Running, step: str, code: str) -> None:
     await running.owner.post(f"/settings/instances/{running.instance_id}/{step}")
 
     answer = await running.post()
@@ -295,7 +295,7 @@ async def test_what_is_paused_or_going_is_not_synced(running: Running, step: str
     assert (answer.status_code, answer.json()["code"]) == (409, code)
 
 
-async def test_a_scheduled_run_is_listed_beside_those_of_people(running: Running) -> None:
+async def test_scheduled_run_is_listed_with_manual_runs(running: Running) -> None:
     manual = (await running.post()).json()["id"]
     running.gateway.clock.advance(minutes=1)
     await running.hear(SyncQueued(command_id=uuid4(), run_id=uuid4(), mode="incremental", trigger="schedule"))
@@ -310,7 +310,7 @@ async def test_a_scheduled_run_is_listed_beside_those_of_people(running: Running
     assert (wrong.status_code, wrong.json()["code"]) == (422, "cursor_invalid")
 
 
-async def test_events_go_on_after_the_last_one_that_was_seen(running: Running) -> None:
+async def test_events_continue_after_the_last_id(running: Running) -> None:
     sync_id = (await running.post()).json()["id"]
     await running.queued(sync_id)
     await running.started()
@@ -330,7 +330,7 @@ async def test_events_go_on_after_the_last_one_that_was_seen(running: Running) -
     assert json.loads(rest[0]["data"])["run_id"] == str(running.run_id)
 
 
-async def test_the_page_of_a_run_streams_until_it_is_over(running: Running) -> None:
+async def test_page_of_a_run_streams_until_it_is_over(running: Running) -> None:
     sync_id = (await running.post()).json()["id"]
     await running.queued(sync_id)
     await running.hear(SyncCancelled(run_id=running.run_id))
@@ -343,7 +343,7 @@ async def test_the_page_of_a_run_streams_until_it_is_over(running: Running) -> N
 
 
 @pytest.mark.rule("A9")
-async def test_the_same_key_tells_the_present_state_of_its_sync(running: Running) -> None:
+async def test_same_key_answers_the_present_state_of_its_sync(running: Running) -> None:
     path = f"/api/v1/instances/{running.instance_id}/syncs"
     headers = {"x-csrf-token": await running.owner.csrf(), "idempotency-key": "one"}
 
@@ -361,7 +361,7 @@ async def test_the_same_key_tells_the_present_state_of_its_sync(running: Running
     assert (other.status_code, other.json()["code"]) == (409, "idempotency_key_reused")
 
 
-async def test_only_a_missing_right_is_told_as_one(running: Running) -> None:
+async def test_other_failures_are_no_missing_permission(running: Running) -> None:
     sync_id = (await running.post()).json()["id"]
     await running.queued(sync_id)
     await running.started()

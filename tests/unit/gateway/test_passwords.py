@@ -1,4 +1,4 @@
-"""Judging a password takes little time, whatever it is, and still finds the weak ones."""
+"""Weak passwords are refused, and no password takes long to judge."""
 
 import contextlib
 import time
@@ -22,7 +22,7 @@ _LOOKALIKES = "4@8({[<3691!|17|0$5+7%2" * 5
         "ab" * 64,
     ],
 )
-def test_no_password_takes_long_to_judge(password: str) -> None:
+def test_judging_a_password_takes_little_time(password: str) -> None:
     began = time.thread_time()
 
     with contextlib.suppress(Invalid):
@@ -41,7 +41,7 @@ def test_no_password_takes_long_to_judge(password: str) -> None:
         "nimbus hosting",
     ],
 )
-def test_a_weak_password_is_refused(password: str) -> None:
+def test_weak_password_is_refused(password: str) -> None:
     with pytest.raises(Invalid, match="Take a sentence that nobody else uses"):
         passwords.accept(password, ["Nimbus Hosting"])
 
@@ -49,11 +49,11 @@ def test_a_weak_password_is_refused(password: str) -> None:
 @pytest.mark.parametrize(
     "password", ["a calm sentence that nobody else uses", "1|7!+({<4@83", "租约每月续订的金额是多少呢"]
 )
-def test_a_strong_password_is_accepted(password: str) -> None:
+def test_strong_password_is_accepted(password: str) -> None:
     assert passwords.matches(password, passwords.accept(password, ["Nimbus Hosting"]))
 
 
-def test_an_unknown_user_costs_the_same_hash() -> None:
+def test_unknown_user_costs_the_same_hash() -> None:
     stored = passwords.hashed("a calm sentence that nobody else uses")
 
     assert passwords._NOBODY.split("$")[:4] == stored.split("$")[:4]

@@ -1,4 +1,4 @@
-"""Requests in a minute: who is counted with whom, and how much memory counting takes."""
+"""Requests in a minute: which callers share a limit, and how much memory counting takes."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def until_refused(
         return count
 
 
-def test_each_kind_of_caller_has_a_limit_of_its_own() -> None:
+def test_kinds_of_callers_have_separate_limits() -> None:
     limits = RateLimits(Seconds())
     limits.prove(b"session")
 
@@ -67,7 +67,7 @@ def test_ipv6_is_counted_by_64_bits(first: str, second: str, are_counted_togethe
 
 
 @pytest.mark.parametrize("later", [0, 10, 45])
-def test_a_refused_caller_may_ask_after_the_time_it_is_told(later: int) -> None:
+def test_refused_caller_may_ask_after_retry_after(later: int) -> None:
     clock = Seconds()
     limits = RateLimits(clock)
     clock.now += 30
@@ -83,7 +83,7 @@ def test_a_refused_caller_may_ask_after_the_time_it_is_told(later: int) -> None:
     limits.count("192.0.2.1")
 
 
-def test_an_ended_session_is_counted_by_its_address() -> None:
+def test_ended_session_is_counted_by_its_address() -> None:
     limits = RateLimits(Seconds())
     limits.prove(b"session")
     until_refused(limits, "192.0.2.1", b"a guess")

@@ -1,4 +1,4 @@
-"""The description of the API is whole: who may ask, what is refused, every field and parameter in words, examples that are true."""
+"""The description of the API is complete, and its examples are valid."""
 
 import copy
 from collections.abc import Iterator
@@ -59,12 +59,12 @@ def contents(operation: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield where, content
 
 
-def test_nothing_lacks_a_description_or_an_example(document: dict[str, Any]) -> None:
+def test_description_and_examples_are_complete(document: dict[str, Any]) -> None:
     assert list(missing(document)) == []
     assert len(list(operations_of(document))) >= 19
 
 
-def test_a_missing_description_is_noticed(document: dict[str, Any]) -> None:
+def test_missing_description_is_noticed(document: dict[str, Any]) -> None:
     broken = copy.deepcopy(document)
     del broken["components"]["schemas"]["Point"]["properties"]["reason"]["description"]
     operation = broken["paths"]["/api/v1/instances"]["post"]
@@ -79,7 +79,7 @@ def test_a_missing_description_is_noticed(document: dict[str, Any]) -> None:
     ]
 
 
-def test_every_example_fits_its_schema(document: dict[str, Any]) -> None:
+def test_examples_fit_their_schemas(document: dict[str, Any]) -> None:
     checked = 0
     for place, operation in operations_of(document):
         for where, content in contents(operation):
@@ -107,7 +107,7 @@ def test_examples_show_every_field(document: dict[str, Any]) -> None:
                 assert content["example"].keys() == fields, place
 
 
-def test_every_sentence_describes_something(document: dict[str, Any]) -> None:
+def test_sentences_describe_existing_fields(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     described = {
         (name.partition("_")[0], field)
@@ -125,7 +125,7 @@ def test_every_sentence_describes_something(document: dict[str, Any]) -> None:
     assert OPERATIONS.keys() == {place for place, _ in operations_of(document)}
 
 
-def test_every_code_is_one_that_the_gateway_answers() -> None:
+def test_codes_are_those_of_the_gateway() -> None:
     code = "".join(
         path.read_text(encoding="utf-8")
         for folder in (GATEWAY, GATEWAY.parents[1] / "libs")

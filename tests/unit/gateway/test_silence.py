@@ -1,4 +1,4 @@
-"""Silent runs: how often they are asked about, and that no clock keeps one open for ever."""
+"""Silent runs: how often the connector is asked about them, and when they end."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -36,13 +36,13 @@ def test_questions_double_their_distance_up_to_an_hour() -> None:
     assert set(waits[5:]) == {60 * MINUTE}
 
 
-def test_a_day_of_silence_ends_a_run() -> None:
+def test_day_of_silence_ends_a_run() -> None:
     [first_end, *_] = [after for after, step in steps_of_a_day() if step is Step.FAIL]
 
     assert first_end == timedelta(hours=24)
 
 
-def test_a_restart_asks_without_the_long_wait() -> None:
+def test_restart_asks_without_the_long_wait() -> None:
     asked_at, now = HEARD_AT + 10 * MINUTE, HEARD_AT + 12 * MINUTE
 
     assert next_step(HEARD_AT, asked_at, now, is_synced=True) is Step.WAIT
@@ -50,16 +50,16 @@ def test_a_restart_asks_without_the_long_wait() -> None:
     assert next_step(HEARD_AT, now - MINUTE / 2, now, is_synced=True, is_restart=True) is Step.WAIT
 
 
-def test_a_silent_run_of_a_stopped_instance_is_cancelled() -> None:
+def test_silent_run_of_a_paused_instance_is_cancelled() -> None:
     assert next_step(HEARD_AT, None, HEARD_AT + 3 * MINUTE, is_synced=False) is Step.CANCEL
     assert next_step(HEARD_AT, None, HEARD_AT + MINUTE, is_synced=False) is Step.WAIT
 
 
 @given(SPANS)
-def test_a_clock_that_stepped_back_makes_no_news(step: timedelta) -> None:
+def test_time_ahead_of_the_clock_counts_as_silence(step: timedelta) -> None:
     assert is_silent(HEARD_AT, HEARD_AT + step) == (abs(step) > SILENT_AFTER)
 
 
 @pytest.mark.parametrize("asked_at", [HEARD_AT - MINUTE, HEARD_AT + timedelta(days=1)])
-def test_a_question_from_another_time_does_not_count(asked_at: datetime) -> None:
+def test_question_from_another_time_does_not_count(asked_at: datetime) -> None:
     assert next_step(HEARD_AT, asked_at, HEARD_AT + 3 * MINUTE, is_synced=True) is Step.ASK

@@ -1,4 +1,4 @@
-"""Slow calls run in threads of their own, and the queue for them has an end."""
+"""Slow calls run in threads, and the queue for them is limited."""
 
 import asyncio
 import threading
@@ -9,13 +9,13 @@ from services.gateway.errors import Unavailable
 from services.gateway.workers import Lane, Workers
 
 
-async def test_a_call_runs_outside_the_event_loop() -> None:
+async def test_call_runs_outside_the_event_loop() -> None:
     workers = Workers("test", threads=1, waiting=0)
 
     assert await workers.run(threading.get_ident) != threading.get_ident()
 
 
-async def test_a_full_queue_refuses_at_once_and_says_when_to_return() -> None:
+async def test_full_queue_refuses_and_says_when_to_return() -> None:
     workers = Workers("test", threads=1, waiting=1)
     go_on = threading.Event()
     held = [asyncio.ensure_future(workers.run(go_on.wait)) for _ in range(2)]
@@ -30,7 +30,7 @@ async def test_a_full_queue_refuses_at_once_and_says_when_to_return() -> None:
     assert await workers.run(threading.get_ident)
 
 
-async def test_a_caller_that_leaves_keeps_its_place_until_done() -> None:
+async def test_abandoned_call_keeps_its_place_until_done() -> None:
     workers = Workers("test", threads=1, waiting=0)
     started, go_on = threading.Event(), threading.Event()
 
@@ -49,7 +49,7 @@ async def test_a_caller_that_leaves_keeps_its_place_until_done() -> None:
     go_on.set()
 
 
-async def test_a_lane_lets_a_few_in_and_refuses_after_a_while() -> None:
+async def test_full_lane_refuses_after_a_while() -> None:
     lane = Lane(1, seconds=0.05)
 
     async with lane:
