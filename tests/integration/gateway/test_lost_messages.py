@@ -204,6 +204,16 @@ async def test_silent_run_answers_that_it_is_running(post: Post) -> None:
     assert (await post.running.post()).json()["id"] == sync_id
 
 
+async def test_waiting_run_is_reported_again(post: Post) -> None:
+    sync_id = await order_sync(post)
+    await post.to_gateway()
+
+    await post.ask()
+
+    assert await post.state(sync_id) == "queued"
+    assert (await post.running.post()).json()["id"] == sync_id
+
+
 async def test_restored_connector_begins_the_run_anew(post: Post) -> None:
     sync_id = await order_sync(post)
     lost = await post.begin_run()
@@ -218,6 +228,8 @@ async def test_restored_connector_begins_the_run_anew(post: Post) -> None:
 
     assert again.run_id != lost.run_id
     assert await post.state(sync_id) == "succeeded"
+    ends = "SELECT state, code FROM gateway.runs WHERE run_id = :run_id"
+    assert await post.running.gateway.execute(ends, run_id=lost.run_id) == [("failed", "run_timeout")]
 
 
 @pytest.mark.parametrize("is_lost", [False, True], ids=["known run", "lost run"])
@@ -234,6 +246,22 @@ async def test_cancel_is_answered_for_any_run(post: Post, is_lost: bool) -> None
     await post.to_gateway()
 
     assert await post.state(sync_id) == "cancelled"
+
+
+async def test_cancel_of_an_ended_run_learns_its_end(post: Post) -> None:
+    sync_id = await order_sync(post)
+    await post.to_gateway()
+    await post.end_run(await post.begin_run())
+    await post.lose()
+    post.running.gateway.clock.advance(minutes=3)
+    headers = {"x-csrf-token": await post.running.owner.csrf()}
+
+    await post.running.owner.client.post(f"/api/v1/syncs/{sync_id}/cancel", headers=headers)
+    assert await post.state(sync_id) == "cancelled"
+    await post.to_connector()
+    await post.to_gateway()
+
+    assert await post.state(sync_id) == "succeeded"
 
 
 async def test_resumed_instance_syncs_after_a_lost_pause(post: Post) -> None:
