@@ -1,5 +1,5 @@
-"""Gateway: the dashboard, the API, accounts, and which instances there are.
+"""Gateway: the dashboard, the API, accounts and instances.
 
-Consumes sync.events. Publishes, through its outbox, instances and sync.commands. Owns the schema `gateway`; reads figures from the views
-of `metrics_read`; seals credentials and hands them to the connector's table, from which it can never read them back.
+Consumes sync.events. Publishes instances and sync.commands through its outbox. Owns the schema `gateway`. Reads figures from the
+views of `metrics_read`. Seals credentials and adds them to the connector's table, from which it cannot read them back.
 """

@@ -1,4 +1,4 @@
-"""Around every request: its id and address, limits on what is asked and sent, and security headers."""
+"""What happens to every request before any work: an id, limits and checks; and the security headers of every answer."""
 
 import asyncio
 from typing import Final
@@ -39,7 +39,7 @@ _NO_HTTP: Final = Refused(400, "malformed", "The request is not valid HTTP. Chec
 
 
 class Admission:
-    """The outermost layer of every answer, errors too: what comes before any work, and the headers. `app` is inside."""
+    """The outermost layer: it refuses requests before `app` works for them, and adds headers to all answers, also to errors."""
 
     def __init__(self, app: FastAPI, context: Context) -> None:
         self.app, self._context = app, context
@@ -64,7 +64,7 @@ class Admission:
                     **self._headers,
                     "x-request-id": request.state.request_id,
                     "cache-control": "no-store",
-                    # What is left of the request is not worth reading.
+                    # Close the connection instead of reading the rest of the request.
                     **({"connection": "close"} if message["status"] in _UNREAD else {}),
                 }
                 message["headers"] = [
@@ -91,9 +91,10 @@ class Admission:
         await inside(scope, receive, send_with_headers)
 
     async def _hold_back(self) -> None:
-        """Let callers who ask too often wait: without it, one of them with some connections takes all of a processor.
+        """Delay the refusal of a caller that asks too often.
 
-        A connection that waits takes the place of another, so that only some of them wait.
+        Without a delay, such a caller asks again at once and keeps a processor busy with refusals. A delayed refusal uses one
+        of the server's connections, so only some refusals are delayed.
         """
         if self._held_back < _MOST_HELD_BACK:
             self._held_back += 1
@@ -103,7 +104,7 @@ class Admission:
                 self._held_back -= 1
 
     def _admit(self, request: Request) -> None:
-        """Raise what is wrong with the request before anything is done for it."""
+        """Raise a RequestError when the request is refused as such, whoever sent it."""
         self._context.rate_limits.count(
             request.state.address,
             credential(request, self._context),
@@ -115,11 +116,11 @@ class Admission:
             raise Refused(
                 421,
                 "wrong_host",
-                f"This address is not served here. Open {self._context.settings.public_url}.",
+                f"This server does not serve this address. Open {self._context.settings.public_url}.",
             )
         if int(request.headers.get("content-length", "0")) > MAX_BODY:
             raise refusal(413)
-        # No form of ours has files, which take far longer to read.
+        # No form of ours has files, and multipart takes far longer to parse.
         if "multipart" in request.headers.get("content-type", "") and not is_api(request):
             raise _NO_FILES
 
@@ -128,11 +129,11 @@ class Admission:
         return host == self._public.hostname or is_loopback
 
     def _is_elsewhere(self, request: Request) -> bool:
-        """On one machine, `localhost` goes to the address that the cookie is for."""
+        """Return whether a local gateway was opened as `localhost`: the cookie is for the host of the public address."""
         return host_of(request) == "localhost" != self._public.hostname
 
     def _address(self, scope: Scope) -> str:
-        """The caller's address; the one that a trusted proxy tells, when it comes through one."""
+        """Return the caller's network address; behind trusted proxies, the address that the first of them saw."""
         client = scope.get("client")
         address = client[0] if client else "unknown"
         forwarded = dict(scope["headers"]).get(b"x-forwarded-for", b"").decode("latin-1").split(",")
@@ -144,13 +145,13 @@ class Admission:
 
 
 def _limited(receive: Receive) -> Receive:
-    """Count the body while it comes, in bytes and in seconds."""
+    """Return a `receive` that refuses a body that is too large or arrives too slowly."""
     deadline = asyncio.get_running_loop().time() + _BODY_SECONDS
     size, is_complete = 0, False
 
     async def counted() -> Message:
         nonlocal size, is_complete
-        if is_complete:  # what comes now is the end of the connection, which may take as long as it likes
+        if is_complete:  # the next message is the end of the connection, which may come at any time
             return await receive()
         try:
             async with asyncio.timeout_at(deadline):

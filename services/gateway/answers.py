@@ -1,4 +1,4 @@
-"""Every error becomes a problem document under /api/, else a page; who is not signed in is led to sign in."""
+"""Errors become problem documents under /api/ and pages elsewhere. People who are not signed in are led to sign-in."""
 
 import logging
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def answer(request: Request, error: RequestError) -> Response:
-    """Return an error of ours as its caller reads it."""
+    """Return an error as a problem document for programs, as a page for people."""
     if is_api(request):
         return problems.document(request, error)
     if isinstance(error, Unauthenticated):
@@ -60,7 +60,10 @@ def add_error_answers(app: FastAPI) -> None:
 
 
 async def _on_outage(request: Request, error: Exception) -> Response:
-    log.warning("a dependency is away", extra={"error": repr(error)[:200], **_ids(request)})
+    log.warning(
+        "A dependency does not answer; the request was refused",
+        extra={"error": repr(error)[:200], **_ids(request)},
+    )
     text = "The database cannot be reached right now. Try again in a moment."
     return answer(request, Unavailable("unavailable", text, retry_after=5))
 
@@ -73,8 +76,13 @@ async def _on_database(request: Request, error: Exception) -> Response:
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:
-    log.error("request failed", extra={"error": repr(error)[:500], **_ids(request)}, exc_info=error)
-    text = "Something went wrong here. Tell the operator the id of this request."
+    log.error(
+        "The request failed because of a mistake of ours",
+        extra={"error": repr(error)[:500], **_ids(request)},
+        exc_info=error,
+    )
+    request_id = request.state.request_id
+    text = f"Something went wrong here. The log entry {request_id} of MRRlytics says what. Try again, or ask the person who runs it."
     return answer(request, Broken("internal", text))
 
 

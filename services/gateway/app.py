@@ -1,4 +1,4 @@
-"""Composition root of the gateway."""
+"""Composition root of the gateway: it builds everything and starts the tasks."""
 
 import asyncio
 import base64
@@ -47,14 +47,14 @@ _DAY_SECONDS: Final = 86_400.0
 
 
 def build_app(context: Context) -> Admission:
-    """The public application: pages at /, the API at /api/v1, assets with hashed names at /static."""
+    """Return the application: pages at /, the API at /api/v1, assets with hashed names at /static."""
     app = FastAPI(
         title="MRRlytics",
         version=VERSION,
         openapi_url="/api/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
-        # A redirect to the path with or without the last slash would send body and token to the host of the request.
+        # Such a redirect would name the host of the request, and a program would send its body and token there.
         redirect_slashes=False,
     )
     app.state.context = context
@@ -69,7 +69,7 @@ def build_app(context: Context) -> Admission:
 
 
 class _Assets(StaticFiles):
-    """Files whose names change with their content."""
+    """Files whose names change with their content, so browsers keep them for a year."""
 
     def file_response(self, *arguments: object, **named: object) -> object:  # type: ignore[override]
         answer = super().file_response(*arguments, **named)  # type: ignore[arg-type]
@@ -78,9 +78,9 @@ class _Assets(StaticFiles):
 
 
 async def run(settings: Settings, clock: Clock = utc_now) -> None:
-    """Serve until told to stop."""
+    """Serve until the process is asked to stop."""
     telemetry.configure("gateway", settings.log_level, settings.otlp_endpoint)
-    # Workers compute in Python: every answer of the event loop would wait 5 ms for them, many times over.
+    # Threads compute in Python, too. With the default of 5 ms the event loop would wait that long at each of its steps.
     sys.setswitchinterval(_TURN_SECONDS)
     context = Context(
         settings=settings,
@@ -93,7 +93,7 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
     consumer = Consumer(settings, replica=settings.replica)
     build_handlers(consumer, publisher, context)
     app = build_app(context)
-    # The description of the API takes long to make, so it is made before anybody asks for it.
+    # Building the description of the API blocks the event loop, so build it before the first request.
     app.app.openapi()
     is_owned = asyncio.Event()
     try:
@@ -125,7 +125,7 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
 
 
 async def tidy(context: Context) -> None:
-    """Remove what nobody needs any more, and drafts whose check did not pass; end checks that nobody answers."""
+    """End checks without an answer, and delete stale drafts and old rows."""
     await end_unanswered_checks(context)
     await lifecycle.delete_stale_drafts(context)
     async with transaction(context.engine, role=SYSTEM) as connection:
@@ -133,7 +133,7 @@ async def tidy(context: Context) -> None:
 
 
 async def follow_silent_runs(context: Context, stop: asyncio.Event) -> None:
-    """Look after runs that went silent: at the start, because much may have been missed meanwhile, and each minute."""
+    """Ask about silent runs at the start, because events may have been missed meanwhile, and then each minute."""
     await silent_runs.follow_silent_runs(context, is_restart=True)
     while not stop.is_set():
         await pause(stop, _TIDY_SECONDS)
@@ -151,7 +151,7 @@ def _repeat(seconds: float, work: Callable[[Context], Awaitable[None]], context:
 
 async def _check_owned(is_owned: asyncio.Event) -> None:
     if not is_owned.is_set():
-        raise ConnectionError("the first account is not looked after yet")
+        raise ConnectionError("the first account is not set up yet")
 
 
 def _read_session_key(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""Who is asking, and what they may do: sessions of people, tokens of programs, one declared permission per route."""
+"""Identify callers by session or token, and check the permission that a route declares."""
 
 import hashlib
 import hmac
@@ -29,9 +29,9 @@ _SEEN_EVERY: Final = timedelta(minutes=1)
 
 
 class signed_in:
-    """A dependency that returns the Principal, and raises when there is none or it lacks the permission.
+    """A dependency that returns the Principal; it raises Unauthenticated without one, and Denied when it lacks the permission.
 
-    The organization is the one in the path of a page; an address without one means the organization used last.
+    The path of a page names the organization; a path without one means the organization used last.
     """
 
     def __init__(self, permission: str) -> None:
@@ -43,7 +43,7 @@ class signed_in:
         principal = await self.admit(request, slug)
         is_page = request.method == "GET" and not is_stream(request)
         if slug is not None and is_page and principal.organization != principal.organizations[0]:
-            await use(context, principal)
+            await mark_used(context, principal)
         return principal
 
     async def admit(self, request: Request, slug: str | None) -> Principal:
@@ -73,12 +73,12 @@ class signed_in:
 
 
 def digest(secret: str) -> bytes:
-    """What is stored of a session, a token or a link: they are long and random, so a plain hash keeps them."""
+    """Return the hash that is stored of a session, a token or a link. They are long and random, so a plain hash is enough."""
     return hashlib.sha256(secret.encode()).digest()
 
 
 def credential(request: Request, context: Context) -> bytes | None:
-    """Return the digest of the token or session that the request shows, valid or not; None when it shows neither."""
+    """Return the digest of the token or session of the request, valid or not; None when it has neither."""
     authorization = request.headers.get("authorization")
     if authorization is not None:
         return digest(authorization.partition(" ")[2].strip())
@@ -87,12 +87,12 @@ def credential(request: Request, context: Context) -> bytes | None:
 
 
 def new_secret() -> str:
-    """256 random bits as text."""
+    """Return 256 random bits as text."""
     return secrets.token_urlsafe(32)
 
 
 def same_origin(request: Request, context: Context) -> None:
-    """Raises Denied unless a form or script of our own pages sent this."""
+    """Raise Denied unless a form or script of our own pages sent the request."""
     origin = request.headers.get("origin")
     if origin is not None and origin != "null":
         is_ours = origin == context.settings.public_url
@@ -162,8 +162,8 @@ def _organization(membership: Membership) -> Organization:
 
 
 def _lane(context: Context, secret: str) -> AbstractAsyncContextManager[None]:
-    """Those who have not opened anything yet look it up a few at a time."""
-    return nullcontext() if context.rate_limits.is_proven(digest(secret)) else context.door
+    """Return the lane in which a secret is looked up: secrets that never proved valid share a few connections."""
+    return nullcontext() if context.rate_limits.is_proven(digest(secret)) else context.stranger_lane
 
 
 async def _by_token(request: Request, context: Context, authorization: str, slug: str | None) -> Principal:
@@ -201,8 +201,8 @@ async def _by_token(request: Request, context: Context, authorization: str, slug
     )
 
 
-async def use(context: Context, principal: Principal) -> None:
-    """Remember the organization as the one used last, for this session and for later ones."""
+async def mark_used(context: Context, principal: Principal) -> None:
+    """Store that the caller used this organization last, for this session and for later ones."""
     async with transaction(context.engine, principal.organization_id) as connection:
         await repository.organizations.mark_used(connection, principal.user_id, context.clock())
 
@@ -220,7 +220,10 @@ async def _check_form(request: Request, principal: Principal) -> None:
         form = await request.form()
         sent = str(form.get("csrf_token", ""))
     if not hmac.compare_digest((sent or "").encode(), principal.csrf_token.encode()):
-        raise Denied("form_expired", "This form is of another session. Reload the page and send it again.")
+        raise Denied(
+            "form_expired",
+            "Your session has changed since this form was opened. Reload the page and send it again.",
+        )
 
 
 def _csrf_token(context: Context, session: str) -> str:

@@ -1,4 +1,4 @@
-"""What every use case of the gateway works with, built once in app.py."""
+"""What every use case of the gateway needs, built once in app.py."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from services.gateway.rate_limits import RateLimits
 from services.gateway.settings import Settings
 from services.gateway.workers import Lane, Workers
 
-# The role that sees across organizations, for what the gateway does for itself.
+# The role that sees all organizations, for work of the gateway that belongs to none.
 SYSTEM: Final = "gateway_system"
 
 
@@ -21,10 +21,10 @@ SYSTEM: Final = "gateway_system"
 class Context:
     """`session_key` signs the forms of sessions; `keyring` seals credentials.
 
-    A password takes 20 MiB while it is hashed. `answer_workers` make large answers, one at a time: Python computes with one
-    thread, and a second would only keep the event loop waiting longer. The pool has ten connections to the database:
-    whoever has not opened anything yet shares the three of `door`, questions about figures the three of `reading`, so that
-    neither keeps the others waiting.
+    Hashing a password takes 20 MiB, so `password_workers` are few. `answer_workers` make large answers, one at a time: Python
+    computes with one thread, and a second would only delay the event loop longer. The pool has ten connections to the
+    database. Callers with an unproven session or token share three of them (`stranger_lane`), questions about figures
+    three others (`figures_lane`), so that neither delays the rest.
     """
 
     settings: Settings
@@ -34,8 +34,8 @@ class Context:
     session_key: bytes = field(repr=False)
     rate_limits: RateLimits = field(default_factory=RateLimits)
     open_streams: Counter[object] = field(default_factory=Counter)
-    door: Lane = field(default_factory=lambda: Lane(3))
-    reading: Lane = field(default_factory=lambda: Lane(3))
+    stranger_lane: Lane = field(default_factory=lambda: Lane(3))
+    figures_lane: Lane = field(default_factory=lambda: Lane(3))
     password_workers: Workers = field(default_factory=lambda: Workers("passwords", threads=2, waiting=20))
     answer_workers: Workers = field(default_factory=lambda: Workers("answers", threads=1, waiting=20))
 

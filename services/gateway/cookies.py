@@ -1,4 +1,4 @@
-"""Our cookies: for this host alone, for no script, and sent over TLS alone wherever there is TLS."""
+"""Our cookies: bound to this host, hidden from scripts, and sent over TLS alone unless the gateway is local."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""The sample company of the demo: its organization, its instance, and its first sync."""
+"""The demo: the organization of the sample company, its instance, and its first sync."""
 
 import json
 from pathlib import Path
@@ -36,7 +36,7 @@ async def ensure_demo(context: Context, user_id: UUID, email: str) -> Principal 
 
 
 async def follow_demo(context: Context) -> None:
-    """Enter the simulator's credentials again when it has moved or is another one."""
+    """Enter the simulator's address and credentials again when they have changed."""
     if context.settings.demo_instance_file is None:
         return
     form = _demo_form(context.settings.demo_instance_file)

@@ -1,4 +1,4 @@
-"""Browsers in which an account signed in before: a signed cookie that stays when the session ends."""
+"""Recognize browsers in which an account signed in before, by a signed cookie that outlives the session."""
 
 import hmac
 import secrets
@@ -17,7 +17,7 @@ _LIFE: Final = timedelta(days=180)
 
 
 def mark_device(answer: Response, context: Context, email: str) -> None:
-    """Hand the browser proof that this account signed in with it."""
+    """Give the browser a cookie that proves that this account signed in with it."""
     device = f"{secrets.token_urlsafe(16)}.{int(context.clock().timestamp())}"
     cookies.put(answer, context, _DEVICE, f"{device}.{_signature(context, device, email)}", _LIFE)
 

@@ -1,11 +1,11 @@
 """What can be wrong with a request. Each becomes a problem document for programs and a page for people (answers.py).
 
 MRRlyticsError
-└── RequestError      `status` is the HTTP status, `field` the input that it speaks of
-    ├── Refused 400, 404, 405, 408, 413, 415, 421, 431: the request as such, whoever asks
+└── RequestError      `status` is the HTTP status, `field` the input that is wrong
+    ├── Refused 400, 404, 405, 408, 413, 415, 421, 431: the request as such, whoever sent it
     ├── Unauthenticated 401 · Denied 403 · NotFound 404 · Conflict 409 · Invalid 422
     ├── TooMany 429 · Unavailable 503: `retry_after` seconds
-    └── Broken 500: a mistake of ours
+    └── Broken 500: a mistake in our code
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from libs.common.errors import MRRlyticsError
 
 
 class RequestError(MRRlyticsError):
-    """Base of what a caller can mend."""
+    """Base of everything that a request is refused with."""
 
     status: int = 400
 
@@ -41,72 +41,76 @@ class Refused(RequestError):
 
     @property
     def headers(self) -> dict[str, str]:
-        """Return the header Allow, where there are methods to tell."""
+        """Return the header Allow, when the address takes other methods."""
         return {"Allow": ", ".join(self._allowed)} if self._allowed else {}
 
 
 class Unauthenticated(RequestError):
-    """Nobody is signed in, or the token is none of ours."""
+    """The caller is not signed in, or the token is not valid."""
 
     status = 401
 
     @property
     def headers(self) -> dict[str, str]:
-        """Return the header that HTTP asks for."""
+        """Return the header that HTTP requires with 401."""
         return {"WWW-Authenticate": "Bearer"}
 
 
 class Denied(RequestError):
-    """Signed in, but not allowed."""
+    """The caller lacks the permission."""
 
     status = 403
 
 
 class NotFound(RequestError):
-    """Not there, or of another organization: the two look the same."""
+    """It does not exist, or belongs to another organization: the two look the same."""
 
     status = 404
 
 
 class Conflict(RequestError):
-    """It contradicts what is there."""
+    """The request contradicts the present state."""
 
     status = 409
 
 
 class Invalid(RequestError):
-    """The input cannot be used. `others` are the errors of further fields, in the order of the form."""
+    """The input is not valid. `others` are the errors of further fields, in the order of the form."""
 
     status = 422
     others: tuple["Invalid", ...] = ()
 
 
 class TooMany(RequestError):
-    """Too often; try again after `retry_after` seconds."""
+    """The caller asks too often, and may try again after `retry_after` seconds."""
 
     status = 429
 
 
 class Unavailable(RequestError):
-    """Something that we depend on is away for now."""
+    """A dependency does not answer, or too much is waiting; try again after `retry_after` seconds."""
 
     status = 503
 
 
 class Broken(RequestError):
-    """The gateway has a mistake."""
+    """Our code has a mistake."""
 
     status = 500
 
 
-def instance_not_found() -> NotFound:
-    """Return the error about an id that is no instance of the organization."""
-    return NotFound("instance_not_found", "There is no such instance here. Choose one from the list.")
+def instance_not_found(field: str | None = None) -> NotFound:
+    """Return the error for an id that no instance of the organization has. `field` is the input with the id, if there is one."""
+    text = "There is no such instance in this organization. Choose one from the list."
+    return NotFound("instance_not_found", text, field)
 
 
 def sync_not_found() -> NotFound:
-    """Return the error about an id that is no sync of the organization."""
-    return NotFound("sync_not_found", "There is no such sync here.")
+    """Return the error for an id that no sync of the organization has."""
+    return NotFound(
+        "sync_not_found",
+        "There is no such sync in this organization. Choose one from the list of its instance.",
+    )
 
 
 def raise_first(errors: list[Invalid]) -> None:

@@ -27,7 +27,7 @@ from libs.common.figures.questions import Question, Scope, scope_of
 from libs.common.figures.reading import read, read_coverage
 from libs.common.figures.relations import Group
 from services.gateway.context import Context
-from services.gateway.errors import Invalid, NotFound
+from services.gateway.errors import Invalid, instance_not_found
 from services.gateway.principals import Principal
 
 # Computing so many values takes about 20 ms; a thread would cost more than it saves.
@@ -128,7 +128,7 @@ async def _scope(
     All statements see one moment, because a run may be applied between two of them.
     """
     async with (
-        context.reading,
+        context.figures_lane,
         transaction(context.engine, principal.organization_id, is_snapshot=True) as connection,
     ):
         database = await raw(connection)

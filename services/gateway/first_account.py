@@ -1,4 +1,4 @@
-"""The first account: made by the one-time setup link, or by the settings MRRLYTICS_INIT_*."""
+"""The first account, made through the one-time setup link or by the settings MRRLYTICS_INIT_*."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from libs.common.contracts.values import is_name
 from libs.common.database import transaction
 from libs.common.pause import pause
 from services.gateway import demo, passwords, repository, sign_in
-from services.gateway.auth import TOKEN_FORM, digest, new_secret, use
+from services.gateway.auth import TOKEN_FORM, digest, mark_used, new_secret
 from services.gateway.context import SYSTEM, Context
 from services.gateway.errors import Invalid, NotFound, raise_first
 from services.gateway.instances.checks import wait_for_check
@@ -31,21 +31,22 @@ _EMAIL: Final = re.compile(r"[^\s@\x00-\x1f]{1,64}@[^\s@\x00-\x1f]{1,189}")
 
 
 async def follow(context: Context, stop: asyncio.Event, is_owned: asyncio.Event) -> None:
-    """Make what the settings ask for; while there is no user, log a one-time link to setup and renew it before it ends.
+    """Make the account of the settings. While there is no user, log a one-time setup link and renew it before it ends.
 
-    `is_owned` is set once there is a way in: an account, or the link to make it.
+    Sets `is_owned` once there is an account, or a link to make it.
     """
     try:
         await ensure_init(context)
     except Invalid as error:
-        log.error("the first account cannot be made", extra={"code": error.code, "reason": error.message})
+        log.error(
+            "Could not make the first account; correct the settings MRRLYTICS_INIT_* and restart",
+            extra={"code": error.code, "reason": error.message},
+        )
     await demo.follow_demo(context)
     while not stop.is_set():
         link = await setup_link(context)
         if link is not None:
-            log.info(
-                "nobody owns this installation yet: open the link to set it up", extra={"setup_url": link}
-            )
+            log.info("MRRlytics has no owner yet; open the link to set it up", extra={"setup_url": link})
         is_owned.set()
         if link is None:
             await stop.wait()
@@ -54,7 +55,7 @@ async def follow(context: Context, stop: asyncio.Event, is_owned: asyncio.Event)
 
 
 async def setup_link(context: Context) -> str | None:
-    """A new one-time link to setup; None once there is a user."""
+    """Return a new one-time link to setup; None once there is a user."""
     token = new_secret()
     async with transaction(context.engine, role=SYSTEM) as connection:
         if await repository.users.exist(connection):
@@ -66,7 +67,7 @@ async def setup_link(context: Context) -> str | None:
 
 async def check_link(context: Context, token: str) -> None:
     """Raise NotFound unless this link can still be used."""
-    async with context.door, transaction(context.engine, role=SYSTEM) as connection:
+    async with context.stranger_lane, transaction(context.engine, role=SYSTEM) as connection:
         is_valid = await repository.setup_links.is_valid(connection, digest(token), context.clock())
         if not is_valid or await repository.users.exist(connection):
             raise _link_used()
@@ -75,9 +76,9 @@ async def check_link(context: Context, token: str) -> None:
 async def set_up(
     context: Context, token: str, organization: str, email: str, password: str, address: str
 ) -> str:
-    """Make the first organization and its owner, and the demo if there is one; returns the session of the owner.
+    """Make the first organization and its owner, and the demo if there is one; return the session of the owner.
 
-    Raises NotFound for a link that is used or too old, Invalid with the field that cannot be used.
+    Raises NotFound for a link that is used or too old, Invalid with the fields that are not valid.
     """
     await check_link(context, token)
     errors: list[Invalid] = []
@@ -99,14 +100,14 @@ async def set_up(
     if sample is None:
         return await sign_in.start_session(context, user_id, organization_id, mail, address)
     for instance in await list_instances(context, sample):
-        if instance.check is not None:  # once it has passed, the first sync is on its way
+        if instance.check is not None:  # once it has passed, the first sync has been requested
             await wait_for_check(context, sample, instance.check.check_id)
-    await use(context, sample)
+    await mark_used(context, sample)
     return await sign_in.start_session(context, user_id, sample.organization_id, mail, address)
 
 
 async def ensure_init(context: Context) -> None:
-    """What MRRLYTICS_INIT_* ask for, made once: organization, owner, token, and the demo if there is one. Repeats change nothing."""
+    """Make the organization, owner and token of MRRLYTICS_INIT_* once, and the demo if there is one. Repeats change nothing."""
     settings = context.settings
     if settings.init_organization is None or settings.init_owner_password is None:
         return
@@ -125,7 +126,7 @@ async def ensure_init(context: Context) -> None:
         if user_id is None:
             stored = await context.password_workers.run(passwords.accept, password, _words(name, mail))
             user_id, _ = await _make_owner(connection, context, name, mail, stored)
-            log.info("owner created")
+            log.info("Created the owner of the settings")
         if token is not None:
             await _make_token(connection, context, user_id, token)
     await demo.ensure_demo(context, user_id, mail)

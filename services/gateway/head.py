@@ -1,10 +1,10 @@
-"""HEAD: the status and headers that GET would answer, without the body."""
+"""HEAD requests: they get the status and headers of GET without its body."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class AnswersHead:
-    """Handles HEAD as GET everywhere and keeps the body back. `app` is inside."""
+    """Let `app` handle HEAD as GET, and send its answer without the body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -25,7 +25,7 @@ class AnswersHead:
                 await send({"type": "http.response.body", "body": b""})
 
         async def receive_until_answered() -> Message:
-            # A stream of events would go on for its whole time: to it, the caller has gone.
+            # A stream of events never ends by itself: report that the caller has disconnected.
             return {"type": "http.disconnect"} if is_answered else await receive()
 
         await self._app({**scope, "method": "GET"}, receive_until_answered, send_headers_alone)

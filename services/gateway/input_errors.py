@@ -35,7 +35,7 @@ def invalid_input(error: Mapping[str, Any], parameters: Iterable[Any], body: typ
             return Invalid("input_invalid", f"{field} is missing.", field)
         case "extra_forbidden":
             choice = ", ".join(_fields(body))
-            return Invalid("input_invalid", f"There is no field {field} here. Choose of {choice}.", field)
+            return Invalid("input_invalid", f"There is no field {field}. Choose one of {choice}.", field)
         case "too_long" if "max_length" in error.get("ctx", {}):
             return Invalid(
                 "input_invalid", f"{field} may hold at most {error['ctx']['max_length']:,} values.", field

@@ -1,4 +1,4 @@
-"""Passwords: which are good enough, and how they are stored (Argon2id). Slow on purpose: call through `Workers`."""
+"""Judge passwords and hash them with Argon2id. Both are slow, so call them through `Workers`."""
 
 import threading
 from collections import Counter
@@ -21,39 +21,39 @@ _GOOD_ENOUGH: Final = 2  # of 4: not a common password, not a repeat, not the wo
 _JUDGED: Final = 32
 _READ_AS_LETTERS: Final = 3
 _LOOKALIKES: Final = frozenset(sign for signs in L33T_TABLE.values() for sign in signs)
-# Signs of the private use area, far apart so that they are no sequence: they stand for nothing but themselves.
+# Signs of the private use area, which stand for no letter. They are far apart, because zxcvbn notices sequences.
 _PLAIN: Final = {sign: 0xE000 + 64 * number for number, sign in enumerate(sorted(_LOOKALIKES))}
 _hasher: Final = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 # zxcvbn keeps the words of the account in a table that all calls share.
 _judging: Final = threading.Lock()
-# A password is compared with this when there is no such user, so that the answer takes as long.
-_NOBODY: Final = _hasher.hash("nobody has this password")
+# Passwords of unknown users are compared with this hash, so that the answer takes as long.
+_NO_USER: Final = _hasher.hash("no user has this password")
 
 
 def accept(password: str, words: Sequence[str]) -> str:
-    """Return what to store of a new password; raise Invalid `password_weak` when it is too easy to guess.
+    """Return the hash to store of a new password; raise Invalid `password_weak` when it is too easy to guess.
 
-    `words` are those of the account.
+    `words` are the words of the account, which are easy to guess.
     """
     _judge(password, words)
     return hashed(password)
 
 
 def hashed(password: str) -> str:
-    """Return what to store of a password."""
+    """Return the hash to store of a password."""
     return _hasher.hash(password)
 
 
 def matches(password: str, stored: str | None) -> bool:
-    """Tell whether it is the password; takes as long for a user who does not exist (`stored` None)."""
+    """Return whether the password has this hash. For a user who does not exist (`stored` None) it takes as long."""
     try:
-        return _hasher.verify(stored or _NOBODY, password) and stored is not None
+        return _hasher.verify(stored or _NO_USER, password) and stored is not None
     except (VerificationError, InvalidHashError):
         return False
 
 
 def is_outdated(stored: str) -> bool:
-    """Tell whether it was hashed with weaker parameters than today's."""
+    """Return whether a hash was made with weaker parameters than today's."""
     return _hasher.check_needs_rehash(stored)
 
 
@@ -67,7 +67,7 @@ def _judge(password: str, words: Sequence[str]) -> None:
     if score < _GOOD_ENOUGH:
         raise Invalid(
             "password_weak",
-            "This password is easy to guess. Take a sentence that nobody else uses.",
+            "This password is easy to guess. Use a sentence that nobody else uses.",
             "password",
         )
 

@@ -1,15 +1,15 @@
-"""Callers: in which organization they ask, with which role, and what each role may do."""
+"""Callers, and what each role may do."""
 
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-# What every caller may: ask who it is.
+# Every caller may ask who it is.
 ANYONE: Final = frozenset({"self:read"})
 _VIEWER: Final = ANYONE | {"session:own", "metrics:read", "instances:read"}
 _ANALYST: Final = _VIEWER | {"customers:read", "sync:trigger"}
 _ADMIN: Final = _ANALYST | {"instances:write", "tokens:write", "members:admin"}
-# What each role may do, from least to most. The scopes of tokens are of the same names.
+# Roles from least to most. Permissions and the scopes of tokens have the same names.
 ROLES: Final = {
     "viewer": _VIEWER,
     "analyst": _ANALYST,
@@ -28,7 +28,7 @@ SCOPES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Organization:
-    """One that the user is a member of; `slug` names it in addresses."""
+    """An organization of the caller; `slug` names it in addresses."""
 
     id: UUID
     slug: str
@@ -38,9 +38,9 @@ class Organization:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The caller in one organization, with the role that it has there.
+    """The caller in an organization, with the role there.
 
-    `organizations` begins with the one used last. `session_id` is None for a token; `actor` is what the audit log calls it.
+    `organizations` begins with the one used last. `session_id` is None for a token; `actor` is the name of the caller in the audit log.
     """
 
     user_id: UUID
@@ -57,7 +57,7 @@ class Principal:
 
     @property
     def organization_id(self) -> UUID:
-        """Return the id that row-level security knows the organization by."""
+        """Return the id by which row-level security filters."""
         return self.organization.id
 
     @property
@@ -67,7 +67,7 @@ class Principal:
 
     @property
     def home(self) -> str:
-        """Return where the addresses of the organization's pages begin."""
+        """Return the path with which the addresses of the organization's pages begin."""
         return f"/o/{self.organization.slug}"
 
     @property
@@ -77,12 +77,12 @@ class Principal:
         return next((organization for organization in joined if not organization.is_demo), None)
 
     def may(self, permission: str) -> bool:
-        """Whether this permission is among those of the role, and of the token's scopes."""
+        """Return whether the role, and for a token its scopes, have this permission."""
         return permission in self.permissions
 
 
 def as_owner(user_id: UUID, email: str, organization_id: UUID, name: str) -> Principal:
-    """Return the owner of an organization as the caller, for what the gateway does in that name outside a request."""
+    """Return the owner of an organization as caller, for work that the gateway does for the owner outside a request."""
     organization = Organization(organization_id, "", name, is_demo=False)
     return Principal(
         user_id=user_id,

@@ -1,4 +1,4 @@
-"""How often each caller may ask. Counted in memory, so per replica, and forgotten by a restart."""
+"""Limits on requests in a minute. Each replica counts in memory, and a restart clears the counts."""
 
 import math
 import time
@@ -16,7 +16,7 @@ _MINUTE: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """At most `amount` requests in a minute; callers of different limits are counted apart."""
+    """At most `amount` requests in a minute; each limit has its own counts."""
 
     name: str
     amount: int
@@ -24,7 +24,7 @@ class Limit:
 
 KNOWN: Final = Limit("known", 600)
 STRANGER: Final = Limit("stranger", 60)
-# A session or token that has not opened anything yet: guesses do not use up what people without one may ask.
+# Sessions and tokens that have not proved valid: guesses must not use up the limit of people without one.
 UNPROVEN: Final = Limit("unproven", 60)
 # A page has four assets, and they are cached for a year.
 ASSET: Final = Limit("asset", 600)
@@ -38,10 +38,10 @@ class _Count:
 
 
 class RateLimits:
-    """600 requests a minute for each session or token that has opened something, 60 for each address without one.
+    """Allow 600 requests a minute for each session or token that proved valid, and 60 for each address without one.
 
-    The last minute counts by the part of it that is less than 60 seconds old. The callers counted longest ago are
-    forgotten beyond `most`, so that many addresses take a bounded amount of memory.
+    The minute before counts in proportion to the part of it that is less than 60 seconds old. Beyond `most` callers the
+    counts of those who asked longest ago are discarded, so that memory stays bounded.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic, most: int = 20_000) -> None:
@@ -61,18 +61,18 @@ class RateLimits:
             self._count(UNPROVEN, network(address))
 
     def is_proven(self, credential: bytes | None) -> bool:
-        """Tell whether this session or token has opened something."""
+        """Return whether this session or token proved valid."""
         return credential in self._proven
 
     def prove(self, credential: bytes) -> None:
-        """From now on count this session or token by itself."""
+        """Store that this session or token is valid: it has a count of its own from now on."""
         self._proven[credential] = None
         self._proven.move_to_end(credential)
         if len(self._proven) > self._most:
             self._proven.popitem(last=False)
 
     def disprove(self, credential: bytes) -> None:
-        """From now on count this session or token by its address."""
+        """Store that this session or token is not valid: it is counted by its address from now on."""
         self._proven.pop(credential, None)
 
     def _count(self, limit: Limit, caller: str | bytes) -> None:
@@ -88,7 +88,7 @@ class RateLimits:
             requests_rejected.add(1, {"class": limit.name})
             raise TooMany(
                 "too_many_requests",
-                f"More than {limit.amount} requests in a minute. Wait a little, and ask less often.",
+                f"You sent more than {limit.amount} requests in a minute. Wait a little, then send fewer.",
                 retry_after=_wait(limit, count, elapsed),
             )
         count.now += 1

@@ -1,4 +1,4 @@
-"""The gateway's settings; the only place here that reads the environment."""
+"""The gateway's settings, and the only module of the gateway that reads the environment."""
 
 import ipaddress
 from pathlib import Path
@@ -12,7 +12,7 @@ from libs.common.tls import stays_on_machine
 
 
 class Settings(PostgresSettings, KafkaSettings, ProcessSettings):
-    """All of the gateway. `init_*` create an organization, its owner and an API token once, if absent.
+    """The settings of the gateway. `init_*` create an organization, its owner and an API token once, if absent.
 
     `public_url` is what people type: https unless its host is this machine. `trusted_proxies` are separated by commas.
     """
@@ -32,11 +32,11 @@ class Settings(PostgresSettings, KafkaSettings, ProcessSettings):
 
     @property
     def is_local(self) -> bool:
-        """Whether people reach the gateway over loopback without TLS."""
+        """Return whether people reach the gateway over loopback without TLS."""
         return self.public_url.startswith("http://")
 
     def is_trusted(self, address: str) -> bool:
-        """Return whether this is the address of a proxy whose headers are believed."""
+        """Return whether a trusted proxy has this address."""
         try:
             parsed = ipaddress.ip_address(address)
         except ValueError:

@@ -1,4 +1,4 @@
-"""Signing in with a password: attempts are counted first, and a stranger's attempts delay strangers alone."""
+"""Sign in with a password. Attempts are counted first, so that a stranger's attempts delay strangers alone."""
 
 import hashlib
 from typing import Final
@@ -16,7 +16,7 @@ from services.gateway.errors import TooMany, Unauthenticated
 from services.gateway.principals import Principal
 from services.gateway.repository.users import Account
 
-# At most this many attempts of strangers a minute from one address, and no delay before this many failures.
+# Attempts of strangers from one address in a minute, and failures without a delay.
 _OF_ADDRESS: Final = 20
 _FREE_FAILURES: Final = 5
 _LONGEST_DELAY: Final = 60
@@ -27,9 +27,9 @@ async def sign_in(
 ) -> str:
     """Return a new session.
 
-    Raise Unauthenticated, in the same words and after the same work for a wrong password and an unknown address;
-    TooMany after many of them. `device` is a browser in which this account signed in before. `later` runs once the
-    answer is on its way: what is done for accounts that exist alone would tell that they do.
+    Raises Unauthenticated, with the same text and after the same work for a wrong password and an unknown account, and
+    TooMany after many attempts. `device` names a browser in which this account signed in before. The audit line of a
+    refusal is written by `later`, after the answer: otherwise the time of the answer would show that the account exists.
     """
     mail = email.replace("\0", "").strip().lower()
     counter, account = await _count(context, mail, address, device)
@@ -77,7 +77,7 @@ async def start_session(
 async def record(
     context: Context, organization_id: UUID, email: str, action: str, address: str, result: str = "ok"
 ) -> None:
-    """Write one line about an account to the audit log."""
+    """Store a line about an account in the audit log."""
     async with transaction(context.engine, organization_id) as connection:
         await audit.record_sign_in(connection, context, organization_id, email, action, address, result)
 
@@ -85,10 +85,14 @@ async def record(
 async def _count(
     context: Context, mail: str, address: str, device: str | None
 ) -> tuple[bytes, Account | None]:
-    """Count one attempt by the narrowest counter that fits; return it and the account, or raise TooMany."""
+    """Count an attempt and return its counter and the account; raise TooMany when it has to wait.
+
+    The counter is that of the device, else of the usual place, else of the account: the narrowest that fits. So a stranger
+    who tries passwords delays other strangers, and never the devices and places from which the owner signs in.
+    """
     now, place = context.clock(), _place(mail, address)
     attempts = repository.attempts
-    async with context.door, transaction(context.engine) as connection:
+    async with context.stranger_lane, transaction(context.engine) as connection:
         is_usual = await attempts.is_usual_place(connection, place, now)
         counter = place if is_usual else _subject("account", mail)
         is_allowed = True

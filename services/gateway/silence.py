@@ -1,7 +1,7 @@
-"""What to do about a run of which nothing was heard for a while. Pure: times are arguments.
+"""Decide about silent runs, of which the connector has reported nothing for a while. Pure: times are arguments.
 
-A message can be lost, so a run must not stay open until one certain message comes. And a clock can step back: a time that lies ahead of
-now proves nothing, so it counts as silence, too.
+Messages can be lost, so no run may wait for a certain message for ever. A clock can be set back, so a time that lies ahead of
+now proves nothing and counts as silence, too.
 """
 
 from datetime import datetime, timedelta
@@ -24,14 +24,14 @@ class Step(StrEnum):
 
 
 def is_silent(heard_at: datetime, now: datetime) -> bool:
-    """Tell whether the last news is more than two minutes away from now."""
+    """Return whether the last event is more than two minutes away from now, in either direction."""
     return abs(now - heard_at) > SILENT_AFTER
 
 
 def next_step(
     heard_at: datetime, asked_at: datetime | None, now: datetime, *, is_synced: bool, is_restart: bool = False
 ) -> Step:
-    """Return what to do about an open run. `is_synced`: its instance is still to be synced; a restart does not wait to ask."""
+    """Return what to do about an open run. `is_synced`: its instance is to be synced; after a restart the next question comes earlier."""
     if not is_silent(heard_at, now):
         return Step.WAIT
     if not is_synced:
@@ -40,6 +40,6 @@ def next_step(
         return Step.FAIL
     if asked_at is None or not heard_at <= asked_at <= now:
         return Step.ASK
-    # Each wait is as long as the silence was before it, so waits double up to an hour.
+    # The wait after a question is as long as the silence before it. So the waits double, up to an hour.
     wait = _FIRST_WAIT if is_restart else min(max(asked_at - heard_at, _FIRST_WAIT), _LONGEST_WAIT)
     return Step.ASK if now - asked_at >= wait else Step.WAIT

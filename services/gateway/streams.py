@@ -1,4 +1,4 @@
-"""Server-sent events: a number of open streams for each caller, each organization, and in all."""
+"""Server-sent events, with limits on the open streams of a caller, of an organization, and in total."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -12,14 +12,14 @@ from services.gateway.context import Context
 from services.gateway.errors import TooMany
 from services.gateway.principals import Principal
 
-# Each stream looks at the database twice a second, and holds no connection in between. No two organizations can take all of them.
+# Each stream reads the database twice a second. Two organizations together cannot use up the total.
 _OF_CALLER: Final = 6
 _OF_ORGANIZATION: Final = 20
 _IN_ALL: Final = 60
 
 
 class EventStream(StreamingResponse):
-    """The answer that sends each text of `events` as it comes; raises TooMany when too many streams are open already."""
+    """An answer that sends each text of `events` as it comes; it raises TooMany when too many streams are open."""
 
     def __init__(self, events: AsyncIterator[str]) -> None:
         super().__init__(
@@ -29,7 +29,7 @@ class EventStream(StreamingResponse):
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Count the stream for as long as it is open. An error before its first byte becomes a problem document."""
+        """Count the stream for as long as it is open. An error before its first byte is answered as usual."""
         context: Context = scope["app"].state.context
         with _counted(context.open_streams, scope["state"]["principal"]):
             await super().__call__(scope, receive, send)

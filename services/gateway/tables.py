@@ -1,4 +1,4 @@
-"""The tables of the schema `gateway` that statements are built from; the migrations say what each holds."""
+"""The tables of the schema `gateway`, for the statements in `repository`."""
 
 from typing import Any, Final
 
@@ -47,7 +47,7 @@ users: Final = Table(
     Column("password_hash", Text, nullable=False),
     Column("created_at", _Moment, nullable=False),
 )
-# `used_at`: when the user last opened a page of this organization, after another one.
+# `used_at` is when the user last came to this organization from another one.
 memberships: Final = _owned(
     "memberships",
     Column("user_id", Uuid, primary_key=True),
@@ -82,7 +82,7 @@ setup_links: Final = Table(
     Column("hash", LargeBinary, primary_key=True),
     Column("expires_at", _Moment, nullable=False),
 )
-# Failed sign-ins, by the hash of an account, a network address, a known device or a known place.
+# Attempts to sign in, by the hash of an account, a network address, a device or a place.
 attempts: Final = Table(
     "attempts",
     metadata,
@@ -90,7 +90,7 @@ attempts: Final = Table(
     Column("failures", Integer, nullable=False),
     Column("last_at", _Moment, nullable=False),
 )
-# `version` grows with each change; consumers keep the greatest. A draft has no credential of its own yet: its check does.
+# `version` grows with each change; consumers keep the greatest. A draft has no credential in use: its check names the one entered.
 instances: Final = _of_instance(
     "instances",
     Column("name", Text, nullable=False),
@@ -106,7 +106,7 @@ instances: Final = _of_instance(
     Column("whmcs_version", Text),
     Column("created_at", _Moment, nullable=False),
 )
-# What is checked, and what takes its place in the instance once the check has passed.
+# Address and credential that are checked, and that the instance takes over once the check has passed.
 checks: Final = _of_instance(
     "checks",
     Column("check_id", Uuid, primary_key=True),
@@ -122,8 +122,8 @@ checks: Final = _of_instance(
     Column("estimate", JSONB),
     Column("is_assumed", Boolean, nullable=False),
 )
-# A command and the run that it joined; several commands may have joined the same. `cancel_requested_at` is when somebody cancelled it
-# before it had a run.
+# A command and the run that it joined; several commands may have joined the same. `cancel_requested_at` is when it was
+# cancelled before it had a run.
 syncs: Final = _of_instance(
     "syncs",
     Column("command_id", Uuid, primary_key=True),
@@ -134,8 +134,8 @@ syncs: Final = _of_instance(
     Column("run_id", Uuid),
     Column("cancel_requested_at", _Moment),
 )
-# `heard_at` is when the connector last said something of it, `asked_at` when the gateway last asked; an end that is assumed is the
-# gateway's own guess, which an end that the connector tells replaces. The same holds for checks.
+# `heard_at` is when the last event about the run came, `asked_at` when the gateway last asked about it. An end with `is_assumed` was
+# set without an event of the connector, and such an event replaces it. The same holds for checks.
 runs: Final = _of_instance(
     "runs",
     Column("run_id", Uuid, primary_key=True),
@@ -157,7 +157,7 @@ runs: Final = _of_instance(
     Column("per_cent", SmallInteger, nullable=False),
     Column("epoch", BigInteger),
 )
-# `subject` is the run, check or instance that the event speaks of; `id` is the id of the server-sent event.
+# `subject` is the run, check or instance that the event is about; `id` is the id of the server-sent event.
 sync_events: Final = Table(
     "sync_events",
     metadata,

@@ -1,4 +1,4 @@
-"""API tokens: shown once, kept as a hash, bound to one organization, never more than the role of their maker."""
+"""API tokens. They are shown once, stored as a hash, and bound to an organization and to at most the role of their maker."""
 
 import secrets
 import string
@@ -26,7 +26,7 @@ _ALPHABET: Final = string.digits + string.ascii_letters
 class Token:
     """A token without its secret. `prefix` is how it begins; `created_by` is the e-mail address of its maker.
 
-    `expires_at` None: it never ends. Tokens from before their beginnings were kept have no `prefix`.
+    `expires_at` None means that it never ends. `prefix` is None for tokens of old versions, which did not store it.
     """
 
     id: UUID
@@ -45,7 +45,7 @@ async def list_tokens(
     after: tuple[str, UUID] | None = None,
     limit: int | None = None,
 ) -> list[Token]:
-    """Tokens of the organization that are not revoked, by name; those after (name, id) alone."""
+    """Return the tokens of the organization that are not revoked, by name; those after (name, id) alone."""
     async with transaction(context.engine, principal.organization_id) as connection:
         stored = await repository.tokens.listed(connection, after, limit)
     return [
@@ -74,7 +74,7 @@ async def get_token(context: Context, principal: Principal, token_id: UUID) -> T
 async def create_token(
     context: Context, principal: Principal, name: str, scopes: tuple[str, ...], days: int
 ) -> tuple[Token, str]:
-    """A new token and its secret, which is not kept; Invalid names the field that cannot be used."""
+    """Make a token; return it and its secret, which is not stored. Raise Invalid with the fields that are not valid."""
     errors: list[Invalid] = []
     label = read_name(name, errors)
     errors += _errors(principal, scopes, days)
@@ -110,7 +110,7 @@ async def create_token(
 
 
 async def revoke_token(context: Context, principal: Principal, token_id: UUID) -> None:
-    """The token works no more; NotFound when there is none of this id."""
+    """Revoke a token; raise NotFound when there is none of this id."""
     async with transaction(context.engine, principal.organization_id) as connection:
         if not await repository.tokens.revoke(connection, token_id, context.clock()):
             raise _not_found()
@@ -118,25 +118,31 @@ async def revoke_token(context: Context, principal: Principal, token_id: UUID) -
 
 
 def prefix_of(secret: str) -> str:
-    """Return the beginning of a token, by which people recognise it; 32 secret characters stay."""
+    """Return the beginning of a token, by which people recognise it; 32 characters stay secret."""
     return secret[: len("mrr_pat_") + 4]
 
 
 def _not_found() -> NotFound:
-    return NotFound("token_not_found", "There is no such token here, or it is revoked already.")
+    return NotFound(
+        "token_not_found", "There is no such token in this organization, or it is revoked already."
+    )
 
 
 def _errors(principal: Principal, scopes: tuple[str, ...], days: int) -> Iterator[Invalid]:
     if not scopes or set(scopes) - set(SCOPES):
         yield Invalid("scopes_invalid", f"Choose at least one of: {', '.join(SCOPES)}.", "scopes")
     elif beyond := sorted(set(scopes) - ROLES[principal.role]):
-        yield Invalid("scopes_invalid", f"Your role does not have {', '.join(beyond)} itself.", "scopes")
+        yield Invalid(
+            "scopes_invalid",
+            f"Your role does not have {', '.join(beyond)}, so the token cannot have it. Choose other scopes.",
+            "scopes",
+        )
     if not 1 <= days <= LONGEST_DAYS:
-        yield Invalid("days_invalid", f"A token ends after 1 to {LONGEST_DAYS} days.", "days")
+        yield Invalid("days_invalid", f"Choose 1 to {LONGEST_DAYS} days.", "days")
 
 
 def new_token_secret() -> str:
-    """`mrr_pat_`, 30 random characters and their CRC32 in base 62, so that leaked ones can be found by their form."""
+    """Return `mrr_pat_`, 30 random characters and their CRC32 in base 62: scanners find leaked tokens by this form."""
     random = "".join(secrets.choice(_ALPHABET) for _ in range(30))
     check, digits = zlib.crc32(random.encode()), ""
     for _ in range(6):

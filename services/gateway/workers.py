@@ -1,4 +1,4 @@
-"""Work that would hold up others: threads of each kind with a short queue, and lanes to the database."""
+"""Limits on work that would delay others: threads with a short queue, and lanes to the database."""
 
 import asyncio
 import threading
@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 class Workers:
-    """At most `threads` calls run at once, and at most `waiting` more wait for one of them."""
+    """Threads for slow calls: at most `threads` run at once, and at most `waiting` more wait."""
 
     def __init__(self, kind: str, *, threads: int, waiting: int) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=kind)
@@ -23,13 +23,13 @@ class Workers:
         if not self._places.acquire(blocking=False):
             raise _busy()
         job = self._pool.submit(function, *arguments)
-        # The place is given back by the job, not by the caller: a caller that goes away leaves its job running.
+        # The job gives its place back, not the caller: when a caller is cancelled, its thread still runs.
         job.add_done_callback(lambda _: self._places.release())
         return await asyncio.wrap_future(job)
 
 
 class Lane:
-    """A context for at most `places` at once; raises Unavailable when none of them gets free in `seconds`."""
+    """A context that at most `places` tasks are in at once; raises Unavailable when no place gets free within `seconds`."""
 
     def __init__(self, places: int, seconds: float = 5.0) -> None:
         self._places, self._seconds = asyncio.Semaphore(places), seconds
@@ -47,5 +47,5 @@ class Lane:
 
 def _busy() -> Unavailable:
     return Unavailable(
-        "busy", "The server has too much to do right now. Try again in a few seconds.", retry_after=5
+        "busy", "MRRlytics has too much to do right now. Try again in a few seconds.", retry_after=5
     )

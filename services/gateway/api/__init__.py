@@ -24,7 +24,7 @@ async def _takes_json(request: Request) -> None:
 
 
 def build_router() -> APIRouter:
-    """Return every resource of the API. Each needs `app.state.context`; `describe` completes the description."""
+    """Return the router of all resources. They need `app.state.context`; `describe` completes the description of the API."""
     router = APIRouter(
         prefix=PREFIX,
         dependencies=[Depends(_takes_json)],

@@ -1,4 +1,4 @@
-"""Who is asking, and what the audit log says."""
+"""The caller, and the audit log."""
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -45,7 +45,7 @@ class AuditEntry:
 
 @router.get("/me")
 async def me(principal: Annotated[Principal, Depends(caller("self:read"))]) -> Me:
-    """The caller, and what it may do."""
+    """Return the caller and its permissions."""
     return Me(principal.email, principal.organization, principal.role, sorted(principal.permissions))
 
 
@@ -56,7 +56,7 @@ async def read_audit(
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Page[AuditEntry]:
-    """Who did what, when, from where; newest first. For owners."""
+    """Return the audit log, newest first: who did what, when, from where. For owners."""
     before = key_of(cursor, _KEY)
     async with transaction(context.engine, principal.organization_id) as connection:
         lines = await repository.audit.newest(connection, None if before is None else before[0], limit + 1)

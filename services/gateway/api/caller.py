@@ -1,4 +1,4 @@
-"""Who calls the API, and that the call asks for nothing that the API does not know."""
+"""Identify the caller of the API, and refuse parameters that the operation does not have."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from services.gateway.principals import Principal
 
 
 class caller(signed_in):
-    """`signed_in`, for programs: a misspelt filter is refused by name, because its answer would be about everything."""
+    """`signed_in` for programs. It refuses a misspelt filter, because the answer without that filter would mislead."""
 
     async def __call__(
         self,
@@ -28,8 +28,6 @@ class caller(signed_in):
         parameters = [*(parameter.alias for parameter in route.query_params), "organization"]
         for name in request.query_params:
             if name not in parameters:
-                choice = f"Choose of {', '.join(parameters)}."
-                raise Invalid(
-                    "parameter_unknown", f"There is no parameter {name[:60]!r} here. {choice}", name
-                )
+                choice = f"Choose one of {', '.join(parameters)}."
+                raise Invalid("parameter_unknown", f"There is no parameter {name[:60]!r}. {choice}", name)
         return principal

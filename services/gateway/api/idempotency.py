@@ -1,4 +1,4 @@
-"""Idempotency-Key: a POST that is sent again is done once, for a day."""
+"""Idempotency-Key: for a day, a POST that is sent again with its key is carried out once."""
 
 import hashlib
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ from services.gateway.errors import Conflict
 from services.gateway.principals import Principal
 from services.gateway.repository.idempotency import FirstTry
 
-# A first try that has not answered for so long has died, and may be made again.
+# A first request without an answer for so long was interrupted, so the next one may run.
 _GIVEN_UP: Final = timedelta(minutes=1)
 Look = Callable[[str], Awaitable[Response]]
 
@@ -29,9 +29,10 @@ async def once(
     work: Callable[[], Awaitable[Response]],
     look: Look | None = None,
 ) -> Response:
-    """Return the answer of `work`, which runs once per key; Conflict for a key that came with another body, or whose first try goes on.
+    """Return the answer of `work`, which runs once per key.
 
-    With `look` nothing but the Location of the first answer is stored: a repeat is answered by what is there by now.
+    Raises Conflict for a key that came with another body, and while the first request with the key runs. With `look`, only the
+    Location of the first answer is stored, and a repeat gets what `look` finds there now.
     """
     if key is None:
         return await work()
@@ -53,24 +54,27 @@ async def once(
 
 
 async def _begin(context: Context, principal: Principal, key: str, request_hash: bytes) -> FirstTry | None:
-    """Store that a request with this key begins; return the first one when there was one before."""
+    """Store that a request with this key begins, and return None; return the first request when there was one before."""
     now = context.clock()
     async with transaction(context.engine, principal.organization_id) as connection:
         await repository.idempotency.delete_abandoned(connection, key, now - _GIVEN_UP, now + _GIVEN_UP)
         if await repository.idempotency.add(connection, principal.organization_id, key, request_hash, now):
             return None
         first = await repository.idempotency.read(connection, key)
-    # Without a row, the first request has failed at this moment.
+    # The first request failed and deleted its row between the two statements.
     return first or FirstTry(request_hash, None, None, None)
 
 
 async def _repeat(first: FirstTry, request_hash: bytes, look: Look | None) -> Response:
     if first.request_hash != request_hash:
         raise Conflict(
-            "idempotency_key_reused", "This Idempotency-Key came with another body. Take a new one."
+            "idempotency_key_reused", "This Idempotency-Key was used with another body. Use a new key."
         )
     if first.status is None:
-        raise Conflict("idempotency_in_progress", "The first request with this key has not ended yet.")
+        raise Conflict(
+            "idempotency_in_progress",
+            "The first request with this key still runs. Send it again in a moment.",
+        )
     headers = first.headers or {}
     if look is not None:
         return await look(headers["location"])

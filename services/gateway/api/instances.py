@@ -1,4 +1,4 @@
-"""Instances: add with checks, look, edit, pause, remove."""
+"""Instances: add, read, edit, pause, test and delete them."""
 
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -30,7 +30,7 @@ _INSTANCE = TypeAdapter(Instance)
 _CHECK = TypeAdapter(CheckProgress)
 _Responses = dict[int | str, dict[str, Any]]
 _GOES_ON: _Responses = {
-    202: {"model": Instance, "description": "The checks go on; Location has their address."}
+    202: {"model": Instance, "description": "The checks have not finished; Location is their address."}
 }
 
 
@@ -42,21 +42,21 @@ class _Input(BaseModel):
         None, description="Such as Europe/Lisbon; the days of the figures are its days."
     )
     requests_per_second: float | None = Field(
-        None, description="A ceiling; without one politeness alone decides."
+        None, description="The most requests a second; without it we choose a pace that suits your WHMCS."
     )
 
 
 class NewInstance(_Input):
-    """A WHMCS to connect. Identifier, secret and access key are sealed at once and never shown again."""
+    """A WHMCS to connect. Identifier, secret and access key are stored encrypted and never shown again."""
 
     name: str
-    url: str = Field(description="The WHMCS System URL; addresses of its pages are shortened.")
+    url: str = Field(description="The WHMCS System URL; the address of one of its pages is shortened to it.")
     identifier: SecretStr
     secret: SecretStr
 
 
 class ChangedInstance(_Input):
-    """What changes; all else stays. A new address needs identifier and secret again."""
+    """The fields to change; all others stay. A new address needs identifier and secret again."""
 
     name: str | None = None
     url: str | None = None
@@ -69,7 +69,7 @@ class ChangedInstance(_Input):
 async def list_instances(
     context: ContextDependency, principal: Reader, cursor: Cursor = None, limit: Limit = 50
 ) -> Page[Instance]:
-    """Instances of the organization, in the order in which they were added."""
+    """Return the instances of the organization, in the order in which they were added."""
     added = await views.list_instances(context, principal, key_of(cursor, _KEY), limit + 1)
     return page_of(added, limit, lambda instance: (instance.created_at, instance.id))
 
@@ -78,7 +78,7 @@ async def list_instances(
 async def add_instance(
     request: Request, context: ContextDependency, principal: Writer, new: NewInstance, key: Key = None
 ) -> Response:
-    """Save a draft, check it, and answer with its checks: 201 passed, 422 failed, 202 while they go on after 20 s."""
+    """Store a draft, test its connection, and return it with its checks: 201 passed, 422 failed, 202 not finished after 20 s."""
 
     async def work() -> Response:
         instance_id, check_id = await lifecycle.add_instance(context, principal, _form(new))
@@ -89,7 +89,7 @@ async def add_instance(
 
 @router.get("/{instance_id}")
 async def get_instance(context: ContextDependency, principal: Reader, instance_id: UUID) -> Instance:
-    """One instance with its newest checks."""
+    """Return one instance with its newest checks."""
     return await views.get_instance(context, principal, instance_id)
 
 
@@ -101,7 +101,7 @@ async def change_instance(
     instance_id: UUID,
     changed: ChangedInstance,
 ) -> Response:
-    """Change what is given. New credentials are checked before they take the place of the working ones."""
+    """Change the fields that are given. New credentials are tested before they replace the working ones."""
     form = _form(changed)
     if form != InstanceForm():
         check_id = await lifecycle.edit_instance(context, principal, instance_id, form)
@@ -119,8 +119,8 @@ async def change_instance(
 
 
 @router.delete("/{instance_id}", status_code=202, response_class=Response)
-async def remove_instance(context: ContextDependency, principal: Writer, instance_id: UUID) -> Response:
-    """Remove it with its credentials, data and figures; 202, because the services do so one after the other."""
+async def delete_instance(context: ContextDependency, principal: Writer, instance_id: UUID) -> Response:
+    """Delete the instance with its credentials, data and figures. 202: this takes a moment after the answer."""
     await lifecycle.delete_instance(context, principal, instance_id)
     return Response(status_code=202)
 
@@ -129,7 +129,7 @@ async def remove_instance(context: ContextDependency, principal: Writer, instanc
 async def check_again(
     request: Request, context: ContextDependency, principal: Writer, instance_id: UUID
 ) -> Response:
-    """Run all checks again with the stored credentials."""
+    """Test the connection again with the stored credentials."""
     check_id = await checks.check_again(context, principal, instance_id)
     return await _checked(request, context, principal, instance_id, check_id, 200)
 
@@ -138,7 +138,7 @@ async def check_again(
 async def get_check(
     context: ContextDependency, principal: Reader, instance_id: UUID, check_id: UUID
 ) -> CheckProgress:
-    """The checklist so far."""
+    """Return the checks so far."""
     return await checks.get_check(context, principal, check_id)
 
 

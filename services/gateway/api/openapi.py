@@ -1,4 +1,4 @@
-"""The description of the API, made complete: who may ask, what is refused and why, every field in words, examples."""
+"""Complete the description of the API: authentication, refusals, descriptions of fields, and examples."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -51,7 +51,7 @@ _PROBLEM_CONTENT: Final = {"$ref": "#/components/schemas/Problem"}
 
 
 def describe(app: FastAPI) -> None:
-    """Let the application describe itself with all that `reference` says."""
+    """Add all texts and examples of `reference` to the description that the application gives of itself."""
     made = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -63,7 +63,7 @@ def describe(app: FastAPI) -> None:
 
 
 def operations_of(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Return every operation of a description, by method and path."""
+    """Yield the operations of a description with their method and path."""
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             yield f"{method.upper()} {path.removeprefix(PREFIX)}", operation

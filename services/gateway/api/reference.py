@@ -1,4 +1,7 @@
-"""What the description of the API says beside its types: of every field, parameter and operation, with examples."""
+"""Texts and examples of the description of the API: of every field, parameter, operation and refusal.
+
+One file because a schema appears in several resources, and one sentence describes its field in all of them.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,20 +15,20 @@ _CHECK: Final = "e3b5a1c4-0f6d-4b7e-8c9a-5a4d3c2b1a33"
 _SYNC: Final = "5f1d2c3b-4a59-4687-9786-a5b4c3d2e144"
 _RUN: Final = "9a8b7c6d-5e4f-4031-8213-24354657a855"
 _KEY_ID: Final = "2b3c4d5e-6f70-4182-93a4-b5c6d7e8f966"
-# A cursor is not to be read; this one has the form of all.
+# Callers must not read cursors; this one has their form.
 _CURSOR: Final = "WyIyMDI2LTExLTIzVDA2OjE1OjAwKzAwOjAwIl0"
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """Examples of an operation: an answer (None where it has no body), a request, and the codes with which it is refused."""
+    """Examples of an operation: its answer (None when it has no body), its request, and the codes of its refusals."""
 
     answer: Any = None
     request: Any = None
     refusals: tuple[str, ...] = ()
 
 
-# By code: status and sentence, as a caller reads them.
+# Status and sentence by code, as a caller reads them.
 REFUSALS: Final[Mapping[str, tuple[int, str]]] = {
     "json_invalid": (400, "The body is not valid JSON. Look at line 1, column 9."),
     "not_signed_in": (401, "Sign in, or send a token: Authorization: Bearer mrr_pat_…"),
@@ -34,11 +37,20 @@ REFUSALS: Final[Mapping[str, tuple[int, str]]] = {
         "This token is unknown, expired or revoked. Create one under Settings > API tokens.",
     ),
     "scope_missing": (403, "This needs the permission sync:trigger, which this token does not have."),
-    "organization_not_found": (404, "You are in no such organization. Choose one from the list."),
-    "instance_not_found": (404, "There is no such instance here. Choose one from the list."),
-    "check_not_found": (404, "There is no such check here."),
-    "sync_not_found": (404, "There is no such sync here."),
-    "token_not_found": (404, "There is no such token here, or it is revoked already."),
+    "organization_not_found": (
+        404,
+        "There is no such organization, or you are not a member of it. Ask its owner to add you.",
+    ),
+    "instance_not_found": (404, "There is no such instance in this organization. Choose one from the list."),
+    "check_not_found": (
+        404,
+        "There is no such connection test in this organization. Test the instance again.",
+    ),
+    "sync_not_found": (
+        404,
+        "There is no such sync in this organization. Choose one from the list of its instance.",
+    ),
+    "token_not_found": (404, "There is no such token in this organization, or it is revoked already."),
     "metric_unknown": (
         404,
         f"There is no metric mmr. Choose one of {', '.join(BY_SLUG)}.",
@@ -51,18 +63,21 @@ REFUSALS: Final[Mapping[str, tuple[int, str]]] = {
         409,
         "This organization holds sample data. Add your WHMCS to your own organization.",
     ),
-    "instance_paused": (409, "A paused instance is not synced. Resume it first."),
-    "instance_deleting": (409, "This instance is being removed."),
-    "not_connected": (409, "This instance is a draft: its checks have not passed yet."),
-    "idempotency_key_reused": (409, "This Idempotency-Key came with another body. Take a new one."),
+    "instance_paused": (409, "This instance is paused. Resume it first, then sync it."),
+    "instance_deleting": (409, "This instance is being deleted. Choose another one."),
+    "not_connected": (
+        409,
+        "This instance is not connected yet. Correct what failed in its connection test first.",
+    ),
+    "idempotency_key_reused": (409, "This Idempotency-Key was used with another body. Use a new key."),
     "too_large": (413, "The body may have at most 64 KiB here. Send less."),
     "not_json": (415, "Send JSON, with Content-Type: application/json."),
     "parameter_unknown": (
         422,
-        "There is no parameter 'page' here. Choose of cursor, limit, organization.",
+        "There is no parameter 'page'. Choose one of cursor, limit, organization.",
     ),
     "input_invalid": (422, "name is missing."),
-    "cursor_invalid": (422, "Take the cursor from `next` of the page before."),
+    "cursor_invalid": (422, "Use the cursor from `next` of the page before."),
     "url_scheme": (422, "The address must begin with https://."),
     "credentials_required": (422, "Enter the API identifier and the API secret."),
     "credentials_rejected": (
@@ -76,16 +91,22 @@ REFUSALS: Final[Mapping[str, tuple[int, str]]] = {
         "An answer has at most 50,000 values. This would be 3,650 points x 1,200 groups. "
         "Choose a longer interval, a shorter range, fewer groups, or one instance.",
     ),
-    "scopes_invalid": (422, "Your role does not have instances:write itself."),
-    "too_many_requests": (429, "More than 600 requests in a minute. Wait a little, and ask less often."),
-    "too_many_checks": (429, "Too many connection tests. Try again in a minute."),
+    "scopes_invalid": (
+        422,
+        "Your role does not have instances:write, so the token cannot have it. Choose other scopes.",
+    ),
+    "too_many_requests": (
+        429,
+        "You sent more than 600 requests in a minute. Wait a little, then send fewer.",
+    ),
+    "too_many_checks": (429, "You started too many connection tests. Try again in a minute."),
     "too_many_streams": (
         429,
         "6 live connections are open already. Close one, or ask for the state instead.",
     ),
     "unavailable": (503, "The database cannot be reached right now. Try again in a moment."),
 }
-# Every operation may answer these, and those with a body those of _BODY, too.
+# Refusals of all operations; BODY are those of operations with a body.
 COMMON: Final = ("not_signed_in", "token_invalid", "scope_missing", "organization_not_found")
 LIMITED: Final = ("parameter_unknown", "too_many_requests", "unavailable")
 BODY: Final = ("json_invalid", "too_large", "not_json", "input_invalid")
@@ -459,8 +480,8 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "sync_id": "The id of the sync, from Location or from the list of syncs.",
     "token_id": "The id of the token.",
     "slug": "The metric, one of those that `GET /api/v1/metrics` lists.",
-    "Idempotency-Key": "Any text of your own, new for each thing to do. A request that is sent again with it within a day is done once.",
-    "Last-Event-ID": "The id of the last event that was seen; the answer goes on after it.",
+    "Idempotency-Key": "Any text, new for each request. A request that is sent again with it within a day is carried out once.",
+    "Last-Event-ID": "The id of the last event that you received; the answer continues after it.",
 }
 
 _PAGE: Final = {
@@ -468,16 +489,16 @@ _PAGE: Final = {
     "next": "The `cursor` of the next page; null on the last.",
 }
 _CODE: Final = (
-    "A stable code of what was wrong, such as `read_timeout` (docs/whmcs.md); null when nothing was."
+    "A stable code of what was wrong, such as `read_timeout` (docs/whmcs.md); null when nothing was wrong."
 )
 _FORM: Final = {
-    "name": "What people call it, 1 to 100 characters.",
-    "url": "The WHMCS System URL; addresses of its pages are shortened.",
+    "name": "Its name for people, 1 to 100 characters.",
+    "url": "The WHMCS System URL; the address of one of its pages is shortened to it.",
     "identifier": "The API identifier, from Manage API Credentials in WHMCS.",
-    "secret": "The API secret that belongs to the identifier. It is sealed at once and never shown again.",
-    "access_key": "The API access key, where WHMCS asks for one. It is sealed at once and never shown again.",
+    "secret": "The API secret that belongs to the identifier. It is stored encrypted and never shown again.",
+    "access_key": "The API access key, where WHMCS asks for one. It is stored encrypted and never shown again.",
     "time_zone": "Such as Europe/Lisbon; the days of the figures are its days. Without it UTC.",
-    "requests_per_second": "A ceiling, 0.1 to 100; null lets politeness alone decide.",
+    "requests_per_second": "The most requests a second, 0.1 to 100; null lets us choose a pace that suits your WHMCS.",
 }
 FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
     "Attention": {
@@ -485,13 +506,13 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "message": "What is wrong and what to do, for people.",
     },
     "AuditEntry": {
-        "id": "Grows with time.",
-        "at": "When it was done.",
-        "actor": "The e-mail address of who did it, or `token` and the token's name.",
+        "id": "The id of the line; it grows with time.",
+        "at": "When it happened.",
+        "actor": "The e-mail address of the person who did it, or `token` and the name of the token.",
         "action": "What was done, such as `instance.added`.",
-        "target": "The id of what it was done to; null where there is none.",
+        "target": "The id of the instance, sync or token that it was done to; null when there is none.",
         "result": "`ok` or `refused`.",
-        "address": "The network address that it came from.",
+        "address": "The network address of the caller.",
         "request_id": "The id of the request, as in its answer and in the log.",
     },
     "Call": {
@@ -502,23 +523,23 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
     "Catalogue": {"metrics": "Every metric."},
     "ChangedInstance": {
         **_FORM,
-        "state": "`paused` stops scheduled syncs and ends a running one; `active` resumes.",
+        "state": "`paused` stops scheduled syncs and ends a running one; `active` resumes them.",
     },
     "Check": {
         "name": "What was checked, such as `credentials` or `permission`.",
-        "state": "`ok`; `warning`: it works without this, with less; `failed`: it cannot be connected like this.",
+        "state": "`ok`; `warning`: the connection works, but some figures are missing; `failed`: the connection does not work.",
         "code": _CODE,
-        "message": "The result and what to do, for people.",
-        "action": "The WHMCS action that it speaks of; null where it speaks of none.",
+        "message": "The result for people, and what to do.",
+        "action": "The WHMCS action that was checked; null when the check is about no action.",
     },
     "CheckProgress": {
         "check_id": "The id of the check.",
-        "started_at": "When the check was asked for.",
-        "is_new_credential": "Whether credentials that were just entered are checked; else the stored ones are tested again.",
+        "started_at": "When the check was started.",
+        "is_new_credential": "True when entered credentials are checked, false when the stored ones are tested again.",
         "complete": "Whether the check has ended.",
-        "checks": "The checklist, in the order in which results came.",
-        "seen_address": "The network address from which WHMCS saw us, when it told.",
-        "estimate": "How much a first sync will read; null until it is known.",
+        "checks": "The results, in the order in which they came.",
+        "seen_address": "The network address from which WHMCS saw our request, if WHMCS named it.",
+        "estimate": "The size of a first sync; null until it is known.",
     },
     "Customer": {
         "id": "Its public id: instance, `customer` and its number in WHMCS.",
@@ -529,8 +550,8 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "subscriptions": "How many of its subscriptions count.",
     },
     "Estimate": {
-        "rows": "Records that a first sync will read, about.",
-        "minutes": "How long that takes, about.",
+        "rows": "About how many records a first sync reads.",
+        "minutes": "About how many minutes that takes.",
     },
     "ExplainedMetric": {
         "metric": "The metric that was asked for.",
@@ -569,48 +590,48 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "Instance": {
         "id": "The id of the instance.",
-        "name": "What people call it.",
-        "address": "The address of the WHMCS, normalised.",
+        "name": "Its name for people.",
+        "address": "The address of the WHMCS.",
         "created_at": "When it was added.",
         "state": "`draft`, `active`, `needs_attention`, `paused` or `deleting`.",
-        "shown_state": "What it is doing, for people: `degraded` has no good sync in 30 minutes, `failing` needs attention.",
+        "shown_state": "Its state as pages show it: `degraded` had no good sync for 30 minutes, `failing` needs attention.",
         "has_credentials": "Whether credentials are stored.",
         "identifier_hint": "The last four characters of the API identifier.",
         "credentials_updated_at": "When the credentials in use were entered.",
-        "time_zone": "The time zone whose days the figures have.",
-        "requests_per_second": "The ceiling that was set; null when politeness alone decides.",
-        "whmcs_version": "The version that WHMCS told; null when it did not.",
-        "as_of": "The moment that the figures hold for; null before the first sync.",
+        "time_zone": "The time zone of the days of the figures.",
+        "requests_per_second": "The most requests a second; null when we choose a pace that suits your WHMCS.",
+        "whmcs_version": "The version of WHMCS; null when WHMCS did not name it.",
+        "as_of": "The moment of the figures; null before the first sync.",
         "last_sync_at": "When the newest good sync ended.",
-        "last_sync": "The sync that ended last, good or not; null before any ended.",
+        "last_sync": "The newest ended sync, good or not; null before the first.",
         "sync_under_way": "The id of the sync that runs or waits now; null when there is none.",
         "next_sync_at": "When the next scheduled sync begins; null while none is scheduled.",
-        "next_check_at": "When it is checked again by itself, because it needs attention; null otherwise.",
-        "attention": "Why syncs have stopped and what to do; null when they have not.",
+        "next_check_at": "When it is tested again automatically, because it needs attention; null otherwise.",
+        "attention": "Why syncs have stopped and what to do; null when they have not stopped.",
         "missing_actions": "WHMCS actions that the API role lacks.",
-        "warnings": "What the newest check and the newest sync warn of, for people.",
-        "check": "The newest check; null before any.",
+        "warnings": "Warnings of the newest check and the newest sync, for people.",
+        "check": "The newest check; null before the first.",
     },
     "KindProgress": {
         "rows": "Records read so far.",
-        "expected": "Records in all; null until WHMCS has said it.",
+        "expected": "Records in total; null until WHMCS has counted them.",
     },
     "LastSync": {
         "id": "The id of the sync.",
         "state": "`succeeded`, `partial`, `failed` or `cancelled`.",
         "ended_at": "When it ended.",
         "code": _CODE,
-        "message": "What was wrong and what to do, for people; null when nothing was.",
+        "message": "What was wrong and what to do, for people; null when nothing was wrong.",
     },
     "MadeToken": {
         "token": "The token without its secret.",
-        "secret": "The token itself. It is shown here alone and cannot be read again.",
+        "secret": "The token itself. It is shown only in this answer and cannot be read again.",
     },
     "Me": {
         "email": "The e-mail address of the user, or of the maker of the token.",
         "organization": "The organization that all answers are about.",
         "role": "`viewer`, `analyst`, `admin` or `owner`.",
-        "permissions": "What the caller may do: those of the role, and of the token's scopes.",
+        "permissions": "What the caller may do: the permissions of the role, and for a token of its scopes.",
     },
     "MetricDescription": {
         "slug": "The name of the metric in addresses.",
@@ -625,9 +646,9 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "NewInstance": _FORM,
     "NewToken": {
-        "name": "What people call it, 1 to 100 characters.",
-        "scopes": "What it may do; never more than its maker.",
-        "days": "After how many days it ends.",
+        "name": "Its name for people, 1 to 100 characters.",
+        "scopes": "What it may do; at most what its maker may do.",
+        "days": "The number of days after which it ends.",
     },
     "Omission": {
         "kind": "`service`, `addon` or `domain`.",
@@ -643,7 +664,7 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "list": "The address of the list that it is computed from.",
     },
     "Organization": {
-        "id": "The id of the organization; its views in PostgreSQL ask for it.",
+        "id": "The id of the organization, by which the views in PostgreSQL are filtered.",
         "slug": "Its name in the addresses of its pages.",
         "name": "Its name for people.",
         "is_demo": "Whether it holds sample data.",
@@ -660,11 +681,11 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "type": "The code as a URN.",
         "title": "The kind of problem, for people.",
         "status": "The HTTP status.",
-        "code": "A stable code to decide by.",
+        "code": "A stable code for programs.",
         "detail": "What is wrong and what to do, for people.",
-        "field": "The input that it speaks of, where it speaks of one.",
-        "request_id": "The id of the request, to give to support.",
-        "errors": "Every wrong field, when more than one is; the first is also told by `code`, `detail` and `field`.",
+        "field": "The input that is wrong, when the problem is about one.",
+        "request_id": "The id of the request, by which its log entry is found.",
+        "errors": "All wrong fields, when there are several; the first is also in `code`, `detail` and `field`.",
     },
     "FieldProblem": {
         "code": "A stable name of what is wrong with the field.",
@@ -717,34 +738,34 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "id": "The id of the sync.",
         "instance_id": "The instance that is read.",
         "instance_name": "Its name.",
-        "run_id": "The run that it joined; null until the reader of WHMCS has answered.",
+        "run_id": "The run that reads for this sync; null until it is queued.",
         "state": "`queued`, `running`, `succeeded`, `partial`, `failed`, `cancelled`, or `not_picked_up`: no answer for two minutes.",
-        "mode": "`full` reads everything, `incremental` what may have changed.",
+        "mode": "`full` reads everything, `incremental` reads what may have changed.",
         "trigger": "`manual` or `schedule`.",
-        "requested_at": "When it was asked for.",
-        "requested_by": "Who asked for it; null for a scheduled one.",
+        "requested_at": "When it was requested.",
+        "requested_by": "The person or token that requested it; null for a scheduled sync.",
         "started_at": "When reading began.",
         "ended_at": "When it ended; null while it goes on.",
-        "heard_at": "When there last was news of the run; null before any. Silence of more than two minutes blocks nothing.",
+        "heard_at": "When the last event about the sync came; null before the first. Two minutes later another sync may start.",
         "progress": "Records read by kind, in the order in which the kinds are read.",
-        "per_cent": "How far it is, 0 to 100; less than 100 while something is still read.",
-        "expected_rows": "How many records it will read, about; null while nothing is known of it.",
+        "per_cent": "How far it is, 0 to 100; less than 100 while it still reads.",
+        "expected_rows": "About how many records it will read; null while that is unknown.",
         "counts": "Once ended: records read by kind.",
         "changes": "Once ended: records that differed from before, by kind.",
         "skipped": "Kinds that could not be read, and why.",
         "code": _CODE,
-        "message": "What was wrong and what to do, for people; null when nothing was.",
-        "applied": "Whether the figures hold what was read.",
+        "message": "What was wrong and what to do, for people; null when nothing was wrong.",
+        "applied": "Whether the figures contain what was read.",
     },
     "Token": {
         "id": "The id of the token.",
-        "name": "What people call it.",
-        "prefix": "How it begins, to recognise it by; null for one from before this was kept.",
+        "name": "Its name for people.",
+        "prefix": "The beginning of the token, to recognise it by; null for tokens of old versions, which did not store it.",
         "created_by": "The e-mail address of its maker.",
         "scopes": "What it may do.",
         "created_at": "When it was made.",
         "expires_at": "When it ends; null: never.",
         "last_used_at": "When it was last used, to the minute; null: never.",
     },
-    "NewSync": {"mode": "`full` reads everything, `incremental` what may have changed."},
+    "NewSync": {"mode": "`full` reads everything, `incremental` reads what may have changed."},
 }

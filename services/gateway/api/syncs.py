@@ -1,4 +1,4 @@
-"""Syncs: Sync Now, how it goes, and its events as they come."""
+"""Syncs: start one, follow it, cancel it, and read its events as they come."""
 
 import asyncio
 import json
@@ -31,12 +31,12 @@ Runner = Annotated[Principal, Depends(caller("sync:trigger"))]
 _KEY = TypeAdapter(tuple[Moment, UUID])
 _SYNC = TypeAdapter(Sync)
 _POLL_SECONDS = 0.5
-# A stream ends after this long and the client connects again with Last-Event-ID, so that a stop never waits for it.
+# End a stream after this time, so that a stop of the gateway never waits for it. Clients connect again with Last-Event-ID.
 _STREAM_SECONDS = 25.0
 
 
 class NewSync(BaseModel):
-    """Full reads everything, incremental what may have changed: for now everything, too."""
+    """A sync to start. Full reads everything, incremental what may have changed; today that is everything, too."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -47,7 +47,9 @@ class NewSync(BaseModel):
     "/instances/{instance_id}/syncs",
     status_code=202,
     response_model=Sync,
-    responses={202: {"description": "Location has the sync: the new one, or the one on its way."}},
+    responses={
+        202: {"description": "Location is the address of the sync: the new one, or the one under way."}
+    },
 )
 async def sync_now(
     request: Request,
@@ -57,7 +59,7 @@ async def sync_now(
     new: Annotated[NewSync | None, Body()] = None,
     key: Key = None,
 ) -> Response:
-    """Ask for a run. While one that reads as much is on its way, it is that one."""
+    """Start a sync and return it; while a sync that reads as much is under way, return that one."""
 
     async def ask() -> Response:
         mode = (new or NewSync()).mode
@@ -79,20 +81,20 @@ async def list_syncs(
     cursor: Cursor = None,
     limit: Limit = views.PAGE,
 ) -> Page[Sync]:
-    """Syncs of an instance, newest first."""
+    """Return the syncs of an instance, newest first."""
     newest = await views.list_syncs(context, principal, instance_id, key_of(cursor, _KEY), limit + 1)
     return page_of(newest, limit, lambda sync: (sync.requested_at, sync.id))
 
 
 @router.get("/syncs/{sync_id}")
 async def get_sync(context: ContextDependency, principal: Reader, sync_id: UUID) -> Sync:
-    """A sync: `state`, `progress` by kind and, once ended, `counts`, `code` and `message`; `applied` once the figures hold it."""
+    """Return a sync: `state`, `progress` by kind of record, and once it has ended, `counts`, `code` and `message`."""
     return await views.get_sync(context, principal, sync_id)
 
 
 @router.post("/syncs/{sync_id}/cancel", status_code=202, response_class=Response)
 async def cancel(context: ContextDependency, principal: Runner, sync_id: UUID) -> Response:
-    """Ask the run to end at its next page; what was read is kept."""
+    """End a sync at its next page; what it has read is kept."""
     await commands.cancel(context, principal, sync_id)
     return Response(status_code=202)
 
@@ -104,7 +106,7 @@ async def events(
     sync_id: UUID,
     last: Annotated[int, Header(alias="Last-Event-ID", ge=0, lt=2**63)] = 0,
 ) -> StreamingResponse:
-    """Server-sent events of the run: each is a message of `sync.events`, its type as `event`. Goes on after Last-Event-ID."""
+    """Stream the events of a sync, named by their type, as server-sent events. It continues after Last-Event-ID."""
     await views.get_sync(context, principal, sync_id)
     return EventStream(_watch(context, principal, sync_id, last))
 

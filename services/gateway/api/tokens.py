@@ -1,4 +1,4 @@
-"""API tokens. They are made by people: no scope lets a token make another."""
+"""API tokens. Only people make them: no scope lets a token make another."""
 
 from typing import Annotated, Final
 from uuid import UUID
@@ -21,7 +21,7 @@ Administrator = Annotated[Principal, Depends(caller("tokens:write"))]
 
 
 class NewToken(BaseModel):
-    """What the token may do, and for how long."""
+    """A token to make: what it may do, and for how long."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -31,7 +31,7 @@ class NewToken(BaseModel):
 
 
 class MadeToken(BaseModel):
-    """`secret` is shown here alone."""
+    """A new token with its secret, which is shown only in this answer."""
 
     token: Token
     secret: str
@@ -41,7 +41,7 @@ class MadeToken(BaseModel):
 async def list_tokens(
     context: ContextDependency, principal: Administrator, cursor: Cursor = None, limit: Limit = 50
 ) -> Page[Token]:
-    """Tokens that are not revoked, by name and without their secrets."""
+    """Return the tokens that are not revoked, by name and without their secrets."""
     live = await tokens.list_tokens(context, principal, key_of(cursor, _KEY), limit + 1)
     return page_of(live, limit, lambda token: (token.name, token.id))
 
@@ -55,6 +55,6 @@ async def create_token(context: ContextDependency, principal: Administrator, new
 
 @router.delete("/{token_id}", status_code=204)
 async def revoke_token(context: ContextDependency, principal: Administrator, token_id: UUID) -> Response:
-    """The token works no more from now on."""
+    """Revoke a token: it stops working at once."""
     await tokens.revoke_token(context, principal, token_id)
     return Response(status_code=204)

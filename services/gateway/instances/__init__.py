@@ -1,1 +1,1 @@
-"""Instances: what people enter, how a check decides about it, and what everybody is told of an instance."""
+"""Instances: their forms, states and connection tests, and what people do with them and see of them."""

@@ -1,4 +1,4 @@
-"""Connection tests: ask the connector for them, follow their answers, and use the credentials that passed."""
+"""Connection tests: request them from the connector, store its answers, and activate the credentials that passed."""
 
 import asyncio
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from services.gateway.repository.instances import StoredInstance
 
 SAVE_SECONDS: Final = 20.0
 _POLL_SECONDS: Final = 0.5
-# On average 10 checks a minute for an organization and 5 for a host, so that nobody scans a network with us.
+# 10 checks a minute of an organization and 5 of a host, on average, so that our checks cannot scan a network.
 _CHECKS_WINDOW: Final = timedelta(minutes=10)
 _CHECKS_OF_ORGANIZATION: Final = 100
 _CHECKS_OF_HOST: Final = 50
@@ -38,13 +38,13 @@ _UNANSWERED: Final = Check(
     state="failed",
     code="run_timeout",
     message="The connection test did not finish. Test again in a few minutes. "
-    "If it happens again, ask whoever runs MRRlytics to restart it.",
+    "If it happens again, ask the person who runs MRRlytics to restart it.",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A credential to check. `is_new`: it takes the place of the one in use when it passes."""
+    """A credential to check. With `is_new` it replaces the one in use when it passes."""
 
     credential_id: UUID
     address: str
@@ -54,7 +54,7 @@ class _Candidate:
 
 @dataclass(frozen=True, slots=True)
 class CheckProgress:
-    """The checklist so far. `is_new_credential`: what was entered is checked; else what is stored is tested again."""
+    """The checklist so far. `is_new_credential` tells a check of entered credentials from a new test of the stored ones."""
 
     check_id: UUID
     started_at: datetime
@@ -66,21 +66,24 @@ class CheckProgress:
 
     @property
     def passed(self) -> bool:
-        """Whether it is complete and nothing failed."""
+        """Return whether the check is complete and nothing failed."""
         return self.complete and all(line.state != "failed" for line in self.checks)
 
 
 async def get_check(context: Context, principal: Principal, check_id: UUID) -> CheckProgress:
-    """Return how far a check is; raise NotFound when the organization has none of this id."""
+    """Return a check; raise NotFound when the organization has none of this id."""
     async with transaction(context.engine, principal.organization_id) as connection:
         check = await repository.checks.read(connection, check_id)
     if check is None:
-        raise NotFound("check_not_found", "There is no such check here.")
+        raise NotFound(
+            "check_not_found",
+            "There is no such connection test in this organization. Test the instance again.",
+        )
     return progress_of(check)
 
 
 async def wait_for_check(context: Context, principal: Principal, check_id: UUID) -> CheckProgress:
-    """Return the check once it is complete, or as it is after 20 s; no connection is held meanwhile."""
+    """Return the check once it is complete, or as it is after 20 s. It uses no connection while it waits."""
     deadline = asyncio.get_running_loop().time() + SAVE_SECONDS
     while True:
         check = await get_check(context, principal, check_id)
@@ -103,7 +106,7 @@ def progress_of(check: StoredCheck) -> CheckProgress:
 
 
 async def check_again(context: Context, principal: Principal, instance_id: UUID) -> UUID:
-    """Ask for all checks again with the stored credential; returns the check."""
+    """Request all checks with the stored credential again; return the id of the check."""
     async with transaction(context.engine, principal.organization_id) as connection:
         instance = await transitions.lock_editable(connection, instance_id)
         candidate = await _stored_candidate(connection, instance)
@@ -114,7 +117,7 @@ async def check_again(context: Context, principal: Principal, instance_id: UUID)
 
 
 async def _stored_candidate(connection: AsyncConnection, instance: StoredInstance) -> _Candidate:
-    """Return the credential in use, for a draft the one that was entered last."""
+    """Return the credential in use, or of a draft the one that was entered last; raise Invalid without a stored one."""
     last = await repository.checks.newest(connection, instance.instance_id)
     hint = instance.identifier_hint or (last.identifier_hint if last is not None else "")
     candidate = None
@@ -127,20 +130,22 @@ async def _stored_candidate(connection: AsyncConnection, instance: StoredInstanc
     ):
         raise Invalid(
             "credentials_required",
-            "Nothing is stored to test with. Enter identifier and secret.",
+            "No API credentials are stored. Enter the API identifier and secret.",
             "identifier",
         )
     return candidate
 
 
 async def refuse_too_many(connection: AsyncConnection, context: Context, address: str) -> None:
-    """Raise TooMany when the organization asked for too many checks lately, in all or of this host."""
+    """Raise TooMany when the organization requested too many checks lately, in total or of this host."""
     now = context.clock()
     recent = await repository.checks.addresses_between(connection, now - _CHECKS_WINDOW, now + _CHECKS_WINDOW)
     host = urlsplit(address).hostname
     of_host = sum(urlsplit(checked).hostname == host for checked in recent)
     if len(recent) >= _CHECKS_OF_ORGANIZATION or of_host >= _CHECKS_OF_HOST:
-        raise TooMany("too_many_checks", "Too many connection tests. Try again in a minute.", retry_after=60)
+        raise TooMany(
+            "too_many_checks", "You started too many connection tests. Try again in a minute.", retry_after=60
+        )
 
 
 async def check_new_credential(
@@ -151,10 +156,10 @@ async def check_new_credential(
     *,
     working: UUID | None,
 ) -> UUID:
-    """Seal and store what was entered and ask for its check; returns the check. `working` is the credential in use."""
+    """Seal and store the entered credential and request its check; return the id of the check. `working` is the credential in use."""
     candidate = _Candidate(uuid4(), entries.address, entries.secrets["identifier"][-4:], is_new=True)
     cipher = seal(context.keyring, entries.secrets, **key._asdict(), origin=origin(entries.address))
-    # A credential that was entered before and never passed a check is given up.
+    # Discard credentials that were entered before and never passed a check.
     await repository.credentials.delete_all_but(connection, key.instance_id, kept=working)
     await repository.credentials.add(connection, key, candidate.credential_id, entries.address, cipher)
     return await _ask(connection, context, key, entries.settings, candidate)
@@ -192,7 +197,7 @@ async def _ask(
 async def store_answer(
     connection: AsyncConnection, context: Context, instance: StoredInstance | None, answer: InstanceChecked
 ) -> bool:
-    """Store what the connector says of a check and, once it is complete, act on it. Returns whether a draft became an instance."""
+    """Store an answer about a check and, once it is complete, act on it. Return whether a draft became active."""
     before = await repository.checks.read(connection, answer.check_id)
     if before is not None and before.is_complete and not (before.is_assumed and answer.complete):
         return False
@@ -223,7 +228,11 @@ async def store_answer(
 async def _activate_credential(
     connection: AsyncConnection, context: Context, instance: StoredInstance, check: StoredCheck
 ) -> bool:
-    """Use a checked credential from now on, unless a newer one was entered meanwhile. Returns whether a draft became an instance."""
+    """Use a checked credential from now on. Return whether a draft became active.
+
+    A credential that was entered during the check has deleted the checked one. Then nothing changes, because the check of the
+    newer one will decide.
+    """
     if not await repository.credentials.exists(connection, instance.instance_id, check.credential_id):
         return False
     await repository.credentials.delete_all_but(connection, instance.instance_id, kept=check.credential_id)
@@ -244,7 +253,7 @@ async def _activate_credential(
 
 
 async def end_unanswered_checks(context: Context) -> None:
-    """End the checks that nobody answered, as failed. The real answer, if it comes after all, replaces that."""
+    """End checks without an answer as failed. An answer that comes later replaces that end."""
     now = context.clock()
     async with transaction(context.engine, role=SYSTEM) as connection:
         unanswered = await repository.checks.unanswered_outside(

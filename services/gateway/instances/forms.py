@@ -1,4 +1,4 @@
-"""The form of an instance: what was entered becomes valid values, or errors that name their fields."""
+"""Read the form of an instance: entries become valid values, or errors that name their fields."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from services.gateway.names import read_name
 
 @dataclass(frozen=True, slots=True)
 class InstanceForm:
-    """What a person or program enters. None: not given; an empty `time_zone` or `requests_per_second` takes back what was set."""
+    """The entries of a person or program. None means not given; an empty `time_zone` or `requests_per_second` clears the setting."""
 
     name: str | None = None
     url: str | None = None
@@ -27,7 +27,7 @@ class InstanceForm:
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """What a form says of an instance. `secrets` is empty when none were given; with `errors` nothing of it may be saved."""
+    """The values of a form. `secrets` is empty when none were given. With `errors`, the values must not be stored."""
 
     name: str
     address: str
@@ -37,7 +37,7 @@ class Entries:
 
 
 def read_new(form: InstanceForm) -> Entries:
-    """Return the entries for a new instance, which needs a name, an address and credentials."""
+    """Return the values for a new instance, which needs a name, an address and credentials."""
     errors: list[Invalid] = []
     return Entries(
         name=read_name(form.name or "", errors),
@@ -49,16 +49,16 @@ def read_new(form: InstanceForm) -> Entries:
 
 
 def read_change(form: InstanceForm, name: str, address: str, settings: InstanceSettings) -> Entries:
-    """Return the entries for an instance that has these values; what the form does not give stays.
+    """Return the values for an instance that has these values now; fields that the form does not give stay.
 
-    A new address needs credentials, because the stored ones are sealed for the address that they were entered for.
+    A new address needs credentials, because the stored ones are sealed for the old address.
     """
     errors: list[Invalid] = []
     new_name = name if form.name is None else read_name(form.name or "", errors)
     new_address = address if form.url is None else _address(form.url, errors)
     secrets = _secrets(form, errors)
     if not secrets and not errors and new_address != address:
-        text = "A new address needs the API identifier and secret again: the stored ones are sealed for the old one."
+        text = "A new address needs the API identifier and secret again. The stored ones are encrypted for the old address."
         errors.append(Invalid("credentials_required", text, "identifier"))
     return Entries(new_name, new_address, secrets, _settings(form, settings, errors), errors)
 
@@ -75,7 +75,7 @@ def _address(text: str | None, errors: list[Invalid]) -> str:
 
 
 def _secrets(form: InstanceForm, errors: list[Invalid], *, is_needed: bool = False) -> dict[str, str]:
-    """Return the secret fields, none when neither was given. Pasted spaces and line ends are trimmed."""
+    """Return the secret fields that were given, without spaces and line ends around them."""
     given = {"identifier": form.identifier, "secret": form.secret, "access_key": form.access_key}
     trimmed = {name: (value or "").strip() for name, value in given.items()}
     present = {name: value for name, value in trimmed.items() if value}
@@ -85,7 +85,7 @@ def _secrets(form: InstanceForm, errors: list[Invalid], *, is_needed: bool = Fal
                 errors.append(Invalid("credentials_required", f"Enter the {label}.", name))
     for name, value in present.items():
         if len(value) > 1_000 or not value.isprintable():
-            text = "It holds characters that no WHMCS credential has. Copy it from WHMCS again."
+            text = "It contains characters that no WHMCS credential has. Copy it from WHMCS again."
             errors.append(Invalid(f"{name}_invalid", text, name))
     return present
 
@@ -94,7 +94,7 @@ def _settings(form: InstanceForm, present: InstanceSettings, errors: list[Invali
     changes: dict[str, Any] = {}
     if form.time_zone is not None:
         zone = form.time_zone.strip() or "UTC"
-        # An instance keeps the name that it has, also one that is no longer offered.
+        # An instance may keep a time zone that is no longer offered.
         if zone not in time_zones() and zone != present.time_zone:
             text = "The time zone must be UTC or that of a place, such as Europe/Lisbon."
             errors.append(Invalid("time_zone_unknown", text, "time_zone"))

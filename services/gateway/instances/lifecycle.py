@@ -21,10 +21,10 @@ from services.gateway.repository.instances import InstanceValues
 async def add_instance(
     context: Context, principal: Principal, form: InstanceForm, *, into_demo: bool = False
 ) -> tuple[UUID, UUID]:
-    """Save a draft with its sealed credential and ask for its check; returns instance and check.
+    """Store a draft with its sealed credential and request its check; return the ids of instance and check.
 
-    A draft with the same address is replaced. Raises Conflict when an instance has the address or the organization holds sample data,
-    Invalid when a field cannot be used. `into_demo` is for the sample data itself.
+    A draft with the same address is replaced. Raises Conflict when an instance has the address or the organization holds sample
+    data, and Invalid with the fields that are not valid. `into_demo` is for the sample data itself.
     """
     entries = read_new(form)
     raise_first(entries.errors)
@@ -62,10 +62,10 @@ async def add_instance(
 async def edit_instance(
     context: Context, principal: Principal, instance_id: UUID, form: InstanceForm, *, into_demo: bool = False
 ) -> UUID | None:
-    """Change what is given. A new address or new credentials are checked first, and take effect when that passes.
+    """Change the fields that are given. A new address or new credentials take effect once their check has passed.
 
-    Returns the check, if one was asked for. Raises Invalid, and Conflict when the organization holds sample data, whose address and
-    credentials stay as they are; `into_demo` is for the sample data itself.
+    Returns the id of that check, None without one. Raises Invalid with the fields that are not valid, and Conflict for a new address
+    or credentials in the organization with sample data. `into_demo` is for the sample data itself.
     """
     try:
         async with transaction(context.engine, principal.organization_id) as connection:
@@ -104,14 +104,14 @@ async def resume(context: Context, principal: Principal, instance_id: UUID) -> N
 
 
 async def delete_instance(context: Context, principal: Principal, instance_id: UUID) -> None:
-    """Delete the instance and, as the other services read of it, all that was read from it. A draft is deleted at once."""
+    """Delete an instance; the other services then purge their rows of it. A draft is deleted at once."""
     async with transaction(context.engine, principal.organization_id) as connection:
         instance = await transitions.lock(connection, instance_id)
         state = next_state(instance.state, Event.DELETE)
         if state is InstanceState.DELETED:
             await delete_draft(connection, instance_id)
         elif state == instance.state:
-            # The message may have been lost: deleting it again sends it again.
+            # The message may have been lost, so publish it again.
             await transitions.publish(connection, context, instance, again=True)
         else:
             await repository.runs.assume_all_cancelled(connection, instance_id, context.clock())
@@ -153,7 +153,10 @@ async def _set_paused(
     async with transaction(context.engine, principal.organization_id) as connection:
         instance = await transitions.lock_editable(connection, instance_id)
         if instance.state == InstanceState.DRAFT:
-            raise Conflict("not_connected", "This instance is a draft: its checks have not passed yet.")
+            raise Conflict(
+                "not_connected",
+                "This instance is not connected yet. Correct what failed in its connection test first.",
+            )
         state = next_state(instance.state, event)
         if state == instance.state:
             return

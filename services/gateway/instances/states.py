@@ -1,4 +1,4 @@
-"""States of an instance: what an event makes of it, and what it is doing for people to see. Pure: times are arguments."""
+"""States of an instance: which state follows an event, and which state people see. Pure: times are arguments."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,7 +19,7 @@ class Event(StrEnum):
 
     CONNECT = "connect"  # new credentials passed their check
     RECOVER = "recover"  # a sync or a check of the stored credentials went well
-    STOP = "stop"  # a sync or a check failed in a way that only a person can mend
+    STOP = "stop"  # a sync or a check failed in a way that only a person can correct
     PAUSE = "pause"
     RESUME = "resume"
     DELETE = "delete"
@@ -44,12 +44,12 @@ _NEXT: Final = {
 
 
 def next_state(state: InstanceState, event: Event) -> InstanceState:
-    """Return the state after an event; an event that does not concern a state leaves it as it is."""
+    """Return the state after an event; pairs that are not in the table leave the state as it is."""
     return _NEXT.get((state, event), state)
 
 
 class ShownState(StrEnum):
-    """What an instance is doing, for people. Only `healthy` needs no further word."""
+    """The state of an instance as people see it. Only `healthy` needs no explanation."""
 
     DRAFT = "draft"
     WAITING_FOR_FIRST_SYNC = "waiting_for_first_sync"
@@ -65,7 +65,7 @@ class ShownState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SyncHistory:
-    """How the syncs of an instance went. `synced_at` is the end of the newest good one, which figures prove, too."""
+    """How the syncs of an instance went. `synced_at` is the end of the newest good one, or the time of the figures."""
 
     synced_at: datetime | None
     is_partial: bool
@@ -74,7 +74,7 @@ class SyncHistory:
 
 
 def shown_state(state: InstanceState, history: SyncHistory, now: datetime) -> ShownState:
-    """Return what an instance in this state is doing."""
+    """Return the state that people see."""
     match state:
         case InstanceState.ACTIVE:
             return _shown_while_active(history, now)

@@ -1,4 +1,4 @@
-"""Changes of stored instances, each published in the transaction that makes it."""
+"""Change stored instances, and publish each change in the same transaction."""
 
 from typing import Unpack
 from uuid import UUID, uuid4
@@ -27,14 +27,14 @@ async def lock_editable(connection: AsyncConnection, instance_id: UUID) -> Store
     """Return the instance, locked; raise NotFound, or Conflict while it is being deleted."""
     instance = await lock(connection, instance_id)
     if instance.state == InstanceState.DELETING:
-        raise Conflict("instance_deleting", "This instance is being removed.")
+        raise Conflict("instance_deleting", "This instance is being deleted. Choose another one.")
     return instance
 
 
 async def publish(
     connection: AsyncConnection, context: Context, instance: StoredInstance, *, again: bool = False
 ) -> None:
-    """Publish the present state of an instance, but never a draft. `again`: also when it was published before."""
+    """Publish the state of an instance, unless it is a draft. With `again`, publish a state that was published before."""
     if instance.state == InstanceState.DRAFT:
         return
     body = InstanceChanged.model_validate(
@@ -65,7 +65,7 @@ async def change(
 async def recover(
     connection: AsyncConnection, context: Context, instance: StoredInstance, whmcs_version: str | None = None
 ) -> None:
-    """A sync or check went well: the instance needs no attention any more. `whmcs_version` is the version that was seen."""
+    """Make an instance active after a good sync or check, and store the version of WHMCS if it was seen."""
     if instance.state not in SYNCED:
         return
     version = whmcs_version or instance.whmcs_version
@@ -85,7 +85,7 @@ async def recover(
 async def stop(
     connection: AsyncConnection, context: Context, instance: StoredInstance, code: str, message: str
 ) -> None:
-    """Stop syncs until a check passes, if this failure cannot mend by itself."""
+    """Stop syncs until a check passes, when only a person can correct this failure."""
     failure = FAILURES.get(code)
     if failure is None or not failure.needs_attention or instance.state not in SYNCED:
         return
@@ -97,6 +97,6 @@ async def stop(
 
 
 async def finish_deletion(connection: AsyncConnection, context: Context, instance: StoredInstance) -> None:
-    """The connector has erased everything of an instance that is being deleted: publish it as deleted."""
+    """Publish an instance as deleted once the connector has purged it."""
     if instance.state == InstanceState.DELETING:
         await change(connection, context, instance, state=next_state(instance.state, Event.PURGE))

@@ -31,7 +31,7 @@ class Attention:
 
 @dataclass(frozen=True, slots=True)
 class LastSync:
-    """How the sync that ended last went; `id` is that of the sync, `code` and `message` say what was wrong."""
+    """How the newest ended sync went; `code` and `message` say what was wrong."""
 
     id: UUID | None
     state: str
@@ -44,9 +44,9 @@ class LastSync:
 class Instance:
     """An instance as people see it; `check` is the newest.
 
-    `last_sync_at` is the end of the newest good sync, `last_sync` the sync that ended last, good or not, and `sync_under_way` the sync
-    that runs now. `next_sync_at` and `next_check_at` are when the scheduler comes next: while an instance needs attention it is only
-    checked, and a check that passes brings its syncs back.
+    `last_sync_at` is the end of the newest good sync, `last_sync` is the newest ended sync, good or not, and `sync_under_way` the sync
+    that runs now. `next_sync_at` and `next_check_at` are the next times of the scheduler. While an instance needs attention it is
+    only checked, and a passed check lets its syncs start again.
     """
 
     id: UUID
@@ -127,7 +127,7 @@ def _instance(report: InstanceReport, now: datetime) -> Instance:
 
 
 def _warnings(report: InstanceReport) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the actions that the API role lacks, and all other warnings of the newest check and the newest good run."""
+    """Return the actions that the API role lacks, and the other warnings of the newest check and the newest good run."""
     lines = [
         line
         for line in (report.newest_check.checks if report.newest_check else ())
@@ -155,7 +155,7 @@ def _last_sync(report: InstanceReport) -> LastSync | None:
 def _history(report: InstanceReport) -> SyncHistory:
     good, last = report.last_good_run, report.last_run
     return SyncHistory(
-        # Figures prove a sync even when its run is no longer kept.
+        # Old runs are deleted, but figures prove that there was a sync.
         synced_at=report.as_of if good is None else good.ended_at,
         is_partial=good is not None and good.state is RunState.PARTIAL,
         is_running=report.sync_under_way is not None,

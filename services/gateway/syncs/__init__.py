@@ -1,1 +1,1 @@
-"""Syncs: what people ask for, and what the connector says of the runs that do it."""
+"""Syncs that people request, and the runs of the connector that carry them out."""

@@ -1,5 +1,6 @@
-"""What people ask of syncs: start one now, or cancel it."""
+"""Commands to the connector: start a sync now, or cancel it."""
 
+from typing import Final
 from uuid import UUID, uuid4
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,24 +19,25 @@ from services.gateway.instances.transitions import lock
 from services.gateway.principals import Principal
 from services.gateway.silence import is_silent
 
+_NOT_SYNCED: Final = {
+    InstanceState.DRAFT: "This instance is not connected yet. Correct what failed in its connection test first.",
+    InstanceState.PAUSED: "This instance is paused. Resume it first, then sync it.",
+    InstanceState.DELETING: "This instance is being deleted. Choose another one.",
+}
+
 
 async def sync_now(
     context: Context, principal: Principal, instance_id: UUID, mode: SyncMode = SyncMode.FULL
 ) -> UUID:
-    """Ask for a run and return the command's id; while one that reads as much is on its way, that one's.
+    """Request a sync and return its id, or the id of one that is under way and reads as much.
 
-    Raises NotFound, and Conflict while the instance is a draft, paused or being removed.
+    Raises NotFound, and Conflict while the instance is a draft, paused or being deleted.
     """
     async with transaction(context.engine, principal.organization_id) as connection:
         instance = await lock(connection, instance_id)
         if instance.state not in SYNCED:
-            raise Conflict(
-                f"instance_{instance.state}",
-                "A paused instance is not synced. Resume it first."
-                if instance.state == InstanceState.PAUSED
-                else f"This instance is not connected: it is {instance.state}.",
-            )
-        # The connector joins what is asked for now to a command that it has not answered yet: that one is wanted again.
+            raise Conflict(f"instance_{instance.state}", _NOT_SYNCED[instance.state])
+        # The connector joins this request to a command that it has not answered yet, so a cancel of that command no longer holds.
         await repository.syncs.clear_cancels(connection, instance_id)
         under_way = await repository.syncs.under_way(connection, instance_id, mode, context.clock())
         await audit.record(connection, context, principal, "sync.asked", instance_id)
@@ -51,7 +53,7 @@ async def start(
     mode: SyncMode,
     requested_by: str | None,
 ) -> UUID:
-    """Send a RunSync and write it down, in the caller's transaction; returns the command."""
+    """Store a command and send it, in the caller's transaction; return its id."""
     command_id = uuid4()
     await repository.syncs.add(
         connection,
@@ -71,16 +73,16 @@ async def start(
 
 
 async def cancel(context: Context, principal: Principal, command_id: UUID) -> None:
-    """Ask the connector to end the run at its next page; one that has ended stays as it is.
+    """Ask the connector to end the run at its next page; an ended run stays as it is.
 
-    A silent run ends at once, because its answer may never come. A command without a run is cancelled at once, and its run as soon as
-    the connector tells it.
+    A silent run ends at once, because the answer may never come. A command without a run is cancelled at once, and its run as soon
+    as the connector reports it.
     """
     now = context.clock()
     async with transaction(context.engine, principal.organization_id) as connection:
         sync = await repository.syncs.read(connection, command_id)
         if sync is not None:
-            # The connector's answer may be written at this moment: whoever holds the instance comes first.
+            # An event may be storing the run at this moment. Events lock the instance, so lock it and read again.
             await repository.instances.lock(connection, sync.instance_id)
             sync = await repository.syncs.read(connection, command_id)
         if sync is None:

@@ -1,4 +1,4 @@
-"""What the connector says of runs, stored for people to see."""
+"""Store what the connector reports of runs, and act on how they end."""
 
 from datetime import datetime
 
@@ -32,7 +32,7 @@ async def queue(connection: AsyncConnection, context: Context, message: Received
     key, now = InstanceKey(message.organization_id, message.instance_id), context.clock()
     before = await repository.syncs.read(connection, event.command_id)
     if before is not None and before.run_id is not None and before.run_id != event.run_id:
-        # The connector lost the run that this command had joined, and has begun another.
+        # The connector was restored without the run that this command had joined, and has begun another.
         await repository.runs.assume_ended(connection, before.run_id, RunState.FAILED, now, "run_timeout")
     await repository.runs.add(
         connection,
@@ -120,7 +120,7 @@ async def fail(
     event: SyncFailed,
     at: datetime,
 ) -> None:
-    """Store that the run failed; stop the instance's syncs if only a person can mend that."""
+    """Store that the run failed; stop the syncs of its instance when only a person can correct that."""
     run = await repository.runs.end(
         connection,
         event.run_id,
@@ -142,7 +142,11 @@ async def cancel(connection: AsyncConnection, context: Context, event: SyncCance
 
 
 async def _is_late(connection: AsyncConnection, run: StoredRun | None, instance: StoredInstance) -> bool:
-    """Whether the end of a run says nothing of the present: it was told before, or credentials or a later run took its place."""
+    """Return whether the end of a run must not change the instance.
+
+    It is late when it was stored before (`run` is None), when the credentials were replaced after the run began, or when a run
+    that began later has ended.
+    """
     if run is None:
         return True
     if run.started_at is None:
@@ -153,17 +157,17 @@ async def _is_late(connection: AsyncConnection, run: StoredRun | None, instance:
 
 
 def _outcome(event: SyncSucceeded) -> tuple[str | None, str | None]:
-    """Code and text of a run that did not simply read everything."""
+    """Return code and text for people of a good run; both are None when it read everything."""
     if event.outcome is Outcome.EMPTY:
         return "empty", text_of("empty")
     needed: list[SkippedKind] = [kind for kind in event.skipped if kind.required]
     texts = [text_of_skipped(kind.code, kind.action) for kind in needed]
     if event.bad_rows:
-        left_out = ", ".join(
-            f"{rows} of kind {kind.replace('_', ' ')}" for kind, rows in sorted(event.bad_rows.items())
+        omitted = ", ".join(
+            f"{kind.replace('_', ' ')} ({rows})" for kind, rows in sorted(event.bad_rows.items())
         )
         texts.append(
-            f"Rows that could not be read are left out: {left_out}. Correct them in WHMCS: "
-            "whoever runs MRRlytics finds their ids in its log."
+            f"Some records could not be read and are omitted: {omitted}. "
+            "Correct them in WHMCS. The person who runs MRRlytics finds their ids in its log."
         )
     return needed[0].code if needed else None, " ".join(texts) or None

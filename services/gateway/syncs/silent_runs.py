@@ -1,4 +1,4 @@
-"""Open runs of which nothing was heard for a while: ask the connector about them, or end them."""
+"""Ask the connector about silent runs, or end them."""
 
 from uuid import uuid4
 
@@ -17,7 +17,7 @@ from services.gateway.syncs.commands import send
 
 
 async def follow_silent_runs(context: Context, *, is_restart: bool = False) -> None:
-    """Ask the connector about each open run that went silent, and end those that nobody will answer for."""
+    """Ask the connector about each silent run, and end the runs that it will not answer for."""
     async with transaction(context.engine, role=SYSTEM) as connection:
         runs = await repository.runs.silent(connection, context.clock())
     for organization_id, run_id in runs:
@@ -37,7 +37,7 @@ async def _follow_silent_run(
         case Step.FAIL:
             await repository.runs.assume_ended(connection, run.run_id, RunState.FAILED, now, "run_timeout")
         case Step.ASK:
-            # The command that the run belongs to, sent again, is the question; a new message id lets it through.
+            # The question is the command of the run, sent again. Its new message id keeps it from being discarded as a repeat.
             command = RunSync(
                 command_id=run.command_id,
                 instance_id=run.instance_id,
@@ -46,7 +46,7 @@ async def _follow_silent_run(
             )
             key = InstanceKey(run.organization_id, run.instance_id)
             await send(connection, context, key, command, f"{run.command_id}.{uuid4()}")
-            # After a clock has stepped back, silence counts from now on.
+            # After the clock was set back, measure the silence from now on.
             values = RunValues(asked_at=now)
             if run.heard_at > now:
                 values["heard_at"] = now

@@ -35,10 +35,10 @@ _READ_IN_ORDER: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Sync:
-    """A command and the run that it joined. `id` is the command's, `run_id` None until the connector has answered.
+    """A command and the run that it joined. `id` is the id of the command; `run_id` is None until the connector has answered.
 
-    `progress` is by kind, in the order in which they are read; `applied` tells whether the figures hold what was read. `heard_at` is when
-    the connector last said something of the run. `per_cent` of about `expected_rows` records are read; a run in progress never shows all.
+    `progress` is by kind, in the order of reading. `applied` is True once the figures contain what was read. `heard_at` is the time of
+    the last event about the run. `per_cent` of about `expected_rows` records are read, at most 99 while the run goes on.
     """
 
     id: UUID
@@ -65,7 +65,7 @@ class Sync:
 
 
 async def get_sync(context: Context, principal: Principal, command_id: UUID) -> Sync:
-    """One command with its run."""
+    """Return one command with its run; raise NotFound when the organization has none of this id."""
     async with transaction(context.engine, principal.organization_id) as connection:
         stored = await repository.syncs.read(connection, command_id)
     if stored is None:
@@ -80,7 +80,7 @@ async def list_syncs(
     before: tuple[datetime, UUID] | None = None,
     limit: int = PAGE,
 ) -> list[Sync]:
-    """Commands of an instance, newest first; `before` is (requested_at, id) of the last one of the page before."""
+    """Return the commands of an instance, newest first; those before (requested_at, id) alone."""
     async with transaction(context.engine, principal.organization_id) as connection:
         instance = await repository.instances.read(connection, instance_id)
         if instance is None or instance.state is InstanceState.DELETED:
@@ -120,7 +120,10 @@ def _sync(stored: StoredSync, now: datetime) -> Sync:
 
 
 def _is_applied(stored: StoredSync) -> bool:
-    """Tell whether the figures hold what an ended run read. Moments are of the connector's clock: epochs alone are sure."""
+    """Return whether the figures contain what a good run read.
+
+    Compare epochs where both are known: they only grow, while the times are of the connector's clock, which can be set back.
+    """
     if stored.as_of is None:
         return False
     if stored.epoch is not None and stored.applied_epoch is not None:

@@ -194,7 +194,7 @@ async def test_unreadable_rows_are_shown_with_their_run(running: Running) -> Non
     found = await running.get(sync_id)
 
     assert (found["state"], found["code"]) == ("succeeded", None)
-    assert "left out: 1 of kind cancellation request, 2 of kind service." in found["message"]
+    assert "omitted: cancellation request (1), service (2)." in found["message"]
 
 
 async def test_partial_run_names_the_missing_permission(running: Running) -> None:

@@ -92,7 +92,11 @@ async def test_internal_error_shows_only_the_id_of_its_log_entry(
     assert "elsewhere" not in answer.text
     assert "SELECT" not in answer.text
     assert answer.headers["content-security-policy"]
-    [logged] = [record for record in caplog.records if record.getMessage() == "request failed"]
+    [logged] = [
+        record
+        for record in caplog.records
+        if record.getMessage() == "The request failed because of a mistake of ours"
+    ]
     assert logged.__dict__["request_id"] == answer.json()["request_id"]
 
 

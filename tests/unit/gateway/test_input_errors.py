@@ -60,7 +60,7 @@ def test_wrong_field_is_named_with_its_choice(field: str, value: object, sentenc
 def test_unknown_field_is_answered_with_the_known_ones() -> None:
     text, field = complaint(colour="red")
 
-    assert text == "There is no field colour here. Choose of name, days, rate, on, id, color, mode, tags."
+    assert text == "There is no field colour. Choose one of name, days, rate, on, id, color, mode, tags."
     assert field == "colour"
 
 

@@ -26,5 +26,5 @@ def test_last_page_has_no_cursor() -> None:
 
 @pytest.mark.parametrize("cursor", ["x", "%", "bnVsbA", "WyJuYW1lIl0"])
 def test_foreign_cursor_is_refused(cursor: str) -> None:
-    with pytest.raises(Invalid, match="Take the cursor from"):
+    with pytest.raises(Invalid, match="Use the cursor from"):
         key_of(cursor, KEY)

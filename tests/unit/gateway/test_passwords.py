@@ -42,7 +42,7 @@ def test_judging_a_password_takes_little_time(password: str) -> None:
     ],
 )
 def test_weak_password_is_refused(password: str) -> None:
-    with pytest.raises(Invalid, match="Take a sentence that nobody else uses"):
+    with pytest.raises(Invalid, match="Use a sentence that nobody else uses"):
         passwords.accept(password, ["Nimbus Hosting"])
 
 
@@ -56,5 +56,5 @@ def test_strong_password_is_accepted(password: str) -> None:
 def test_unknown_user_costs_the_same_hash() -> None:
     stored = passwords.hashed("a calm sentence that nobody else uses")
 
-    assert passwords._NOBODY.split("$")[:4] == stored.split("$")[:4]
+    assert passwords._NO_USER.split("$")[:4] == stored.split("$")[:4]
     assert not passwords.matches("nobody has this password", None)
