@@ -37,7 +37,7 @@ class Watched(Running):
         progress = {
             kind: KindProgress(rows=rows, expected=expected) for kind, (rows, expected) in kinds.items()
         }
-        await self.hear(SyncProgressed(run_id=self.run_id, kinds=progress, skipped=skipped))
+        await self.receive(SyncProgressed(run_id=self.run_id, kinds=progress, skipped=skipped))
 
     async def applied(self) -> None:
         """Write what metrics writes when the figures include the sync."""

@@ -138,10 +138,10 @@ class Gateway:
             done = await connection.execute(text(statement), values)
             return list(done.all()) if done.returns_rows else []
 
-    async def hear(
+    async def receive(
         self, organization_id: UUID, instance_id: UUID, event: Message, message_id: str | None = None
     ) -> None:
-        """An event of the connector arrives."""
+        """Receive an event of the connector."""
         name, message_id = type(event).__name__, message_id or uuid4().hex
         await events.follow(
             self.context,

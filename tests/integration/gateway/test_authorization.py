@@ -31,18 +31,20 @@ def routes(app: FastAPI) -> Iterator[tuple[str, RouteContext]]:
 
 def permissions(dependant: Dependant) -> list[str]:
     """What the route declares, by itself and through what it depends on."""
-    own = [dependant.call.permission] if isinstance(dependant.call, signed_in) else []
-    return own + [one for below in dependant.dependencies for one in permissions(below)]
+    declared = [dependant.call.permission] if isinstance(dependant.call, signed_in) else []
+    return declared + [name for below in dependant.dependencies for name in permissions(below)]
 
 
 @pytest.mark.rule("A6")
 async def test_route_declares_a_permission_that_a_role_has(gateway: Gateway) -> None:
-    found = {(method, route.path): permissions(route.dependant) for method, route in routes(gateway.app.app)}
+    declarations = {
+        (method, route.path): permissions(route.dependant) for method, route in routes(gateway.app.app)
+    }
 
-    assert {place for place, declared in found.items() if not declared} == PUBLIC
-    assert {place for place, declared in found.items() if len(declared) > 1} == set()
-    assert {one for declared in found.values() for one in declared} <= ROLES["owner"]
-    assert len(found) > 30
+    assert {place for place, declared in declarations.items() if not declared} == PUBLIC
+    assert {place for place, declared in declarations.items() if len(declared) > 1} == set()
+    assert {name for declared in declarations.values() for name in declared} <= ROLES["owner"]
+    assert len(declarations) > 30
 
 
 @pytest.mark.rule("A6")
@@ -119,14 +121,14 @@ async def test_frequent_caller_waits_and_delays_no_other(
     stranger = gateway.client(authorization=f"Bearer mrr_pat_{'0' * 36}")
 
     unknown = [(await stranger.get("/api/v1/metrics")).status_code for _ in range(70)]
-    known = 0
+    answered = 0
     while (refused := await owner.client.get("/api/v1/metrics")).status_code == 200:
-        known += 1
+        answered += 1
 
     assert unknown[:60] == [401] * 60
     assert unknown[-1] == 429
     # The minute slides: what a few seconds of a new one add is let in.
-    assert 600 <= known < 720
+    assert 600 <= answered < 720
     assert (refused.status_code, refused.json()["code"]) == (429, "too_many_requests")
     assert 1 <= int(refused.headers["retry-after"]) <= 60
     assert (await other.client.get("/api/v1/metrics")).status_code == 200

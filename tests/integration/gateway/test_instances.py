@@ -57,7 +57,7 @@ async def checked(gateway: Gateway, person: Person, *lines: Check) -> UUID:
         event = InstanceChecked(
             check_id=check_id, complete=complete, checks=lines, whmcs_version="8.13.1", base_url=None
         )
-        await gateway.hear(person.organization_id, instance_id, event)
+        await gateway.receive(person.organization_id, instance_id, event)
     return instance_id
 
 
@@ -121,10 +121,14 @@ async def test_passed_check_publishes_the_instance(gateway: Gateway) -> None:
         "8.13.1",
         ["GetPromotions"],
     )
-    [told] = await gateway.sent("instances")
+    [published] = await gateway.sent("instances")
     [[credential_id, address, _]] = await credentials(gateway)
-    assert told["credential_id"] == str(credential_id)
-    assert (told["state"], told["version"], address) == ("active", 1, "https://billing.example.com/whmcs")
+    assert published["credential_id"] == str(credential_id)
+    assert (published["state"], published["version"], address) == (
+        "active",
+        1,
+        "https://billing.example.com/whmcs",
+    )
 
 
 @pytest.mark.rule("C6")
@@ -271,8 +275,8 @@ async def test_wrong_secret_leaves_the_working_credential(gateway: Gateway) -> N
 
     assert len(meanwhile) == 2
     assert await credentials(gateway) == working
-    found = (await owner.client.get(f"/api/v1/instances/{instance_id}")).json()
-    assert (found["state"], found["attention"]) == ("active", None)
+    instance = (await owner.client.get(f"/api/v1/instances/{instance_id}")).json()
+    assert (instance["state"], instance["attention"]) == ("active", None)
 
 
 async def test_failed_test_of_working_credentials_says_what_is_kept(gateway: Gateway) -> None:
@@ -299,8 +303,8 @@ async def test_good_credentials_replace_the_old_ones(gateway: Gateway) -> None:
     [[after, address, _]] = await credentials(gateway)
     assert (after != before, address) == (True, "https://new.example.com")
     assert (await gateway.sent("instances"))[-1]["credential_id"] == str(after)
-    found = (await owner.client.get(f"/api/v1/instances/{instance_id}")).json()
-    assert (found["identifier_hint"], found["address"]) == ("5678", "https://new.example.com")
+    instance = (await owner.client.get(f"/api/v1/instances/{instance_id}")).json()
+    assert (instance["identifier_hint"], instance["address"]) == ("5678", "https://new.example.com")
 
 
 @pytest.mark.rule("W1")
@@ -327,10 +331,10 @@ async def test_corrected_secret_wins_over_the_checked_one(gateway: Gateway) -> N
 
     for command, line in zip(commands, (REJECTED, OK), strict=True):
         event = InstanceChecked(check_id=command["check_id"], complete=True, checks=(line,))
-        await gateway.hear(owner.organization_id, instance_id, event)
+        await gateway.receive(owner.organization_id, instance_id, event)
 
-    found = (await owner.client.get(f"/api/v1/instances/{instance_id}")).json()
-    assert (found["state"], found["identifier_hint"]) == ("active", "ight")
+    instance = (await owner.client.get(f"/api/v1/instances/{instance_id}")).json()
+    assert (instance["state"], instance["identifier_hint"]) == ("active", "ight")
     assert len(await credentials(gateway)) == 1
 
 
@@ -342,13 +346,13 @@ async def test_run_with_replaced_credentials_stops_nothing(gateway: Gateway) -> 
         SyncQueued(command_id=uuid4(), run_id=run_id, mode="full", trigger="schedule"),
         SyncStarted(run_id=run_id, mode="full", started_at=gateway.clock.now),
     ):
-        await gateway.hear(owner.organization_id, instance_id, event)
+        await gateway.receive(owner.organization_id, instance_id, event)
     gateway.clock.advance(minutes=1)
     await owner.post(f"/settings/instances/{instance_id}/edit", **NEW)
     await checked(gateway, owner, OK)
 
     failed = SyncFailed(run_id=run_id, code="credentials_rejected", message="WHMCS refused the identifier.")
-    await gateway.hear(owner.organization_id, instance_id, failed)
+    await gateway.receive(owner.organization_id, instance_id, failed)
 
     assert (await owner.client.get(f"/api/v1/instances/{instance_id}")).json()["state"] == "active"
 
@@ -358,11 +362,11 @@ async def test_needed_repair_stops_syncs_until_a_check_passes(gateway: Gateway) 
     instance_id = await connected(gateway, owner)
     run_id = uuid4()
 
-    async def hear(event: Any) -> None:
-        await gateway.hear(owner.organization_id, instance_id, event)
+    async def receive(event: Any) -> None:
+        await gateway.receive(owner.organization_id, instance_id, event)
 
-    await hear(SyncQueued(command_id=uuid4(), run_id=run_id, mode="full", trigger="schedule"))
-    await hear(
+    await receive(SyncQueued(command_id=uuid4(), run_id=run_id, mode="full", trigger="schedule"))
+    await receive(
         SyncFailed(run_id=run_id, code="credentials_rejected", message="WHMCS refused the identifier.")
     )
     failing = (await owner.client.get(f"/api/v1/instances/{instance_id}")).json()
@@ -372,7 +376,7 @@ async def test_needed_repair_stops_syncs_until_a_check_passes(gateway: Gateway) 
 
     assert (failing["shown_state"], failing["attention"]["code"]) == ("failing", "credentials_rejected")
     assert (mended["shown_state"], mended["attention"]) == ("sync_failed", None)
-    assert [one["state"] for one in await gateway.sent("instances")] == [
+    assert [message["state"] for message in await gateway.sent("instances")] == [
         "active",
         "needs_attention",
         "active",
@@ -385,8 +389,8 @@ async def test_late_end_of_an_older_run_changes_nothing(gateway: Gateway, is_new
     instance_id = await connected(gateway, owner)
     older, newer, started_at = uuid4(), uuid4(), {}
 
-    async def hear(event: Any) -> None:
-        await gateway.hear(owner.organization_id, instance_id, event)
+    async def receive(event: Any) -> None:
+        await gateway.receive(owner.organization_id, instance_id, event)
 
     def end(run_id: UUID, is_good: bool) -> Any:
         if not is_good:
@@ -406,11 +410,11 @@ async def test_late_end_of_an_older_run_changes_nothing(gateway: Gateway, is_new
     for run_id in (older, newer):
         gateway.clock.advance(minutes=5)
         started_at[run_id] = gateway.clock.now
-        await hear(SyncQueued(command_id=uuid4(), run_id=run_id, mode="full", trigger="schedule"))
-        await hear(SyncStarted(run_id=run_id, mode="full", started_at=started_at[run_id]))
-    await hear(end(newer, is_newer_good))
+        await receive(SyncQueued(command_id=uuid4(), run_id=run_id, mode="full", trigger="schedule"))
+        await receive(SyncStarted(run_id=run_id, mode="full", started_at=started_at[run_id]))
+    await receive(end(newer, is_newer_good))
     states = [(await owner.client.get(f"/api/v1/instances/{instance_id}")).json()["state"]]
-    await hear(end(older, not is_newer_good))
+    await receive(end(older, not is_newer_good))
     states.append((await owner.client.get(f"/api/v1/instances/{instance_id}")).json()["state"])
 
     assert states == ["active" if is_newer_good else "needs_attention"] * 2
@@ -425,10 +429,10 @@ async def test_passing_failure_stops_nothing(gateway: Gateway) -> None:
         SyncQueued(command_id=uuid4(), run_id=run_id, mode="full", trigger="schedule"),
         SyncFailed(run_id=run_id, code="read_timeout", message="WHMCS took longer than 30 s."),
     ):
-        await gateway.hear(owner.organization_id, instance_id, event)
+        await gateway.receive(owner.organization_id, instance_id, event)
 
-    found = (await owner.client.get(f"/api/v1/instances/{instance_id}")).json()
-    assert (found["state"], found["attention"]) == ("active", None)
+    instance = (await owner.client.get(f"/api/v1/instances/{instance_id}")).json()
+    assert (instance["state"], instance["attention"]) == ("active", None)
 
 
 async def test_passed_hourly_check_makes_the_instance_active(gateway: Gateway) -> None:
@@ -439,7 +443,7 @@ async def test_passed_hourly_check_makes_the_instance_active(gateway: Gateway) -
     )
 
     of_scheduler = InstanceChecked(check_id=uuid4(), complete=True, checks=(OK,))
-    await gateway.hear(owner.organization_id, instance_id, of_scheduler)
+    await gateway.receive(owner.organization_id, instance_id, of_scheduler)
 
     assert (await owner.client.get(f"/api/v1/instances/{instance_id}")).json()["state"] == "active"
 
@@ -451,7 +455,7 @@ async def test_repeated_event_counts_once(gateway: Gateway) -> None:
     event = InstanceChecked(check_id=check_id, complete=True, checks=(REJECTED,))
 
     for _ in range(2):
-        await gateway.hear(owner.organization_id, instance_id, event, "the-same-id")
+        await gateway.receive(owner.organization_id, instance_id, event, "the-same-id")
 
     [[version]] = await gateway.execute("SELECT version FROM gateway.instances")
     assert version == 1
@@ -475,13 +479,13 @@ async def test_instance_without_a_good_run_is_shown_as_degraded(gateway: Gateway
             positions={},
         ),
     ):
-        await gateway.hear(owner.organization_id, instance_id, event)
+        await gateway.receive(owner.organization_id, instance_id, event)
 
     shown = []
     for minutes in (30, 1):
         gateway.clock.advance(minutes=minutes)
-        found = await owner.client.get(f"/api/v1/instances/{instance_id}")
-        shown.append(found.json()["shown_state"])
+        instance = await owner.client.get(f"/api/v1/instances/{instance_id}")
+        shown.append(instance.json()["shown_state"])
 
     assert shown == ["healthy", "degraded"]
 
@@ -493,7 +497,7 @@ async def test_pause_and_resume_are_published_once_each(gateway: Gateway) -> Non
     for step in ("pause", "pause", "resume", "resume"):
         await owner.post(f"/settings/instances/{instance_id}/{step}")
 
-    assert [one["state"] for one in await gateway.sent("instances")] == ["active", "paused", "active"]
+    assert [message["state"] for message in await gateway.sent("instances")] == ["active", "paused", "active"]
 
 
 async def test_instance_is_deleted_once_the_connector_has_purged_it(gateway: Gateway) -> None:
@@ -501,12 +505,16 @@ async def test_instance_is_deleted_once_the_connector_has_purged_it(gateway: Gat
     instance_id = await connected(gateway, owner)
 
     await owner.post(f"/settings/instances/{instance_id}/remove")
-    [going] = (await owner.client.get("/api/v1/instances")).json()["items"]
-    await gateway.hear(owner.organization_id, instance_id, InstancePurged(instance_id=instance_id))
+    [deleting] = (await owner.client.get("/api/v1/instances")).json()["items"]
+    await gateway.receive(owner.organization_id, instance_id, InstancePurged(instance_id=instance_id))
 
-    assert going["state"] == "deleting"
+    assert deleting["state"] == "deleting"
     assert (await owner.client.get("/api/v1/instances")).json()["items"] == []
-    assert [one["state"] for one in await gateway.sent("instances")] == ["active", "deleting", "deleted"]
+    assert [message["state"] for message in await gateway.sent("instances")] == [
+        "active",
+        "deleting",
+        "deleted",
+    ]
     assert (await saved(gateway, owner, OK)).status_code == 201
 
 
@@ -581,7 +589,7 @@ async def test_demo_is_made_once_and_starts_its_first_sync(gateway: Gateway, tmp
     welcome = await client.get("/welcome")
 
     commands = await gateway.sent("sync.commands")
-    assert [sorted(one) for one in commands] == [
+    assert [sorted(command) for command in commands] == [
         ["check_id", "credential_id", "instance_id", "settings"],
         ["command_id", "instance_id", "mode", "scheduled_for", "trigger"],
     ]
@@ -646,6 +654,6 @@ async def test_simultaneous_adds_leave_a_single_draft(
         *(lifecycle.add_instance(gateway.context, principal, form) for _ in range(4)), return_exceptions=True
     )
 
-    ids = {one[0] for one in made if isinstance(one, tuple)}
+    ids = {result[0] for result in made if isinstance(result, tuple)}
     assert len(ids) == 1
     assert len(await credentials(gateway)) == 1

@@ -282,4 +282,4 @@ async def test_resumed_instance_syncs_after_a_lost_pause(post: Post) -> None:
     await post.to_gateway()
 
     assert second != first
-    assert [await post.state(each) for each in (first, second)] == ["cancelled", "succeeded"]
+    assert [await post.state(sync_id) for sync_id in (first, second)] == ["cancelled", "succeeded"]

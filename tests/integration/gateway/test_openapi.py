@@ -31,9 +31,11 @@ def _questions() -> list[Any]:
     for _, described in operations_of(document):
         # Invented credentials and organizations would be refused before anything else is looked at.
         del described["security"]
-        described["parameters"] = [one for one in described["parameters"] if one["name"] != "organization"]
+        described["parameters"] = [
+            parameter for parameter in described["parameters"] if parameter["name"] != "organization"
+        ]
     del document["security"]
-    operations = [found.ok() for found in schemathesis.openapi.from_dict(document).get_all_operations()]
+    operations = [result.ok() for result in schemathesis.openapi.from_dict(document).get_all_operations()]
     return [
         pytest.param(operation, mode, id=f"{operation.label}, {mode}")
         for operation in operations
@@ -43,7 +45,7 @@ def _questions() -> list[Any]:
 
 
 @pytest.fixture
-async def there(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+async def site(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The owner's client, the loop that it lives on, and what stands in addresses: one of each, all of them real."""
     owner = await gateway.owner()
     instance_id = await connected(gateway, owner)
@@ -66,14 +68,14 @@ async def there(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
 
 @pytest.mark.parametrize(("operation", "mode"), _questions())
 def test_answers_are_as_the_description_says(
-    there: dict[str, Any], operation: Any, mode: GenerationMode
+    site: dict[str, Any], operation: Any, mode: GenerationMode
 ) -> None:
-    named = {parameter.name: there[parameter.name] for parameter in operation.path_parameters}
+    named = {parameter.name: site[parameter.name] for parameter in operation.path_parameters}
 
     @settings(max_examples=25, suppress_health_check=list(HealthCheck))
     @given(operation.as_strategy(mode, path_parameters=named))
     def ask(case: Case) -> None:
-        case.validate_response(_answer(there["loop"], there["client"], case), checks=_CHECKS)
+        case.validate_response(_answer(site["loop"], site["client"], case), checks=_CHECKS)
 
     ask()
 
@@ -88,8 +90,8 @@ def _answer(loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient, case: Ca
     )
 
 
-async def test_misspelt_parameter_is_named(there: dict[str, Any]) -> None:
-    answer = await there["client"].get("/api/v1/metrics/mrr?filter[instanse]=42")
+async def test_misspelt_parameter_is_named(site: dict[str, Any]) -> None:
+    answer = await site["client"].get("/api/v1/metrics/mrr?filter[instanse]=42")
 
     assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (
         422,

@@ -64,7 +64,9 @@ async def test_event_of_a_run_keeps_it_open(running: Running) -> None:
     sync_id = await begun(running)
     for rows in range(3):
         running.gateway.clock.advance(minutes=1, seconds=50)
-        await running.hear(SyncProgressed(run_id=running.run_id, kinds={"customer": KindProgress(rows=rows)}))
+        await running.receive(
+            SyncProgressed(run_id=running.run_id, kinds={"customer": KindProgress(rows=rows)})
+        )
 
     assert (await running.post()).json()["id"] == sync_id
     assert (await running.get(sync_id))["heard_at"] == "2026-03-01T12:05:30Z"
@@ -79,7 +81,7 @@ async def test_connector_is_asked_about_a_silent_run(running: Running) -> None:
         await follow_silent_runs(running.gateway.context)
 
     asked = (await commands(running))[before:]
-    assert [(one["command_id"], one["mode"], one["trigger"]) for one in asked] == [
+    assert [(command["command_id"], command["mode"], command["trigger"]) for command in asked] == [
         (sync_id, "full", "manual")
     ]
     rows = await running.gateway.execute(
@@ -157,7 +159,7 @@ async def test_reported_end_replaces_an_assumed_end(running: Running) -> None:
 
     await running.succeeded()
     succeeded = await running.get(sync_id)
-    await running.hear(SyncCancelled(run_id=running.run_id))
+    await running.receive(SyncCancelled(run_id=running.run_id))
 
     assert (succeeded["state"], succeeded["code"], succeeded["message"]) == ("succeeded", None, None)
     assert (await running.get(sync_id))["state"] == "succeeded"
@@ -176,10 +178,10 @@ def ends(run_id: UUID, at: datetime) -> dict[str, SyncSucceeded | SyncFailed | S
 async def test_end_that_came_before_its_run_ends_it(running: Running, state: str) -> None:
     sync_id = (await running.post()).json()["id"]
     end = ends(running.run_id, running.gateway.clock.now)[state]
-    await running.hear(end, "the end")
+    await running.receive(end, "the end")
     await running.queued(sync_id)
 
-    await running.hear(end, "the end")
+    await running.receive(end, "the end")
 
     assert (await running.get(sync_id))["state"] == state
 
@@ -187,13 +189,13 @@ async def test_end_that_came_before_its_run_ends_it(running: Running, state: str
 async def test_repeated_success_hides_no_later_failure(running: Running) -> None:
     await begun(running)
     success = ends(running.run_id, running.gateway.clock.now)["succeeded"]
-    await running.hear(success, "the success")
+    await running.receive(success, "the success")
     running.run_id = uuid4()
     await begun(running)
-    await running.hear(SyncFailed(run_id=running.run_id, code="credentials_rejected", message="No."))
+    await running.receive(SyncFailed(run_id=running.run_id, code="credentials_rejected", message="No."))
 
     for message_id in ("the success", "its repeat after the events were forgotten"):
-        await running.hear(success, message_id)
+        await running.receive(success, message_id)
 
     rows = await running.gateway.execute("SELECT state FROM gateway.instances")
     assert [row[0] for row in rows] == ["needs_attention"]
@@ -303,7 +305,7 @@ async def test_late_answer_of_a_check_still_counts(gateway: Gateway) -> None:
 
     for complete in (False, True):
         event = InstanceChecked(check_id=check_id, complete=complete, checks=(OK,))
-        await gateway.hear(owner.organization_id, instance_id, event)
+        await gateway.receive(owner.organization_id, instance_id, event)
 
     instance = (await owner.client.get(f"/api/v1/instances/{instance_id}")).json()
     assert (instance["state"], len(instance["check"]["checks"])) == ("active", 1)
@@ -336,15 +338,15 @@ async def test_second_delete_publishes_the_state_again(running: Running) -> None
         await running.owner.client.delete(path, headers=headers)
     await lifecycle.publish_all(running.gateway.context)
 
-    states = [one["state"] for one in await running.gateway.sent("instances")]
+    states = [message["state"] for message in await running.gateway.sent("instances")]
     assert states == ["active", "deleting", "deleting", "deleting"]
-    await running.hear(InstancePurged(instance_id=running.instance_id))
+    await running.receive(InstancePurged(instance_id=running.instance_id))
     assert (await running.owner.client.get("/api/v1/instances")).json()["items"] == []
 
 
 async def test_queued_run_of_an_upgraded_gateway_is_asked_about(running: Running) -> None:
     sync_id = (await running.post()).json()["id"]
-    await running.hear(
+    await running.receive(
         SyncQueued(command_id=UUID(sync_id), run_id=running.run_id, mode="full", trigger="manual")
     )
     await running.gateway.execute("UPDATE gateway.runs SET heard_at = NULL")

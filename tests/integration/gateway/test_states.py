@@ -39,7 +39,7 @@ async def begun(running: Running) -> str:
 
 
 async def failed(running: Running) -> None:
-    await running.hear(
+    await running.receive(
         SyncFailed(run_id=running.run_id, code="read_timeout", message="WHMCS took longer than 30 s.")
     )
 
@@ -120,7 +120,7 @@ async def test_cancelled_sync_does_not_change_the_state(running: Running) -> Non
     await begun(running)
     await running.succeeded()
     await begun(running)
-    await running.hear(SyncCancelled(run_id=running.run_id))
+    await running.receive(SyncCancelled(run_id=running.run_id))
 
     instance = await instance_of(running)
 
@@ -129,7 +129,7 @@ async def test_cancelled_sync_does_not_change_the_state(running: Running) -> Non
 
 async def test_instance_that_needs_attention_is_checked_next(running: Running) -> None:
     await begun(running)
-    await running.hear(
+    await running.receive(
         SyncFailed(
             run_id=running.run_id, code="credentials_rejected", message="WHMCS refused the identifier."
         )

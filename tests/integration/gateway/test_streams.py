@@ -28,10 +28,10 @@ async def running(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Running:
 async def opened(gateway: Gateway, client: httpx.AsyncClient, path: str, count: int) -> AsyncIterator[None]:
     """So many streams of this client, open until the end of the block."""
     streams_open = gateway.context.open_streams
-    wanted = streams_open["all"] + count
+    total = streams_open["all"] + count
     tasks = [asyncio.create_task(client.get(path)) for _ in range(count)]
     async with asyncio.timeout(10):
-        while streams_open["all"] < wanted:  # noqa: ASYNC110 - the requests make it true
+        while streams_open["all"] < total:  # noqa: ASYNC110 - the requests make it true
             await asyncio.sleep(0)
     yield
     for task in tasks:

@@ -36,19 +36,19 @@ class Running:
     async def get(self, sync_id: str) -> dict[str, Any]:
         answer = await self.owner.client.get(f"/api/v1/syncs/{sync_id}")
         assert answer.status_code == 200, answer.text
-        found: dict[str, Any] = answer.json()
-        return found
+        sync: dict[str, Any] = answer.json()
+        return sync
 
-    async def hear(self, event: Message, message_id: str | None = None) -> None:
-        await self.gateway.hear(self.owner.organization_id, self.instance_id, event, message_id)
+    async def receive(self, event: Message, message_id: str | None = None) -> None:
+        await self.gateway.receive(self.owner.organization_id, self.instance_id, event, message_id)
 
     async def queued(self, sync_id: str) -> None:
-        await self.hear(
+        await self.receive(
             SyncQueued(command_id=UUID(sync_id), run_id=self.run_id, mode="full", trigger="manual")
         )
 
     async def started(self) -> None:
-        await self.hear(SyncStarted(run_id=self.run_id, mode="full", started_at=self.gateway.clock.now))
+        await self.receive(SyncStarted(run_id=self.run_id, mode="full", started_at=self.gateway.clock.now))
 
     async def succeeded(
         self,
@@ -57,7 +57,7 @@ class Running:
         bad_rows: dict[str, int] | None = None,
         epoch: int | None = None,
     ) -> None:
-        await self.hear(
+        await self.receive(
             SyncSucceeded(
                 run_id=self.run_id,
                 mode="full",
@@ -124,7 +124,7 @@ async def test_run_is_followed_from_queued_to_its_figures(running: Running) -> N
     await running.queued(sync_id)
     await running.started()
     kinds = {"invoice": KindProgress(rows=5), "customer": KindProgress(rows=2, expected=2)}
-    await running.hear(SyncProgressed(run_id=running.run_id, kinds=kinds))
+    await running.receive(SyncProgressed(run_id=running.run_id, kinds=kinds))
     progress = (await running.get(sync_id))["progress"]
     states.append((await running.get(sync_id))["state"])
     await running.succeeded()
@@ -191,10 +191,10 @@ async def test_unreadable_rows_are_shown_with_their_run(running: Running) -> Non
     await running.started()
     await running.succeeded(bad_rows={"service": 2, "cancellation_request": 1})
 
-    found = await running.get(sync_id)
+    sync = await running.get(sync_id)
 
-    assert (found["state"], found["code"]) == ("succeeded", None)
-    assert "omitted: cancellation request (1), service (2)." in found["message"]
+    assert (sync["state"], sync["code"]) == ("succeeded", None)
+    assert "omitted: cancellation request (1), service (2)." in sync["message"]
 
 
 async def test_partial_run_names_the_missing_permission(running: Running) -> None:
@@ -208,10 +208,10 @@ async def test_partial_run_names_the_missing_permission(running: Running) -> Non
         SkippedKind(kind="promotion", action="GetPromotions", code="permission_missing", required=False),
     )
 
-    found = await running.get(sync_id)
-    assert (found["state"], found["code"]) == ("partial", "permission_missing")
-    assert "GetClientsAddons" in found["message"]
-    assert "GetPromotions" not in found["message"]
+    sync = await running.get(sync_id)
+    assert (sync["state"], sync["code"]) == ("partial", "permission_missing")
+    assert "GetClientsAddons" in sync["message"]
+    assert "GetPromotions" not in sync["message"]
     page = await running.owner.open(f"/settings/instances/{running.instance_id}")
     assert "GetClientsAddons, GetPromotions" in page.text
 
@@ -223,9 +223,9 @@ async def test_empty_sync_says_what_to_check(running: Running) -> None:
 
     await running.succeeded("empty")
 
-    found = await running.get(sync_id)
-    assert (found["state"], found["code"]) == ("succeeded", "empty")
-    assert "returned no clients or services" in found["message"]
+    sync = await running.get(sync_id)
+    assert (sync["state"], sync["code"]) == ("succeeded", "empty")
+    assert "returned no clients or services" in sync["message"]
 
 
 async def test_cancel_waits_for_the_run_of_its_command(running: Running) -> None:
@@ -282,7 +282,7 @@ async def test_cancel_ends_the_run_when_the_connector_answers(running: Running) 
     command = (await running.gateway.sent("sync.commands"))[-1]
     assert command["run_id"] == str(running.run_id)
     assert (await running.get(sync_id))["state"] == "queued"
-    await running.hear(SyncCancelled(run_id=running.run_id))
+    await running.receive(SyncCancelled(run_id=running.run_id))
     assert (await running.get(sync_id))["state"] == "cancelled"
 
 
@@ -298,15 +298,17 @@ async def test_paused_or_deleted_instance_is_not_synced(running: Running, step: 
 async def test_scheduled_run_is_listed_with_manual_runs(running: Running) -> None:
     manual = (await running.post()).json()["id"]
     running.gateway.clock.advance(minutes=1)
-    await running.hear(SyncQueued(command_id=uuid4(), run_id=uuid4(), mode="incremental", trigger="schedule"))
+    await running.receive(
+        SyncQueued(command_id=uuid4(), run_id=uuid4(), mode="incremental", trigger="schedule")
+    )
 
     path = f"/api/v1/instances/{running.instance_id}/syncs"
     first = (await running.owner.client.get(path, params={"limit": 1})).json()
     second = (await running.owner.client.get(path, params={"limit": 1, "cursor": first["next"]})).json()
     wrong = await running.owner.client.get(path, params={"cursor": "x"})
 
-    assert [one["trigger"] for one in first["items"]] == ["schedule"]
-    assert [one["id"] for one in second["items"]] == [manual]
+    assert [sync["trigger"] for sync in first["items"]] == ["schedule"]
+    assert [sync["id"] for sync in second["items"]] == [manual]
     assert (wrong.status_code, wrong.json()["code"]) == (422, "cursor_invalid")
 
 
@@ -325,7 +327,7 @@ async def test_events_continue_after_the_last_id(running: Running) -> None:
     seen = await events()
     rest = await events(**{"last-event-id": seen[1]["id"]})
 
-    assert [one["event"] for one in seen] == ["SyncQueued", "SyncStarted", "SyncSucceeded"]
+    assert [event["event"] for event in seen] == ["SyncQueued", "SyncStarted", "SyncSucceeded"]
     assert rest == seen[2:]
     assert json.loads(rest[0]["data"])["run_id"] == str(running.run_id)
 
@@ -333,7 +335,7 @@ async def test_events_continue_after_the_last_id(running: Running) -> None:
 async def test_page_of_a_run_streams_until_it_is_over(running: Running) -> None:
     sync_id = (await running.post()).json()["id"]
     await running.queued(sync_id)
-    await running.hear(SyncCancelled(run_id=running.run_id))
+    await running.receive(SyncCancelled(run_id=running.run_id))
 
     stream = await running.owner.open(f"/syncs/{sync_id}/live")
 

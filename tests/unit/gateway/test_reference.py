@@ -85,7 +85,7 @@ def test_examples_fit_their_schemas(document: dict[str, Any]) -> None:
         for where, content in contents(operation):
             examples = [
                 content.get("example"),
-                *(one["value"] for one in content.get("examples", {}).values()),
+                *(example["value"] for example in content.get("examples", {}).values()),
             ]
             schema = (
                 {**content["schema"], "components": document["components"]} if "schema" in content else {}
