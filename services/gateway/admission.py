@@ -59,22 +59,7 @@ class Admission:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                given = {name.lower() for name, _ in message["headers"]}
-                extra = {
-                    **self._headers,
-                    "x-request-id": request.state.request_id,
-                    "cache-control": "no-store",
-                    # Close the connection instead of reading the rest of the request.
-                    **({"connection": "close"} if message["status"] in _UNREAD else {}),
-                }
-                message["headers"] = [
-                    *message["headers"],
-                    *(
-                        (name.encode(), value.encode())
-                        for name, value in extra.items()
-                        if name.encode() not in given
-                    ),
-                ]
+                self._add_headers(message, request.state.request_id)
             await send(message)
 
         inside: ASGIApp = self.app
@@ -89,6 +74,18 @@ class Admission:
             if self._is_elsewhere(request):
                 inside = RedirectResponse(f"{self._context.settings.public_url}{target(request)}")
         await inside(scope, receive, send_with_headers)
+
+    def _add_headers(self, answer_start: Message, request_id: str) -> None:
+        headers = {**self._headers, "x-request-id": request_id, "cache-control": "no-store"}
+        if answer_start["status"] in _UNREAD:
+            # Close the connection instead of reading the rest of the request.
+            headers["connection"] = "close"
+        present = {name.lower() for name, _ in answer_start["headers"]}
+        added = [(name.encode(), value.encode()) for name, value in headers.items()]
+        answer_start["headers"] = [
+            *answer_start["headers"],
+            *(header for header in added if header[0] not in present),
+        ]
 
     async def _hold_back(self) -> None:
         """Delay the refusal of a caller that asks too often.

@@ -18,6 +18,7 @@ from services.gateway.context import Context
 from services.gateway.errors import Denied, NotFound, Unauthenticated
 from services.gateway.principals import ANYONE, ROLES, Organization, Principal
 from services.gateway.repository.sessions import Membership
+from services.gateway.repository.tokens import TokenHolder
 from services.gateway.requests import is_stream
 
 TOKEN_FORM: Final = re.compile(r"mrr_pat_[0-9A-Za-z]{36}")
@@ -167,21 +168,7 @@ def _lane(context: Context, secret: str) -> AbstractAsyncContextManager[None]:
 
 
 async def _by_token(request: Request, context: Context, authorization: str, slug: str | None) -> Principal:
-    kind, _, secret = authorization.partition(" ")
-    invalid = Unauthenticated(
-        "token_invalid", "This token is unknown, expired or revoked. Create one under Settings > API tokens."
-    )
-    if kind.lower() != "bearer" or not TOKEN_FORM.fullmatch(secret.strip()):
-        raise invalid
-    now = context.clock()
-    async with _lane(context, secret.strip()), transaction(context.engine) as connection:
-        token = await repository.tokens.by_hash(connection, digest(secret.strip()))
-    if token is None or (token.expires_at is not None and token.expires_at <= now):
-        raise invalid
-    context.rate_limits.prove(digest(secret.strip()))
-    if token.last_used_at is None or token.last_used_at + _SEEN_EVERY <= now:
-        async with transaction(context.engine, token.organization_id) as connection:
-            await repository.tokens.mark_used(connection, token.token_id, now)
+    token = await _token_of(context, authorization)
     organization = Organization(
         token.organization_id, token.organization_slug, token.organization_name, token.is_demo
     )
@@ -199,6 +186,27 @@ async def _by_token(request: Request, context: Context, authorization: str, slug
         csrf_token="",
         **_from(request),
     )
+
+
+async def _token_of(context: Context, authorization: str) -> TokenHolder:
+    """Return the token of an Authorization header; raise Unauthenticated unless it is valid now."""
+    invalid = Unauthenticated(
+        "token_invalid", "This token is unknown, expired or revoked. Create one under Settings > API tokens."
+    )
+    kind, _, secret = authorization.partition(" ")
+    secret = secret.strip()
+    if kind.lower() != "bearer" or not TOKEN_FORM.fullmatch(secret):
+        raise invalid
+    now = context.clock()
+    async with _lane(context, secret), transaction(context.engine) as connection:
+        token = await repository.tokens.by_hash(connection, digest(secret))
+    if token is None or (token.expires_at is not None and token.expires_at <= now):
+        raise invalid
+    context.rate_limits.prove(digest(secret))
+    if token.last_used_at is None or token.last_used_at + _SEEN_EVERY <= now:
+        async with transaction(context.engine, token.organization_id) as connection:
+            await repository.tokens.mark_used(connection, token.token_id, now)
+    return token
 
 
 async def mark_used(context: Context, principal: Principal) -> None:

@@ -80,33 +80,21 @@ async def create_token(
     errors += _errors(principal, scopes, days)
     raise_first(errors)
     secret, now = new_token_secret(), context.clock()
-    made = Token(
-        id=uuid4(),
+    new = NewToken(
+        organization_id=principal.organization_id,
+        token_id=uuid4(),
+        hash=digest(secret),
         name=label,
         prefix=prefix_of(secret),
-        created_by=principal.email,
         scopes=tuple(dict.fromkeys(scopes)),
+        user_id=principal.user_id,
         created_at=now,
         expires_at=now + timedelta(days=days),
-        last_used_at=None,
     )
     async with transaction(context.engine, principal.organization_id) as connection:
-        await repository.tokens.add(
-            connection,
-            NewToken(
-                organization_id=principal.organization_id,
-                token_id=made.id,
-                hash=digest(secret),
-                name=made.name,
-                prefix=prefix_of(secret),
-                scopes=made.scopes,
-                user_id=principal.user_id,
-                created_at=now,
-                expires_at=made.expires_at,
-            ),
-        )
-        await audit.record(connection, context, principal, "token.created", made.id)
-    return made, secret
+        await repository.tokens.add(connection, new)
+        await audit.record(connection, context, principal, "token.created", new.token_id)
+    return await get_token(context, principal, new.token_id), secret
 
 
 async def revoke_token(context: Context, principal: Principal, token_id: UUID) -> None:

@@ -12,7 +12,7 @@ from services.gateway.context import SYSTEM, Context
 from services.gateway.errors import Conflict, raise_first
 from services.gateway.instances import transitions
 from services.gateway.instances.checks import check_new_credential, refuse_too_many
-from services.gateway.instances.forms import InstanceForm, read_change, read_new
+from services.gateway.instances.forms import Entries, InstanceForm, read_change, read_new
 from services.gateway.instances.states import DRAFT_LIFE, Event, next_state
 from services.gateway.principals import Principal
 from services.gateway.repository.instances import InstanceValues
@@ -33,30 +33,32 @@ async def add_instance(
             if not into_demo:
                 await _refuse_demo(connection, principal)
             await refuse_too_many(connection, context, entries.address)
-            other = await repository.instances.lock_at(connection, entries.address)
-            if other is not None and other.state != InstanceState.DRAFT:
-                raise _address_taken(entries.address)
-            instance_id = uuid4() if other is None else other.instance_id
-            await repository.instances.add_draft(
-                connection,
-                organization_id=principal.organization_id,
-                instance_id=instance_id,
-                name=entries.name,
-                address=entries.address,
-                settings=entries.settings.model_dump(),
-                created_at=context.clock(),
-            )
-            check_id = await check_new_credential(
-                connection,
-                context,
-                InstanceKey(principal.organization_id, instance_id),
-                entries,
-                working=None,
-            )
-            await audit.record(connection, context, principal, "instance.added", instance_id)
+            key = await _store_draft(connection, context, principal.organization_id, entries)
+            check_id = await check_new_credential(connection, context, key, entries, working=None)
+            await audit.record(connection, context, principal, "instance.added", key.instance_id)
     except IntegrityError as error:
         raise _address_taken(entries.address) from error
-    return instance_id, check_id
+    return key.instance_id, check_id
+
+
+async def _store_draft(
+    connection: AsyncConnection, context: Context, organization_id: UUID, entries: Entries
+) -> InstanceKey:
+    """Store a draft, in the place of one with this address; raise Conflict when an instance has the address."""
+    other = await repository.instances.lock_at(connection, entries.address)
+    if other is not None and other.state != InstanceState.DRAFT:
+        raise _address_taken(entries.address)
+    key = InstanceKey(organization_id, uuid4() if other is None else other.instance_id)
+    await repository.instances.add_draft(
+        connection,
+        organization_id=key.organization_id,
+        instance_id=key.instance_id,
+        name=entries.name,
+        address=entries.address,
+        settings=entries.settings.model_dump(),
+        created_at=context.clock(),
+    )
+    return key
 
 
 async def edit_instance(
