@@ -21,8 +21,9 @@ from libs.common.kafka.consumer import Consumer
 from libs.common.kafka.publisher import Publisher
 from libs.common.outbox import relay
 from libs.common.pause import pause
-from libs.common.serve import VERSION, Task, serve
-from libs.common.settings import refuse
+from libs.common.serve import Task, serve
+from libs.common.settings import load_file
+from libs.common.version import VERSION
 from services.gateway import first_account, repository
 from services.gateway.admission import Admission
 from services.gateway.answers import add_error_answers

@@ -12,7 +12,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from libs.common.database import transaction
-from libs.common.passing import signature
+from libs.common.sealed_values import signature
 from services.gateway import cookies, repository
 from services.gateway.context import Context
 from services.gateway.errors import Denied, NotFound, Unauthenticated

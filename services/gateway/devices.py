@@ -8,7 +8,7 @@ from typing import Final
 from fastapi import Request
 from starlette.responses import Response
 
-from libs.common.passing import signature
+from libs.common.sealed_values import signature
 from services.gateway import cookies
 from services.gateway.context import Context
 

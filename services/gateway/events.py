@@ -5,7 +5,6 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from libs.common.contracts.instances import InstanceKey
 from libs.common.contracts.received import Received
 from libs.common.contracts.sync import (
     InstanceChecked,
@@ -33,15 +32,14 @@ async def follow(context: Context, message: Received) -> None:
 
     The end of a run is acted on each time it comes: at the first time the run may have been unknown, and an ended run stays as it is.
     """
-    async with transaction(context.engine, message.organization_id) as connection:
-        if not await repository.instances.exists(connection, message.instance_id):
-            raise Permanent(
-                "instance_unknown", f"{message.organization_id} has no instance {message.instance_id}."
-            )
+    key = message.instance
+    async with transaction(context.engine, key.organization_id) as connection:
+        if not await repository.instances.exists(connection, key.instance_id):
+            raise Permanent("instance_unknown", f"{key.organization_id} has no instance {key.instance_id}.")
         is_new = await repository.events.add(
             connection,
-            organization_id=message.organization_id,
-            instance_id=message.instance_id,
+            organization_id=key.organization_id,
+            instance_id=key.instance_id,
             message_id=message.id,
             type=message.type,
             subject=_subject(message.body),
@@ -49,7 +47,7 @@ async def follow(context: Context, message: Received) -> None:
             at=message.at,
         )
         if is_new or isinstance(message.body, _ENDS):
-            instance = await repository.instances.lock(connection, message.instance_id)
+            instance = await repository.instances.lock(connection, key.instance_id)
             await _act(connection, context, message, instance)
 
 
@@ -59,8 +57,7 @@ async def _act(
     match message.body:
         case InstanceChecked() as event:
             if await checks.store_answer(connection, context, instance, event):
-                key = InstanceKey(message.organization_id, message.instance_id)
-                await demo.start_first_sync(connection, context, key)
+                await demo.start_first_sync(connection, context, message.instance)
         case SyncQueued() as event:
             await runs.queue(connection, context, message, event)
         case SyncStarted() as event:

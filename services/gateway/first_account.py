@@ -9,7 +9,6 @@ from uuid import UUID, uuid4
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from libs.common.contracts.values import is_name
 from libs.common.database import transaction
 from libs.common.pause import pause
 from services.gateway import demo, passwords, repository, sign_in

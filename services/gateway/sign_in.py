@@ -6,8 +6,8 @@ from uuid import UUID
 
 from starlette.background import BackgroundTasks
 
-from libs.common.connections import network
 from libs.common.database import transaction
+from libs.common.http_server import network
 from libs.common.telemetry import auth_attempts
 from services.gateway import audit, passwords, repository
 from services.gateway.auth import ABSOLUTE, digest, new_secret

@@ -6,7 +6,6 @@ from typing import Any
 from libs.common.addresses import normalise_url
 from libs.common.calendar import time_zones
 from libs.common.contracts.instances import InstanceSettings
-from libs.common.contracts.values import is_name
 from libs.common.errors import Permanent
 from services.gateway.errors import Invalid
 from services.gateway.names import read_name

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from libs.common.contracts.cadence import Schedule, next_run
+from libs.common.contracts.cadence import Schedule, next_due
 from libs.common.contracts.failures import text_of_skipped
 from libs.common.contracts.instances import InstanceState
 from libs.common.contracts.sync import RunState
@@ -117,8 +117,8 @@ def _instance(report: InstanceReport, now: datetime) -> Instance:
         last_sync_at=None if report.last_good_run is None else report.last_good_run.ended_at,
         last_sync=_last_sync(report),
         sync_under_way=report.sync_under_way,
-        next_sync_at=next_run(Schedule.INCREMENTAL, report.instance_id, now) if is_active else None,
-        next_check_at=next_run(Schedule.CHECK, report.instance_id, now) if needs_attention else None,
+        next_sync_at=next_due(Schedule.INCREMENTAL, report.instance_id, now) if is_active else None,
+        next_check_at=next_due(Schedule.CHECK, report.instance_id, now) if needs_attention else None,
         attention=_attention(report) if needs_attention else None,
         missing_actions=missing_actions,
         warnings=warnings,

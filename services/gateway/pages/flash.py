@@ -7,7 +7,7 @@ from typing import Final
 from fastapi import Request
 from starlette.responses import Response
 
-from libs.common.passing import seal_for_a_while, unseal
+from libs.common.sealed_values import seal_value, unseal_value
 from services.gateway import cookies
 from services.gateway.context import Context
 
@@ -27,7 +27,7 @@ def put(answer: Response, context: Context, name: str, value: object, holder: by
 def read(request: Request, context: Context, name: str, holder: bytes = b"") -> object:
     """Return the value; None when there is none, it is older than ten minutes, or it is for another holder."""
     sealed = cookies.read(request, context, name) or ""
-    text = unseal(
+    text = unseal_value(
         context.session_key,
         _purpose(name, holder),
         sealed,

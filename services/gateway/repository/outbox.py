@@ -20,8 +20,7 @@ async def publish(
         body,
         message_id=message_id,
         source="gateway",
-        organization_id=key.organization_id,
-        instance_id=key.instance_id,
+        instance=key,
         at=now,
     )
     await enqueue(connection, outbox, message)

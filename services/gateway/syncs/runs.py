@@ -5,7 +5,6 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.failures import text_of, text_of_skipped
-from libs.common.contracts.instances import InstanceKey
 from libs.common.contracts.received import Received
 from libs.common.contracts.sync import (
     Outcome,
@@ -29,7 +28,7 @@ from services.gateway.syncs.commands import cancel_run
 
 async def queue(connection: AsyncConnection, context: Context, message: Received, event: SyncQueued) -> None:
     """Store the run that a command has joined. A command that was cancelled before it had a run cancels it now."""
-    key, now = InstanceKey(message.organization_id, message.instance_id), context.clock()
+    key, now = message.instance, context.clock()
     before = await repository.syncs.read(connection, event.command_id)
     if before is not None and before.run_id is not None and before.run_id != event.run_id:
         # The connector was restored without the run that this command had joined, and has begun another.
