@@ -6,6 +6,8 @@ from datetime import date
 from typing import Any, Final
 from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from libs.common.contracts.instances import InstanceState
 from libs.common.contracts.lenses import Lens
 from libs.common.database import raw, transaction
@@ -26,19 +28,13 @@ from libs.common.figures.metric import Metric
 from libs.common.figures.questions import Question, Scope, scope_of
 from libs.common.figures.reading import read, read_coverage
 from libs.common.figures.relations import Group
+from services.gateway import repository
 from services.gateway.context import Context
 from services.gateway.errors import Invalid, instance_not_found
 from services.gateway.principals import Principal
 
 # Computing so many values takes about 20 ms; a thread would cost more than it saves.
 SMALL: Final = 2_000
-
-_INSTANCES: Final = """
-SELECT n.instance_id, n.name, n.state, coalesce(f.time_zone, n.settings ->> 'time_zone') AS time_zone,
-    f.as_of, f.first_on, f.last_on
-FROM gateway.instances n LEFT JOIN metrics_read.freshness f USING (organization_id, instance_id)
-WHERE n.state NOT IN ('deleting', 'deleted')
-ORDER BY n.created_at, n.instance_id"""
 
 
 async def figures(
@@ -131,35 +127,30 @@ async def _scope(
         context.figures_lane,
         transaction(context.engine, principal.organization_id, is_snapshot=True) as connection,
     ):
-        database = await raw(connection)
-        instances = await _chosen(database, instance_ids)
+        instances = await _chosen(connection, instance_ids)
         try:
-            yield database, scope_of(instances, lens, context.clock())
+            yield await raw(connection), scope_of(instances, lens, context.clock())
         except QuestionError as error:
             raise Invalid(error.code, error.message, error.field) from error
 
 
-async def _chosen(database: Any, instance_ids: Sequence[UUID]) -> list[Freshness]:
+async def _chosen(connection: AsyncConnection, instance_ids: Sequence[UUID]) -> list[Freshness]:
     """Return the chosen instances, or all but drafts when none is chosen. An instance that is being deleted has no figures."""
-    rows = await database.fetch(_INSTANCES)
     chosen = set(instance_ids)
-    if not {row["instance_id"] for row in rows} >= chosen:
-        raise NotFound(
-            "instance_not_found",
-            "There is no such instance here. Choose one from the list.",
-            "filter[instance]",
-        )
-    kinds = await read_coverage(database)
+    instances = await repository.instances.with_figures(connection)
+    if not {instance.instance_id for instance in instances} >= chosen:
+        raise instance_not_found("filter[instance]")
+    kinds = await read_coverage(await raw(connection))
     return [
         Freshness(
-            instance_id=row["instance_id"],
-            name=row["name"],
-            time_zone=row["time_zone"],
-            as_of=row["as_of"],
-            first_on=row["first_on"],
-            last_on=row["last_on"],
-            kinds=kinds.get(row["instance_id"], {}),
+            instance_id=instance.instance_id,
+            name=instance.name,
+            time_zone=instance.time_zone,
+            as_of=instance.as_of,
+            first_on=instance.first_on,
+            last_on=instance.last_on,
+            kinds=kinds.get(instance.instance_id, {}),
         )
-        for row in rows
-        if (row["instance_id"] in chosen if chosen else row["state"] != InstanceState.DRAFT)
+        for instance in instances
+        if (instance.instance_id in chosen if chosen else instance.state is not InstanceState.DRAFT)
     ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final, TypedDict, Unpack
 from uuid import UUID
 
@@ -71,6 +71,19 @@ class InstanceReport(StoredInstance):
     has_credentials: bool
 
 
+@dataclass(frozen=True, slots=True)
+class InstanceFigures:
+    """How far the figures of an instance reach: the days [first_on, last_on], as of `as_of`. All None before its first sync."""
+
+    instance_id: UUID
+    name: str
+    state: InstanceState
+    time_zone: str
+    as_of: datetime | None
+    first_on: date | None
+    last_on: date | None
+
+
 class NewDraft(TypedDict):
     """The columns of a draft."""
 
@@ -126,6 +139,14 @@ WHERE n.state <> 'deleted' AND (CAST(:instance_id AS uuid) IS NULL OR n.instance
 ORDER BY n.created_at, n.instance_id LIMIT :limit"""  # noqa: S608  fixed text
 
 
+_WITH_FIGURES: Final = """
+SELECT n.instance_id, n.name, n.state, coalesce(f.time_zone, n.settings ->> 'time_zone') AS time_zone,
+    f.as_of, f.first_on, f.last_on
+FROM gateway.instances n LEFT JOIN metrics_read.freshness f USING (organization_id, instance_id)
+WHERE n.state NOT IN ('deleting', 'deleted')
+ORDER BY n.created_at, n.instance_id"""
+
+
 async def reports(
     connection: AsyncConnection,
     now: datetime,
@@ -138,6 +159,11 @@ async def reports(
     after_at, after_id = after or (None, None)
     values = {"instance_id": instance_id, "after_at": after_at, "after_id": after_id, "limit": limit}
     return rows_of(InstanceReport, await connection.execute(text(_REPORTS), values | around(now)))
+
+
+async def with_figures(connection: AsyncConnection) -> list[InstanceFigures]:
+    """Return the instances that are not being deleted, drafts too, in the order in which they were added."""
+    return rows_of(InstanceFigures, await connection.execute(text(_WITH_FIGURES)))
 
 
 async def read(connection: AsyncConnection, instance_id: UUID) -> StoredInstance | None:
