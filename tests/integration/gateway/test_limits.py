@@ -16,10 +16,9 @@ from uuid import uuid4
 import httpx
 import pytest
 from fastapi.dependencies.models import Dependant
-from libs.common.connections import Limits
 from pydantic import SecretStr
 
-from libs.common.serve import build_server
+from libs.common.http_server import Limits, build_server
 from services.gateway import admission, figures, first_account, passwords
 from services.gateway.app import build_app
 from services.gateway.auth import signed_in
