@@ -244,6 +244,22 @@ async def test_request_waits_for_a_replica_that_stores_its_service(tables: Table
     assert [row[5] for row in await segments(tables)] == [date(2026, 3, 22)]
 
 
+async def test_invoices_of_a_customer_are_stored_one_after_another(tables: Tables) -> None:
+    """The newest invoice is removed by one replica while another stores the one before it in another currency."""
+    await tables.take_all([fact(Kind.INVOICE, invoice(number, 7), seq=number) for number in (5, 6)])
+    removal = consumed([fact(Kind.INVOICE, 6, seq=7)])
+
+    async with _stuck_before_commit(tables):
+        removing = asyncio.create_task(tables.intake.apply(removal))
+        await _until_waiting(tables, 1)
+        storing = asyncio.create_task(tables.take([fact(Kind.INVOICE, invoice(5, 7, "USD"), seq=8)]))
+        await _until_waiting(tables, 2)
+    await asyncio.gather(removing, storing)
+
+    marks = await tables.fetch("SELECT customer_id, left_invoice_id FROM metrics.dirty ORDER BY id")
+    assert marks == [(7, 6), (7, None)]
+
+
 @asynccontextmanager
 async def _stuck_before_commit(tables: Tables) -> AsyncIterator[None]:
     """Let intake store facts and marks, and then wait before it stores its positions."""
