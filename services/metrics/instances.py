@@ -26,5 +26,5 @@ async def store_instance(engine: AsyncEngine, instance: InstanceChanged) -> None
 async def delete_instance(engine: AsyncEngine, key: InstanceKey) -> None:
     """Store that an instance is deleted, so that no more of its facts are stored, then purge it."""
     async with transaction(engine) as connection:
-        await instances.end(await raw(connection), key)
+        await instances.set_deleted(await raw(connection), key)
     await purge(engine, key)

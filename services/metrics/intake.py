@@ -77,6 +77,7 @@ class Intake:
         """Store the admitted facts, park the refused records, and return how many records of rows changed."""
         named = {item.fact.instance for item in decoded}
         named |= {refusal.instance for refusal in refused if refusal.instance is not None}
+        # No instance is deleted between this look and the commit, so no fact of a deleted one stays.
         states = await instances.lock(database, {key.instance_id for key in named})
         admitted = admit(decoded, refused, named, states)
         changed = await store_facts(database, [item.fact for item in admitted.decoded])
@@ -120,7 +121,10 @@ class Intake:
         recreated = {place for place in assigned if offsets[place] > ends[place]}
         if recreated:
             # Their present records were never read, so no run that waits for them may count as applied.
-            log.warning("Topics are shorter than their stored positions; reading them from the start")
+            log.warning(
+                "Topics are shorter than their stored positions; reading them from the start",
+                extra={"partitions": len(recreated)},
+            )
             async with transaction(self._engine) as connection:
                 partitions = [Partition(place.topic, place.partition) for place in sorted(recreated)]
                 await positions.delete(await raw(connection), partitions)
@@ -146,8 +150,10 @@ def admit(
     """
     ids = {key.instance_id for key in states}
     foreign = {key for key in named if key not in states and key.instance_id in ids}
-    ended = {key for key, state in states.items() if state in (InstanceState.DELETING, InstanceState.DELETED)}
-    excluded = foreign | ended
+    deleted = {
+        key for key, state in states.items() if state in (InstanceState.DELETING, InstanceState.DELETED)
+    }
+    excluded = foreign | deleted
     if not excluded:
         return Admitted(decoded, refused)
     parked = [

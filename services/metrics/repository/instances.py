@@ -24,7 +24,7 @@ ON CONFLICT (organization_id, instance_id) DO UPDATE SET
 WHERE n.version < excluded.version AND n.state <> 'deleted'"""
 
 # The row is stored even when no message about the instance came before: it keeps the instance deleted for good.
-_END: Final = """
+_SET_DELETED: Final = """
 INSERT INTO metrics.instances AS n (organization_id, instance_id, name, state, settings, version)
 VALUES ($1, $2, '', 'deleted', '{}', 0)
 ON CONFLICT (organization_id, instance_id) DO UPDATE SET state = excluded.state WHERE n.state <> excluded.state"""
@@ -106,9 +106,9 @@ async def store(connection: Connection, instance: InstanceChanged) -> None:
     )
 
 
-async def end(connection: Connection, key: InstanceKey) -> None:
+async def set_deleted(connection: Connection, key: InstanceKey) -> None:
     """Store that an instance is deleted, so that its facts are no longer stored or computed. Wait for transactions that store some."""
-    await connection.execute(_END, *key)
+    await connection.execute(_SET_DELETED, *key)
 
 
 async def lock(connection: Connection, ids: Collection[UUID]) -> dict[InstanceKey, str]:

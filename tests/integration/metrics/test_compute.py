@@ -341,7 +341,7 @@ async def test_instance_deleted_while_computing_gets_no_figures(
 
     async def end() -> None:
         async with transaction(tables.engine) as connection:
-            await instances.end(await raw(connection), MAIN)
+            await instances.set_deleted(await raw(connection), MAIN)
 
     _meanwhile(monkeypatch, end)
     await tables.compute(limit=1)

@@ -31,7 +31,7 @@ def test_facts_of_an_active_or_unknown_instance_are_stored(states: dict[Instance
 
 
 @pytest.mark.parametrize("state", ["deleting", "deleted"])
-def test_facts_of_an_ended_instance_are_discarded_and_unlisted(state: str) -> None:
+def test_facts_of_a_deleted_instance_are_discarded_and_unlisted(state: str) -> None:
     decoded, [refusal] = batch()
 
     admitted = admit(decoded, [refusal], {KEY}, {KEY: state})
