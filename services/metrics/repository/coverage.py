@@ -37,10 +37,10 @@ _KIND: Final = column_types(_KindRow)
 
 _FRESHNESS: Final = f"""
 SELECT f.run_id, f.as_of, f.last_at, f.time_zone, {APPLIED_EPOCH} AS epoch
-FROM metrics.freshness f WHERE f.organization_id = $1 AND f.instance_id = $2"""  # noqa: S608  fixed names
+FROM metrics.freshness f WHERE f.organization_id = $1 AND f.instance_id = $2"""
 
 _KINDS: Final = f"""
-SELECT {", ".join(_KIND)} FROM metrics.coverage WHERE organization_id = $1 AND instance_id = $2"""  # noqa: S608  fixed names
+SELECT {", ".join(_KIND)} FROM metrics.coverage WHERE organization_id = $1 AND instance_id = $2"""
 
 _STORE_FRESHNESS: Final = """
 INSERT INTO metrics.freshness AS f (organization_id, instance_id, run_id, as_of, last_at, epoch, time_zone)
@@ -52,7 +52,7 @@ _STORE_KINDS: Final = f"""
 INSERT INTO metrics.coverage (organization_id, instance_id, {", ".join(_KIND)})
 SELECT $1, $2, t.* FROM {unnest(_KIND, 3)}
 ON CONFLICT (organization_id, instance_id, kind) DO UPDATE SET
-    {", ".join(f"{name} = excluded.{name}" for name in _KIND)}"""  # noqa: S608  fixed names
+    {", ".join(f"{name} = excluded.{name}" for name in _KIND)}"""
 
 
 async def read(connection: Connection, key: InstanceKey) -> State:

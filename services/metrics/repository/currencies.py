@@ -25,14 +25,14 @@ SELECT t.customer_id, invoice.id, invoice.currency FROM unnest($3::bigint[]) AS 
         WHERE r.epoch > $4 AND v.owner_id = t.customer_id) as_of
     WHERE r.organization_id = $1 AND r.instance_id = $2 AND r.customer_id = t.customer_id
         AND r.kind = 'invoice' AND NOT r.gone
-    ORDER BY r.id DESC LIMIT 1) invoice"""  # noqa: S608  fixed names
+    ORDER BY r.id DESC LIMIT 1) invoice"""
 
 # Invoices that belonged to each customer at the cut but belong to another one now. Only dirty marks lead to them.
 _FORMER: Final = f"""
 SELECT d.customer_id, d.left_invoice_id AS id, v.currency
 FROM metrics.dirty d CROSS JOIN LATERAL ({_VERSION_AT.format(kind="'invoice'", id="d.left_invoice_id")}) v
 WHERE d.organization_id = $1 AND d.instance_id = $2 AND d.customer_id = ANY ($3::bigint[]) AND d.epoch > $4
-    AND d.left_invoice_id IS NOT NULL AND v.owner_id = d.customer_id"""  # noqa: S608  fixed names
+    AND d.left_invoice_id IS NOT NULL AND v.owner_id = d.customer_id"""
 
 _DETAILS: Final = f"""
 SELECT r.id AS customer_id, as_of.currency FROM metrics.records r CROSS JOIN LATERAL (
@@ -40,7 +40,7 @@ SELECT r.id AS customer_id, as_of.currency FROM metrics.records r CROSS JOIN LAT
     UNION ALL
     SELECT v.currency FROM ({_VERSION_AT.format(kind="r.kind", id="r.id")}) v WHERE r.epoch > $4) as_of
 WHERE r.organization_id = $1 AND r.instance_id = $2 AND r.kind = 'customer_detail'
-    AND r.id = ANY ($3::bigint[])"""  # noqa: S608  fixed names
+    AND r.id = ANY ($3::bigint[])"""
 
 
 async def read(connection: Connection, cut: Cut, customers: Sequence[int]) -> dict[int, str]:

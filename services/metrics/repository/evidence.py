@@ -28,13 +28,13 @@ _NEXT_CUSTOMER: Final = f"""
     SELECT v.owner_id FROM metrics.versions v
     WHERE v.organization_id = $1 AND v.instance_id = $2 AND v.owner_kind = 'customer' AND v.owner_id > {{last}}
         AND v.kind IN {_SUBSCRIPTIONS}
-    ORDER BY v.owner_id LIMIT 1"""  # noqa: S608  fixed names
+    ORDER BY v.owner_id LIMIT 1"""
 _CUSTOMERS: Final = f"""
 WITH RECURSIVE customers (id) AS (
     SELECT ({_NEXT_CUSTOMER.format(last="$3")})
     UNION ALL
     SELECT ({_NEXT_CUSTOMER.format(last="customers.id")}) FROM customers WHERE customers.id IS NOT NULL)
-SELECT id FROM customers WHERE id IS NOT NULL LIMIT $4"""  # noqa: S608  fixed names
+SELECT id FROM customers WHERE id IS NOT NULL LIMIT $4"""
 
 # First the subscriptions of the customers by the index by owner, then all their versions by primary key. A version before another customer
 # took the subscription has another owner, so one look-up by owner is not enough. OFFSET 0 keeps both look-ups: as a join, the planner may
@@ -51,7 +51,7 @@ CROSS JOIN LATERAL (
     SELECT epoch, seq, observed_at, body FROM metrics.versions
     WHERE organization_id = $1 AND instance_id = $2 AND kind = owned.kind AND id = owned.id AND epoch <= cut.epoch
     OFFSET 0) v
-ORDER BY owned.kind, owned.id, v.epoch, v.seq"""  # noqa: S608  fixed names
+ORDER BY owned.kind, owned.id, v.epoch, v.seq"""
 
 # Like _VERSIONS. A request is open while its newest version names the service: a tombstone or another service closes it.
 _REQUESTS: Final = """

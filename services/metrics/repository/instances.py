@@ -50,7 +50,7 @@ WHERE n.state NOT IN ('deleting', 'deleted') AND (
     OR EXISTS (
         SELECT FROM metrics.dirty d
         WHERE d.organization_id = n.organization_id AND d.instance_id = n.instance_id AND d.epoch <= {APPLIED_EPOCH}))
-ORDER BY f.as_of NULLS FIRST"""  # noqa: S608  fixed names
+ORDER BY f.as_of NULLS FIRST"""
 
 _CLAIM: Final = "SELECT pg_try_advisory_xact_lock(hashtextextended('compute:' || $1::uuid, 0))"
 
@@ -153,7 +153,7 @@ async def purge(connection: Connection, key: InstanceKey, limit: int) -> int:
     for table in _TABLES:
         status = await connection.execute(
             f"""DELETE FROM metrics.{table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM metrics.{table}
-            WHERE organization_id = $1 AND instance_id = $2 LIMIT $3))""",  # noqa: S608  fixed names
+            WHERE organization_id = $1 AND instance_id = $2 LIMIT $3))""",
             *key,
             limit,
         )

@@ -26,7 +26,7 @@ FROM (SELECT hashtextextended('requests:' || instance_id, 0) AS place, is_alone
     FROM unnest($1::uuid[], $2::boolean[]) AS t (instance_id, is_alone)) locks"""
 
 _ADD: Final = f"""
-INSERT INTO metrics.dirty ({", ".join(_MARK)}) SELECT * FROM {unnest(_MARK)}"""  # noqa: S608  fixed names
+INSERT INTO metrics.dirty ({", ".join(_MARK)}) SELECT * FROM {unnest(_MARK)}"""
 
 # Follow the owners of each row until they are customers. All versions of a row count: a tombstone names no owner, and a row may have had
 # several. OFFSET 0 keeps the look-ups by primary key. As a join, the statement reads the whole table for each batch while the planner has
@@ -41,14 +41,14 @@ WITH RECURSIVE path AS (
             AND v.kind = p.kind AND v.id = p.id AND v.owner_id IS NOT NULL OFFSET 0) owner
     WHERE p.kind <> 'customer')
 INSERT INTO metrics.dirty (organization_id, instance_id, customer_id, epoch)
-SELECT organization_id, instance_id, id, epoch FROM path WHERE kind = 'customer'"""  # noqa: S608  fixed names
+SELECT organization_id, instance_id, id, epoch FROM path WHERE kind = 'customer'"""
 
 # A reading matters to all that was observed after it. Epoch 0 is below every cut, so these customers are computed at once.
 _ADD_SEEN_AFTER: Final = f"""
 INSERT INTO metrics.dirty (organization_id, instance_id, customer_id, epoch)
 SELECT DISTINCT organization_id, instance_id, owner_id, 0 FROM metrics.versions
 WHERE organization_id = $1 AND instance_id = $2 AND observed_at > $3 AND owner_kind = 'customer'
-    AND kind IN {in_list(SUBSCRIPTION_KINDS)}"""  # noqa: S608  fixed names
+    AND kind IN {in_list(SUBSCRIPTION_KINDS)}"""
 
 # Releases before migration 0003 add marks without an epoch. The fact of such a mark is stored, so its epoch is at most the greatest one.
 _DATE: Final = """

@@ -29,11 +29,11 @@ _STORE: Final = f"""
 INSERT INTO metrics.positions (topic, partition, next_offset)
 SELECT topic, partition, next_offset FROM {unnest(_POSITION)}
 ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset
-WHERE positions.next_offset < excluded.next_offset"""  # noqa: S608  fixed names
+WHERE positions.next_offset < excluded.next_offset"""
 
 _DELETE: Final = f"""
 DELETE FROM metrics.positions p USING {unnest(_PARTITION)}
-WHERE p.topic = t.topic AND p.partition = t.partition"""  # noqa: S608  fixed names
+WHERE p.topic = t.topic AND p.partition = t.partition"""
 
 
 async def store(connection: Connection, positions: Sequence[Position]) -> None:

@@ -28,7 +28,7 @@ ON CONFLICT (organization_id, instance_id, kind, id) DO UPDATE SET
     epoch = excluded.epoch, seq = excluded.seq, customer_id = excluded.customer_id, currency = excluded.currency,
     gone = excluded.gone
 WHERE (r.epoch, r.seq) < (excluded.epoch, excluded.seq)
-RETURNING {", ".join(f"r.{name}" for name in _ROW)}"""  # noqa: S608  fixed names
+RETURNING {", ".join(f"r.{name}" for name in _ROW)}"""
 
 # OFFSET 0 and LIMIT 1 keep the look-ups by key. As a join, each statement reads the whole table for each batch while the planner has no
 # statistics of it.
@@ -36,14 +36,14 @@ _READ_BEFORE: Final = f"""
 SELECT t.*, r.customer_id, r.currency FROM {unnest(_ROW)} CROSS JOIN LATERAL (
     SELECT customer_id, currency FROM metrics.records
     WHERE organization_id = t.organization_id AND instance_id = t.instance_id AND kind = t.kind AND id = t.id
-    OFFSET 0) r"""  # noqa: S608  fixed names
+    OFFSET 0) r"""
 
 _READ_NEWEST_INVOICES: Final = f"""
 SELECT t.*, r.id, r.currency FROM {unnest(_CUSTOMER)} CROSS JOIN LATERAL (
     SELECT id, currency FROM metrics.records
     WHERE organization_id = t.organization_id AND instance_id = t.instance_id AND customer_id = t.customer_id
         AND kind = 'invoice' AND NOT gone
-    ORDER BY id DESC LIMIT 1) r"""  # noqa: S608  fixed names
+    ORDER BY id DESC LIMIT 1) r"""
 
 
 async def read_before(connection: Connection, rows: Sequence[RowKey]) -> dict[RowKey, Before]:

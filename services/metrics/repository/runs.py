@@ -31,15 +31,15 @@ SELECT r.run_id, r.started_at, r.ended_at, r.kinds::text AS kinds, {RUN_EPOCH} A
 FROM metrics.runs r LEFT JOIN metrics.freshness f USING (organization_id, instance_id)
 WHERE r.organization_id = $1 AND r.instance_id = $2
     AND (f.run_id IS NULL OR {RUN_EPOCH} > {APPLIED_EPOCH}) AND {IS_STORED}
-ORDER BY {RUN_EPOCH}"""  # noqa: S608  fixed names
+ORDER BY {RUN_EPOCH}"""
 
 _IS_LATE: Final = f"""
 SELECT EXISTS (SELECT FROM metrics.freshness f
-    WHERE organization_id = $1 AND instance_id = $2 AND {APPLIED_EPOCH} >= $3)"""  # noqa: S608  fixed names
+    WHERE organization_id = $1 AND instance_id = $2 AND {APPLIED_EPOCH} >= $3)"""
 
 _DELETE_APPLIED: Final = f"""
 DELETE FROM metrics.runs r
-WHERE organization_id = $1 AND instance_id = $2 AND {RUN_EPOCH} <= $3"""  # noqa: S608  fixed names
+WHERE organization_id = $1 AND instance_id = $2 AND {RUN_EPOCH} <= $3"""
 
 _STORE_READING: Final = """
 INSERT INTO metrics.readings (organization_id, instance_id, run_id, started_at, ended_at, kinds)

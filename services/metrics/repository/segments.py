@@ -33,26 +33,26 @@ _READ_SEGMENTS: Final = f"""
 SELECT s.* FROM {unnest(_KEY, 3)} CROSS JOIN LATERAL (
     SELECT kind, id, {", ".join(_SEGMENT)} FROM metrics.segments
     WHERE organization_id = $1 AND instance_id = $2 AND kind = t.kind AND id = t.id OFFSET 0) s
-ORDER BY s.lens, s.from_on"""  # noqa: S608  fixed names
+ORDER BY s.lens, s.from_on"""
 
 _READ_ISSUES: Final = f"""
 SELECT s.kind, s.id, s.reason, s.customer_id FROM {unnest(_KEY, 3)}
 JOIN metrics.issues s ON s.organization_id = $1 AND s.instance_id = $2 AND s.kind = t.kind AND s.id = t.id
-ORDER BY s.reason"""  # noqa: S608  fixed names
+ORDER BY s.reason"""
 
 _DELETE: Final = tuple(
     f"""DELETE FROM metrics.{table} s USING {unnest(_KEY, 3)}
-    WHERE s.organization_id = $1 AND s.instance_id = $2 AND s.kind = t.kind AND s.id = t.id"""  # noqa: S608  fixed names
+    WHERE s.organization_id = $1 AND s.instance_id = $2 AND s.kind = t.kind AND s.id = t.id"""
     for table in ("segments", "issues")
 )
 
 _INSERT_SEGMENTS: Final = f"""
 INSERT INTO metrics.segments (organization_id, instance_id, {", ".join(_KEY | _SEGMENT)})
-SELECT $1, $2, t.* FROM {unnest(_KEY | _SEGMENT, 3)}"""  # noqa: S608  fixed names
+SELECT $1, $2, t.* FROM {unnest(_KEY | _SEGMENT, 3)}"""
 
 _INSERT_ISSUES: Final = f"""
 INSERT INTO metrics.issues (organization_id, instance_id, {", ".join(_KEY | _ISSUE)})
-SELECT $1, $2, t.* FROM {unnest(_KEY | _ISSUE, 3)}"""  # noqa: S608  fixed names
+SELECT $1, $2, t.* FROM {unnest(_KEY | _ISSUE, 3)}"""
 
 
 async def read(

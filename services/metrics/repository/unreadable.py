@@ -23,7 +23,7 @@ _FACT: Final = column_types(UnreadableFact)
 
 _STORE: Final = f"""
 INSERT INTO metrics.unreadable (organization_id, instance_id, topic, partition, "offset", key, reason)
-SELECT t.* FROM {unnest(_FACT)} ON CONFLICT DO NOTHING"""  # noqa: S608  fixed names
+SELECT t.* FROM {unnest(_FACT)} ON CONFLICT DO NOTHING"""
 
 
 async def store(connection: Connection, facts: Sequence[UnreadableFact]) -> None:

@@ -46,7 +46,7 @@ WITH stored AS (
     INSERT INTO metrics.dirty (organization_id, instance_id, customer_id, epoch)
     SELECT DISTINCT organization_id, instance_id, owner_id, epoch FROM evidence WHERE owner_kind = 'customer'
 )
-SELECT organization_id, instance_id, kind, id, epoch FROM evidence WHERE owner_kind IS DISTINCT FROM 'customer'"""  # noqa: S608
+SELECT organization_id, instance_id, kind, id, epoch FROM evidence WHERE owner_kind IS DISTINCT FROM 'customer'"""
 
 
 async def store(connection: Connection, facts: Sequence[Fact]) -> list[StoredVersion]:
