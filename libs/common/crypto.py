@@ -13,7 +13,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -76,12 +76,20 @@ def seal(
     return f"{VERSION}.{kid}.{_encode(nonce)}.{_encode(cipher)}"
 
 
-def parse_sealed(text: str) -> tuple[str, bytes, bytes]:
-    """Return key id, nonce and ciphertext of a sealed text; raise ValueError when it has another form."""
+class Sealed(NamedTuple):
+    """The parts of a sealed text."""
+
+    key_id: str
+    nonce: bytes
+    ciphertext: bytes
+
+
+def parse_sealed(text: str) -> Sealed:
+    """Return the parts of a sealed text; raise ValueError when it has another form."""
     version, kid, nonce, cipher = text.split(".")
     if version != VERSION:
         raise ValueError("the sealed text has an unknown version")
-    return kid, _decode(nonce), _decode(cipher)
+    return Sealed(kid, _decode(nonce), _decode(cipher))
 
 
 def _encode(data: bytes) -> str:

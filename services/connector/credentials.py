@@ -28,10 +28,11 @@ def unseal(
 ) -> Credentials:
     """Return the credentials in a sealed text; raise NeedsOperator when it was not sealed for this instance and address."""
     try:
-        key_id, nonce, sealed = parse_sealed(cipher)
+        sealed = parse_sealed(cipher)
         # A row that was copied to another instance or address does not open, so a secret never goes to another server.
-        bound_to = associated_data(key_id, organization_id, instance_id, origin(address))
-        secrets = json.loads(AESGCM(keyring.keys[key_id]).decrypt(nonce, sealed, bound_to))
+        bound_to = associated_data(sealed.key_id, organization_id, instance_id, origin(address))
+        key = AESGCM(keyring.keys[sealed.key_id])
+        secrets = json.loads(key.decrypt(sealed.nonce, sealed.ciphertext, bound_to))
         return Credentials(
             base_url, secrets["identifier"], secrets["secret"], secrets.get("access_key") or None
         )

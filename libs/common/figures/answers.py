@@ -1,4 +1,4 @@
-"""Answers: dated values, with all that has to be said beside them. Pure."""
+"""Computes answers from readings: dated values, whether they are known and complete, and notes for people. Pure."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,8 +32,8 @@ NATIVE: Final = "native"
 class Point:
     """A value on a day: money as a decimal string, a count as an integer, None with its `reason`.
 
-    A `reason` beside a value is `carried`: the value is that of an earlier day, because nothing newer is known. A complete value changes no
-    more.
+    Beside a value, the only `reason` is `carried`: the value is that of an earlier day, because nothing newer is known. A `complete` value
+    no longer changes.
     """
 
     on: date
@@ -74,9 +74,9 @@ def figures_of(reading: Reading) -> list[Figure]:
     """Return the answers, in the order of the questions.
 
     A point is the state on the last day of its interval. Its value is None with the reason `before_first_sync` until the first instance of
-    the group was synced, and `carried` from the last applied run up to today. A split answer omits the points before the first sync at the
-    start of each group. A group of rows that WHMCS does not let us read is None, `not_permitted`, and has no currency; `notes` name such
-    rows where a total is without them.
+    the group was synced, and `carried` from the last applied run up to today. In a split answer, each group begins with its first sync. A
+    group of rows that WHMCS does not let us read has the value None, the reason `not_permitted` and no currency. If a total lacks such
+    rows, `notes` name them.
     """
     return [_figure(reading, part) for part in reading.parts]
 
@@ -123,7 +123,7 @@ def _series(
     zero = {operand: [0] * len(question.points) for operand in question.metric.operands}
     groups = [(dict(zip(question.groups, key, strict=True)), levels[key]) for key in sorted(levels)]
     groups += [(group, zero) for group in _unread(question, sources)]
-    # Thousands of products have few extents, so that what is known of a day is computed once for many groups.
+    # Thousands of products share few extents, so compute the knowledge of each day once per extent.
     by_extent = {
         extent: [knowledge(sources_behind(extent, sources), on) for on in question.points]
         for extent in {extent_of(group) for group, _ in groups}
@@ -143,7 +143,7 @@ def _series(
 
 
 def _unread(question: ExactQuestion, sources: Iterable[Source]) -> list[dict[Group, str]]:
-    """Return the groups by kind, or by kind and instance, of which no source can be read."""
+    """Return the groups, by kind or by kind and instance, whose sources cannot be read at all."""
     if Group.KIND not in question.groups:
         return []
     groups = [group for group in (Group.KIND, Group.INSTANCE) if group in question.groups]

@@ -1,4 +1,4 @@
-"""Coverage: which days of which kinds are known, and so whether a figure of a day is known, carried or complete. Pure."""
+"""Decides by the coverage of each kind whether a figure of a day is known, carried or complete. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from libs.common.figures.relations import Group
 
 @dataclass(frozen=True, slots=True)
 class Support:
-    """A kind of rows that figures of `kinds` need, too. `effect` says what is wrong with these figures without it."""
+    """A kind of rows that figures of other `kinds` need as well. `effect` says how these figures are wrong without it."""
 
     kind: Kind
     kinds: tuple[Kind, ...]
@@ -56,9 +56,9 @@ class Days:
 
 @dataclass(frozen=True, slots=True)
 class KindState:
-    """What is known of one kind in one instance. `read_at` is the time of the last reading; without days there was none.
+    """The known days of one kind in one instance, None before its first reading. `read_at` is the time of the last reading.
 
-    A `code` says why the newest run could not read it, and `action` is the WHMCS action that was refused.
+    If the newest run could not read the kind, `code` says why, and `action` is the WHMCS action that failed.
     """
 
     kind: str
@@ -70,7 +70,7 @@ class KindState:
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """How far the figures of an instance reach: its known days [first_on, last_on], as of `as_of`. None before its first sync."""
+    """The known days [first_on, last_on] of an instance, and the start `as_of` of its last applied run; all None before its first sync."""
 
     instance_id: UUID
     name: str
@@ -83,7 +83,7 @@ class Freshness:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The subscriptions of one kind in one instance. Each source can be late or missing alone; without days, `reason` says why."""
+    """The subscriptions of one kind in one instance. Each source can be late or missing by itself; without `days`, `reason` says why."""
 
     instance_id: UUID
     kind: Kind
@@ -93,7 +93,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """Whether a figure is known on a day. `reason` says why it is not, or is `carried`: the figure is that of an earlier day."""
+    """Whether a figure is known on a day. If not, `reason` says why. `carried` means that the figure is that of an earlier day."""
 
     is_known: bool
     reason: str | None
@@ -103,8 +103,8 @@ class Knowledge:
 def sources_of(instances: Iterable[Freshness], lens: Lens) -> tuple[Source, ...]:
     """Return every source of the instances.
 
-    A kind is known from the day of its first reading on. When the newest run could not read it, it is known up to the day of its last
-    reading. A day is closed once a run that began after its end could read everything that figures of the kind need.
+    A kind is known from the day of its first reading, and, if the newest run could not read it, until the day of its last reading. A day
+    is closed once a run that began after it has read everything that figures of the kind need.
     """
     return tuple(_source(instance, kind, lens) for instance in instances for kind in SUBSCRIPTION_KINDS)
 
@@ -128,9 +128,9 @@ def _closed_by_supports(instance: Freshness, kind: Kind, lens: Lens) -> Iterable
 
 
 class Extent(NamedTuple):
-    """The part of the sources that a group is summed over, None for all of them. Many groups have the same extent.
+    """The sources over which a group is summed, as limits; None does not limit. Many groups have the same extent.
 
-    `product` is the beginning of the product's key: `domain` in all instances, `<instance>:service` in one.
+    `product` is the beginning of the product's key: `domain` for all instances, `<instance>:<kind>` for one.
     """
 
     kind: str | None
@@ -148,7 +148,7 @@ def extent_of(group: Mapping[Group, str]) -> Extent:
 
 
 def sources_behind(extent: Extent, sources: Iterable[Source]) -> list[Source]:
-    """Return the sources that figures of this extent are summed over."""
+    """Return the sources over which figures of this extent are summed."""
     return [
         source
         for source in sources
@@ -159,9 +159,9 @@ def sources_behind(extent: Extent, sources: Iterable[Source]) -> list[Source]:
 
 
 def knowledge(sources: Sequence[Source], on: date) -> Knowledge:
-    """Return what is known on a day of a figure that is summed over these sources.
+    """Return whether a figure that is summed over these sources is known on a day.
 
-    It is known from the first day of its first source on. It is complete when each source is known and closed on that day.
+    It is known from the first day of its first source. It is complete when each source is known and closed on that day.
     """
     spans = [source.days for source in sources if source.days is not None]
     begun = [days for days in spans if days.first_on <= on]
@@ -179,7 +179,7 @@ def _why_unknown(sources: Sequence[Source]) -> str:
 
 
 def newest_day(instances: Iterable[Freshness], now: datetime) -> date:
-    """Return the last day that a figure can be carried to: today in the time zone where it is latest."""
+    """Return the last day to which a figure can be carried: today in the time zone with the latest date."""
     days = (
         day
         for instance in instances
@@ -190,12 +190,12 @@ def newest_day(instances: Iterable[Freshness], now: datetime) -> date:
 
 
 def last_known_day(instances: Iterable[Freshness], now: datetime) -> date:
-    """Return the newest day that figures are known for; before any sync, the day of `now` in UTC."""
+    """Return the newest day for which figures are known; before any sync, the day of `now` in UTC."""
     return max(
         (instance.last_on for instance in instances if instance.last_on is not None), default=now.date()
     )
 
 
 def oldest(instances: Iterable[Freshness]) -> datetime | None:
-    """Return the moment that figures over all these instances hold for; None when none was synced."""
+    """Return the `as_of` of figures over all these instances, which is the oldest of theirs; None when none was synced."""
     return min((instance.as_of for instance in instances if instance.as_of is not None), default=None)

@@ -19,7 +19,7 @@ MOST_GROUPS: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class ExplainedGroup:
-    """The point of one group, and the operands that it was computed from; an operand is None where it is not known."""
+    """The point of one group, and the operands from which it was computed; an operand is None if it is not known."""
 
     group: Mapping[str, str]
     names: Mapping[str, str]
@@ -29,7 +29,7 @@ class ExplainedGroup:
 
 @dataclass(frozen=True, slots=True)
 class Omission:
-    """How many subscriptions of a kind are in no total or not in every one, and why, in words."""
+    """A number of subscriptions that are missing in some or all totals, with the reason, also in words."""
 
     kind: str
     reason: str
@@ -39,7 +39,7 @@ class Omission:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A figure with everything that it rests on. `sql` is one statement that gives the same values."""
+    """A figure with the numbers behind it. `sql` is one statement that gives the same values."""
 
     metric: Metric
     on: date
@@ -51,7 +51,7 @@ class Explanation:
 
 
 class _Issue(NamedTuple):
-    """Why a subscription is missing, and by which lenses."""
+    """Why a subscription is missing in totals, and in totals of which lenses."""
 
     lenses: frozenset[Lens]
     words: str
@@ -95,7 +95,7 @@ async def read_explained(
 
 
 async def read_omissions(connection: Any, scope: Scope) -> list[Omission]:
-    """Return what the newest syncs found and figures omit, by kind and reason."""
+    """Return by kind and reason how many subscriptions figures omit."""
     rows = await connection.fetch(ISSUES, [instance.instance_id for instance in scope.instances])
     return [
         Omission(row["kind"], row["reason"], row["number"], ISSUE_WORDS[row["reason"]].words)
@@ -105,7 +105,7 @@ async def read_omissions(connection: Any, scope: Scope) -> list[Omission]:
 
 
 def explain(reading: Reading, omitted: Sequence[Omission]) -> Explanation:
-    """Explain what `read_explained` read."""
+    """Return the explanation of the figure that `read_explained` has read."""
     [figure], [part] = figures_of(reading), reading.parts
     return Explanation(
         metric=part.question.metric,
@@ -142,7 +142,7 @@ def _groups(reading: Reading, figure: Figure) -> tuple[ExplainedGroup, ...]:
 def readable_statement(metric: Metric, groups: Iterable[Group], on: date, scope: Scope) -> str:
     """Return one statement over `metrics_read` that gives the value of each group on a day, not rounded.
 
-    It has its values written out, for people to copy. None of them is a text of a caller.
+    Its values are written out, so that people can copy and run it. None of them is a text from a caller.
     """
     names = [group.value for group in groups]
     instances = [f"'{instance.instance_id}'" for instance in scope.instances]

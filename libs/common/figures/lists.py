@@ -1,4 +1,4 @@
-"""What a figure is made of: the subscriptions and the customers that count on a day, largest first, page by page."""
+"""Lists the items behind a figure: the subscriptions and the customers that count on a day, largest first, page by page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from libs.common.figures.relations import CUSTOMERS, SUBSCRIPTIONS, Group
 
 
 class SubscriptionKey(NamedTuple):
-    """Where a subscription stands in the list."""
+    """The position of a subscription in the list."""
 
     mrr_micros: Integer
     instance_id: UUID
@@ -24,7 +24,7 @@ class SubscriptionKey(NamedTuple):
 
 
 class CustomerKey(NamedTuple):
-    """Where a customer stands in the list."""
+    """The position of a customer in the list."""
 
     mrr_micros: Integer
     instance_id: UUID
@@ -33,9 +33,9 @@ class CustomerKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A subscription that counts on a day, and the stretch [from_on, to_on) in which it has been the same.
+    """A subscription that counts on a day, and its segment [from_on, to_on) around that day.
 
-    `to_on` is None when it is live on the last known day.
+    `to_on` is None when the segment lasts until the last known day.
     """
 
     id: str
@@ -53,7 +53,7 @@ class Subscription:
 
     @property
     def key(self) -> SubscriptionKey:
-        """Return where it stands in the list."""
+        """Return the position in the list."""
         return SubscriptionKey(
             parse_micros(self.mrr), self.instance_id, self.kind, int(self.id.rpartition(":")[2])
         )
@@ -72,16 +72,13 @@ class Customer:
 
     @property
     def key(self) -> CustomerKey:
-        """Return where it stands in the list."""
+        """Return the position in the list."""
         return CustomerKey(parse_micros(self.mrr), self.instance_id, self.customer_id)
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What counts on a day, the newest when there is none; `group` limits it to one group of a figure.
-
-    A later day than the newest shows the state of the newest.
-    """
+    """Everything that counts on a day, or on the newest day if `on` is None or later. `group` limits it to one group of a figure."""
 
     on: date | None
     group: Mapping[Group, str]
@@ -90,7 +87,7 @@ class Selection:
 async def read_subscriptions(
     connection: Any, scope: Scope, selection: Selection, after: SubscriptionKey | None, limit: int
 ) -> list[Subscription]:
-    """Return at most `limit` subscriptions, those that follow `after`."""
+    """Return the next `limit` subscriptions behind `after`."""
     key = after or (None,) * len(SubscriptionKey._fields)
     rows = await connection.fetch(SUBSCRIPTIONS, *_bound(scope, selection), limit, *key)
     return [
@@ -115,7 +112,7 @@ async def read_subscriptions(
 async def read_customers(
     connection: Any, scope: Scope, selection: Selection, after: CustomerKey | None, limit: int
 ) -> list[Customer]:
-    """Return at most `limit` customers, those that follow `after`."""
+    """Return the next `limit` customers behind `after`."""
     key = after or (None,) * len(CustomerKey._fields)
     rows = await connection.fetch(CUSTOMERS, *_bound(scope, selection), limit, *key)
     return [
@@ -132,7 +129,7 @@ async def read_customers(
 
 
 def _bound(scope: Scope, selection: Selection) -> Sequence[Any]:
-    """Return the values that both lists bind: sources with the day to show of each, lens, product, cycle and currency."""
+    """Return the parameters $1 to $7 of both statements: sources with the day to show of each, lens, product, cycle and currency."""
     group = selection.group
     on = min(selection.on or scope.newest, scope.newest)
     stretches = stretches_of(sources_behind(extent_of(group), scope.sources), (on,))

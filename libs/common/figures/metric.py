@@ -1,4 +1,4 @@
-"""What a metric is: a formula over operands, with words for people. Pure."""
+"""Defines a metric: a formula over operands, with words for people. Pure."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -48,24 +48,24 @@ class Metric:
 
     @property
     def groups(self) -> tuple[Group, ...]:
-        """Return what the metric can be split by: what all its operands offer."""
+        """Return the groups by which the metric can be split: those that all its operands offer."""
         return tuple(
             group for group in Group if all(group in operand.relation.groups for operand in self.operands)
         )
 
     @property
     def filters(self) -> tuple[Group, ...]:
-        """Return what the metric can be limited to."""
+        """Return the groups to which the metric can be limited."""
         return tuple(
             group for group in Group if all(group in operand.relation.filters for operand in self.operands)
         )
 
     @property
     def additive(self) -> bool:
-        """Tell whether the values of parts sum to the value of the whole.
+        """Return whether the values of parts sum to the value of the whole.
 
-        The operands have to, and the formula has to turn sums into sums. Two unlike parts decide: a quotient of sums is not the sum of
-        the quotients.
+        They do when the operands sum and the formula keeps sums. To test the formula, compare its value for a whole with its values for
+        two unlike parts: a quotient of sums, for example, is not the sum of the quotients.
         """
         first = {operand: 1_000 + number for number, operand in enumerate(self.operands)}
         second = {operand: 7 + 5 * number for number, operand in enumerate(self.operands)}

@@ -1,4 +1,4 @@
-"""What a reader of figures has to know beside them, in plain words: what is missing, since when, and what to do. Pure."""
+"""Writes notes for the readers of figures: what is missing, since when, and what to do. Pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from libs.common.figures.coverage import SUPPORTS, Freshness, KindState
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A sentence about figures, with what to do. `mark` is its short form beside figures of `kinds`.
+    """A text about figures, with what to do next. `mark` is its short form beside figures of `kinds`.
 
-    `is_history`: the note is about earlier days than those of today's figures.
+    `is_history`: the note is about past days, not about today's figures.
     """
 
     text: str
@@ -36,11 +36,11 @@ def notes_on(instances: Sequence[Freshness], start: date, lens: Lens) -> tuple[N
 def _never_synced(instances: Iterable[Freshness]) -> Iterator[Note]:
     for instance in instances:
         if instance.as_of is None:
-            yield Note(f"{instance.name} has not been synced yet and is left out.")
+            yield Note(f"{instance.name} has not been synced yet. Its figures are missing here.")
 
 
 def _history(instances: Sequence[Freshness], start: date) -> Iterator[Note]:
-    """Return what is not known of the days from `start` on: before the first sync, and of what was read later."""
+    """Yield notes on unknown days from `start` on: before the first sync, and before the first reading of an instance or kind."""
     first = min((instance.first_on for instance in instances if instance.first_on is not None), default=None)
     if first is not None and start < first:
         text = f"Figures begin on {first}, the day of the first sync. Earlier days are not known."
@@ -49,34 +49,34 @@ def _history(instances: Sequence[Freshness], start: date) -> Iterator[Note]:
         if instance.first_on is None:
             continue
         if instance.first_on > start and instance.first_on != first:
-            text = f"{instance.name} is known from {instance.first_on} on: earlier days are without it."
+            text = f"{instance.name} was first read on {instance.first_on}. Figures of earlier days are without it."
             yield Note(text, is_history=True)
         for state in _states(instance, SUBSCRIPTION_KINDS):
             if state.days is not None and state.days.first_on > max(start, instance.first_on):
-                text = f"{_plural(instance, state)} are known from {state.days.first_on} on: earlier days are without them."
+                text = f"{_plural(instance, state)} were first read on {state.days.first_on}. Figures of earlier days are without them."
                 yield Note(text, is_history=True)
 
 
 def _unreadable(instance: Freshness, lens: Lens) -> Iterator[Note]:
-    """Return a note for each kind that figures need and that the newest run could not read."""
+    """Yield a note for each kind that figures need and that the newest run could not read."""
     for kind in SUBSCRIPTION_KINDS:
         for state in _states(instance, [kind]):
             if state.code is not None:
-                never, since = "figures are without them", " and are carried from then on"
+                never, since = "figures are without them", ". Since then their last figures are shown"
                 yield _note(instance, state, (kind,), never, since)
     for support in SUPPORTS:
         for state in _states(instance, [support.kind]):
             if lens in support.lenses and state.code is not None:
-                since = f": since then {support.effect}"
+                since = f". Since then {support.effect}"
                 yield _note(instance, state, support.kinds, support.effect, since)
 
 
 def _note(instance: Freshness, state: KindState, kinds: tuple[Kind, ...], never: str, since: str) -> Note:
-    """Return a note on rows that could not be read. `never` and `since` say what that means, if they ever were or not."""
+    """Return a note on rows that could not be read. `never` and `since` say what follows if they were never or once read."""
     rows = _plural(instance, state)
     reason = text_of_skipped(state.code or "", state.action)
     if state.read_at is None:
-        text = f"{rows} have never been read: {never}. {reason}"
+        text = f"{rows} have never been read, so {never}. {reason}"
         return Note(text, kinds, f"without {rows[0].lower()}{rows[1:]}")
     text = f"{rows} were last read on {state.read_at:%Y-%m-%d at %H:%M} UTC{since}. {reason}"
     return Note(text, kinds, f"{rows} as of {day_of(state.read_at, instance.time_zone):%-d %B %Y}")

@@ -1,4 +1,4 @@
-"""The numbers that metrics are computed from. Each is a measure of a relation. Pure."""
+"""The numbers from which metrics are computed. Each is a measure of a relation. Pure."""
 
 from bisect import bisect_left
 from collections import defaultdict
@@ -15,7 +15,7 @@ Changes = Mapping[tuple[int, int], int]
 
 
 class Unit(StrEnum):
-    """What a figure counts: `money` is a decimal string with six places, `count` an integer."""
+    """The unit of a figure: `money` is a decimal string with six places, `count` an integer."""
 
     MONEY = "money"
     COUNT = "count"
@@ -30,14 +30,14 @@ def sums(changes: Changes, points: int) -> list[int]:
 
 
 def two_middles(changes: Changes, points: int) -> list[int]:
-    """Return, for each point, the sum of the two middle amounts: of an odd number the middle one twice, of none 0."""
+    """Return, for each point, the sum of the two middle amounts. An odd number of amounts gives the middle one twice, none gives 0."""
     steps: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for (point, amount), change in changes.items():
         steps[point].append((change, amount))
     values: list[int] = []
     amounts: list[int] = []
     for point in range(points):
-        # Remove amounts first, while they are in order: equal ones are neighbours.
+        # Negative changes sort first, so amounts are removed while the list is in order and equal amounts are neighbours.
         for change, amount in sorted(steps[point]):
             if change < 0:
                 first = bisect_left(amounts, amount)

@@ -1,4 +1,4 @@
-"""Questions, and what has to be read for them. Pure."""
+"""Questions about figures, and which days of which sources must be read to answer them. Pure."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
@@ -27,9 +27,9 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What all questions that are asked together are about: instances, their sources, and what counts as live.
+    """The instances and the lens that all questions asked together have in common. `sources` are those of the instances.
 
-    `newest` is the last day that a figure can be carried to.
+    `newest` is the last day to which a figure can be carried.
     """
 
     instances: Sequence[Freshness]
@@ -45,10 +45,9 @@ def scope_of(instances: Sequence[Freshness], lens: Lens, now: datetime) -> Scope
 
 @dataclass(frozen=True, slots=True)
 class ExactQuestion:
-    """A question made exact: the days and the groups of its answer.
+    """A question with the exact days and groups of its answer.
 
-    `opens_on` is the first day of the whole range. `is_split`: somebody asked for groups, so the answer omits the days at its start of
-    which nothing is known.
+    `opens_on` is the first day of the whole range. `is_split`: the question has groups, so each of them begins with its first known day.
     """
 
     metric: Metric
@@ -78,7 +77,7 @@ def exact(question: Question, scope: Scope) -> ExactQuestion:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """What to read of one kind in one instance: the state on `opens_on`, for the point `opening`, and the changes up to `last_on`."""
+    """The days to read of one source: the state on `opens_on`, which is for point number `opening`, and the changes up to `last_on`."""
 
     instance_id: UUID
     kind: str
@@ -88,7 +87,7 @@ class Stretch:
 
 
 def stretches_of(sources: Iterable[Source], points: Sequence[date]) -> list[Stretch]:
-    """Return what to read for these points: from the first one on which a source is known to the last one."""
+    """Return the days to read for these points, for each source from the first point on which it is known to the last point."""
     stretches = []
     for source in sources:
         if points and source.days is not None and source.days.first_on <= points[-1]:

@@ -1,4 +1,4 @@
-"""Read what questions about figures need, in few statements, in the caller's transaction of one organization."""
+"""Reads the rows for questions about figures, with few statements, in the caller's transaction of one organization."""
 
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -32,21 +32,21 @@ Names = Mapping[Group, Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What was read for one question: the changes of each operand by group, where a key has one value per group."""
+    """The rows that were read for one question: the changes of each operand, by the values of the question's groups."""
 
     question: ExactQuestion
     changes: dict[Key, dict[Operand, Counter[tuple[int, int]]]] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
-        """Count the values of the answer, or the changes that they are computed from when these are more."""
+        """Return the number of values of the answer, or of the changes behind them if these are more."""
         read = sum(len(changes) for group in self.changes.values() for changes in group.values())
         return max(len(self.changes) * len(self.question.points), read)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was read for some questions, of one moment: their parts in their order, and the names of products and instances."""
+    """The rows that were read for some questions: one part per question, in order, and the names of products and instances."""
 
     scope: Scope
     parts: Sequence[Part]
@@ -54,12 +54,12 @@ class Reading:
 
     @property
     def size(self) -> int:
-        """Count how much there is to compute."""
+        """Return a measure of the work to compute the answers."""
         return sum(part.size for part in self.parts)
 
 
 async def read(connection: Any, questions: Iterable[Question], scope: Scope) -> Reading:
-    """Read what the questions need.
+    """Read the rows for the questions.
 
     Raises QuestionError for a range that is not allowed, or an answer of more than MOST_VALUES values.
     """
@@ -77,7 +77,7 @@ async def read(connection: Any, questions: Iterable[Question], scope: Scope) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Statement:
-    """One statement, and the questions that it reads for."""
+    """One statement, and the parts for which it reads."""
 
     relation: Relation
     points: tuple[date, ...]
@@ -86,7 +86,7 @@ class _Statement:
 
 
 def _statements(parts: Iterable[Part]) -> list[_Statement]:
-    """Return the statements for all questions: those about the same days share one, where parts sum to the whole."""
+    """Return the statements for all parts. Parts about the same days share a statement if the rows of the relation can be summed."""
     shared: dict[tuple[Relation, tuple[date, ...], tuple[Group, ...]], list[Part]] = defaultdict(list)
     for part in parts:
         for relation in dict.fromkeys(operand.relation for operand in part.question.metric.operands):
@@ -104,7 +104,7 @@ def _statements(parts: Iterable[Part]) -> list[_Statement]:
 
 
 async def _read_changes(connection: Any, statement: _Statement, scope: Scope) -> AsyncIterator[Sequence[Row]]:
-    """Read rows of a relation in small lists, so that they are never in memory all at once."""
+    """Yield the rows of a relation in small lists, so that they are never all in memory."""
     stretches = stretches_of(scope.sources, statement.points)
     has_changes = any(stretch.last_on > stretch.opens_on for stretch in stretches)
     values = [*_columns(stretches), [stretch.opening for stretch in stretches], scope.lens]
@@ -148,14 +148,14 @@ def _group_value(row: Row, group: Group) -> str:
 
 
 def product_key(instance_id: object, product: str) -> str:
-    """Return the name of a product among those of all instances."""
+    """Return the key of a product among the products of all instances."""
     return product if product.startswith("domain:") else f"{instance_id}:{product}"
 
 
 async def _check_size(connection: Any, question: ExactQuestion, scope: Scope) -> None:
-    """Refuse an answer that is too large before anything of it is read.
+    """Raise QuestionError for an answer that is too large, before its rows are read.
 
-    On a single day there are as many values as groups, which are cheaper to read than to count first.
+    With a single day the groups are not counted first, because reading them costs less.
     """
     if question.groups and len(question.points) > 1:
         stretches = stretches_of(scope.sources, question.points)
@@ -166,7 +166,7 @@ async def _check_size(connection: Any, question: ExactQuestion, scope: Scope) ->
 
 
 def _refuse_too_large(points: int, groups: int) -> None:
-    """Raise QuestionError, with the numbers and what to do, when so many points of so many groups are too many values."""
+    """Raise QuestionError when `points` times `groups` are too many values."""
     if points * groups > MOST_VALUES:
         number = f"{groups:,}" if groups <= MOST_VALUES else f"more than {MOST_VALUES:,}"
         raise QuestionError(
@@ -188,7 +188,7 @@ async def _read_names(connection: Any, parts: Iterable[Part], scope: Scope) -> N
 
 
 async def read_coverage(connection: Any) -> dict[UUID, dict[str, KindState]]:
-    """Return what is known of each kind, by instance."""
+    """Return the state of each kind, by instance."""
     kinds: dict[UUID, dict[str, KindState]] = defaultdict(dict)
     for row in await connection.fetch(COVERAGE):
         days = (

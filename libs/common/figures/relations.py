@@ -1,6 +1,6 @@
 """The only SQL of figures: constant texts over the views of `metrics_read`.
 
-A word of a caller only picks a key in a table of this module, or is bound to a parameter.
+Text from a caller never becomes SQL: it selects a key of a table in this module, or is bound to a parameter.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from typing import Final
 
 
 class Group(StrEnum):
-    """What a figure can be split by."""
+    """A way to split a figure."""
 
     KIND = "kind"
     PRODUCT = "product"
@@ -47,11 +47,11 @@ class Listing(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Relation:
-    """What one statement gives: rows of changes by group and point, made from `present` by the text `summary`.
+    """The rows that one statement returns: changes by group and point, which the text `summary` computes from `present`.
 
-    A row has the columns of its group, its `point`, and measures: by how much each differs from that of the point before. Points without a
-    difference have no row. `is_additive`: the rows of parts sum to those of the whole, so questions by different groups can share a
-    statement. `listing` is the list whose items add up to the measures.
+    A row has the columns of its group, its `point`, and measures: the difference of each to the point before. Points without a difference
+    have no row. `is_additive`: the rows of parts sum to those of the whole, so questions with different groups can share a statement.
+    `listing` is the list whose items add up to the measures.
     """
 
     summary: str
@@ -85,7 +85,7 @@ FROM running s GROUP BY {columns}s.point""",
     is_additive=False,
 )
 
-# How many customers have each amount: a changed MRR is one customer less at the old amount and one more at the new one.
+# The number of customers by amount: a customer whose MRR changes counts -1 at the old amount and 1 at the new one.
 CUSTOMER_AMOUNTS: Final = Relation(
     """, changed AS (
     SELECT {columns}s.home, s.customer_id, s.point, sum(s.mrr_micros) AS change
@@ -104,7 +104,7 @@ WHERE step.amount > 0 GROUP BY {columns}s.point, step.amount""",
 
 RELATIONS: Final = (BALANCES, CUSTOMER_COUNTS, CUSTOMER_AMOUNTS)
 
-# What is live on the first day of each stretch, and the changes of its other days.
+# `present` holds the segments that are live on the first day of each stretch, and the changes on its other days.
 _STRETCHES: Final = """
 WITH stretch AS (
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::date[], $4::date[], $5::int[])
@@ -146,7 +146,7 @@ def count_statement(groups: Iterable[Group]) -> str:
     return _COUNT.format(columns=", ".join(_IDENTITIES[group] for group in groups))
 
 
-# The same rows as in _OPENING, without the sum. Each filter is bound; NULL stands for everything.
+# The same rows as in _OPENING, not summed. A filter that is NULL filters nothing.
 _LIVE: Final = """
 WITH live AS (
     SELECT s.* FROM metrics_read.segments s
@@ -174,7 +174,7 @@ FROM customer s
 WHERE $9::bigint IS NULL OR (-s.mrr_micros, s.instance_id, s.customer_id) > (-$9, $10::uuid, $11::bigint)
 ORDER BY -s.mrr_micros, s.instance_id, s.customer_id LIMIT $8"""  # noqa: S608  constants
 
-# What is live on a day, for people to read and to run: values are written out. Every operand is computed from `customer`.
+# The statement of an explanation, which people read and run, so its values are written out. Operands are computed from `customer`.
 READABLE: Final = """\
 WITH live AS (
     SELECT {labels}instance_id AS home, s.customer_id, s.mrr_micros

@@ -121,7 +121,7 @@ async def test_instance_without_a_sync_is_noted_and_a_draft_is_not(
     answer = await ask(gateway, ours, "customers")
 
     assert points_of(answer) == (Point(TODAY, 1, None, complete=False),)
-    assert answer.notes == ("Empty has not been synced yet and is left out.",)
+    assert answer.notes == ("Empty has not been synced yet. Its figures are missing here.",)
     alone = await ask(gateway, ours, "customers", instance_ids=[draft])
     assert points_of(alone) == (Point(TODAY, None, "not_synced", complete=False),)
     assert alone.as_of is None

@@ -105,7 +105,7 @@ async def test_split_answer_omits_days_before_the_first_sync(gateway: Gateway) -
     assert [point.on for point in points_of(answer, instance=str(new.id))] == [FIRST + DAY]
     assert answer.notes == (
         "Figures begin on 2026-01-10, the day of the first sync. Earlier days are not known.",
-        "New is known from 2026-01-11 on: earlier days are without it.",
+        "New was first read on 2026-01-11. Figures of earlier days are without it.",
     )
 
 
@@ -123,7 +123,7 @@ async def test_instance_added_later_leaves_earlier_days_open(
         Point(FIRST, 1, None, complete=False),
         Point(FIRST + DAY, 2, None, complete=True),
     )
-    assert answer.notes == ("New is known from 2026-01-11 on: earlier days are without it.",)
+    assert answer.notes == ("New was first read on 2026-01-11. Figures of earlier days are without it.",)
 
 
 async def test_kind_that_was_never_permitted_is_null_and_noted(
@@ -139,7 +139,7 @@ async def test_kind_that_was_never_permitted_is_null_and_noted(
 
     assert points_of(total, currency="EUR") == (Point(TODAY, "10.000000", None, complete=False),)
     assert total.notes == (
-        "Addons of Main have never been read: figures are without them. "
+        "Addons of Main have never been read, so figures are without them. "
         "The API role lacks GetClientsAddons. Tick it in Manage API Credentials → Roles.",
     )
     assert [point.complete for point in points_of(by_kind, kind="service", currency="EUR")] == [True, False]
@@ -168,7 +168,7 @@ async def test_kind_no_longer_permitted_is_carried_and_noted(
         Point(TODAY, "10.000000", "carried", complete=False),
     )
     assert (
-        "Addons of Main were last read on 2026-02-27 at 06:15 UTC and are carried from then on."
+        "Addons of Main were last read on 2026-02-27 at 06:15 UTC. Since then their last figures are shown."
         in by_kind.notes[0]
     )
 
@@ -206,7 +206,9 @@ async def test_days_are_complete_once_all_their_rows_were_read(
         assert last_complete_of(by_kind, kind=name) == (last_complete if name in open_kinds else TODAY - DAY)
     assert last_complete_of(total) == (last_complete if open_kinds else TODAY - DAY)
     what = f"{kind.replace('_', ' ').capitalize()}s of Main"
-    since = "were last read on 2026-02-20 at 06:15 UTC: since then" if was_read else "have never been read:"
+    since = (
+        "were last read on 2026-02-20 at 06:15 UTC. Since then" if was_read else "have never been read, so"
+    )
     assert [note.startswith(f"{what} {since}") for note in total.notes] == [True] * bool(open_kinds)
     assert all(ACTIONS[kind] in note for note in total.notes)
 
@@ -234,7 +236,7 @@ async def test_kind_read_later_is_unknown_before_and_noted(
     assert (
         total.notes
         == by_kind.notes
-        == ("Addons of Main are known from 2026-01-12 on: earlier days are without them.",)
+        == ("Addons of Main were first read on 2026-01-12. Figures of earlier days are without them.",)
     )
     assert since.notes == ()
 

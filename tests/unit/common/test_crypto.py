@@ -42,7 +42,7 @@ def test_sealed_secret_is_unreadable_and_opens_with_its_key(secrets: dict[str, s
 
 @pytest.mark.rule("C1")
 def test_each_sealing_has_another_nonce() -> None:
-    nonces = {parse_sealed(sealed({"secret": "x"}))[1] for _ in range(100)}
+    nonces = {parse_sealed(sealed({"secret": "x"})).nonce for _ in range(100)}
 
     assert {len(nonce) for nonce in nonces} == {12}
     assert len(nonces) == 100
