@@ -1,4 +1,4 @@
-"""A transaction is one, whichever of the two ways its statements go."""
+"""Statements of SQLAlchemy and of asyncpg share one transaction."""
 
 from collections.abc import AsyncIterator
 

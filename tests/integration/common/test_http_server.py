@@ -1,4 +1,4 @@
-"""Connections over real sockets: many, slow, half, too large, and never read."""
+"""The HTTP server over real sockets: many connections, slow and half requests, large heads, answers that are not read."""
 
 import asyncio
 import contextlib
@@ -49,7 +49,7 @@ class Site:
         self.finished.set()
 
     async def open(self, *sent: bytes) -> "Caller":
-        """A connection on which this was sent."""
+        """Open a connection and send these bytes."""
         caller = Caller(*await asyncio.open_connection("127.0.0.1", self.port))
         self.callers.append(caller)
         for data in sent:
@@ -71,7 +71,7 @@ class Caller:
     writer: asyncio.StreamWriter
 
     async def status(self) -> int:
-        """The status of the next answer, whose body is read too; 0 when the connection ended without one."""
+        """Read the next answer with its body and return its status; 0 when the connection ended without an answer."""
         async with asyncio.timeout(10):
             try:
                 head = await self.reader.readuntil(b"\r\n\r\n")

@@ -1,4 +1,4 @@
-"""Publishing through a real Kafka."""
+"""Publish to a real Kafka."""
 
 import asyncio
 from collections.abc import AsyncIterator

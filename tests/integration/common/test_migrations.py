@@ -1,4 +1,4 @@
-"""Data migrations on a real PostgreSQL: in small transactions, killed and resumed, and not again where they were done."""
+"""Backfills on a real PostgreSQL: small transactions that are killed, resumed and never repeated."""
 
 import asyncio
 import os
@@ -66,7 +66,7 @@ def start_migrate(database: Database) -> subprocess.Popen[bytes]:
 
 
 async def rows_read(connection: AsyncConnection) -> int:
-    """How many versions the committed batches have gone through."""
+    """Return how many versions the committed batches have read."""
     try:
         position = "SELECT position FROM metrics.backfills WHERE name = 'past_readings'"
         before = f"""SELECT count(*) FROM metrics.versions v, jsonb_populate_record(NULL::metrics.versions, ({position})) p

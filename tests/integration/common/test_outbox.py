@@ -1,4 +1,4 @@
-"""The outbox on a real PostgreSQL and a real Kafka: in order, never lost, whoever dies when."""
+"""The outbox on a real PostgreSQL and a real Kafka: messages are in order and never lost."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -52,7 +52,7 @@ class DiesAfterPublishing:
 
 
 def messages(count: int) -> list[Outgoing]:
-    """Commands about one instance, so that they have one order."""
+    """Return commands about one instance, so that they have one order."""
     return [
         outgoing(
             SYNC_COMMANDS,
@@ -78,7 +78,7 @@ async def waiting(engine: AsyncEngine) -> int:
 
 
 async def published(bootstrap: str, *, count: int) -> list[str]:
-    """Message ids in the order of the topic, once there are `count` and no more come."""
+    """Return the message ids in the order of the topic, once there are `count` and no more arrive."""
     consumer = AIOKafkaConsumer(SYNC_COMMANDS.name, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
     await consumer.start()
     ids: list[str] = []

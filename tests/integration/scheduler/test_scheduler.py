@@ -1,4 +1,4 @@
-"""The scheduler on a real PostgreSQL and a real Kafka: several replicas, killed at any moment, on a clock that tests shift."""
+"""The scheduler on a real PostgreSQL and a real Kafka: several replicas that are killed, and a clock that tests shift."""
 
 import asyncio
 import contextlib
@@ -62,7 +62,7 @@ def clock() -> ShiftedClock:
 
 @pytest.fixture
 async def engines(database: Database) -> AsyncIterator[list[AsyncEngine]]:
-    """Three replicas' connections, as the scheduler's rhythm role."""
+    """Return the engines of three replicas, with the role of the scheduler."""
     settings = PostgresSettings(database_url=database.url("scheduler"))
     engines = [build_engine(settings, service="scheduler") for _ in range(3)]
     yield engines
@@ -83,7 +83,7 @@ def instance(number: int = 1, *, state: Any = "active", version: int = 1) -> Ins
 
 
 async def commands(engine: AsyncEngine) -> list[dict[str, Any]]:
-    """The bodies of all commands issued so far."""
+    """Return the bodies of all commands issued so far."""
     async with transaction(engine) as connection:
         rows = await connection.execute(select(outbox.c.body).order_by(outbox.c.id))
         return [orjson.loads(body) for body in rows.scalars()]
@@ -342,7 +342,7 @@ async def start_replica(database: Database, kafka: str) -> asyncio.subprocess.Pr
 
 
 async def read_commands(bootstrap: str, *, count: int, seconds: float = 60.0) -> list[dict[str, Any]]:
-    """All commands on the topic once there are `count` different ones, and what comes in the half second after."""
+    """Return all commands on the topic, half a second after `count` different ones have arrived."""
     consumer = AIOKafkaConsumer(
         topics.SYNC_COMMANDS.name, bootstrap_servers=bootstrap, auto_offset_reset="earliest"
     )

@@ -1,4 +1,4 @@
-"""The address of a WHMCS: what people paste becomes the one form that is stored."""
+"""The address of a WHMCS: all forms that people paste are normalised to one."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Days beside those of the C library, which reads the same files in its own way, and the time zones that are offered."""
+"""Days, compared with the C library, which reads the same files with other code; and the time zones that people choose from."""
 
 import time
 import zoneinfo
@@ -36,13 +36,13 @@ def use_c_library(name: str) -> None:
 
 @cache
 def offsets(name: str) -> tuple[int, ...]:
-    """The offsets from UTC in seconds, four times a day, by the C library."""
+    """Return the offsets from UTC in seconds, four times a day, from the C library."""
     use_c_library(name)
     return tuple(time.localtime(at).tm_gmtoff for at in range(FROM, UNTIL, 6 * HOUR))
 
 
 def wrong_days(name: str, moments: Iterable[int]) -> list[tuple[str, int]]:
-    """The moments whose day is another one by the C library."""
+    """Return the moments for which the C library says another day."""
     use_c_library(name)
     return [
         (name, at)
@@ -52,7 +52,7 @@ def wrong_days(name: str, moments: Iterable[int]) -> list[tuple[str, int]]:
 
 
 def test_every_hour_of_two_years_has_its_day() -> None:
-    """In one time zone of each sort that there was in these years."""
+    """Check one time zone of each set of rules in these years."""
     sorts = {offsets(name): name for name in ALL}
 
     assert len(sorts) > 60
@@ -60,7 +60,7 @@ def test_every_hour_of_two_years_has_its_day() -> None:
 
 
 def test_every_time_zone_changes_days_at_its_midnight() -> None:
-    """In all of them: the seconds beside midnight, each month and on the days about each change of clocks."""
+    """Check the seconds around midnight, each month and on the days around each change of clocks."""
     wrong = []
     for name in ALL:
         table = offsets(name)

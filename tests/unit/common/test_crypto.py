@@ -1,4 +1,4 @@
-"""Sealing: bound to its owner, and a keyring that is not safe to use is refused."""
+"""Sealed secrets are bound to their instance, and unsafe keyrings are refused."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Headers and keys: what is written is what a reader finds."""
+"""Headers and keys survive writing and reading."""
 
 from datetime import UTC, datetime
 from uuid import UUID

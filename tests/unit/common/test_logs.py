@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line, and no secret even when somebody logs one."""
+"""Logs: one JSON object per line, without secrets."""
 
 import json
 import logging
@@ -54,7 +54,7 @@ def test_error_stands_in_the_same_line() -> None:
         "mrc1.k1.s3cr3tword.s3cr3tword",
     ],
 )
-def test_secret_that_somebody_logs_is_taken_out(text: str) -> None:
+def test_logged_secret_is_masked(text: str) -> None:
     assert "s3cr3t" not in str(line("x", detail=text))
 
 
@@ -77,5 +77,5 @@ def test_lines_of_kafka_clients_are_few_a_minute() -> None:
     assert sum(record is not None for record in first + others) == 5
     assert None not in ours
     assert later is not None
-    # The line before told of the 999 that were left out until then.
+    # "fault 0" has reported the 999 lines before it, so this line reports those since then.
     assert vars(later)["left_out"] == 996

@@ -1,4 +1,4 @@
-"""Settings: a start that cannot work says so in one line and ends with 78."""
+"""Settings: an invalid one stops the start with one line and exit code 78."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""When an instance is due: properties over any instance, any moment, any gap."""
+"""Schedules: properties for any instance, any moment and any gap."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
