@@ -51,7 +51,7 @@ class Relation:
 
     A row has the columns of its group, its `point`, and measures: the difference of each to the point before. Points without a difference
     have no row. `is_additive`: the rows of parts sum to those of the whole, so questions with different groups can share a statement.
-    `listing` is the list whose items add up to the measures.
+    `listing` is the list that the measures are computed from.
     """
 
     summary: str

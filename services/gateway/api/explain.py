@@ -37,7 +37,7 @@ Parameters = list[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Something that decides what the figure is. `words` say what its value does."""
+    """A setting that decides the figure. `words` say what its value does."""
 
     name: str
     value: str
@@ -94,7 +94,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedMetric:
-    """A figure on a day with everything that it rests on."""
+    """A figure on a day with all that it is computed from."""
 
     metric: str
     title: str

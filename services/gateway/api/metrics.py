@@ -1,4 +1,4 @@
-"""Metrics: the catalogue, and every figure in one shape."""
+"""Metrics: the catalogue, and the figures of each metric in the same shape."""
 
 import asyncio
 import hashlib

@@ -55,7 +55,7 @@ def groups_of(metric: Metric, given: list[str]) -> tuple[Group, ...]:
 
 
 def refuse_conversion(currency: str) -> None:
-    """Raise Invalid for a currency to convert to."""
+    """Raise Invalid unless amounts stay in their own currency."""
     if currency != NATIVE:
         raise Invalid(
             "currency_unknown", "Figures are in their own currency for now: use currency=native.", "currency"

@@ -118,7 +118,7 @@ async def test_operands_give_the_value_and_lists_add_up_to_them(gateway: Gateway
                 assert operand["value"] == (len(items) if operand["unit"] == "count" else f"{amount:.6f}")
 
 
-async def test_explanation_shows_formula_settings_omissions_and_sources(gateway: Gateway) -> None:
+async def test_explanation_shows_formula_settings_and_omissions(gateway: Gateway) -> None:
     owner = await owner_with_books(gateway)
     await add_issues(
         gateway, owner.organization_id, "due_date_missing", "currency_unknown", "currency_unknown"
