@@ -101,7 +101,7 @@ class Admission:
                 self._held_back -= 1
 
     def _admit(self, request: Request) -> None:
-        """Raise a RequestError when the request is refused as such, whoever sent it."""
+        """Raise a RequestError when the request is refused before any work, for every caller alike."""
         self._context.rate_limits.count(
             request.state.address,
             credential(request, self._context),

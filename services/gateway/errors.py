@@ -2,7 +2,7 @@
 
 MRRlyticsError
 └── RequestError      `status` is the HTTP status, `field` the input that is wrong
-    ├── Refused 400, 404, 405, 408, 413, 415, 421, 431: the request as such, whoever sent it
+    ├── Refused 400, 404, 405, 408, 413, 415, 421, 431: the request itself, before any work
     ├── Unauthenticated 401 · Denied 403 · NotFound 404 · Conflict 409 · Invalid 422
     ├── TooMany 429 · Unavailable 503: `retry_after` seconds
     └── Broken 500: a mistake in our code

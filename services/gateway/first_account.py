@@ -89,7 +89,7 @@ async def set_up(
         errors.append(error)
     raise_first(errors)
     async with transaction(context.engine, role=SYSTEM) as connection:
-        # Two requests with a link meet here: the one that deletes the links makes the account.
+        # Of two requests at once, only the one that deletes the links makes the account.
         is_valid = await repository.setup_links.use(connection, digest(token), context.clock())
         if not is_valid or await repository.users.exist(connection):
             raise _link_used()

@@ -745,7 +745,7 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "requested_at": "When it was requested.",
         "requested_by": "The person or token that requested it; null for a scheduled sync.",
         "started_at": "When reading began.",
-        "ended_at": "When it ended; null while it goes on.",
+        "ended_at": "When it ended; null before its end.",
         "heard_at": "When the last event about the sync came; null before the first. Two minutes later another sync may start.",
         "progress": "Records read by kind, in the order in which the kinds are read.",
         "per_cent": "How far it is, 0 to 100; less than 100 while it still reads.",

@@ -54,7 +54,7 @@ class _Candidate:
 
 @dataclass(frozen=True, slots=True)
 class CheckProgress:
-    """The checklist so far. `is_new_credential` tells a check of entered credentials from a new test of the stored ones."""
+    """The checklist so far. `is_new_credential` is True for entered credentials, False for a new test of the stored ones."""
 
     check_id: UUID
     started_at: datetime
@@ -117,7 +117,7 @@ async def check_again(context: Context, principal: Principal, instance_id: UUID)
 
 
 async def _stored_candidate(connection: AsyncConnection, instance: StoredInstance) -> _Candidate:
-    """Return the credential in use, or of a draft the one that was entered last; raise Invalid without a stored one."""
+    """Return the credential in use, for a draft the newest one; raise Invalid when none is stored."""
     last = await repository.checks.newest(connection, instance.instance_id)
     hint = instance.identifier_hint or (last.identifier_hint if last is not None else "")
     candidate = None

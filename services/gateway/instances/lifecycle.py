@@ -96,7 +96,7 @@ async def edit_instance(
 
 
 async def pause(context: Context, principal: Principal, instance_id: UUID) -> None:
-    """Start no more syncs until the instance is resumed, and end the one that runs. Pausing twice changes nothing."""
+    """Stop syncs until the instance is resumed, and end a running sync. Pausing twice changes nothing."""
     await _set_paused(context, principal, instance_id, Event.PAUSE, "instance.paused")
 
 

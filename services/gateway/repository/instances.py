@@ -191,7 +191,7 @@ async def exists(connection: AsyncConnection, instance_id: UUID) -> bool:
 
 
 async def add_draft(connection: AsyncConnection, **draft: Unpack[NewDraft]) -> None:
-    """Store a draft, in the place of the one that has this id."""
+    """Store a draft; it replaces the draft with the same id."""
     statement = insert(instances).values(state=InstanceState.DRAFT, version=0, **draft)
     changes = {name: statement.excluded[name] for name in ("name", "address", "settings")}
     await connection.execute(

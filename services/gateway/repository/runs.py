@@ -105,7 +105,7 @@ class RunValues(TypedDict, total=False):
 
 
 async def add(connection: AsyncConnection, **run: Unpack[NewRun]) -> None:
-    """Store a queued run; one that is stored stays as it is."""
+    """Store a queued run; do nothing when it is stored already."""
     new = insert(runs).values(
         state=RunState.QUEUED, progress={}, skipped=[], is_assumed=False, per_cent=0, **run
     )
@@ -166,7 +166,7 @@ async def expected_rows(connection: AsyncConnection, instance_id: UUID) -> int |
 
 
 async def silent(connection: AsyncConnection, now: datetime) -> list[RunKey]:
-    """Return the open runs, of all organizations, that may be silent: nothing was heard of them lately."""
+    """Return the open runs, of all organizations, that may be silent: no event about them came in the last two minutes."""
     is_heard = runs.c.heard_at.is_not(None) & runs.c.heard_at.between(now - SILENT_AFTER, now + SILENT_AFTER)
     quiet = select(runs.c.organization_id, runs.c.run_id).where(runs.c.state.in_(_OPEN), ~is_heard)
     return rows_of(RunKey, await connection.execute(quiet))

@@ -14,8 +14,8 @@ from services.gateway.repository.rows import first_of, rows_of
 from services.gateway.silence import SILENT_AFTER
 from services.gateway.tables import syncs
 
-# A sync is under way while its run is open and was heard of lately, or while its command is too young to have an answer. A time that
-# lies further ahead than the limit comes from before the clock was set back, and proves nothing.
+# A sync is under way while its run is open and an event about it came lately, or while its command is too young for an answer. Times
+# further ahead than the limit are from before the clock was set back, and prove nothing.
 UNDER_WAY: Final = """
 WITH under_way AS (
     SELECT s.instance_id, s.command_id, s.requested_at, r.mode
@@ -92,7 +92,7 @@ class NewSync(TypedDict):
 
 
 async def add(connection: AsyncConnection, **sync: Unpack[NewSync]) -> None:
-    """Store a command; of one that is stored already, store the run alone."""
+    """Store a command; when it is stored already, store only its run."""
     statement = insert(syncs).values(**sync)
     key = ["organization_id", "instance_id", "command_id"]
     if "run_id" in sync:

@@ -29,7 +29,7 @@ _NOT_SYNCED: Final = {
 async def sync_now(
     context: Context, principal: Principal, instance_id: UUID, mode: SyncMode = SyncMode.FULL
 ) -> UUID:
-    """Request a sync and return its id, or the id of one that is under way and reads as much.
+    """Request a sync and return its id. While a sync that reads as much is under way, return the id of that sync.
 
     Raises NotFound, and Conflict while the instance is a draft, paused or being deleted.
     """

@@ -38,7 +38,7 @@ class Sync:
     """A command and the run that it joined. `id` is the id of the command; `run_id` is None until the connector has answered.
 
     `progress` is by kind, in the order of reading. `applied` is True once the figures contain what was read. `heard_at` is the time of
-    the last event about the run. `per_cent` of about `expected_rows` records are read, at most 99 while the run goes on.
+    the last event about the run. `per_cent` of about `expected_rows` records are read, at most 99 until the run has ended.
     """
 
     id: UUID

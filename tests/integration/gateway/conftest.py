@@ -41,7 +41,7 @@ NEW = {
 
 @dataclass
 class Clock:
-    """A clock that tests move."""
+    """A clock that tests set."""
 
     now: datetime = field(default_factory=lambda: datetime(2026, 3, 1, 12, tzinfo=UTC))
 
@@ -62,12 +62,12 @@ class Gateway:
     app: Any
 
     def client(self, address: str = "127.0.0.1", **headers: str) -> httpx.AsyncClient:
-        """A browser or program of its own, at this network address."""
+        """Return a new browser or program at this network address."""
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False, client=(address, 1))
         return httpx.AsyncClient(transport=transport, base_url=ADDRESS, headers=headers)
 
     async def owner(self, email: str = "owner@example.com", organization: str = "Nimbus") -> "Person":
-        """The owner of the first organization, signed in through the one-time link."""
+        """Return the owner of the first organization, signed in through the one-time link."""
         link = await first_account.setup_link(self.context)
         assert link is not None
         client = self.client(origin=ADDRESS)
@@ -77,7 +77,7 @@ class Gateway:
         return await self.person(client, email)
 
     async def member(self, email: str, organization_id: UUID, role: str) -> "Person":
-        """One more user with a role there, signed in."""
+        """Return a new user with this role in an organization, signed in."""
         async with self.admin.begin() as connection:
             password_hash = (
                 await connection.execute(text("SELECT password_hash FROM gateway.users LIMIT 1"))
@@ -102,7 +102,7 @@ class Gateway:
         return await self.person(client, email)
 
     async def person(self, client: httpx.AsyncClient, email: str) -> "Person":
-        """The user whom this browser has signed in, in the first organization that has it as a member."""
+        """Return the user of this browser in the user's first organization."""
         [(organization_id, slug)] = await self.execute(
             """SELECT o.organization_id, o.slug FROM gateway.memberships m JOIN gateway.users u USING (user_id)
             JOIN gateway.organizations o USING (organization_id)
@@ -112,7 +112,7 @@ class Gateway:
         return Person(client, organization_id, email, f"/o/{slug}")
 
     async def join(self, email: str, organization_id: UUID, role: str) -> None:
-        """Make a user a member of one more organization."""
+        """Make a user a member of another organization."""
         await self.execute(
             """INSERT INTO gateway.memberships (organization_id, user_id, role)
             SELECT :organization, user_id, :role FROM gateway.users WHERE email = :email""",
@@ -122,7 +122,7 @@ class Gateway:
         )
 
     async def organization(self, name: str) -> UUID:
-        """One more organization, without members."""
+        """Store another organization, without members."""
         made = uuid4()
         await self.execute(
             "INSERT INTO gateway.organizations (organization_id, name, slug) VALUES (:id, :name, :slug)",
@@ -133,7 +133,7 @@ class Gateway:
         return made
 
     async def execute(self, statement: str, **values: Any) -> list[Any]:
-        """One statement as the superuser; its rows, if it has any."""
+        """Execute a statement as the superuser; return its rows."""
         async with self.admin.begin() as connection:
             done = await connection.execute(text(statement), values)
             return list(done.all()) if done.returns_rows else []
@@ -149,7 +149,7 @@ class Gateway:
         )
 
     async def sent(self, topic: str) -> list[dict[str, Any]]:
-        """Bodies in the outbox, in order."""
+        """Return the bodies of the messages in the outbox, in order."""
         rows = await self.execute(
             "SELECT body FROM gateway.outbox WHERE topic = :topic ORDER BY id", topic=topic
         )
@@ -158,7 +158,7 @@ class Gateway:
 
 @dataclass
 class Person:
-    """Somebody with a browser, signed in; `home` is where the pages of the organization are."""
+    """A signed-in person with a browser; the pages of the organization are below `home`."""
 
     client: httpx.AsyncClient
     organization_id: UUID
@@ -170,7 +170,7 @@ class Person:
         return await self.client.get(f"{self.home}{path}")
 
     async def csrf(self) -> str:
-        """The token that forms of this session carry."""
+        """Return the token that the forms of this session contain."""
         page = await self.open("/settings/instances")
         return page.text.split('name="csrf_token" value="')[1].split('"')[0]
 
@@ -179,7 +179,7 @@ class Person:
         return await self.client.post(f"{self.home}{path}", data={"csrf_token": await self.csrf(), **fields})
 
     async def token(self, *scopes: str) -> str:
-        """The secret of a new API token."""
+        """Make an API token and return its secret."""
         answer = await self.client.post(
             "/api/v1/tokens",
             json={"name": "test", "scopes": list(scopes)},
@@ -192,7 +192,7 @@ class Person:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for the refusal of one request too many."""
+    """Refuse too many requests without a delay."""
     monkeypatch.setattr(admission, "_HOLD_BACK_SECONDS", 0)
 
 
@@ -200,7 +200,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 async def gateway(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Gateway]:
-    # Who waits for a check looks again at once: here its answer comes a moment later.
+    # Tests answer a check a moment after it was requested, so read it again at once.
     monkeypatch.setattr(checks, "_POLL_SECONDS", 0.01)
     keys = tmp_path / "keys.json"
     key = base64.b64encode(os.urandom(32)).decode()

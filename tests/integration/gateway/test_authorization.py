@@ -13,7 +13,7 @@ from services.gateway.auth import signed_in
 from services.gateway.principals import ROLES
 from tests.integration.gateway.conftest import ADDRESS, Gateway
 
-# The doors, which are there for those who are not signed in.
+# The routes for people who are not signed in.
 PUBLIC = {
     ("GET", "/sign-in"),
     ("POST", "/sign-in"),
@@ -30,7 +30,7 @@ def routes(app: FastAPI) -> Iterator[tuple[str, RouteContext]]:
 
 
 def permissions(dependant: Dependant) -> list[str]:
-    """What the route declares, by itself and through what it depends on."""
+    """Return the permissions that a route and its dependencies declare."""
     declared = [dependant.call.permission] if isinstance(dependant.call, signed_in) else []
     return declared + [name for below in dependant.dependencies for name in permissions(below)]
 
@@ -127,7 +127,7 @@ async def test_frequent_caller_waits_and_delays_no_other(
 
     assert unknown[:60] == [401] * 60
     assert unknown[-1] == 429
-    # The minute slides: what a few seconds of a new one add is let in.
+    # The limit counts the last 60 seconds, so requests of the next seconds are admitted.
     assert 600 <= answered < 720
     assert (refused.status_code, refused.json()["code"]) == (429, "too_many_requests")
     assert 1 <= int(refused.headers["retry-after"]) <= 60

@@ -36,13 +36,13 @@ NO_PROMOTIONS = Check(
 
 
 async def newest_check(gateway: Gateway) -> tuple[UUID, UUID]:
-    """Instance and check of the command that was sent last."""
+    """Return instance and check of the command that was sent last."""
     command = (await gateway.sent("sync.commands"))[-1]
     return UUID(command["instance_id"]), UUID(command["check_id"])
 
 
 async def until_sent(gateway: Gateway, commands: int, posting: asyncio.Task[Any]) -> None:
-    """Until so many commands were sent, or the request has its answer without."""
+    """Wait until so many commands were sent, or the request was answered without them."""
     for _ in range(2_000):
         if posting.done() or len(await gateway.sent("sync.commands")) >= commands:
             return
@@ -51,7 +51,7 @@ async def until_sent(gateway: Gateway, commands: int, posting: asyncio.Task[Any]
 
 
 async def checked(gateway: Gateway, person: Person, *lines: Check) -> UUID:
-    """The connector answers the newest check; returns the instance."""
+    """Let the connector answer the newest check; return the instance."""
     instance_id, check_id = await newest_check(gateway)
     for complete in (False, True):
         event = InstanceChecked(
@@ -62,7 +62,7 @@ async def checked(gateway: Gateway, person: Person, *lines: Check) -> UUID:
 
 
 async def saved(gateway: Gateway, person: Person, *lines: Check, **change: str) -> Any:
-    """POST an instance whose check ends like this; returns the answer."""
+    """Add an instance whose check ends with these lines; return the answer."""
     csrf = await person.csrf()
     before = len(await gateway.sent("sync.commands"))
     posting = asyncio.create_task(

@@ -40,7 +40,7 @@ SETUP = {"organization": "Nimbus", "email": "owner@example.com", "password": SLO
 
 @pytest.fixture
 def front(tmp_path: Path) -> Gateway:
-    """A gateway without a database: every look at it ends in a 500, and nothing is slow."""
+    """A gateway without a database: each use of it ends in a 500, and nothing is slow."""
     settings = Settings(
         database_url=SecretStr("postgresql+asyncpg://nowhere/nothing"),
         kafka_bootstrap="127.0.0.1:1",
@@ -289,7 +289,7 @@ async def test_wrong_last_slash_leads_nowhere(gateway: Gateway) -> None:
         path = re.sub(r"\{[^}]+\}", str(uuid4()), route.path)
         other = path.rstrip("/") if path.endswith("/") and path != "/" else f"{path}/"
         answer = await client.request(method, other)
-        # An address without an organization leads on, whatever its last character is.
+        # An address without an organization redirects, with or without the last slash.
         if route.path.rstrip("/") not in ("", "/o/{organization}") and "{rest:path}" not in route.path:
             assert answer.status_code in (404, 405), f"{method} {other}"
             assert "location" not in answer.headers, f"{method} {other}"
@@ -421,7 +421,7 @@ async def test_overview_of_many_products_leaves_the_loop_free(
 async def timed(
     monkeypatch: pytest.MonkeyPatch, request: Coroutine[Any, Any, httpx.Response]
 ) -> tuple[httpx.Response, float]:
-    """The answer, and how long the longest step took on the loop: time of the processor, so that a busy machine changes little."""
+    """Return the answer and the processor time of the longest step on the event loop, which a busy machine changes little."""
     steps: list[float] = []
     run = asyncio.events.Handle._run
 

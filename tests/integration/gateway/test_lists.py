@@ -23,7 +23,7 @@ MOMENTS = (
 
 
 def encoded(*key: str) -> str:
-    """A cursor in the form of ours, with values that no page gave."""
+    """Return a cursor in our form, with values of no page."""
     return base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
 
 
@@ -32,7 +32,7 @@ BROKEN = ("", "x", "42", "é", "a+b/", "2026-03-01_x", encoded(), encoded("x"), 
 
 @pytest.fixture
 async def owner(gateway: Gateway) -> Person:
-    """An owner with an instance, five syncs, five tokens and five more instances."""
+    """Return an owner with an instance, five syncs, five tokens and five more instances."""
     person = await gateway.owner()
     instance_id = await connected(gateway, person)
     await gateway.execute(
@@ -55,14 +55,14 @@ async def owner(gateway: Gateway) -> Person:
 
 
 async def synced_instance(owner: Person) -> str:
-    """The id of the instance that has syncs."""
+    """Return the id of the instance that has syncs."""
     items = (await owner.client.get("/api/v1/instances")).json()["items"]
     [instance_id] = [item["id"] for item in items if item["name"] == "Main"]
     return str(instance_id)
 
 
 async def paths(owner: Person) -> dict[str, int]:
-    """Each list with the least number of its items."""
+    """Return the lists, each with the least number of its items."""
     return {
         "/api/v1/instances": 6,
         f"/api/v1/instances/{await synced_instance(owner)}/syncs": 5,
@@ -89,7 +89,7 @@ async def test_pages_neither_miss_nor_repeat_an_item(owner: Person) -> None:
 
 async def test_foreign_cursor_is_refused(owner: Person) -> None:
     for path in await paths(owner):
-        # To the list of tokens, a moment is a name like any other.
+        # In the list of tokens, a moment is a valid name.
         moments = MOMENTS[-1:] if path.endswith("/tokens") else MOMENTS
         for cursor in (*BROKEN, *(encoded(moment, str(uuid4())) for moment in moments)):
             answer = await owner.client.get(path, params={"cursor": cursor})
@@ -119,7 +119,7 @@ async def test_item_added_meanwhile_shifts_no_page(gateway: Gateway, owner: Pers
     ],
 )
 async def test_head_has_the_headers_of_get_and_no_body(gateway: Gateway, owner: Person, path: str) -> None:
-    # Compressed, the id of a request alone changes the length.
+    # The id of the request changes the length of a compressed answer.
     plain = {"accept-encoding": "identity"}
     got = await owner.client.get(path, headers=plain)
     asked = await owner.client.head(path, headers=plain)
@@ -145,7 +145,7 @@ async def test_head_of_a_stream_ends_at_once(owner: Person) -> None:
     instance_id = await synced_instance(owner)
     [sync, *_] = (await owner.client.get(f"/api/v1/instances/{instance_id}/syncs")).json()["items"]
 
-    async with asyncio.timeout(15):  # the stream itself goes on for 25 s
+    async with asyncio.timeout(15):  # the stream itself lasts 25 s
         asked = await owner.client.head(f"/api/v1/syncs/{sync['id']}/events")
 
     assert (asked.status_code, asked.content) == (200, b"")

@@ -67,7 +67,7 @@ class Post:
             await follow(self.running.gateway.context, message)
 
     async def lose(self) -> None:
-        """Lose what the connector has said."""
+        """Lose the events of the connector."""
         await self._collect("connector")
 
     async def _collect(self, schema: str) -> list[Received]:
@@ -93,7 +93,7 @@ class Post:
         return InstanceKey(self.running.owner.organization_id, self.running.instance_id)
 
     async def begin_run(self) -> Run:
-        """Let a worker take the queued run."""
+        """Let a worker claim the queued run."""
         clock = self.running.gateway.clock
         async with transaction(self.engine) as connection:
             run = await runs.claim(await raw(connection), "worker", 60, clock(), full_runs_too=True)
@@ -101,7 +101,7 @@ class Post:
         return run
 
     async def end_run(self, run: Run) -> None:
-        """Let the run end well."""
+        """Let the run succeed."""
         event = SyncSucceeded(
             run_id=run.run_id,
             mode=run.mode,
@@ -136,15 +136,15 @@ async def post(gateway: Gateway, database: Database) -> AsyncIterator[Post]:
     await engine.dispose()
 
 
-async def order_sync(post: Post) -> str:
-    """Order a sync whose command reaches the connector."""
+async def request_sync(post: Post) -> str:
+    """Request a sync whose command reaches the connector."""
     sync_id: str = (await post.running.post()).json()["id"]
     await post.to_connector()
     return sync_id
 
 
 async def test_lost_end_is_asked_for(post: Post) -> None:
-    sync_id = await order_sync(post)
+    sync_id = await request_sync(post)
     run = await post.begin_run()
     await post.to_gateway()
     await post.end_run(run)
@@ -158,7 +158,7 @@ async def test_lost_end_is_asked_for(post: Post) -> None:
 
 
 async def test_restored_gateway_gets_the_end_again(post: Post) -> None:
-    sync_id = await order_sync(post)
+    sync_id = await request_sync(post)
     run = await post.begin_run()
     await post.end_run(run)
     await post.to_gateway()
@@ -176,7 +176,7 @@ async def test_restored_gateway_gets_the_end_again(post: Post) -> None:
 
 
 async def test_end_without_its_run_is_stored(post: Post) -> None:
-    sync_id = await order_sync(post)
+    sync_id = await request_sync(post)
     run = await post.begin_run()
     await post.lose()
     await post.end_run(run)
@@ -190,7 +190,7 @@ async def test_end_without_its_run_is_stored(post: Post) -> None:
 
 
 async def test_silent_run_answers_that_it_is_running(post: Post) -> None:
-    sync_id = await order_sync(post)
+    sync_id = await request_sync(post)
     await post.to_gateway()
     await post.begin_run()
     await post.lose()
@@ -205,7 +205,7 @@ async def test_silent_run_answers_that_it_is_running(post: Post) -> None:
 
 
 async def test_waiting_run_is_reported_again(post: Post) -> None:
-    sync_id = await order_sync(post)
+    sync_id = await request_sync(post)
     await post.to_gateway()
 
     await post.ask()
@@ -215,7 +215,7 @@ async def test_waiting_run_is_reported_again(post: Post) -> None:
 
 
 async def test_restored_connector_begins_the_run_anew(post: Post) -> None:
-    sync_id = await order_sync(post)
+    sync_id = await request_sync(post)
     lost = await post.begin_run()
     await post.to_gateway()
     await post.running.gateway.execute("DELETE FROM connector.runs")
@@ -234,7 +234,7 @@ async def test_restored_connector_begins_the_run_anew(post: Post) -> None:
 
 @pytest.mark.parametrize("is_lost", [False, True], ids=["known run", "lost run"])
 async def test_cancel_is_answered_for_any_run(post: Post, is_lost: bool) -> None:
-    sync_id = await order_sync(post)
+    sync_id = await request_sync(post)
     await post.to_gateway()
     if is_lost:
         await post.running.gateway.execute("DELETE FROM connector.runs")
@@ -249,7 +249,7 @@ async def test_cancel_is_answered_for_any_run(post: Post, is_lost: bool) -> None
 
 
 async def test_cancel_of_an_ended_run_learns_its_end(post: Post) -> None:
-    sync_id = await order_sync(post)
+    sync_id = await request_sync(post)
     await post.to_gateway()
     await post.end_run(await post.begin_run())
     await post.lose()
@@ -265,7 +265,7 @@ async def test_cancel_of_an_ended_run_learns_its_end(post: Post) -> None:
 
 
 async def test_resumed_instance_syncs_after_a_lost_pause(post: Post) -> None:
-    first = await order_sync(post)
+    first = await request_sync(post)
     await post.begin_run()
     await post.to_gateway()
     path = f"/api/v1/instances/{post.running.instance_id}"
@@ -276,7 +276,7 @@ async def test_resumed_instance_syncs_after_a_lost_pause(post: Post) -> None:
     await post.to_connector()
     await post.lose()
 
-    second = await order_sync(post)
+    second = await request_sync(post)
     run = await post.begin_run()
     await post.end_run(run)
     await post.to_gateway()

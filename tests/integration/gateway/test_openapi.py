@@ -23,13 +23,13 @@ _CHECKS = [not_a_server_error, content_type_conformance, response_schema_conform
 
 
 def _questions() -> list[Any]:
-    """Every operation with inputs that it describes and, where it takes any, with inputs that it does not."""
+    """Return the operations, each with valid inputs and, if it has inputs, with invalid ones."""
     app = FastAPI()
     app.include_router(build_router())
     describe(app)
     document = app.openapi()
     for _, described in operations_of(document):
-        # Invented credentials and organizations would be refused before anything else is looked at.
+        # Invented credentials and organizations would be refused before any other input is read.
         del described["security"]
         described["parameters"] = [
             parameter for parameter in described["parameters"] if parameter["name"] != "organization"
@@ -46,7 +46,7 @@ def _questions() -> list[Any]:
 
 @pytest.fixture
 async def site(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The owner's client, the loop that it lives on, and what stands in addresses: one of each, all of them real."""
+    """Return the client of an owner, its event loop, and an existing id for each parameter of a path."""
     owner = await gateway.owner()
     instance_id = await connected(gateway, owner)
     _, check_id = await newest_check(gateway)

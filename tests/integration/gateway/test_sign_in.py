@@ -17,7 +17,7 @@ async def attempt(client: httpx.AsyncClient, password: str = PASSWORD, email: st
 
 
 async def besieged(gateway: Gateway) -> httpx.AsyncClient:
-    """The browser of the owner, whose account a stranger has just made too many attempts at."""
+    """Return the browser of the owner, after a stranger has made too many attempts at the account."""
     await gateway.owner(OWNER)
     browser = gateway.client(OWNER_AT, origin=ADDRESS)
     assert await attempt(browser) == 303

@@ -32,7 +32,7 @@ async def running(gateway: Gateway) -> Running:
 
 
 async def begun(running: Running) -> str:
-    """Ask for a sync, let it begin, and return its id."""
+    """Request a sync, let it begin, and return its id."""
     sync_id: str = (await running.post()).json()["id"]
     await running.queued(sync_id)
     await running.started()
@@ -40,7 +40,7 @@ async def begun(running: Running) -> str:
 
 
 async def after_a_day(running: Running) -> None:
-    """Let a day of silence pass; the owner signs in again."""
+    """Let a day of silence pass, and sign the owner in again."""
     running.gateway.clock.advance(hours=24)
     await follow_silent_runs(running.gateway.context)
     running.owner = await running.gateway.signed_in(running.owner.email)
@@ -194,7 +194,7 @@ async def test_repeated_success_hides_no_later_failure(running: Running) -> None
     await begun(running)
     await running.receive(SyncFailed(run_id=running.run_id, code="credentials_rejected", message="No."))
 
-    for message_id in ("the success", "its repeat after the events were forgotten"):
+    for message_id in ("the success", "its repeat after the events were deleted"):
         await running.receive(success, message_id)
 
     rows = await running.gateway.execute("SELECT state FROM gateway.instances")
@@ -271,7 +271,7 @@ async def test_clock_set_back_does_not_block_a_key(running: Running) -> None:
 
 
 async def unanswered_check(gateway: Gateway) -> tuple[UUID, UUID]:
-    """Save an instance whose check nobody answers; return instance and check."""
+    """Save an instance whose check gets no answer; return instance and check."""
     owner = await gateway.owner()
     await owner.post("/settings/instances/new", **NEW)
     [command] = await gateway.sent("sync.commands")

@@ -18,7 +18,7 @@ from tests.integration.gateway.test_syncs import Running
 
 @pytest.fixture
 async def running(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Running:
-    """A sync that goes on, whose streams look at it once and then wait."""
+    """A running sync, whose streams read it once and then wait."""
     monkeypatch.setattr(api_syncs, "_POLL_SECONDS", 20)
     owner = await gateway.owner()
     return Running(gateway, owner, await connected(gateway, owner))
@@ -26,7 +26,7 @@ async def running(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Running:
 
 @asynccontextmanager
 async def opened(gateway: Gateway, client: httpx.AsyncClient, path: str, count: int) -> AsyncIterator[None]:
-    """So many streams of this client, open until the end of the block."""
+    """Keep so many streams of this client open until the end of the block."""
     streams_open = gateway.context.open_streams
     total = streams_open["all"] + count
     tasks = [asyncio.create_task(client.get(path)) for _ in range(count)]
@@ -95,7 +95,7 @@ def test_two_organizations_leave_streams_to_others() -> None:
 def test_all_stream_routes_are_counted() -> None:
     folder = Path(gateway_package.__file__).parent
     made = 'media_type="text/event-stream"'
-    # A Response that has its whole text already keeps no connection open.
+    # An answer whose whole text exists keeps no connection open.
     places = [
         path.name
         for path in folder.rglob("*.py")

@@ -23,7 +23,7 @@ from tests.integration.gateway.test_instances import connected
 
 
 class Running:
-    """One connected instance, and a connector that answers as it is told."""
+    """A connected instance, and a connector whose events the test sends."""
 
     def __init__(self, gateway: Gateway, owner: Person, instance_id: UUID) -> None:
         self.gateway, self.owner, self.instance_id, self.run_id = gateway, owner, instance_id, uuid4()
@@ -163,7 +163,7 @@ async def test_run_is_followed_from_queued_to_its_figures(running: Running) -> N
 async def test_figures_hold_a_sync_of_their_epoch(
     running: Running, epoch: int | None, applied_epoch: int | None, hours: int, applied: bool
 ) -> None:
-    """`hours`: how far the clock of the run that is applied was from that of this one."""
+    """`hours` is the distance between the clocks of the applied run and of this run."""
     sync_id = (await running.post()).json()["id"]
     await running.queued(sync_id)
     await running.started()

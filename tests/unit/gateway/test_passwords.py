@@ -11,7 +11,7 @@ from services.gateway.errors import Invalid
 _LOOKALIKES = "4@8({[<3691!|17|0$5+7%2" * 5
 
 
-# The slowest that a search by mutation found, of each kind.
+# The slowest passwords of each kind that a search by mutation found.
 @pytest.mark.parametrize(
     "password",
     [
@@ -57,4 +57,4 @@ def test_unknown_user_costs_the_same_hash() -> None:
     stored = passwords.hashed("a calm sentence that nobody else uses")
 
     assert passwords._NO_USER.split("$")[:4] == stored.split("$")[:4]
-    assert not passwords.matches("nobody has this password", None)
+    assert not passwords.matches("no user has this password", None)

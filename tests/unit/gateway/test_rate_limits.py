@@ -7,7 +7,7 @@ from services.gateway.rate_limits import ASSET, KNOWN, STRANGER, UNPROVEN, RateL
 
 
 class Seconds:
-    """A clock that tests move."""
+    """A clock that tests set."""
 
     def __init__(self) -> None:
         self.now = 6_000.0

@@ -25,7 +25,7 @@ def document() -> dict[str, Any]:
 
 
 def missing(document: dict[str, Any]) -> Iterator[str]:
-    """What the description lacks."""
+    """Yield what the description lacks."""
     for place, operation in operations_of(document):
         answers = operation["responses"]
         yield from (f"{place}: {what}" for what in ("security", "description") if not operation.get(what))
@@ -51,7 +51,7 @@ def missing(document: dict[str, Any]) -> Iterator[str]:
 
 
 def contents(operation: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every body of an operation: the request's, and those of its answers but for the ranges."""
+    """Yield the bodies of an operation: of its request, and of its answers except ranges of statuses."""
     parts = {"request": operation.get("requestBody", {}), **operation["responses"]}
     for where, part in parts.items():
         if not where.endswith("XX"):

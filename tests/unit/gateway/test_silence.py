@@ -15,7 +15,7 @@ SPANS = st.timedeltas(-timedelta(days=3), timedelta(days=3))
 
 
 def steps_of_a_day() -> list[tuple[timedelta, Step]]:
-    """What is done about a run in 25 hours of silence, looked at each minute; waiting left out."""
+    """Return the steps of 25 hours of silence, decided each minute, without the waits."""
     asked_at: datetime | None = None
     steps = []
     for number in range(25 * 60):
