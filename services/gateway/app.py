@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 _STATIC: Final = Path(__file__).parent / "static"
 _TIDY_SECONDS: Final = 60.0
-_TURN_SECONDS: Final = 0.0005
+_SWITCH_SECONDS: Final = 0.0005
 _DAY_SECONDS: Final = 86_400.0
 
 
@@ -82,7 +82,7 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
     """Serve until the process is asked to stop."""
     telemetry.configure("gateway", settings.log_level, settings.otlp_endpoint)
     # Threads compute in Python, too. With the default of 5 ms the event loop would wait that long at each of its steps.
-    sys.setswitchinterval(_TURN_SECONDS)
+    sys.setswitchinterval(_SWITCH_SECONDS)
     context = Context(
         settings=settings,
         engine=build_engine(settings, service="gateway"),
