@@ -29,7 +29,7 @@ _SESSION: Final = "session"
 _SEEN_EVERY: Final = timedelta(minutes=1)
 
 
-class signed_in:
+class SignedIn:
     """A dependency that returns the Principal; it raises Unauthenticated without one, and Denied when it lacks the permission.
 
     The path of a page names the organization; a path without one means the organization used last.

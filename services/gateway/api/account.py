@@ -9,7 +9,7 @@ from pydantic import Field, TypeAdapter
 
 from libs.common.database import transaction
 from services.gateway import repository
-from services.gateway.api.caller import caller
+from services.gateway.api.caller import ApiCaller
 from services.gateway.api.paging import Cursor, Limit, Page, key_of, page_of
 from services.gateway.context import ContextDependency
 from services.gateway.principals import Organization, Principal
@@ -44,7 +44,7 @@ class AuditEntry:
 
 
 @router.get("/me")
-async def me(principal: Annotated[Principal, Depends(caller("self:read"))]) -> Me:
+async def me(principal: Annotated[Principal, Depends(ApiCaller("self:read"))]) -> Me:
     """Return the caller and its permissions."""
     return Me(principal.email, principal.organization, principal.role, sorted(principal.permissions))
 
@@ -52,7 +52,7 @@ async def me(principal: Annotated[Principal, Depends(caller("self:read"))]) -> M
 @router.get("/audit")
 async def read_audit(
     context: ContextDependency,
-    principal: Annotated[Principal, Depends(caller("audit:read"))],
+    principal: Annotated[Principal, Depends(ApiCaller("audit:read"))],
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Page[AuditEntry]:

@@ -4,13 +4,13 @@ from typing import Annotated
 
 from fastapi import Query, Request
 
-from services.gateway.auth import signed_in
+from services.gateway.auth import SignedIn
 from services.gateway.errors import Invalid
 from services.gateway.principals import Principal
 
 
-class caller(signed_in):
-    """`signed_in` for programs. It refuses a misspelt filter, because the answer without that filter would mislead."""
+class ApiCaller(SignedIn):
+    """`SignedIn` for programs. It refuses a misspelt filter, because the answer without that filter would mislead."""
 
     async def __call__(
         self,

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter
 
-from services.gateway.api.caller import caller
+from services.gateway.api.caller import ApiCaller
 from services.gateway.api.idempotency import once
 from services.gateway.api.paging import Cursor, Limit, Moment, Page, key_of, page_of
 from services.gateway.context import Context, ContextDependency
@@ -21,8 +21,8 @@ from services.gateway.problems import document
 
 router = APIRouter(prefix="/instances", tags=["instances"])
 
-Reader = Annotated[Principal, Depends(caller("instances:read"))]
-Writer = Annotated[Principal, Depends(caller("instances:write"))]
+Reader = Annotated[Principal, Depends(ApiCaller("instances:read"))]
+Writer = Annotated[Principal, Depends(ApiCaller("instances:write"))]
 Key = Annotated[str | None, Header(alias="Idempotency-Key", max_length=200)]
 
 _KEY = TypeAdapter(tuple[Moment, UUID])

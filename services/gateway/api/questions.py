@@ -12,7 +12,7 @@ from libs.common.figures.catalogue import BY_SLUG
 from libs.common.figures.coverage import last_known_day
 from libs.common.figures.metric import Metric
 from libs.common.figures.relations import Group
-from services.gateway.api.caller import caller
+from services.gateway.api.caller import ApiCaller
 from services.gateway.context import Context
 from services.gateway.errors import Invalid, NotFound
 from services.gateway.figures import freshness
@@ -21,7 +21,7 @@ from services.gateway.principals import Principal
 _MOST_GROUPS: Final = 20
 _MOST_INSTANCES: Final = 200
 
-Reader = Annotated[Principal, Depends(caller("metrics:read"))]
+Reader = Annotated[Principal, Depends(ApiCaller("metrics:read"))]
 GroupBy = Annotated[
     list[str] | None,
     Query(max_length=_MOST_GROUPS, description=f"Of {', '.join(Group)}; repeated, or separated by commas."),

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from libs.common.contracts.commands import SyncMode
 from libs.common.database import transaction
 from services.gateway import repository
-from services.gateway.api.caller import caller
+from services.gateway.api.caller import ApiCaller
 from services.gateway.api.idempotency import once
 from services.gateway.api.instances import Key
 from services.gateway.api.paging import Cursor, Limit, Moment, Page, key_of, page_of
@@ -25,8 +25,8 @@ from services.gateway.syncs.views import Sync
 
 router = APIRouter(tags=["syncs"])
 
-Reader = Annotated[Principal, Depends(caller("instances:read"))]
-Runner = Annotated[Principal, Depends(caller("sync:trigger"))]
+Reader = Annotated[Principal, Depends(ApiCaller("instances:read"))]
+Runner = Annotated[Principal, Depends(ApiCaller("sync:trigger"))]
 
 _KEY = TypeAdapter(tuple[Moment, UUID])
 _SYNC = TypeAdapter(Sync)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from services.gateway import tokens
-from services.gateway.api.caller import caller
+from services.gateway.api.caller import ApiCaller
 from services.gateway.api.paging import Cursor, Limit, Page, key_of, page_of
 from services.gateway.context import ContextDependency
 from services.gateway.principals import SCOPES, Principal
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/tokens", tags=["tokens"])
 
 _KEY: Final = TypeAdapter(tuple[Annotated[str, Field(pattern=r"^[^\x00]*$")], UUID])
 
-Administrator = Annotated[Principal, Depends(caller("tokens:write"))]
+Administrator = Annotated[Principal, Depends(ApiCaller("tokens:write"))]
 
 
 class NewToken(BaseModel):

@@ -7,7 +7,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.responses import Response
 
 from services.gateway import auth, first_account, sign_in
-from services.gateway.auth import signed_in
+from services.gateway.auth import SignedIn
 from services.gateway.context import Context, ContextDependency
 from services.gateway.devices import mark_device, recognized_device
 from services.gateway.instances.views import list_instances
@@ -95,7 +95,7 @@ async def sign_in_by_password(
 
 @router.post("/sign-out")
 async def sign_out(
-    context: ContextDependency, principal: Annotated[Principal, Depends(signed_in("session:own"))]
+    context: ContextDependency, principal: Annotated[Principal, Depends(SignedIn("session:own"))]
 ) -> RedirectResponse:
     """End this session."""
     await sign_in.sign_out(context, principal)

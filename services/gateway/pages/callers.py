@@ -4,12 +4,12 @@ from typing import Annotated
 
 from fastapi import Depends
 
-from services.gateway.auth import signed_in
+from services.gateway.auth import SignedIn
 from services.gateway.principals import Principal
 
-Member = Annotated[Principal, Depends(signed_in("self:read"))]
-MetricsReader = Annotated[Principal, Depends(signed_in("metrics:read"))]
-InstanceReader = Annotated[Principal, Depends(signed_in("instances:read"))]
-InstanceWriter = Annotated[Principal, Depends(signed_in("instances:write"))]
-SyncStarter = Annotated[Principal, Depends(signed_in("sync:trigger"))]
-TokenWriter = Annotated[Principal, Depends(signed_in("tokens:write"))]
+Member = Annotated[Principal, Depends(SignedIn("self:read"))]
+MetricsReader = Annotated[Principal, Depends(SignedIn("metrics:read"))]
+InstanceReader = Annotated[Principal, Depends(SignedIn("instances:read"))]
+InstanceWriter = Annotated[Principal, Depends(SignedIn("instances:write"))]
+SyncStarter = Annotated[Principal, Depends(SignedIn("sync:trigger"))]
+TokenWriter = Annotated[Principal, Depends(SignedIn("tokens:write"))]

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
-from services.gateway.auth import signed_in
+from services.gateway.auth import SignedIn
 from services.gateway.principals import ROLES
 from tests.integration.gateway.conftest import ADDRESS, Gateway
 
@@ -31,7 +31,7 @@ def routes(app: FastAPI) -> Iterator[tuple[str, RouteContext]]:
 
 def permissions(dependant: Dependant) -> list[str]:
     """Return the permissions that a route and its dependencies declare."""
-    declared = [dependant.call.permission] if isinstance(dependant.call, signed_in) else []
+    declared = [dependant.call.permission] if isinstance(dependant.call, SignedIn) else []
     return declared + [name for below in dependant.dependencies for name in permissions(below)]
 
 

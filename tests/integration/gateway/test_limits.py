@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from libs.common.http_server import Limits, build_server
 from services.gateway import admission, figures, first_account, passwords
 from services.gateway.app import build_app
-from services.gateway.auth import signed_in
+from services.gateway.auth import SignedIn
 from services.gateway.context import Context
 from services.gateway.errors import Unavailable
 from services.gateway.pages.forms import posted
@@ -318,7 +318,7 @@ async def test_form_is_read_after_the_caller_is_identified(front: Gateway) -> No
     for method, route in routes(front.app.app):
         order = calls(route.dependant)
         if permissions(route.dependant) and posted in order:
-            [door] = [place for place, call in enumerate(order) if isinstance(call, signed_in)]
+            [door] = [place for place, call in enumerate(order) if isinstance(call, SignedIn)]
             assert door < order.index(posted), f"{method} {route.path}"
 
 
