@@ -265,15 +265,17 @@ async def test_previous_version_can_add_organizations(gateway: Gateway) -> None:
 
 
 async def test_organizations_of_one_name_get_different_slugs(gateway: Gateway) -> None:
-    names = ["Ölmühle & Söhne", "olmuhle sohne", "租云", "Demo", "  "]
+    await gateway.owner()
+    [[user_id]] = await gateway.execute("SELECT user_id FROM gateway.users")
     async with gateway.context.engine.begin() as connection:
         await connection.execute(text(f"SET LOCAL ROLE {SYSTEM}"))
-        for name in names:
-            await add_organization(connection, gateway.context, uuid4(), name, is_demo=False)
+        for name in ("Ölmühle & Söhne", "olmuhle sohne", "租云", "Demo", "  "):
+            await add_organization(connection, gateway.context, name, user_id)
 
     slugs = await gateway.execute("SELECT slug FROM gateway.organizations ORDER BY slug")
     assert [slug for (slug,) in slugs] == [
         "demo-2",
+        "nimbus",
         "olmuhle-sohne",
         "olmuhle-sohne-2",
         "organization",
