@@ -213,9 +213,9 @@ async def test_progress_of_a_sync_is_announced_once(watched: Watched) -> None:
     await watched.applied()
     await expect(page.get_by_role("heading", name="Done")).to_be_visible()
 
-    news = await page.evaluate("window.news")
-    assert news[-1].startswith("Done")
-    assert len(news) == len(set(news)) <= 2
+    announcements = await page.evaluate("window.news")
+    assert announcements[-1].startswith("Done")
+    assert len(announcements) == len(set(announcements)) <= 2
     assert await page.locator("#progress [role=status], #progress [role=alert]").count() == 0
 
 

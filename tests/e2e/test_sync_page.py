@@ -88,14 +88,14 @@ async def test_silence_is_shown_with_the_next_step(watched: Watched) -> None:
 
     watched.gateway.clock.advance(seconds=12)
 
-    news = watched.page.locator("[data-no-news]")
-    await expect(news).to_have_text(
+    notice = watched.page.locator("[data-no-news]")
+    await expect(notice).to_have_text(
         "No news for 12 seconds. The sync continues by itself. This page updates when there is news."
     )
     watched.gateway.clock.advance(minutes=3)
-    await expect(news).to_contain_text("press Sync Now on the page of the instance to start another.")
+    await expect(notice).to_contain_text("press Sync Now on the page of the instance to start another.")
     await watched.progressed(customer=(1020, 1100), service=(0, None))
-    await expect(news).to_have_count(0)
+    await expect(notice).to_have_count(0)
 
 
 async def test_skipped_list_stays_with_its_reason(watched: Watched) -> None:

@@ -1,4 +1,7 @@
-"""Instances from draft to deletion: what is stored, what is published, and what the connector's answers change."""
+"""Instances from draft to deletion: what is stored, what is published, and what the connector's answers change.
+
+One file because every test follows one instance on its way from draft to deletion, with the same helpers.
+"""
 
 import asyncio
 from typing import Any

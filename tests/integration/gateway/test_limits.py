@@ -1,4 +1,7 @@
-"""What the gateway checks before it works for a request: limits, sizes, hosts and permissions."""
+"""What the gateway checks before it works for a request: limits, sizes, hosts and permissions.
+
+One file because the gateway makes all these checks before any handler runs, and each test sends a request to refuse.
+"""
 
 import asyncio
 import gc

@@ -1,4 +1,7 @@
-"""Messages that never come: runs, checks and deletions end without them, also after the clock was set back."""
+"""Messages that never come: runs, checks and deletions end without them, also after the clock was set back.
+
+One file because runs, checks and deletions wait for messages by the same rules, on the same clock.
+"""
 
 from datetime import datetime
 from typing import Any

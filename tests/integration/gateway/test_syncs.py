@@ -1,4 +1,7 @@
-"""Sync Now and the progress of runs, as people and programs see them."""
+"""Sync Now and the progress of runs, as people and programs see them.
+
+One file because every test drives the connector of `Running` and looks at the same sync.
+"""
 
 import asyncio
 import json

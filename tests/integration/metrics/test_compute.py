@@ -1,4 +1,7 @@
-"""Figures move from one applied run to the next in one step, whatever is stored, fails or is killed meanwhile."""
+"""Figures move from one applied run to the next in one step, whatever is stored, fails or is killed meanwhile.
+
+One file because every test applies facts and runs to the same tables and compares the figures.
+"""
 
 import asyncio
 import random

@@ -1,4 +1,7 @@
-"""Facts on a real PostgreSQL make the same tables when they come twice, late, shuffled or beside unreadable ones."""
+"""Facts on a real PostgreSQL make the same tables when they come twice, late, shuffled or beside unreadable ones.
+
+One file because every test sends facts in another way and expects the same tables.
+"""
 
 import asyncio
 import random

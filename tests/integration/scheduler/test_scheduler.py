@@ -1,4 +1,7 @@
-"""The scheduler on a real PostgreSQL and a real Kafka: several replicas that are killed, and a clock that tests shift."""
+"""The scheduler on a real PostgreSQL and a real Kafka: several replicas that are killed, and a clock that tests shift.
+
+One file because all tests share the shifted clock, the replicas and the commands that they must send once.
+"""
 
 import asyncio
 import contextlib

@@ -1,4 +1,7 @@
-"""The timeline of one subscription: on which days it counts in each lens. Examples come first, then properties."""
+"""The timeline of one subscription: on which days it counts in each lens. Examples come first, then properties.
+
+One file because examples and properties check one function, `timeline`, with the same builders.
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
