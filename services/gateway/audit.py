@@ -7,14 +7,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.gateway import repository
 from services.gateway.context import Context
 from services.gateway.principals import Principal
-from services.gateway.repository.audit import AuditLine
 
 
 async def record(
     connection: AsyncConnection, context: Context, principal: Principal, action: str, target: object = None
 ) -> None:
     """Store what the caller did, in a transaction of the caller's organization."""
-    line = AuditLine(
+    await repository.audit.add(
+        connection,
+        organization_id=principal.organization_id,
         at=context.clock(),
         actor=principal.actor,
         action=action,
@@ -23,7 +24,6 @@ async def record(
         address=principal.address,
         request_id=principal.request_id,
     )
-    await repository.audit.add(connection, principal.organization_id, line)
 
 
 async def record_sign_in(
@@ -36,7 +36,9 @@ async def record_sign_in(
     result: str = "ok",
 ) -> None:
     """Store what somebody did who is not signed in yet, in a transaction of the organization."""
-    line = AuditLine(
+    await repository.audit.add(
+        connection,
+        organization_id=organization_id,
         at=context.clock(),
         actor=email,
         action=action,
@@ -45,4 +47,3 @@ async def record_sign_in(
         address=address,
         request_id="",
     )
-    await repository.audit.add(connection, organization_id, line)

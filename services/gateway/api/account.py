@@ -1,7 +1,6 @@
 """The caller, and the audit log."""
 
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends
@@ -13,6 +12,7 @@ from services.gateway.api.caller import ApiCaller
 from services.gateway.api.paging import Cursor, Limit, Page, key_of, page_of
 from services.gateway.context import ContextDependency
 from services.gateway.principals import Organization, Principal
+from services.gateway.repository.audit import AuditEntry
 
 router = APIRouter(tags=["account"])
 
@@ -27,20 +27,6 @@ class Me:
     organization: Organization
     role: str
     permissions: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
-    """One line of the audit log."""
-
-    id: int
-    at: datetime
-    actor: str
-    action: str
-    target: str | None
-    result: str
-    address: str | None
-    request_id: str | None
 
 
 @router.get("/me")
@@ -59,6 +45,5 @@ async def read_audit(
     """Return the audit log, newest first: who did what, when, from where. For owners."""
     before = key_of(cursor, _KEY)
     async with transaction(context.engine, principal.organization_id) as connection:
-        lines = await repository.audit.newest(connection, None if before is None else before[0], limit + 1)
-    entries = [AuditEntry(**asdict(line)) for line in lines]
+        entries = await repository.audit.newest(connection, None if before is None else before[0], limit + 1)
     return page_of(entries, limit, lambda entry: (entry.id,))

@@ -1,7 +1,8 @@
 """Lines of the audit log, which are written once and never changed."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
+from typing import TypedDict, Unpack
 from uuid import UUID
 
 from sqlalchemy import insert, select
@@ -12,9 +13,10 @@ from services.gateway.tables import audit
 
 
 @dataclass(frozen=True, slots=True)
-class AuditLine:
-    """Who did what to what, when and from where."""
+class AuditEntry:
+    """One line of the audit log: who did what to what, when and from where."""
 
+    id: int
     at: datetime
     actor: str
     action: str
@@ -24,21 +26,27 @@ class AuditLine:
     request_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class StoredAuditLine(AuditLine):
-    """A line with its id, which grows with time."""
+class NewEntry(TypedDict):
+    """The columns of a new line."""
 
-    id: int
+    organization_id: UUID
+    at: datetime
+    actor: str
+    action: str
+    target: str | None
+    result: str
+    address: str
+    request_id: str
 
 
-async def add(connection: AsyncConnection, organization_id: UUID, line: AuditLine) -> None:
+async def add(connection: AsyncConnection, **entry: Unpack[NewEntry]) -> None:
     """Store one line."""
-    await connection.execute(insert(audit).values(organization_id=organization_id, **asdict(line)))
+    await connection.execute(insert(audit).values(**entry))
 
 
-async def newest(connection: AsyncConnection, before: int | None, limit: int) -> list[StoredAuditLine]:
+async def newest(connection: AsyncConnection, before: int | None, limit: int) -> list[AuditEntry]:
     """Return the lines of the organization, newest first; those with an id less than `before` alone."""
     lines = select(audit).order_by(audit.c.id.desc()).limit(limit)
     if before is not None:
         lines = lines.where(audit.c.id < before)
-    return rows_of(StoredAuditLine, await connection.execute(lines))
+    return rows_of(AuditEntry, await connection.execute(lines))
