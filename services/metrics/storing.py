@@ -22,7 +22,6 @@ async def store_facts(database: Connection, facts: Sequence[Fact]) -> int:
     invoices = await records.read_newest_invoices(
         database, {fact.customer for fact in currency_facts if fact.customer}
     )
-    changes = await records.store(database, newest)
-    changed = [fact for fact in currency_facts if fact.row in changes.currency_rows]
-    await marks.add(database, currency_marks(changed, before, invoices))
-    return changes.total
+    changed = await records.store(database, newest)
+    await marks.add(database, currency_marks(currency_facts, before, invoices))
+    return changed

@@ -12,13 +12,15 @@ CURRENCY_KINDS: Final = (Kind.INVOICE, Kind.CUSTOMER_DETAIL)
 
 
 class Before(NamedTuple):
-    """What the record of an invoice or of details said before a fact replaced it; None after a tombstone."""
+    """The record of an invoice or of details as it was before facts were stored; customer and currency are None after a tombstone."""
 
+    epoch: int
+    seq: int
     customer_id: int | None
     currency: str | None
 
 
-_NOTHING: Final = Before(None, None)
+_NOTHING: Final = Before(-1, -1, None, None)
 
 
 class Invoice(NamedTuple):
@@ -39,14 +41,17 @@ def currency_marks(
 ) -> list[Mark]:
     """Return the marks of customers whose currency may change with facts of the kinds that decide it.
 
-    `before` holds the records that the facts replace, and `newest` the invoice with the greatest id of each customer that the facts name,
-    both as they were before the facts were stored. Most invoices change no currency, so they make no mark.
+    `before` holds the records of the same rows, and `newest` the invoice with the greatest id of each customer that the facts name, both as
+    they were before the facts were stored. A fact that is not newer than its record replaces nothing and makes no mark; nor do most
+    invoices, since they change no currency.
     """
     # The keys of a dict: each mark once, in a stable order.
     marks: dict[Mark, None] = {}
     invoices: dict[CustomerKey, list[Fact]] = defaultdict(list)
     for fact in facts:
         former = before.get(fact.row, _NOTHING)
+        if (fact.epoch, fact.seq) <= (former.epoch, former.seq):
+            continue
         if fact.kind is Kind.CUSTOMER_DETAIL:
             if fact.currency != former.currency:
                 marks[_mark(fact, fact.id)] = None

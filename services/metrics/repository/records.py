@@ -1,9 +1,9 @@
 """Records: the newest version of each row, guarded by (epoch, seq)."""
 
 from collections.abc import Collection, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
-from services.metrics.formulas.currency import CURRENCY_KINDS, Before, Invoice
+from services.metrics.formulas.currency import Before, Invoice
 from services.metrics.formulas.facts import CustomerKey, Fact, RowKey
 from services.metrics.repository.driver import Connection, column_types, columns, unnest
 
@@ -14,27 +14,19 @@ _ROW: Final = column_types(RowKey)
 _CUSTOMER: Final = column_types(CustomerKey)
 
 
-class Changes(NamedTuple):
-    """How many records changed, and which of those tell the currency of customers."""
-
-    total: int
-    currency_rows: set[RowKey]
-
-
 _STORE: Final = f"""
 INSERT INTO metrics.records AS r (organization_id, instance_id, kind, id, epoch, seq, customer_id, currency, gone)
 SELECT * FROM {unnest(RECORD)} ORDER BY organization_id, instance_id, kind, id
 ON CONFLICT (organization_id, instance_id, kind, id) DO UPDATE SET
     epoch = excluded.epoch, seq = excluded.seq, customer_id = excluded.customer_id, currency = excluded.currency,
     gone = excluded.gone
-WHERE (r.epoch, r.seq) < (excluded.epoch, excluded.seq)
-RETURNING {", ".join(f"r.{name}" for name in _ROW)}"""
+WHERE (r.epoch, r.seq) < (excluded.epoch, excluded.seq)"""
 
 # OFFSET 0 and LIMIT 1 keep the look-ups by key. As a join, each statement reads the whole table for each batch while the planner has no
 # statistics of it.
 _READ_BEFORE: Final = f"""
-SELECT t.*, r.customer_id, r.currency FROM {unnest(_ROW)} CROSS JOIN LATERAL (
-    SELECT customer_id, currency FROM metrics.records
+SELECT t.*, r.epoch, r.seq, r.customer_id, r.currency FROM {unnest(_ROW)} CROSS JOIN LATERAL (
+    SELECT epoch, seq, customer_id, currency FROM metrics.records
     WHERE organization_id = t.organization_id AND instance_id = t.instance_id AND kind = t.kind AND id = t.id
     OFFSET 0) r"""
 
@@ -52,7 +44,9 @@ async def read_before(connection: Connection, rows: Sequence[RowKey]) -> dict[Ro
         return {}
     stored = await connection.fetch(_READ_BEFORE, *columns(_ROW, rows))
     return {
-        RowKey(**{name: record[name] for name in _ROW}): Before(record["customer_id"], record["currency"])
+        RowKey(**{name: record[name] for name in _ROW}): Before(
+            **{name: record[name] for name in Before._fields}
+        )
         for record in stored
     }
 
@@ -70,8 +64,7 @@ async def read_newest_invoices(
     }
 
 
-async def store(connection: Connection, facts: Sequence[Fact]) -> Changes:
-    """Store facts, at most one per row, as the records of their rows, unless a newer fact is stored."""
-    changed = await connection.fetch(_STORE, *columns(RECORD, facts))
-    currency_rows = {RowKey(**record) for record in changed if record["kind"] in CURRENCY_KINDS}
-    return Changes(len(changed), currency_rows)
+async def store(connection: Connection, facts: Sequence[Fact]) -> int:
+    """Store facts, at most one per row, as the records of their rows, unless a newer fact is stored; return how many changed."""
+    status: str = await connection.execute(_STORE, *columns(RECORD, facts))
+    return int(status.rpartition(" ")[2])

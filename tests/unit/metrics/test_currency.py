@@ -79,12 +79,16 @@ def test_first_invoice_marks_its_customer() -> None:
 
 
 def test_invoice_that_leaves_marks_the_former_customer() -> None:
-    assert marked(invoice(5, 8), before=Before(7, "EUR")) == [(7, 2, 5), (8, 2, None)]
-    assert marked(invoice(5, None, None), before=Before(7, "EUR")) == [(7, 2, 5)]
+    assert marked(invoice(5, 8), before=Before(1, 1, 7, "EUR")) == [(7, 2, 5), (8, 2, None)]
+    assert marked(invoice(5, None, None), before=Before(1, 1, 7, "EUR")) == [(7, 2, 5)]
 
 
 @pytest.mark.parametrize(("before", "marks"), [("EUR", []), ("USD", [(7, 2, None)]), (None, [(7, 2, None)])])
 def test_details_mark_when_their_currency_changes(before: str | None, marks: list[tuple[Any, ...]]) -> None:
     details = fact(Kind.CUSTOMER_DETAIL, 7, None, "EUR")
 
-    assert marked(details, before=Before(None, before)) == marks
+    assert marked(details, before=Before(1, 1, None, before)) == marks
+
+
+def test_fact_that_is_not_newer_than_its_record_marks_nothing() -> None:
+    assert marked(invoice(6, currency="USD"), before=Before(2, 1, 7, "EUR")) == []
