@@ -103,7 +103,7 @@ FAILURES: Final = {
     "permission_missing": Failure(
         _A,
         Retry.HOURLY,
-        "The API role lacks {action}. Tick it in Manage API Credentials → Roles.",
+        "The API role lacks {action}. Tick it in Manage API Credentials → API Roles.",
     ),
     "credential_unreadable": Failure(
         _A, Retry.NO, "We can no longer read the stored credentials. Enter them again."
@@ -159,5 +159,5 @@ def text_of_missing(action: str) -> str:
         return text_of("permission_missing", action=action)
     return (
         f"Optional permission missing: {action}. Without it {_OPTIONAL[action]}. "
-        "To add it, tick it in Manage API Credentials → Roles."
+        "To add it, tick it in Manage API Credentials → API Roles."
     )

@@ -128,7 +128,7 @@ _CHECKLIST: Final = {
             "name": "permission",
             "state": "warning",
             "code": "permission_missing",
-            "message": "The API role lacks GetPromotions. Tick it in Manage API Credentials → Roles.",
+            "message": "The API role lacks GetPromotions. Tick it in Manage API Credentials → API Roles.",
             "action": "GetPromotions",
         },
     ],

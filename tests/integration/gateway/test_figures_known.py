@@ -140,7 +140,7 @@ async def test_kind_that_was_never_permitted_is_null_and_noted(
     assert points_of(total, currency="EUR") == (Point(TODAY, "10.000000", None, complete=False),)
     assert total.notes == (
         "Addons of Main have never been read, so figures are without them. "
-        "The API role lacks GetClientsAddons. Tick it in Manage API Credentials → Roles.",
+        "The API role lacks GetClientsAddons. Tick it in Manage API Credentials → API Roles.",
     )
     assert [point.complete for point in points_of(by_kind, kind="service", currency="EUR")] == [True, False]
     assert points_of(by_kind, kind="addon") == (
