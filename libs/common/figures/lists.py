@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from libs.common.contracts.money import format_micros, parse_micros
-from libs.common.contracts.values import Integer, Text
+from libs.common.contracts.values import Count, Integer, Text
 from libs.common.figures.coverage import extent_of, sources_behind
 from libs.common.figures.questions import Scope, stretches_of
 from libs.common.figures.reading import product_key
@@ -17,7 +17,7 @@ from libs.common.figures.relations import CUSTOMERS, SUBSCRIPTIONS, Group
 class SubscriptionKey(NamedTuple):
     """The position of a subscription in the list."""
 
-    mrr_micros: Integer
+    mrr_micros: Count
     instance_id: UUID
     kind: Text
     id: Integer
@@ -26,7 +26,7 @@ class SubscriptionKey(NamedTuple):
 class CustomerKey(NamedTuple):
     """The position of a customer in the list."""
 
-    mrr_micros: Integer
+    mrr_micros: Count
     instance_id: UUID
     customer_id: Integer
 

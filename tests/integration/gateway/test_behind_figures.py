@@ -1,5 +1,7 @@
 """The lists behind figures: each adds up to its operand, page by page."""
 
+import base64
+import json
 import random
 from datetime import UTC, datetime
 from itertools import product as combinations
@@ -156,3 +158,17 @@ async def test_cursor_of_another_list_is_refused(gateway: Gateway, name: str) ->
     answer = await owner.client.get(f"/api/v1/{name}", params={"cursor": "WzFd"})
 
     assert (answer.status_code, answer.json()["code"]) == (422, "cursor_invalid")
+
+
+@pytest.mark.parametrize(("name", "rest"), [("subscriptions", ["service", 1]), ("customers", [1])])
+async def test_cursor_with_an_impossible_amount_is_refused(
+    gateway: Gateway, name: str, rest: list[Any]
+) -> None:
+    owner = await gateway.owner()
+
+    for amount in (-(2**63), -1, 2**63):
+        key = json.dumps([amount, str(UUID(int=7)), *rest]).encode()
+        cursor = base64.urlsafe_b64encode(key).decode().rstrip("=")
+        answer = await owner.client.get(f"/api/v1/{name}", params={"cursor": cursor})
+
+        assert (answer.status_code, answer.json()["code"]) == (422, "cursor_invalid"), amount
