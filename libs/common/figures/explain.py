@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final, NamedTuple
 
+from libs.common.contracts.issues import IssueReason
 from libs.common.contracts.lenses import Lens
 from libs.common.figures.answers import Figure, Point, figures_of, levels_of, written_value
 from libs.common.figures.errors import QuestionError
@@ -58,19 +59,24 @@ class _Issue(NamedTuple):
 
 
 _ALL: Final = frozenset(Lens)
-# The reasons of `metrics_read.issues`.
-ISSUE_WORDS: Final = {
-    "amount_negative": _Issue(_ALL, "The recurring amount is below 0. Totals are without it."),
-    "amount_not_offered": _Issue(
+# A newer release of metrics may list a reason that is not here, while the services are upgraded one after another.
+_UNKNOWN_ISSUE: Final = _Issue(_ALL, "A newer release of MRRlytics knows this reason. Finish the upgrade.")
+ISSUE_WORDS: Final[Mapping[str, _Issue]] = {
+    IssueReason.AMOUNT_NEGATIVE: _Issue(_ALL, "The recurring amount is below 0. Totals are without it."),
+    IssueReason.AMOUNT_NOT_OFFERED: _Issue(
         _ALL, "The recurring amount is -1.00: WHMCS does not offer this cycle. Set the amount in WHMCS."
     ),
-    "currency_unknown": _Issue(
+    IssueReason.CURRENCY_UNKNOWN: _Issue(
         _ALL,
         "The currency of the customer is not known yet. The next sync asks for it: allow GetInvoices and GetClientsDetails.",
     ),
-    "cycle_unknown": _Issue(_ALL, "MRRlytics does not know the billing cycle. Correct it in WHMCS."),
-    "due_date_missing": _Issue(frozenset({Lens.CONTRACT}), "There is no next due date. Set it in WHMCS."),
-    "status_unknown": _Issue(
+    IssueReason.CYCLE_UNKNOWN: _Issue(
+        _ALL, "MRRlytics does not know the billing cycle. Correct it in WHMCS."
+    ),
+    IssueReason.DUE_DATE_MISSING: _Issue(
+        frozenset({Lens.CONTRACT}), "There is no next due date. Set it in WHMCS."
+    ),
+    IssueReason.STATUS_UNKNOWN: _Issue(
         _ALL, "WHMCS does not document this status. Give the subscription a status of WHMCS."
     ),
 }
@@ -97,11 +103,12 @@ async def read_explained(
 async def read_omissions(connection: Any, scope: Scope) -> list[Omission]:
     """Return by kind and reason how many subscriptions figures omit."""
     rows = await connection.fetch(ISSUES, [instance.instance_id for instance in scope.instances])
-    return [
-        Omission(row["kind"], row["reason"], row["number"], ISSUE_WORDS[row["reason"]].words)
-        for row in rows
-        if scope.lens in ISSUE_WORDS[row["reason"]].lenses
-    ]
+    omissions = []
+    for row in rows:
+        issue = ISSUE_WORDS.get(row["reason"], _UNKNOWN_ISSUE)
+        if scope.lens in issue.lenses:
+            omissions.append(Omission(row["kind"], row["reason"], row["number"], issue.words))
+    return omissions
 
 
 def explain(reading: Reading, omitted: Sequence[Omission]) -> Explanation:

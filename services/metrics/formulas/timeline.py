@@ -11,6 +11,7 @@ from itertools import zip_longest
 from typing import Final, NamedTuple
 
 from libs.common.contracts.billing import Kind, cycle_months
+from libs.common.contracts.issues import IssueReason
 from libs.common.contracts.lenses import GRACE_DAYS, Lens
 from libs.common.contracts.money import divide_half_even
 
@@ -83,7 +84,7 @@ class Timeline(NamedTuple):
     """Segments in order per lens, and the reasons, in alphabetical order, why the last observed state is missing in totals."""
 
     segments: tuple[Segment, ...]
-    issues: tuple[str, ...]
+    issues: tuple[IssueReason, ...]
 
 
 class _Days(NamedTuple):
@@ -191,22 +192,26 @@ def _mrr_micros(state: Observation) -> int | None:
     return divide_half_even(state.recurring_micros, months)
 
 
-def _issues(kind: Kind, state: Observation, currencies: Mapping[int, str]) -> tuple[str, ...]:
+def _issues(kind: Kind, state: Observation, currencies: Mapping[int, str]) -> tuple[IssueReason, ...]:
     """Return the reasons, in alphabetical order, why a subscription with a recurring amount is missing in some totals."""
     recurs = state.cycle == "unknown" or cycle_months(state.cycle) is not None
     if state.is_removed or state.recurring_micros == 0 or not recurs:
         return ()
     if state.status not in (_DOMAIN_STATUSES if kind is Kind.DOMAIN else _SERVICE_STATUSES):
-        return ("status_unknown",)
+        return (IssueReason.STATUS_UNKNOWN,)
     if state.status not in _contract_statuses(kind):
         return ()
     if state.recurring_micros < 0:
-        return ("amount_not_offered" if state.recurring_micros == _NOT_OFFERED else "amount_negative",)
+        return (
+            IssueReason.AMOUNT_NOT_OFFERED
+            if state.recurring_micros == _NOT_OFFERED
+            else IssueReason.AMOUNT_NEGATIVE,
+        )
     if state.cycle == "unknown":
-        return ("cycle_unknown",)
+        return (IssueReason.CYCLE_UNKNOWN,)
     reasons = {
-        "currency_unknown": state.customer_id not in currencies,
-        "due_date_missing": state.next_due_on is None,
+        IssueReason.CURRENCY_UNKNOWN: state.customer_id not in currencies,
+        IssueReason.DUE_DATE_MISSING: state.next_due_on is None,
     }
     return tuple(reason for reason, holds in reasons.items() if holds)
 
