@@ -1,4 +1,4 @@
-"""What happens to every request before any work: an id, limits and checks; and the security headers of every answer."""
+"""Admits requests: each gets an id and passes limits and checks before any work. Each answer gets security headers."""
 
 import asyncio
 from typing import Final
@@ -142,7 +142,7 @@ class Admission:
 
 
 def _limited(receive: Receive) -> Receive:
-    """Return a `receive` that refuses a body that is too large or arrives too slowly."""
+    """Return a `receive` that raises HTTPException for a body that is too large or arrives too slowly."""
     deadline = asyncio.get_running_loop().time() + _BODY_SECONDS
     size, is_complete = 0, False
 

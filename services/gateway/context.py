@@ -1,4 +1,4 @@
-"""What every use case of the gateway needs, built once in app.py."""
+"""The objects that every use case of the gateway needs. app.py builds them once."""
 
 from collections import Counter
 from dataclasses import dataclass, field

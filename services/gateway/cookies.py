@@ -1,4 +1,4 @@
-"""Our cookies: bound to this host, hidden from scripts, and sent over TLS alone unless the gateway is local."""
+"""Our cookies: bound to this host, hidden from scripts, and sent only over TLS unless the gateway is local."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""What can be wrong with a request. Each becomes a problem document for programs and a page for people (answers.py).
+"""Errors of requests. Each becomes a problem document for programs and a page for people (answers.py).
 
 MRRlyticsError
 └── RequestError      `status` is the HTTP status, `field` the input that is wrong
@@ -14,7 +14,7 @@ from libs.common.errors import MRRlyticsError
 
 
 class RequestError(MRRlyticsError):
-    """Base of everything that a request is refused with."""
+    """Base of all errors with which a request is refused."""
 
     status: int = 400
 

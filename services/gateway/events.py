@@ -1,4 +1,4 @@
-"""What the connector says: each event is stored once, then it changes the check, run or instance that it speaks of."""
+"""Applies the events of the connector: each is stored once, and then changes the check, run or instance that it is about."""
 
 from typing import Any, Final
 from uuid import UUID
@@ -30,7 +30,7 @@ _ENDS: Final = (SyncSucceeded, SyncFailed, SyncCancelled)
 async def follow(context: Context, message: Received) -> None:
     """Store an event and act on it, once. Raise Permanent when the organization never had its instance.
 
-    The end of a run is acted on each time it comes: at the first time the run may have been unknown, and an ended run stays as it is.
+    The end of a run is applied each time it arrives, because the run may have been unknown at the first time. An ended run stays as it is.
     """
     key = message.instance
     async with transaction(context.engine, key.organization_id) as connection:

@@ -47,7 +47,7 @@ async def figures(
 ) -> list[Figure]:
     """Return the answers, in the order of the questions, from one transaction; no `instance_ids` means all of the organization.
 
-    Raises NotFound for an unknown instance, Invalid for a range that is not allowed or an answer that is too large.
+    Raise NotFound for an unknown instance, Invalid for a range that is not allowed or an answer that is too large.
     """
     async with _scope(context, principal, lens, instance_ids) as (database, scope):
         reading = await read(database, questions, scope)
@@ -65,9 +65,9 @@ async def explanation(
     lens: Lens,
     instance_ids: Sequence[UUID],
 ) -> Explanation:
-    """Explain a metric on a day, without one on the newest known day.
+    """Return the explanation of a metric on a day, by default the newest known day.
 
-    Raises NotFound for an unknown instance, Invalid for an answer that is too large.
+    Raise NotFound for an unknown instance, Invalid for an answer that is too large.
     """
     async with _scope(context, principal, lens, instance_ids) as (database, scope):
         day = on or last_known_day(scope.instances, context.clock())
@@ -89,7 +89,7 @@ async def subscriptions(
     lens: Lens,
     instance_ids: Sequence[UUID],
 ) -> list[Subscription]:
-    """Return at most `limit` of the subscriptions behind a figure, those that follow `after`. Raises NotFound for an unknown instance."""
+    """Return at most `limit` of the subscriptions behind a figure, those that follow `after`. Raise NotFound for an unknown instance."""
     async with _scope(context, principal, lens, instance_ids) as (database, scope):
         return await read_subscriptions(database, scope, selection, after, limit)
 
@@ -104,13 +104,13 @@ async def customers(
     lens: Lens,
     instance_ids: Sequence[UUID],
 ) -> list[Customer]:
-    """Return at most `limit` of the customers behind a figure, those that follow `after`. Raises NotFound for an unknown instance."""
+    """Return at most `limit` of the customers behind a figure, those that follow `after`. Raise NotFound for an unknown instance."""
     async with _scope(context, principal, lens, instance_ids) as (database, scope):
         return await read_customers(database, scope, selection, after, limit)
 
 
 async def freshness(context: Context, principal: Principal, instance_ids: Sequence[UUID]) -> list[Freshness]:
-    """Return how far the figures of the chosen instances reach; of all but drafts when none is chosen. NotFound for an unknown one."""
+    """Return the freshness of the chosen instances, or of all but drafts when none is chosen; raise NotFound for an unknown one."""
     async with _scope(context, principal, Lens.CONTRACT, instance_ids) as (_, scope):
         return list(scope.instances)
 
@@ -119,7 +119,7 @@ async def freshness(context: Context, principal: Principal, instance_ids: Sequen
 async def _scope(
     context: Context, principal: Principal, lens: Lens, instance_ids: Sequence[UUID]
 ) -> AsyncIterator[tuple[Any, Scope]]:
-    """Open a transaction of the organization; yield its connection and what it is asked about.
+    """Open a transaction of the organization; yield its connection and the scope of the questions.
 
     All statements see one moment, because a run may be applied between two of them.
     """

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID, uuid4
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -77,7 +77,7 @@ async def set_up(
 ) -> str:
     """Make the first organization and its owner, and the demo if there is one; return the session of the owner.
 
-    Raises NotFound for a link that is used or too old, Invalid with the fields that are not valid.
+    Raise NotFound for a link that is used or too old, Invalid with the fields that are not valid.
     """
     await check_link(context, token)
     errors: list[Invalid] = []
@@ -93,16 +93,16 @@ async def set_up(
         is_valid = await repository.setup_links.use(connection, digest(token), context.clock())
         if not is_valid or await repository.users.exist(connection):
             raise _link_used()
-        user_id, organization_id = await _make_owner(connection, context, name, mail, stored)
-    sample = await demo.ensure_demo(context, user_id, mail)
-    await sign_in.record(context, organization_id, mail, "account.created", address)
+        owner = await _make_owner(connection, context, name, mail, stored)
+    sample = await demo.ensure_demo(context, owner.user_id, mail)
+    await sign_in.record(context, owner.organization_id, mail, "account.created", address)
     if sample is None:
-        return await sign_in.start_session(context, user_id, organization_id, mail, address)
+        return await sign_in.start_session(context, *owner, mail, address)
     for instance in await list_instances(context, sample):
         if instance.check is not None:  # once it has passed, the first sync has been requested
             await wait_for_check(context, sample, instance.check.check_id)
     await mark_used(context, sample)
-    return await sign_in.start_session(context, user_id, sample.organization_id, mail, address)
+    return await sign_in.start_session(context, owner.user_id, sample.organization_id, mail, address)
 
 
 async def ensure_init(context: Context) -> None:
@@ -124,7 +124,7 @@ async def ensure_init(context: Context) -> None:
         user_id = await repository.users.id_of(connection, mail)
         if user_id is None:
             stored = await context.password_workers.run(passwords.accept, password, _words(name, mail))
-            user_id, _ = await _make_owner(connection, context, name, mail, stored)
+            user_id = (await _make_owner(connection, context, name, mail, stored)).user_id
             log.info("Created the owner of the settings")
         if token is not None:
             await _make_token(connection, context, user_id, token)
@@ -152,13 +152,18 @@ async def _make_token(connection: AsyncConnection, context: Context, user_id: UU
     await repository.tokens.add(connection, token)
 
 
+class _Owner(NamedTuple):
+    user_id: UUID
+    organization_id: UUID
+
+
 async def _make_owner(
     connection: AsyncConnection, context: Context, name: str, email: str, password_hash: str
-) -> tuple[UUID, UUID]:
-    """Store a user and the organization that the user owns; returns both ids."""
+) -> _Owner:
+    """Store a user and the organization that the user owns, and return both ids."""
     user_id = uuid4()
     await repository.users.add(connection, user_id, email, password_hash, context.clock())
-    return user_id, await add_organization(connection, context, name, user_id)
+    return _Owner(user_id, await add_organization(connection, context, name, user_id))
 
 
 def _words(name: str, email: str) -> list[str]:

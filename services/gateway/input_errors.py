@@ -1,4 +1,4 @@
-"""What is wrong with an input, in our own words: the sentences of the libraries that noticed it are never shown."""
+"""Describes a wrong input in our own words. Texts of libraries are never shown."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
@@ -15,7 +15,7 @@ _LONGEST_NAME: Final = 60
 
 
 class Expected(NamedTuple):
-    """What an input may be: its type, and what limits it."""
+    """The type and the limits of the values that an input accepts."""
 
     type: Any
     limits: Mapping[str, Any]
@@ -45,14 +45,14 @@ def invalid_input(error: Mapping[str, Any], parameters: Iterable[Any], body: typ
 
 
 def malformed_json(text: str, position: int) -> Refused:
-    """Return the error about a text that is JSON up to this position alone."""
+    """Return the error about a text that is not valid JSON from this position on."""
     line = text.count("\n", 0, position) + 1
     column = position - text.rfind("\n", 0, position)
     return Refused(400, "json_invalid", f"The body is not valid JSON. Look at line {line}, column {column}.")
 
 
 def phrase(expected: Expected) -> str:
-    """Say what an input may be, to go on after "must be"."""
+    """Return the words for the accepted values, to follow "must be"."""
     kind, limits = expected
     if get_origin(kind) is list:
         [item] = get_args(kind)
@@ -105,7 +105,7 @@ def _fields(body: Any) -> Mapping[str, Any]:
 
 
 def _unwrapped(annotation: Any, metadata: Iterable[Any]) -> Expected:
-    """Take `None` and `Annotated` off a type; its limits are what they carried."""
+    """Return a type without `None` and `Annotated`, with the limits from `Annotated`."""
     carried = list(metadata)
     while True:
         if get_origin(annotation) is Annotated:

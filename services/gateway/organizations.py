@@ -12,7 +12,7 @@ from services.gateway.slugs import DEMO, free_slug
 async def add_organization(
     connection: AsyncConnection, context: Context, name: str, owner_id: UUID, *, is_demo: bool = False
 ) -> UUID:
-    """Store an organization with its owner; returns its id."""
+    """Store an organization with its owner, and return its id."""
     organization_id = uuid4()
     # Two that are made at the same time must see each other's slug.
     await repository.locks.hold(connection, "slugs")

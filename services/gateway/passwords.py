@@ -73,7 +73,7 @@ def _judge(password: str, words: Sequence[str]) -> None:
 
 
 def _simplified(password: str) -> str:
-    """Return the beginning of the password, with only its three most frequent lookalikes (such as 0 for o) as such."""
+    """Return the beginning of the password. All lookalikes (such as 0 for o) but the three most frequent are replaced by other signs."""
     start = password[:_JUDGED]
     frequent = Counter(sign for sign in start if sign in _LOOKALIKES).most_common()
     return start.translate({ord(sign): _PLAIN[sign] for sign, _ in frequent[_READ_AS_LETTERS:]})

@@ -1,4 +1,4 @@
-"""Errors as problem documents (RFC 9457), and the errors of the libraries as ours."""
+"""Turns errors into problem documents (RFC 9457), and errors of the libraries into ours."""
 
 from typing import Any, Final
 
@@ -50,7 +50,7 @@ def title_of(code: str) -> str:
 
 
 def refusal(status: int) -> Refused:
-    """Return the error about a request that is refused as such with this status."""
+    """Return the error for a request that is refused with this status."""
     return Refused(status, *_REFUSALS.get(status, ("refused", "This request cannot be answered.")))
 
 
@@ -64,7 +64,7 @@ def of_http(request: Request, error: HTTPException) -> RequestError:
 
 
 def of_validation(request: Request, error: RequestValidationError) -> RequestError:
-    """Return what is wrong with the path, the parameters or the body."""
+    """Return the error about the path, the parameters or the body."""
     first, *_ = error.errors()
     if first["type"] == "json_invalid":
         return malformed_json(error.body, first["loc"][1])

@@ -1,4 +1,4 @@
-"""How far a sync is, by the counts of WHMCS, or by the expectation at its start while WHMCS has not counted."""
+"""Computes how far a sync is, by the counts of WHMCS, or by the number expected at its start until WHMCS has counted."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

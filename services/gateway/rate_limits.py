@@ -40,8 +40,8 @@ class _Count:
 class RateLimits:
     """Allow 600 requests a minute for each session or token that proved valid, and 60 for each address without one.
 
-    The minute before counts in proportion to the part of it that is less than 60 seconds old. Beyond `most` callers the
-    counts of those who asked longest ago are discarded, so that memory stays bounded.
+    Requests of the minute before count in proportion to the part of it that is less than 60 seconds old. With more than `most`
+    callers, the counts of the callers that were idle longest are discarded, so that memory stays bounded.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic, most: int = 20_000) -> None:
@@ -65,14 +65,14 @@ class RateLimits:
         return credential in self._proven
 
     def prove(self, credential: bytes) -> None:
-        """Store that this session or token is valid: it has a count of its own from now on."""
+        """Store that this session or token is valid. From now on it has its own count."""
         self._proven[credential] = None
         self._proven.move_to_end(credential)
         if len(self._proven) > self._most:
             self._proven.popitem(last=False)
 
     def disprove(self, credential: bytes) -> None:
-        """Store that this session or token is not valid: it is counted by its address from now on."""
+        """Store that this session or token is not valid. From now on it is counted by its address."""
         self._proven.pop(credential, None)
 
     def _count(self, limit: Limit, caller: str | bytes) -> None:

@@ -1,4 +1,4 @@
-"""What a request asks for: its path, its host, and whether a program or a person asks."""
+"""Reads from a request its path and host, and whether a program or a person sent it."""
 
 from typing import Final
 from urllib.parse import urlsplit
@@ -27,7 +27,7 @@ def target(request: Request) -> str:
 
 
 def host_of(request: Request) -> str | None:
-    """Return the host that the caller asked for, without its port; None when there is none or it is no host."""
+    """Return the host in the request, without its port; None when it is missing or not valid."""
     try:
         return urlsplit(f"//{request.headers.get('host', '')}").hostname
     except ValueError:

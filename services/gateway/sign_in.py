@@ -1,4 +1,4 @@
-"""Sign in with a password. Attempts are counted first, so that a stranger's attempts delay strangers alone."""
+"""Sign in with a password. Attempts are counted per device or place, so that a stranger's attempts delay only other strangers."""
 
 import hashlib
 from typing import Final
@@ -27,9 +27,9 @@ async def sign_in(
 ) -> str:
     """Return a new session.
 
-    Raises Unauthenticated, with the same text and after the same work for a wrong password and an unknown account, and
+    Raise Unauthenticated, with the same text and after the same work for a wrong password and an unknown account, and
     TooMany after many attempts. `device` names a browser in which this account signed in before. The audit line of a
-    refusal is written by `later`, after the answer: otherwise the time of the answer would show that the account exists.
+    refusal is stored by `later`, after the answer. Otherwise the time of the answer would show that the account exists.
     """
     mail = email.replace("\0", "").strip().lower()
     counter, account = await _count(context, mail, address, device)

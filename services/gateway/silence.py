@@ -31,7 +31,7 @@ def is_silent(heard_at: datetime, now: datetime) -> bool:
 def next_step(
     heard_at: datetime, asked_at: datetime | None, now: datetime, *, is_synced: bool, is_restart: bool = False
 ) -> Step:
-    """Return what to do about an open run. `is_synced`: its instance is to be synced; after a restart the next question comes earlier."""
+    """Return the next step for an open run. `is_synced`: its instance is still synced. After a restart the next question comes earlier."""
     if not is_silent(heard_at, now):
         return Step.WAIT
     if not is_synced:

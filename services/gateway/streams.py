@@ -29,7 +29,7 @@ class EventStream(StreamingResponse):
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Count the stream for as long as it is open. An error before its first byte is answered as usual."""
+        """Send the stream and count it while it is open. An error before its first byte is answered as usual."""
         context: Context = scope["app"].state.context
         with _counted(context.open_streams, scope["state"]["principal"]):
             await super().__call__(scope, receive, send)

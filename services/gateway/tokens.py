@@ -45,7 +45,7 @@ async def list_tokens(
     after: tuple[str, UUID] | None = None,
     limit: int | None = None,
 ) -> list[Token]:
-    """Return the tokens of the organization that are not revoked, by name; those after (name, id) alone."""
+    """Return the tokens of the organization that are not revoked, by name; only those after (name, id)."""
     async with transaction(context.engine, principal.organization_id) as connection:
         stored = await repository.tokens.listed(connection, after, limit)
     return [

@@ -23,13 +23,13 @@ class Workers:
         if not self._places.acquire(blocking=False):
             raise _busy()
         job = self._pool.submit(function, *arguments)
-        # The job gives its place back, not the caller: when a caller is cancelled, its thread still runs.
+        # The job frees its place, not the caller: if the caller is cancelled, the thread still runs.
         job.add_done_callback(lambda _: self._places.release())
         return await asyncio.wrap_future(job)
 
 
 class Lane:
-    """A context that at most `places` tasks are in at once; raises Unavailable when no place gets free within `seconds`."""
+    """A context manager that admits at most `places` tasks at once; it raises Unavailable when no place becomes free within `seconds`."""
 
     def __init__(self, places: int, seconds: float = 5.0) -> None:
         self._places, self._seconds = asyncio.Semaphore(places), seconds

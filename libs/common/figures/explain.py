@@ -87,7 +87,7 @@ async def read_explained(
 ) -> Reading:
     """Read a metric on a day, in the caller's transaction of one organization.
 
-    Raises QuestionError for more than MOST_GROUPS groups.
+    Raise QuestionError for more than MOST_GROUPS groups.
     """
     reading = await read(connection, [Question(metric, on, on, group_by=tuple(group_by))], scope)
     groups = len(reading.parts[0].changes)

@@ -23,7 +23,7 @@ class Interval(StrEnum):
 def points_of(start: date, end: date, newest: date, interval: Interval) -> tuple[date, ...]:
     """Return the last day of each interval in [start, end]. The last interval may be cut by `end`; no day lies after `newest`.
 
-    Raises QuestionError `range_invalid` when start lies after end, or when there are more than MOST_POINTS.
+    Raise QuestionError `range_invalid` when start lies after end, or when there are more than MOST_POINTS.
     """
     if start > end:
         raise QuestionError(

@@ -61,7 +61,7 @@ class ExactQuestion:
 def exact(question: Question, scope: Scope) -> ExactQuestion:
     """Make a question exact: money is always grouped by currency, and no point lies after the newest day.
 
-    Raises QuestionError when the range is not allowed.
+    Raise QuestionError when the range is not allowed.
     """
     points = points_of(question.start, question.end, scope.newest, question.interval)
     opens_on = min(points, default=question.start)

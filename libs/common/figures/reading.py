@@ -61,7 +61,7 @@ class Reading:
 async def read(connection: Any, questions: Iterable[Question], scope: Scope) -> Reading:
     """Read the rows for the questions.
 
-    Raises QuestionError for a range that is not allowed, or an answer of more than MOST_VALUES values.
+    Raise QuestionError for a range that is not allowed, or an answer of more than MOST_VALUES values.
     """
     parts = [Part(exact(question, scope)) for question in questions]
     for part in parts:

@@ -31,8 +31,8 @@ async def once(
 ) -> Response:
     """Return the answer of `work`, which runs once per key.
 
-    Raises Conflict for a key that came with another body, and while the first request with the key runs. With `look`, only the
-    Location of the first answer is stored, and a repeat gets what `look` finds there now.
+    Raise Conflict for a key that came with another body, and while the first request with the key runs. With `look`, only the
+    Location of the first answer is stored, and a repeat gets the answer of `look` for that address.
     """
     if key is None:
         return await work()

@@ -81,8 +81,8 @@ async def add_instance(
     """Store a draft, test its connection, and return it with its checks: 201 passed, 422 failed, 202 not finished after 20 s."""
 
     async def work() -> Response:
-        instance_id, check_id = await lifecycle.add_instance(context, principal, _form(new))
-        return await _checked(request, context, principal, instance_id, check_id, 201)
+        added = await lifecycle.add_instance(context, principal, _form(new))
+        return await _checked(request, context, principal, added.instance_id, added.check_id, 201)
 
     return await once(context, principal, key, await request.body(), work)
 

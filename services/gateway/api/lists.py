@@ -1,4 +1,4 @@
-"""What a figure is made of: the subscriptions and the customers that count on a day."""
+"""The items behind a figure: the subscriptions and the customers that count on a day."""
 
 from typing import Annotated, Final, Literal
 

@@ -63,5 +63,5 @@ def refuse_conversion(currency: str) -> None:
 
 
 async def newest_day(context: Context, principal: Principal, instance_ids: list[UUID]) -> date:
-    """Return the newest day that figures of these instances are known for; raise NotFound for an unknown one."""
+    """Return the newest day for which figures of these instances are known; raise NotFound for an unknown instance."""
     return last_known_day(await freshness(context, principal, instance_ids), context.clock())

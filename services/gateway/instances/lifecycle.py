@@ -1,5 +1,6 @@
 """What people do with instances: add, edit, pause, resume and delete them."""
 
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from sqlalchemy.exc import IntegrityError
@@ -18,12 +19,19 @@ from services.gateway.principals import Principal
 from services.gateway.repository.instances import InstanceValues
 
 
+class AddedInstance(NamedTuple):
+    """A new draft and its first check."""
+
+    instance_id: UUID
+    check_id: UUID
+
+
 async def add_instance(
     context: Context, principal: Principal, form: InstanceForm, *, into_demo: bool = False
-) -> tuple[UUID, UUID]:
-    """Store a draft with its sealed credential and request its check; return the ids of instance and check.
+) -> AddedInstance:
+    """Store a draft with its sealed credential and request its check.
 
-    A draft with the same address is replaced. Raises Conflict when an instance has the address or the organization holds sample
+    A draft with the same address is replaced. Raise Conflict when an instance has the address or the organization holds sample
     data, and Invalid with the fields that are not valid. `into_demo` is for the sample data itself.
     """
     entries = read_new(form)
@@ -38,7 +46,7 @@ async def add_instance(
             await audit.record(connection, context, principal, "instance.added", key.instance_id)
     except IntegrityError as error:
         raise _address_taken(entries.address) from error
-    return key.instance_id, check_id
+    return AddedInstance(key.instance_id, check_id)
 
 
 async def _store_draft(
@@ -66,7 +74,7 @@ async def edit_instance(
 ) -> UUID | None:
     """Change the fields that are given. A new address or new credentials take effect once their check has passed.
 
-    Returns the id of that check, None without one. Raises Invalid with the fields that are not valid, and Conflict for a new address
+    Return the id of that check, None without one. Raise Invalid with the fields that are not valid, and Conflict for a new address
     or credentials in the organization with sample data. `into_demo` is for the sample data itself.
     """
     try:

@@ -15,7 +15,7 @@ SYNCED: Final = frozenset({InstanceState.ACTIVE, InstanceState.NEEDS_ATTENTION})
 
 
 class Event(StrEnum):
-    """What happens to an instance."""
+    """An event that can change the state of an instance."""
 
     CONNECT = "connect"  # new credentials passed their check
     RECOVER = "recover"  # a sync or a check of the stored credentials went well

@@ -79,7 +79,7 @@ async def list_instances(
     after: tuple[datetime, UUID] | None = None,
     limit: int | None = None,
 ) -> list[Instance]:
-    """Return the instances of the organization, drafts too, in the order in which they were added; those after (created_at, id) alone."""
+    """Return the instances of the organization, drafts too, in the order in which they were added; only those after (created_at, id)."""
     now = context.clock()
     async with transaction(context.engine, principal.organization_id) as connection:
         reports = await repository.instances.reports(connection, now, after=after, limit=limit)

@@ -12,7 +12,7 @@ from services.gateway.instances import checks, lifecycle
 from services.gateway.instances.views import Instance, get_instance
 from services.gateway.pages.callers import InstanceReader, InstanceWriter, SyncStarter
 from services.gateway.pages.checklist import checklist_of
-from services.gateway.pages.live import live
+from services.gateway.pages.live import Snapshot, live
 from services.gateway.pages.redirects import see
 from services.gateway.pages.rendering import fragment, page
 from services.gateway.pages.states import state_of
@@ -56,11 +56,11 @@ async def live_checklist(
     instance = await get_instance(context, principal, instance_id)
     is_connected, address = instance.state != InstanceState.DRAFT, _address(principal, instance_id)
 
-    async def look() -> tuple[str, bool]:
+    async def look() -> Snapshot:
         check = await checks.get_check(context, principal, check_id)
         checklist = checklist_of(check, is_connected=is_connected)
         html = fragment("_checklist.html", principal=principal, address=address, checklist=checklist)
-        return html, check.complete
+        return Snapshot(html, check.complete)
 
     return await live(look)
 

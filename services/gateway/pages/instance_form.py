@@ -37,8 +37,8 @@ async def add(
     """Save a draft and lead to its checklist, which fills as the results come."""
 
     async def save() -> RedirectResponse:
-        instance_id, _ = await add_instance(context, principal, _typed(fields))
-        return see(f"{principal.home}/settings/instances/{instance_id}")
+        added = await add_instance(context, principal, _typed(fields))
+        return see(f"{principal.home}/settings/instances/{added.instance_id}")
 
     async def show(form: Form) -> HTMLResponse:
         return _page(request, context, principal, form, edited=None)

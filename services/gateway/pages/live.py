@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from fastapi.responses import Response, StreamingResponse
 
@@ -15,34 +15,41 @@ _STREAM_SECONDS: Final = 25.0
 _DONE: Final = "event: done\ndata: done\n\n"
 
 
-async def live(look: Callable[[], Awaitable[tuple[str, bool]]]) -> StreamingResponse:
+class Snapshot(NamedTuple):
+    """The HTML of a fragment now. `is_last`: it will not change again."""
+
+    html: str
+    is_last: bool
+
+
+Look = Callable[[], Awaitable[Snapshot]]
+
+
+async def live(look: Look) -> StreamingResponse:
     """Return a stream that sends a fragment each time it changes, then `done`.
 
-    `look` returns the HTML and whether it is the last one; what it raises on its first call becomes the answer.
-    Every event holds the whole fragment, so a connection that breaks loses nothing.
+    An error that `look` raises on its first call becomes the answer. Every event contains the whole fragment, so a connection that breaks
+    loses nothing.
     """
-    html, is_last = await look()
-    return EventStream(_watch(html, is_last, look))
+    return EventStream(_watch(await look(), look))
 
 
 def signed_out_stream() -> Response:
-    """Return a stream that says once that the session has ended, so that the browser does not ask again and again."""
+    """Return a stream that says once that the session has ended, so that the browser does not connect again."""
     return Response(_event(fragment("_signed_out.html")) + _DONE, media_type="text/event-stream")
 
 
-async def _watch(
-    html: str, is_last: bool, look: Callable[[], Awaitable[tuple[str, bool]]]
-) -> AsyncIterator[str]:
+async def _watch(snapshot: Snapshot, look: Look) -> AsyncIterator[str]:
     sent = ""
     for _ in range(int(_STREAM_SECONDS / _POLL_SECONDS)):
-        if html != sent:
-            sent = html
-            yield _event(html)
-        if is_last:
+        if snapshot.html != sent:
+            sent = snapshot.html
+            yield _event(sent)
+        if snapshot.is_last:
             yield _DONE
             return
         await asyncio.sleep(_POLL_SECONDS)
-        html, is_last = await look()
+        snapshot = await look()
 
 
 def _event(html: str) -> str:

@@ -11,7 +11,7 @@ from services.gateway.context import Context, ContextDependency
 from services.gateway.errors import NotFound
 from services.gateway.instances.views import get_instance
 from services.gateway.pages.callers import InstanceReader, SyncStarter
-from services.gateway.pages.live import live
+from services.gateway.pages.live import Snapshot, live
 from services.gateway.pages.redirects import see
 from services.gateway.pages.rendering import fragment, page
 from services.gateway.pages.states import next_attempt
@@ -38,9 +38,10 @@ async def live_progress(
 ) -> StreamingResponse:
     """Send the progress each time it changes."""
 
-    async def look() -> tuple[str, bool]:
+    async def look() -> Snapshot:
         progress = await _progress(context, principal, command_id)
-        return fragment("_progress.html", principal=principal, progress=progress), progress.is_over
+        html = fragment("_progress.html", principal=principal, progress=progress)
+        return Snapshot(html, progress.is_over)
 
     return await live(look)
 

@@ -7,8 +7,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.gateway.tables import attempts
 
-# Each attempt is counted before the password is looked at, so that many at once gain nothing. A count that lies more
-# than a minute ahead is from before the clock was set back, and delays no attempt.
+# Each attempt is counted before the password is checked, so that sending many at once has no advantage. A count with a time more than a
+# minute ahead dates from before the clock was set back, and delays no attempt.
 _COUNT_FAILURE = text("""
 INSERT INTO gateway.attempts AS a (subject, failures, last_at) VALUES (:subject, 1, :now)
 ON CONFLICT (subject) DO UPDATE

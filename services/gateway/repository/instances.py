@@ -1,4 +1,4 @@
-"""Instances as they are stored, and with what is known of them."""
+"""Instances as they are stored, and with their newest check, runs and figures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ class InstanceReport(StoredInstance):
 
 @dataclass(frozen=True, slots=True)
 class InstanceFigures:
-    """How far the figures of an instance reach: the days [first_on, last_on], as of `as_of`. All None before its first sync."""
+    """The known days [first_on, last_on] of an instance, and the start `as_of` of its applied sync; all None before its first sync."""
 
     instance_id: UUID
     name: str
@@ -155,7 +155,7 @@ async def reports(
     after: tuple[datetime, UUID] | None = None,
     limit: int | None = None,
 ) -> list[InstanceReport]:
-    """Return the instances that are not deleted, drafts too, in the order in which they were added; those after (created_at, id) alone."""
+    """Return the instances that are not deleted, drafts too, in the order in which they were added; only those after (created_at, id)."""
     after_at, after_id = after or (None, None)
     values = {"instance_id": instance_id, "after_at": after_at, "after_id": after_id, "limit": limit}
     return rows_of(InstanceReport, await connection.execute(text(_REPORTS), values | around(now)))

@@ -1,4 +1,4 @@
-"""How long rows are kept that are of no use any more."""
+"""Deletes rows that are no longer needed."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -19,7 +19,7 @@ _KEPT: Final = {
 
 
 async def delete_old_rows(connection: AsyncConnection, now: datetime) -> None:
-    """Delete the rows of all organizations that are older than they are kept."""
+    """Delete the rows of all organizations that are older than the age for which their table keeps them."""
     for rows, age in _KEPT.items():
         statement = text(f"DELETE FROM {rows} < :before")  # noqa: S608  fixed names
         await connection.execute(statement, {"before": now - age})

@@ -1,4 +1,4 @@
-"""Rows of the database as frozen dataclasses, with JSON read into the types of their fields."""
+"""Turns rows of the database into frozen dataclasses. JSON columns get the types of their fields."""
 
 from typing import Any, Final, TypeVar
 

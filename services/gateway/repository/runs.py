@@ -19,7 +19,7 @@ from services.gateway.tables import runs
 
 _OPEN: Final = tuple(state for state in RunState if state.is_open)
 
-# Of the newest good run or of the newest check that counted, whichever is newer.
+# The count of the newest good run, or of the newest check with an estimate if that is newer.
 _EXPECTED_ROWS: Final = text("""
 SELECT expected.rows FROM (
     SELECT r.ended_at AS at, (SELECT sum(value::bigint) FROM jsonb_each_text(r.counts)) AS rows FROM gateway.runs r
@@ -43,7 +43,7 @@ WHERE r.run_id = :run_id AND r.state IN ('queued', 'running') FOR UPDATE OF r"""
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A run, as far as its next event needs it."""
+    """The columns of a run that an event of the run needs."""
 
     run_id: UUID
     instance_id: UUID
@@ -141,7 +141,7 @@ async def assume_ended(
 
 
 async def assume_all_cancelled(connection: AsyncConnection, instance_id: UUID, now: datetime) -> None:
-    """End all open runs of an instance that is not to be synced any more."""
+    """End all open runs of an instance that is no longer synced."""
     still_open = update(runs).where(runs.c.instance_id == instance_id, runs.c.state.in_(_OPEN))
     await connection.execute(still_open.values(state=RunState.CANCELLED, ended_at=now, is_assumed=True))
 

@@ -49,7 +49,7 @@ ORDER BY s.requested_at DESC, s.command_id DESC LIMIT :limit"""
 class StoredSync:
     """A command and its run, whose fields are None until the command has joined one.
 
-    `as_of` and `applied_epoch` are of the figures of the instance: which run they hold.
+    `as_of` and `applied_epoch` are start and epoch of the run whose facts are in the figures of the instance.
     """
 
     instance_id: UUID
@@ -110,14 +110,14 @@ async def read(connection: AsyncConnection, command_id: UUID) -> StoredSync | No
 async def newest(
     connection: AsyncConnection, instance_id: UUID, before: tuple[datetime, UUID] | None, limit: int
 ) -> list[StoredSync]:
-    """Return the commands of an instance, newest first; those before (requested_at, command_id) alone."""
+    """Return the commands of an instance, newest first; only those before (requested_at, command_id)."""
     at, command_id = before or (None, None)
     values = {"instance_id": instance_id, "at": at, "command_id": command_id, "limit": limit}
     return rows_of(StoredSync, await connection.execute(text(_OF_INSTANCE), values))
 
 
 async def under_way(connection: AsyncConnection, instance_id: UUID, mode: str, now: datetime) -> UUID | None:
-    """Return the command that is under way and reads all that `mode` asks for."""
+    """Return the newest command that is under way and reads at least as much as `mode`."""
     values = {"instance_id": instance_id, "mode": mode}
     result = await connection.execute(text(_NEWEST_UNDER_WAY), values | around(now))
     command_id: UUID | None = result.scalar()

@@ -67,7 +67,7 @@ async def by_hash(connection: AsyncConnection, secret_hash: bytes) -> TokenHolde
 async def listed(
     connection: AsyncConnection, after: tuple[str, UUID] | None, limit: int | None
 ) -> list[StoredToken]:
-    """Return the tokens of the organization that are not revoked, by name; those after (name, id) alone."""
+    """Return the tokens of the organization that are not revoked, by name; only those after (name, id)."""
     live = select(tokens, users.c.email).outerjoin(users, users.c.user_id == tokens.c.user_id)
     live = live.where(tokens.c.revoked_at.is_(None)).order_by(tokens.c.name, tokens.c.token_id)
     if after is not None:

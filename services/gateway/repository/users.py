@@ -13,7 +13,7 @@ from services.gateway.tables import users
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What sign-in needs of a user; `organization_id` is None for a member of no organization."""
+    """The columns of a user that sign-in needs; `organization_id` is None for a member of no organization."""
 
     user_id: UUID
     password_hash: str

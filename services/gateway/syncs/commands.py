@@ -31,7 +31,7 @@ async def sync_now(
 ) -> UUID:
     """Request a sync and return its id. While a sync that reads as much is under way, return the id of that sync.
 
-    Raises NotFound, and Conflict while the instance is a draft, paused or being deleted.
+    Raise NotFound, and Conflict while the instance is a draft, paused or being deleted.
     """
     async with transaction(context.engine, principal.organization_id) as connection:
         instance = await lock(connection, instance_id)

@@ -80,7 +80,7 @@ async def list_syncs(
     before: tuple[datetime, UUID] | None = None,
     limit: int = PAGE,
 ) -> list[Sync]:
-    """Return the commands of an instance, newest first; those before (requested_at, id) alone."""
+    """Return the commands of an instance, newest first; only those before (requested_at, id)."""
     async with transaction(context.engine, principal.organization_id) as connection:
         instance = await repository.instances.read(connection, instance_id)
         if instance is None or instance.state is InstanceState.DELETED:
@@ -120,9 +120,9 @@ def _sync(stored: StoredSync, now: datetime) -> Sync:
 
 
 def _is_applied(stored: StoredSync) -> bool:
-    """Return whether the figures contain what a good run read.
+    """Return whether the figures contain the facts of a good run.
 
-    Compare epochs where both are known: they only grow, while the times are of the connector's clock, which can be set back.
+    Compare epochs if both are known, because epochs only grow. Times come from the connector's clock, which can be set back.
     """
     if stored.as_of is None:
         return False
