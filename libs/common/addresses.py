@@ -34,7 +34,9 @@ def normalise_url(text: str) -> str:
     except ValueError as error:
         raise Permanent("url_invalid", "The port or host of the address is not valid.") from error
     if parts.scheme.lower() != "https":
-        raise Permanent("url_scheme", "The address must begin with https://: WHMCS is read over TLS alone.")
+        raise Permanent(
+            "url_scheme", "The address must begin with https://. MRRlytics reads WHMCS only over TLS."
+        )
     if "@" in parts.netloc:
         raise Permanent("url_invalid", "The address must not hold a user name or password.")
     host = _host(parts)

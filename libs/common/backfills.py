@@ -1,4 +1,4 @@
-"""Change the rows that exist when a migration is applied: in small transactions, so that services go on meanwhile."""
+"""Change the rows that exist when a migration is applied, in small transactions, so that services can work meanwhile."""
 
 import logging
 from collections.abc import Mapping
@@ -75,7 +75,7 @@ def _backfills_of(migration: object) -> tuple[Backfill, ...]:
 def _run_batch(connection: Connection, service: str, backfill: Backfill) -> bool:
     """Change the next batch of rows and store the position; False when no rows were left.
 
-    The position is stored in the transaction of the batch. So a migration that is killed goes on where it stopped, and two
+    The position is stored in the transaction of the batch. So a migration that is killed continues where it stopped, and two
     that run at once wait for each other at the row lock instead of changing the same rows.
     """
     progress = f"{service}.backfills"
@@ -103,7 +103,7 @@ def _run_batch(connection: Connection, service: str, backfill: Backfill) -> bool
 
 
 def _last_of_batch(backfill: Backfill, position: str | None) -> str:
-    """Return the query for the key of the last row of the next batch. It reads the index alone and no rows."""
+    """Return the query for the key of the last row of the next batch. It reads only the index, no rows."""
     columns = ", ".join(backfill.key)
     backwards = ", ".join(f"{column} DESC" for column in backfill.key)
     return f"""SELECT to_jsonb(batch)::text FROM (

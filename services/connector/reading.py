@@ -178,7 +178,7 @@ class _PagesAhead:
         self._tasks: deque[asyncio.Task[Page]] = deque()
 
     def ask(self, position: int, total: int | None, size: int) -> bool:
-        """Ask for the pages behind `position`, one alone until the total is known; return whether there are any."""
+        """Ask for the pages behind `position`, only one until the total is known; return whether there are any."""
         if not self._tasks:
             self._asked = position  # the last page may have been shorter than requested
         while len(self._tasks) < _PAGES_AHEAD and (total is None or self._asked < total):

@@ -11,7 +11,7 @@ from services.metrics.handlers import build_handlers
 from services.metrics.purging import Tidier
 from services.metrics.settings import Settings
 
-# A large instance keeps one worker busy for minutes; the other goes on with the rest.
+# A large instance keeps one worker busy for minutes; the other computes the rest.
 _WORKERS = 2
 
 

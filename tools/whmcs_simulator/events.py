@@ -28,7 +28,7 @@ _REASONS: Final = (
 
 
 def bill(company: Company, about: tuple[Subscription, int]) -> None:
-    """Before a period begins: collect it for an invoice, or let the customer decide to end it."""
+    """Collect a period for an invoice before it begins, or let the customer decide to end it."""
     subscription, due_on = about
     if subscription.next_due_on != due_on or subscription.status not in ("Active", "Suspended", "Grace"):
         return

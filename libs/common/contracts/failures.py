@@ -147,7 +147,7 @@ def text_of(code: str, **values: str) -> str:
 
 
 def text_of_skipped(code: str, action: str) -> str:
-    """Return the text for a kind that a run could not read. The detail is in the log of the connector alone."""
+    """Return the text for a kind that a run could not read. The detail is only in the log of the connector."""
     if code == "permission_missing":
         return text_of_missing(action)
     return text_of(code if code in FAILURES else "bad_response", action=action)

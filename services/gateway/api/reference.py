@@ -578,14 +578,14 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "as_of": "The moment that the figures hold for: that of the least fresh instance; null before any sync.",
         "additive": "Whether the values of the groups sum to the total.",
         "series": "One series for each group.",
-        "notes": "What a reader has to know, in plain words: what is left out, since when, and what to do.",
+        "notes": "Notes for people: what is missing, since when, and what to do.",
     },
     "GroupValue": {
         "group": "What the value is about, by group; empty for a total.",
         "names": "The names for people of its product and its instance, by group.",
         "value": "A decimal string for money, an integer for a count; null when it is not known.",
         "reason": "Why there is no value, or `carried`, as in figures.",
-        "complete": "Whether it changes no more.",
+        "complete": "Whether it is final: a complete value no longer changes.",
         "operands": "The numbers in the formula.",
     },
     "Instance": {
@@ -675,7 +675,7 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "value": "A decimal string for money, an integer for a count; null when it is not known.",
         "reason": "Why there is no value: `before_first_sync`, `not_synced`, `not_permitted`, `no_customers`, or the code of a failure. "
         "Beside a value, `carried`: it is that of an earlier day, because nothing newer is known.",
-        "complete": "Whether it changes no more.",
+        "complete": "Whether it is final: a complete value no longer changes.",
     },
     "Problem": {
         "type": "The code as a URN.",
@@ -695,7 +695,7 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
     "Series": {
         "group": "What the series is about, by group; empty for a total.",
         "names": "The names for people of its product and its instance, by group.",
-        "points": "The values in the order of their days. A split answer leaves out the days before the first sync at the start.",
+        "points": "The values in the order of their days. In a split answer, each series begins with its first sync.",
     },
     "Setting": {
         "name": "Its stable name.",

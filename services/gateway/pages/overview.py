@@ -131,7 +131,7 @@ def _interval(reading: Reading) -> Interval:
 
 
 def _troubled(instances: list[Instance], zone: str, now: datetime) -> list[tuple[Instance, State]]:
-    """Return the instances that somebody should look at, with the reason."""
+    """Return the instances that need attention, with the reason."""
     troubled = [instance for instance in instances if instance.shown_state in _TROUBLED]
     return [(instance, state_of(instance, zone, now)) for instance in troubled]
 

@@ -124,7 +124,7 @@ def _name(series: Series, group: Group) -> str:
 
 
 def _cycle(key: str) -> str:
-    """Return a billing cycle in words: a year is a year, whoever bills it."""
+    """Return a billing cycle in words. A year of a service and of a domain have the same words."""
     years = key.removeprefix("years_")
     if years != key and key not in _CYCLES:
         return f"Every {years} years"

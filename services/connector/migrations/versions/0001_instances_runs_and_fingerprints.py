@@ -62,7 +62,7 @@ def upgrade() -> None:
         "outbox",
     ):
         protect(f"connector.{table}", service="connector")
-    # The gateway writes credentials and forgets them; it never reads the cipher back.
+    # The gateway adds and deletes credentials, and can never read a cipher.
     op.execute("GRANT INSERT, DELETE ON connector.credentials TO gateway")
     op.execute(
         "GRANT SELECT (organization_id, instance_id, credential_id) ON connector.credentials TO gateway"

@@ -1,4 +1,4 @@
-"""A fingerprint is remembered in place: most are written as null before their fact is published, and again after it."""
+"""Leave room in the pages of fingerprints: most are updated twice, to null before their fact is published and to the hash after it."""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""A run keeps the event that told its end, so that whoever missed it can ask and get the same message again."""
+"""Store the event that reported the end of a run, so that a consumer that missed it can get the same message again."""
 
 from alembic import op
 

@@ -1,6 +1,6 @@
-"""A lease keeps its length, so that workers with another setting do not judge it by their own.
+"""Store the length of each lease, so that workers with another setting do not judge it by their own.
 
-A lease of a version before may have any length that the setting allows: at most 600 s.
+Earlier releases did not store the length. It is at most 600 s, the greatest value of the setting.
 """
 
 from alembic import op

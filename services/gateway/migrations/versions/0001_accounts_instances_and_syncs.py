@@ -88,7 +88,8 @@ _TENANT_TABLES = (
     "outbox",
 )
 
-# Asked before an organization is known: each takes what only its holder has, and tells of that one alone.
+# These functions run before the organization of a caller is known. Each takes a value that only its holder has, and returns only the
+# row of that holder.
 _ROLE_FUNCTIONS = [
     """CREATE FUNCTION gateway.user_by_email(wanted text)
     RETURNS TABLE (user_id uuid, password_hash text, organization_id uuid)
@@ -125,7 +126,7 @@ _FUNCTIONS = ("user_by_email(text)", "session_by_hash(bytea)", "token_by_hash(by
 
 
 def upgrade() -> None:
-    """Tables with their policies, then what may be seen before an organization is known, and what across all of them."""
+    """Create the tables with their policies, then the rights before an organization is known, and those across all organizations."""
     for statement in (*_TABLES, *outbox_ddl("gateway")):
         op.execute(statement)
     for table in _TENANT_TABLES:
@@ -144,7 +145,7 @@ def upgrade() -> None:
 
 
 def _protect_users() -> None:
-    """A user is seen by the organizations that have it as a member."""
+    """Let an organization see the users that are its members."""
     op.execute("ALTER TABLE gateway.users ENABLE ROW LEVEL SECURITY")
     op.execute("ALTER TABLE gateway.users FORCE ROW LEVEL SECURITY")
     op.execute(
@@ -156,7 +157,7 @@ def _protect_users() -> None:
 
 
 def _let_the_system_work() -> None:
-    """What the gateway does for itself, not for a caller: setup, the outbox, tidying up."""
+    """Grant the rights for work that the gateway does without a caller: setup, the outbox, tidying up."""
     for table, commands in {
         "organizations": "SELECT, INSERT",
         "users": "SELECT, INSERT, UPDATE",
@@ -179,7 +180,7 @@ def _let_the_system_work() -> None:
 
 
 def _keep_the_audit() -> None:
-    """Written once, read, never changed."""
+    """Let lines of the audit log be added and read, but never changed."""
     op.execute("REVOKE UPDATE, DELETE ON gateway.audit FROM gateway")
     op.execute(
         """CREATE FUNCTION gateway.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -1,6 +1,6 @@
-"""When a run or a check was last heard of, which ends the gateway assumed itself, and how API tokens begin.
+"""Store the time of the last event of a run, which ends the gateway assumed by itself, and the beginning of each API token.
 
-Runs and tokens that exist already have no such values: no row is rewritten, and NULL means not known.
+No existing row is rewritten: there NULL means unknown.
 """
 
 from alembic import op
@@ -12,14 +12,14 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add columns and indexes alone, so that the version before can go on writing."""
+    """Add only columns and indexes, so that the release before can still write."""
     op.execute(
         """ALTER TABLE gateway.runs ADD COLUMN heard_at timestamptz, ADD COLUMN asked_at timestamptz,
             ADD COLUMN is_assumed boolean NOT NULL DEFAULT false"""
     )
     op.execute("ALTER TABLE gateway.checks ADD COLUMN is_assumed boolean NOT NULL DEFAULT false")
     op.execute("ALTER TABLE gateway.tokens ADD COLUMN prefix text")
-    # The open runs of all organizations are looked for each minute, and the newest end of a run with each look at an instance.
+    # The gateway reads the open runs of all organizations each minute, and the newest end of a run each time it shows an instance.
     op.execute("CREATE INDEX runs_open ON gateway.runs (state) WHERE state IN ('queued', 'running')")
     op.execute("CREATE INDEX runs_by_end ON gateway.runs (organization_id, instance_id, ended_at DESC)")
     op.execute(

@@ -1,4 +1,4 @@
-"""Every organization has a slug of its own for addresses, and every membership knows when it was used last."""
+"""Give each organization its own slug for addresses, and store when each membership was last used."""
 
 import re
 import unicodedata
@@ -12,7 +12,7 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-# Replicas of the version before go on while the new ones start, and give no slug.
+# Replicas of the release before still run while the new ones start, and add organizations without a slug.
 _UNNAMED = "'organization-' || left(gen_random_uuid()::text, 13)"
 _USER = """CREATE OR REPLACE FUNCTION gateway.user_by_email(wanted text)
     RETURNS TABLE (user_id uuid, password_hash text, organization_id uuid)
@@ -22,7 +22,7 @@ _USER = """CREATE OR REPLACE FUNCTION gateway.user_by_email(wanted text)
              WHERE m.user_id = u.user_id ORDER BY m.used_at DESC NULLS LAST, o.is_demo, o.created_at LIMIT 1)
         FROM gateway.users u WHERE u.email = wanted
     $$"""
-# The organization used last comes first, then the user's own before the demo. Replicas of the version before read the same columns.
+# The organization used last comes first, then the user's own before the demo. Replicas of the release before read the same columns.
 _SESSION = """CREATE OR REPLACE FUNCTION gateway.session_by_hash(wanted bytea)
     RETURNS TABLE (session_id uuid, user_id uuid, email text, organization_id uuid, role text, created_at timestamptz,
         seen_at timestamptz, expires_at timestamptz, organizations jsonb)
@@ -56,7 +56,7 @@ _TOKEN = [
 
 
 def upgrade() -> None:
-    """Add the columns, name the organizations that exist, and let the functions of sign-in tell both."""
+    """Add the columns, name the existing organizations, and return both columns from the functions of sign-in."""
     op.execute("ALTER TABLE gateway.organizations ADD slug text")
     op.execute("ALTER TABLE gateway.memberships ADD used_at timestamptz")
     _name_organizations()
@@ -69,9 +69,9 @@ def upgrade() -> None:
 
 
 def _name_organizations() -> None:
-    """Organizations are few, so they are named at once.
+    """Name all organizations at once, because they are few.
 
-    Only gateway_system lists them all; each row is then changed under the policy of its own organization.
+    Only gateway_system can list them all. Each row is then changed under the policy of its own organization.
     """
     connection = op.get_bind()
     connection.execute(sa.text("SET LOCAL ROLE gateway_system"))

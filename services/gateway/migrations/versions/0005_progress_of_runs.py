@@ -1,6 +1,6 @@
-"""How many records a run is expected to read, and how far it has come.
+"""Store how many records a run will probably read, and how far it is.
 
-Runs that exist already have not come anywhere, and NULL means that nobody knows how many there are.
+Existing runs are at 0 per cent, and NULL means that the number of records is unknown.
 """
 
 from alembic import op
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add columns alone, so that the version before can go on writing."""
+    """Add only columns, so that the release before can still write."""
     op.execute(
         "ALTER TABLE gateway.runs ADD COLUMN expected_rows bigint, ADD COLUMN per_cent smallint NOT NULL DEFAULT 0"
     )

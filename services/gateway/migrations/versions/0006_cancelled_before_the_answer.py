@@ -1,4 +1,4 @@
-"""When somebody cancelled a sync that the connector had not answered yet: its run is cancelled as soon as it is heard of."""
+"""Store when a sync was cancelled before the connector had answered it. Its run is cancelled as soon as it is reported."""
 
 from alembic import op
 
@@ -9,5 +9,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add a column that the version before leaves empty."""
+    """Add a column that the release before does not fill."""
     op.execute("ALTER TABLE gateway.syncs ADD COLUMN cancel_requested_at timestamptz")

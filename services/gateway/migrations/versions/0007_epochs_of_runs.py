@@ -1,4 +1,4 @@
-"""Up to which facts a run has read. NULL is not known: runs of the version before do not tell it."""
+"""Store the epoch of each run; NULL when its connector did not report one."""
 
 from alembic import op
 
@@ -9,5 +9,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add a column alone, so that the version before can go on writing."""
+    """Add only a column, so that the release before can still write."""
     op.execute("ALTER TABLE gateway.runs ADD COLUMN epoch bigint")

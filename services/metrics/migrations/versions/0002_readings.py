@@ -82,7 +82,7 @@ backfills = (
 
 
 def upgrade() -> None:
-    """One new table, one index, moments in the place of days."""
+    """Add a table and an index, and replace days by moments."""
     op.execute(_READINGS)
     protect("metrics.readings", service="metrics")
     op.execute(_VERSIONS_OF_TIME)

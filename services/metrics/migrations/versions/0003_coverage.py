@@ -24,7 +24,7 @@ _COVERAGE = """CREATE TABLE metrics.coverage (
     first_on date, last_on date, closed_before date,
     PRIMARY KEY (organization_id, instance_id, kind))"""
 
-# Few rows: one for each instance. The service computes all of them anew, because they have no time zone yet.
+# There are few rows, one for each instance. The service computes all of them again, because they have no time zone yet.
 _PRESENT = """SELECT f.organization_id, f.instance_id, f.as_of, f.last_at, n.settings ->> 'time_zone' AS time_zone,
     kind.key AS kind, kind.value ->> 'read_at' AS read_at, f.first_read_at ->> kind.key AS first_at,
     kind.value ->> 'action' AS action, kind.value ->> 'code' AS code,
@@ -94,11 +94,11 @@ _MEANINGS = {
 
 
 def upgrade() -> None:
-    """One new table and what it can be filled with, epochs of runs and marks, views that end with the last known day."""
+    """Add and fill a table, add the epochs of runs and marks, and let views end with the last known day."""
     op.execute(_COVERAGE)
     protect("metrics.coverage", service="metrics")
     _fill_coverage()
-    # NULL is not known: what the version before writes.
+    # NULL means unknown. The release before writes no epochs.
     op.execute("ALTER TABLE metrics.runs ADD epoch bigint")
     op.execute("ALTER TABLE metrics.dirty ADD epoch bigint, ADD left_invoice_id bigint")
     op.execute("CREATE INDEX dirty_epochs ON metrics.dirty (organization_id, instance_id, epoch)")
@@ -115,7 +115,7 @@ def upgrade() -> None:
 
 
 def _fill_coverage() -> None:
-    """Keep what the version before knows of each kind, so that its figures stay readable until the service has computed them anew."""
+    """Store the coverage that the release before knew, so that figures stay readable until the service has computed them again."""
     op.execute("SET LOCAL ROLE metrics")
     rows = op.get_bind().execute(text(_PRESENT)).mappings().all()
     if rows:

@@ -14,6 +14,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Drop two indexes. 0005 has filled the one that takes their place."""
+    """Drop two indexes. Migration 0005 has filled the one that takes their place."""
     op.execute("DROP INDEX metrics.versions_of_customer")
     op.execute("DROP INDEX metrics.versions_of_service")
