@@ -6,7 +6,7 @@ from services.gateway.errors import Invalid
 from services.gateway.names import read_name
 
 
-@pytest.mark.parametrize("text", ["a", " Nimbus ", "租云", "x" * 100])
+@pytest.mark.parametrize("text", ["a", " Nimbus ", "Nimbus\t\r\n", "租云", "x" * 100])
 def test_printable_name_is_accepted_without_outer_spaces(text: str) -> None:
     errors: list[Invalid] = []
 
