@@ -97,7 +97,7 @@ async def set_up(
     sample = await demo.ensure_demo(context, owner.user_id, mail)
     await sign_in.record(context, owner.organization_id, mail, "account.created", address)
     if sample is None:
-        return await sign_in.start_session(context, *owner, mail, address)
+        return await sign_in.start_session(context, owner.user_id, owner.organization_id, mail, address)
     for instance in await list_instances(context, sample):
         if instance.check is not None:  # once it has passed, the first sync has been requested
             await wait_for_check(context, sample, instance.check.check_id)

@@ -273,7 +273,7 @@ async def test_few_requests_sent_ahead_are_answered() -> None:
 @pytest.mark.parametrize(
     "sent", [b"nonsense\r\n\r\n", b"\r\n\r\n", b"\x16\x03\x01\x02\x00\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n"]
 )
-async def test_no_http_is_answered_by_the_application(sent: bytes) -> None:
+async def test_invalid_http_is_answered_by_the_application(sent: bytes) -> None:
     async with served(Limits()) as site:
         caller = await site.open(sent)
 

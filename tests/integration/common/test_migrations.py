@@ -77,7 +77,7 @@ async def rows_read(connection: AsyncConnection) -> int:
 
 
 @pytest.mark.rule("D2")
-async def test_killed_backfill_of_a_million_rows_goes_on(postgres: Postgres) -> None:
+async def test_killed_backfill_of_a_million_rows_continues(postgres: Postgres) -> None:
     with postgres.empty_database() as database:
         async with owner_of(database) as connection:
             await at_first_version(database, connection)

@@ -149,7 +149,7 @@ async def test_rolled_back_message_is_never_sent(engine: AsyncEngine) -> None:
     assert await waiting(engine) == 0
 
 
-async def test_while_kafka_is_away_messages_wait(engine: AsyncEngine) -> None:
+async def test_messages_wait_while_kafka_is_away(engine: AsyncEngine) -> None:
     await write(engine, *messages(2))
     nowhere = Publisher(KafkaSettings(kafka_bootstrap="127.0.0.1:1"))
 

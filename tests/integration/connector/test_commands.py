@@ -271,7 +271,7 @@ async def test_purged_instance_gets_no_run(world: World) -> None:
         assert await (await raw(connection)).fetchval("SELECT count(*) FROM connector.runs") == 0
 
 
-async def test_purge_is_reported_again_to_who_missed_it(world: World) -> None:
+async def test_purge_is_reported_again_when_it_was_missed(world: World) -> None:
     await world.add_instance()
     await world.set_state("deleting")
     await world.until(("InstancePurged",))

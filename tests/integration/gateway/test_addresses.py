@@ -203,7 +203,7 @@ async def test_demo_leads_to_the_form_of_the_own_organization(gateway: Gateway, 
     assert "sample data" in later.text
 
 
-async def test_program_asks_about_its_own_organization_alone(gateway: Gateway, owner: Person) -> None:
+async def test_program_sees_only_its_own_organization(gateway: Gateway, owner: Person) -> None:
     secret = await owner.token("metrics:read")
     program = gateway.client(authorization=f"Bearer {secret}")
 

@@ -167,7 +167,7 @@ async def test_address_of_the_question_gives_the_explained_value(gateway: Gatewa
     )
 
 
-async def test_explanation_of_one_instance_is_about_it_alone(gateway: Gateway) -> None:
+async def test_explanation_of_one_instance_omits_the_others(gateway: Gateway) -> None:
     owner = await owner_with_books(gateway)
     instances = (await owner.client.get("/api/v1/instances")).json()["items"]
     [fresh] = [instance["id"] for instance in instances if instance["name"] == "Site 0"]

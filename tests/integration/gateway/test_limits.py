@@ -233,7 +233,7 @@ async def test_local_gateway_serves_loopback_names(front: Gateway, host: str) ->
     assert (await front.client(host=host).get("/sign-in")).status_code == 200
 
 
-async def test_public_gateway_serves_its_public_name_alone(front: Gateway) -> None:
+async def test_public_gateway_serves_only_its_public_name(front: Gateway) -> None:
     settings = front.context.settings.model_copy(update={"public_url": "https://mrr.example.com"})
     front = replace(front, app=build_app(replace(front.context, settings=settings)))
 
@@ -300,7 +300,7 @@ async def test_wrong_last_slash_leads_nowhere(gateway: Gateway) -> None:
     assert (await client.get("/api/v1/openapi.json/")).status_code == 404
 
 
-async def test_redirects_lead_to_a_path_alone(gateway: Gateway) -> None:
+async def test_redirects_lead_only_to_paths(gateway: Gateway) -> None:
     owner = await gateway.owner()
     seen = 0
 

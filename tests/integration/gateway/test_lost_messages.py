@@ -214,7 +214,7 @@ async def test_waiting_run_is_reported_again(post: Post) -> None:
     assert (await post.running.post()).json()["id"] == sync_id
 
 
-async def test_restored_connector_begins_the_run_anew(post: Post) -> None:
+async def test_restored_connector_begins_another_run(post: Post) -> None:
     sync_id = await request_sync(post)
     lost = await post.begin_run()
     await post.to_gateway()

@@ -25,7 +25,7 @@ FOLDERS = st.lists(st.sampled_from(["whmcs", "billing", "Kunden"]), max_size=3)
         ("https://[2001:DB8::1]/", "https://[2001:db8::1]"),
     ],
 )
-def test_what_people_paste_is_made_one_form(pasted: str, stored: str) -> None:
+def test_pasted_address_is_stored_in_one_form(pasted: str, stored: str) -> None:
     assert normalise_url(pasted) == stored
 
 

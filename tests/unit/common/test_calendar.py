@@ -80,7 +80,7 @@ def test_days_follow_one_another_without_a_gap() -> None:
         assert {later - earlier for earlier, later in pairwise(days)} == {timedelta(0), timedelta(days=1)}
 
 
-def test_machine_has_no_say() -> None:
+def test_time_zones_of_the_machine_are_not_read() -> None:
     assert zoneinfo.TZPATH == ()
 
 

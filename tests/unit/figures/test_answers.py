@@ -31,7 +31,7 @@ def test_money_is_rounded_half_to_even(numerator: int, parts: int) -> None:
     assert Decimal(str(shown)) == Decimal(nearest).scaleb(-6)
 
 
-def test_half_a_micro_goes_to_the_even_one() -> None:
+def test_half_a_micro_goes_to_the_even_neighbour() -> None:
     assert [written_value(Fraction(micros, 2), Unit.MONEY) for micros in (1, 3, 5)] == [
         str(Decimal(micros).quantize(Decimal(1), ROUND_HALF_EVEN).scaleb(-6))
         for micros in (Decimal("0.5"), Decimal("1.5"), Decimal("2.5"))

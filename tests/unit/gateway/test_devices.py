@@ -30,7 +30,7 @@ def recognized(cookie: str, email: str, context: Context) -> bool:
     return recognized_device(request, context, email) is not None
 
 
-def test_browser_is_recognized_for_its_account_alone() -> None:
+def test_browser_is_recognized_only_for_its_account() -> None:
     cookie = marked("owner@example.com")
 
     assert recognized(cookie, " Owner@Example.com", context_at(NOW))

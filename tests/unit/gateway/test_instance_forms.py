@@ -79,7 +79,7 @@ def test_half_a_pair_of_credentials_is_refused() -> None:
     assert codes(change(InstanceForm(secret="secret"))) == [("credentials_required", "identifier")]
 
 
-def test_empty_settings_take_back_what_was_set() -> None:
+def test_empty_fields_clear_settings() -> None:
     settings = InstanceSettings(time_zone="Europe/Lisbon", requests_per_second=2.0)
 
     entries = change(InstanceForm(time_zone=" ", requests_per_second=""), settings)

@@ -364,7 +364,7 @@ def test_removed_subscription_counts_until_the_day_before() -> None:
     assert {(segment.from_on, segment.to_on) for segment in result.segments} == {(day(0), day(6))}
 
 
-def test_what_comes_back_counts_again() -> None:
+def test_returning_subscription_counts_again() -> None:
     result = line(seen(0), seen(6, is_removed=True), seen(8))
 
     assert spans(result, Lens.ACTIVE) == [(day(0), day(6)), (day(8), None)]
