@@ -134,7 +134,11 @@ async def explain_metric(
     explanation = await figures.explanation(
         context, principal, metric, on, groups, lens=lens, instance_ids=chosen
     )
-    shared = [("lens", lens.value), *(("filter[instance]", str(instance_id)) for instance_id in chosen)]
+    shared = [
+        *_organization(principal),
+        ("lens", lens.value),
+        *(("filter[instance]", str(instance_id)) for instance_id in chosen),
+    ]
     asked = [*(("group_by", group.value) for group in groups), *shared]
     return ExplainedMetric(
         metric=metric.slug,
@@ -152,6 +156,11 @@ async def explain_metric(
         sources=_sources(explanation),
         question=_call(context, principal, explanation, asked),
     )
+
+
+def _organization(principal: Principal) -> Parameters:
+    """Return the organization for addresses; without it, a session of several would be asked about the one used last."""
+    return [("organization", principal.organization.slug)] if len(principal.organizations) > 1 else []
 
 
 def _settings(lens: Lens) -> tuple[Setting, ...]:

@@ -181,6 +181,20 @@ async def test_explanation_of_one_instance_omits_the_others(gateway: Gateway) ->
     assert {source["instance_id"] for source in answer["sources"]} == {fresh}
 
 
+async def test_addresses_of_an_explanation_keep_its_organization(gateway: Gateway) -> None:
+    owner = await owner_with_books(gateway)
+    await gateway.join(owner.email, await gateway.organization("Stratus"), "owner")
+    await owner.client.get("/o/stratus/")
+
+    answer = await explained(owner, "subscriptions", organization="nimbus")
+
+    [value] = answer["values"]
+    [operand] = value["operands"]
+    assert value["value"] == len(await pages_of(owner, operand["list"])) > 0
+    figure = (await owner.client.get(answer["question"]["address"])).json()
+    assert figure["series"][0]["points"][0]["value"] == value["value"]
+
+
 async def test_explanation_has_a_limited_number_of_groups(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
