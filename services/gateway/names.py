@@ -8,6 +8,6 @@ def read_name(text: str, errors: list[Invalid], field: str = "name") -> str:
     """Return the name without spaces and line ends around it; without 1 to 100 printable characters, add the error of this field."""
     name = text.strip()
     if not is_name(name):
-        sentence = "The name must have 1 to 100 printable characters."
+        sentence = "Enter a name with 1 to 100 visible characters."
         errors.append(Invalid(f"{field}_invalid", sentence, field))
     return name

@@ -17,7 +17,7 @@ from services.gateway.input_errors import invalid_input, malformed_json
 MAX_BODY: Final = 64 * 1024
 _REFUSALS: Final = {
     400: ("unreadable", "The body cannot be read. Send it as UTF-8, in the form that its type says."),
-    404: ("not_found", "There is nothing here."),
+    404: ("not_found", "There is nothing at this address. Check its spelling."),
     408: ("too_slow", "The request took too long to arrive. Send it again."),
     413: ("too_large", f"The body may have at most {MAX_BODY // 1024} KiB here. Send less."),
     431: ("headers_too_large", "The headers of the request are too large or too many. Send fewer."),

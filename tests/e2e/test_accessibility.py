@@ -104,7 +104,7 @@ async def test_instance_is_added_by_keyboard_alone(pages: Pages) -> None:
 
     await expect(page.get_by_label("Name")).to_be_focused()
     await expect(page.get_by_label("Name")).to_have_accessible_description(
-        "Your name for this WHMCS. The overview shows it. The name must have 1 to 100 printable characters."
+        "Your name for this WHMCS. The overview shows it. Enter a name with 1 to 100 visible characters."
     )
     for text in ("Main", "billing.example.com", "identifier-1234", "the-secret"):
         await keyboard.type(text)

@@ -43,7 +43,7 @@ async def test_link_ends_after_half_an_hour(gateway: Gateway) -> None:
         ({"password": "short"}, "12 to 128 characters"),
         ({"password": "passwordpassword"}, "sentence that nobody else uses"),
         ({"email": "nobody"}, "Enter an e-mail address"),
-        ({"organization": " "}, "1 to 100 printable characters"),
+        ({"organization": " "}, "1 to 100 visible characters"),
     ],
 )
 async def test_refused_setup_names_the_field_and_keeps_the_link(
