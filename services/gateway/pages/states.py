@@ -3,10 +3,19 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from services.gateway.instances.states import DRAFT_LIFE, ShownState
 from services.gateway.instances.views import Instance
 from services.gateway.pages.times import age_level, ago, clock_time
+
+# The heading of the overview says what is late, notes say what is missing in part, and a first sync has its own panel.
+_TROUBLED: Final = (
+    ShownState.FAILING,
+    ShownState.SYNC_FAILED,
+    ShownState.PAUSED,
+    ShownState.WAITING_FOR_FIRST_SYNC,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,21 @@ def freshness_of(instance: Instance, zone: str, now: datetime) -> State:
     level = age_level(instance.as_of, now)
     text = f"Synced {_last(instance, now)}, {figures}{_next(instance, zone, now)}"
     return State(text, words.get(level), level)
+
+
+def oldest_freshness(instances: Iterable[Instance], zone: str, now: datetime) -> State | None:
+    """Return the freshness of the instance that was synced longest ago: figures of all of them are no newer. None without a sync."""
+    synced = [(instance.as_of, instance) for instance in instances if instance.as_of is not None]
+    return freshness_of(min(synced, key=lambda pair: pair[0])[1], zone, now) if synced else None
+
+
+def troubled(instances: Iterable[Instance], zone: str, now: datetime) -> list[tuple[Instance, State]]:
+    """Return the instances that need attention, with the reason."""
+    return [
+        (instance, state_of(instance, zone, now))
+        for instance in instances
+        if instance.shown_state in _TROUBLED
+    ]
 
 
 def _synced(instance: Instance, zone: str, now: datetime) -> str:
