@@ -78,7 +78,7 @@ class Customer:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Everything that counts on a day, or on the newest day if `on` is None or later. `group` limits it to one group of a figure."""
+    """Everything that counts on a day, or on the newest day if `on` is None; nothing on a later one. `group` limits it to one group."""
 
     on: date | None
     group: Mapping[Group, str]
@@ -131,8 +131,10 @@ async def read_customers(
 def _bound(scope: Scope, selection: Selection) -> Sequence[Any]:
     """Return the parameters $1 to $7 of both statements: sources with the day to show of each, lens, product, cycle and currency."""
     group = selection.group
-    on = min(selection.on or scope.newest, scope.newest)
-    stretches = stretches_of(sources_behind(extent_of(group), scope.sources), (on,))
+    on = selection.on or scope.newest
+    # A figure has no point after the newest day, so its list has no rows there.
+    points = (on,) if on <= scope.newest else ()
+    stretches = stretches_of(sources_behind(extent_of(group), scope.sources), points)
     product = group.get(Group.PRODUCT)
     if product is not None and not product.startswith("domain:"):
         product = product.partition(":")[2]

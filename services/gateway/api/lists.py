@@ -10,7 +10,7 @@ from libs.common.figures.lists import Customer, CustomerKey, Selection, Subscrip
 from libs.common.figures.relations import Group
 from services.gateway import figures
 from services.gateway.api.paging import Cursor, Limit, Page, key_of, page_of
-from services.gateway.api.questions import ByLens, InInstances, OnDay, Reader
+from services.gateway.api.questions import ByLens, CustomersReader, InInstances, OnDay
 from services.gateway.context import ContextDependency
 
 router = APIRouter(tags=["metrics"])
@@ -36,7 +36,7 @@ OfCurrency = Annotated[
 @router.get("/subscriptions")
 async def list_subscriptions(
     context: ContextDependency,
-    principal: Reader,
+    principal: CustomersReader,
     on: OnDay = None,
     kind: OfKind = None,
     product: OfProduct = None,
@@ -59,7 +59,7 @@ async def list_subscriptions(
 @router.get("/customers")
 async def list_customers(
     context: ContextDependency,
-    principal: Reader,
+    principal: CustomersReader,
     on: OnDay = None,
     kind: OfKind = None,
     product: OfProduct = None,

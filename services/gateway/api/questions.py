@@ -22,6 +22,8 @@ _MOST_GROUPS: Final = 20
 _MOST_INSTANCES: Final = 200
 
 Reader = Annotated[Principal, Depends(ApiCaller("metrics:read"))]
+# Lists name single customers, which not everybody may see who sees the sums.
+CustomersReader = Annotated[Principal, Depends(ApiCaller("customers:read"))]
 GroupBy = Annotated[
     list[str] | None,
     Query(max_length=_MOST_GROUPS, description=f"Of {', '.join(Group)}; repeated, or separated by commas."),

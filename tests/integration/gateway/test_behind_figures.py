@@ -152,6 +152,16 @@ async def test_api_lists_subscriptions_and_customers_page_by_page(gateway: Gatew
 
 
 @pytest.mark.parametrize("name", ["subscriptions", "customers"])
+async def test_list_of_a_day_in_the_future_is_empty(gateway: Gateway, name: str) -> None:
+    owner = await gateway.owner()
+    site = await add_site(gateway, owner.organization_id)
+    await add_segments(gateway, owner.organization_id, [Segment(site.id, id=1, customer_id=1)])
+
+    assert len(await pages_of(owner, f"/api/v1/{name}?on={TODAY}")) == 1
+    assert await pages_of(owner, f"/api/v1/{name}?on=2130-01-01") == []
+
+
+@pytest.mark.parametrize("name", ["subscriptions", "customers"])
 async def test_cursor_of_another_list_is_refused(gateway: Gateway, name: str) -> None:
     owner = await gateway.owner()
 
