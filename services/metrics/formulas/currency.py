@@ -59,8 +59,9 @@ def currency_marks(
         if former.customer_id is not None and former.customer_id != fact.customer_id:
             # The invoice decides the former customer's currency until a run with this epoch is applied. The mark leads to it.
             marks[_mark(fact, former.customer_id, left_invoice_id=fact.id)] = None
-        if fact.customer is not None:
-            invoices[fact.customer].append(fact)
+        customer = fact.customer
+        if customer is not None:
+            invoices[customer].append(fact)
     for customer, named in invoices.items():
         for fact in _candidates(named, newest.get(customer)):
             marks[_mark(fact, customer.customer_id)] = None

@@ -44,8 +44,8 @@ async def read_before(connection: Connection, rows: Sequence[RowKey]) -> dict[Ro
         return {}
     stored = await connection.fetch(_READ_BEFORE, *columns(_ROW, rows))
     return {
-        RowKey(**{name: record[name] for name in _ROW}): Before(
-            **{name: record[name] for name in Before._fields}
+        RowKey(record["organization_id"], record["instance_id"], record["kind"], record["id"]): Before(
+            record["epoch"], record["seq"], record["customer_id"], record["currency"]
         )
         for record in stored
     }
@@ -59,7 +59,9 @@ async def read_newest_invoices(
         return {}
     stored = await connection.fetch(_READ_NEWEST_INVOICES, *columns(_CUSTOMER, list(customers)))
     return {
-        CustomerKey(**{name: record[name] for name in _CUSTOMER}): Invoice(record["id"], record["currency"])
+        CustomerKey(record["organization_id"], record["instance_id"], record["customer_id"]): Invoice(
+            record["id"], record["currency"]
+        )
         for record in stored
     }
 
