@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import ssl
 import sys
 from collections import Counter
@@ -278,3 +279,15 @@ async def start(world: World) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "services.connector", env=environment, cwd=REPOSITORY
     )
+
+
+async def kill_after(world: World, event: str) -> None:
+    """Start the connector as a process, and kill it once it has published this event."""
+    process = await start(world)
+    try:
+        async with asyncio.timeout(30):
+            while not await world.events(event):  # noqa: ASYNC110 - another process writes it
+                await asyncio.sleep(0.02)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        await process.wait()

@@ -1,7 +1,6 @@
 """No run, check or purge waits for a worker that was lost, and none is taken from one that works."""
 
 import asyncio
-import signal
 
 import pytest
 
@@ -14,8 +13,8 @@ from tests.integration.connector.conftest import (
     World,
     check_command,
     claim_run,
+    kill_after,
     run_command,
-    start,
 )
 
 
@@ -131,14 +130,7 @@ async def test_killed_check_is_done_by_another_worker(world: World) -> None:
     await world.add_instance()
     await world.command(check_command())
     world.control("PUT", "/faults", json=[{"kind": "hang", "action": "GetClients"}])
-    process = await start(world)
-    try:
-        async with asyncio.timeout(30):
-            while not await world.events("InstanceChecked"):  # noqa: ASYNC110 - another process writes it
-                await asyncio.sleep(0.05)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        await process.wait()
+    await kill_after(world, "InstanceChecked")
     world.control("DELETE", "/faults")
     assert not any(event["complete"] for event in await world.events("InstanceChecked"))
 

@@ -1,7 +1,5 @@
 """A run publishes what it reads, once, and says how it ended."""
 
-import asyncio
-import signal
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -24,9 +22,9 @@ from tests.integration.connector.conftest import (
     World,
     ask,
     facts,
+    kill_after,
     kinds_of,
     run_command,
-    start,
 )
 from tests.servers import recreate_topics
 
@@ -242,14 +240,7 @@ async def test_killed_connector_continues_its_run(world: World, kafka: str) -> N
     await world.add_instance()
     world.control("PUT", "/faults", json=[{"kind": "latency_ms", "value": 400}])
     await world.command(run_command())
-    process = await start(world)
-    try:
-        async with asyncio.timeout(30):
-            while not await world.events("SyncProgressed"):  # noqa: ASYNC110 - another process writes it
-                await asyncio.sleep(0.02)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        await process.wait()
+    await kill_after(world, "SyncProgressed")
     world.control("DELETE", "/faults")
 
     done = await world.until(("SyncSucceeded",))
