@@ -18,9 +18,8 @@ async def store_facts(database: Connection, facts: Sequence[Fact]) -> int:
     await marks.add_through_owners(database, without_customer)
     newest = newest_of(facts)
     currency_facts = [fact for fact in newest if fact.kind in CURRENCY_KINDS]
-    before = await records.read_before(database, [fact.row for fact in currency_facts])
     customers = {customer for fact in currency_facts if (customer := fact.customer)}
     invoices = await records.read_newest_invoices(database, customers)
-    changed = await records.store(database, newest)
-    await marks.add(database, currency_marks(currency_facts, before, invoices))
-    return changed
+    stored = await records.store(database, newest)
+    await marks.add(database, currency_marks(currency_facts, stored.before, invoices))
+    return stored.changed
