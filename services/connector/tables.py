@@ -19,7 +19,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import BIT, JSONB
 
 from libs.common.outbox import outbox_table
 
@@ -80,6 +80,9 @@ runs: Final = _owned(
     Column("state", Text, nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("commands", ARRAY(Uuid), nullable=False),
+    # Only these kinds are read; empty: all. The numbers of missing rows per kind that a person has reviewed.
+    Column("kinds", ARRAY(Text), nullable=False, server_default="{}"),
+    Column("accept_deletions", JSONB, nullable=False, server_default="{}"),
     Column("code", Text),
     Column("created_at", _Moment, nullable=False, server_default=func.now()),
     Column("started_at", _Moment),
@@ -114,8 +117,50 @@ checkpoints: Final = _owned(
     Column("bad", BigInteger, nullable=False),
     Column("done", Boolean, nullable=False),
     Column("code", Text),
+    # Null until the kind is done.
+    Column("is_whole", Boolean),
+    # As UnreadableRows: {"count": 1, "rows": [{"id": 7, "reason": "…"}]}, and how often each field could not be read.
+    Column("unreadable", JSONB, nullable=False, server_default="{}"),
+    Column("warnings", JSONB, nullable=False, server_default="{}"),
 )
-# A null fingerprint means that the row must be published again. `customer_id` is set for subscriptions with a price and for invoices.
+# The ids that a run has read, as one bit per id in blocks of 10,000 ids: bit n of block b is the id 10,000 b + n.
+seen_blocks: Final = _owned(
+    "seen_blocks",
+    Column("run_id", Uuid, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("block", BigInteger, primary_key=True, autoincrement=False),
+    Column("ids", BIT(10_000), nullable=False),
+)
+# Rows that one whole read did not contain. If the next one does not contain them either, they are removed.
+missing: Final = _owned(
+    "missing",
+    Column("kind", Text, primary_key=True),
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("run_id", Uuid, nullable=False),
+    Column("at", _Moment, nullable=False),
+)
+# Kinds with missing rows that wait until a person has reviewed them: see contracts HeldDeletions.
+held_deletions: Final = _owned(
+    "held_deletions",
+    Column("kind", Text, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("total", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("run_id", Uuid, nullable=False),
+    Column("at", _Moment, nullable=False),
+)
+# Where the scan of a list by incremental runs continues, and what the last run saw of it. `totals` are counts by status ("" is all rows).
+scans: Final = _owned(
+    "scans",
+    Column("kind", Text, primary_key=True),
+    Column("position", BigInteger, nullable=False, server_default="0"),
+    Column("newest_id", BigInteger),
+    Column("totals", JSONB, nullable=False, server_default="{}"),
+    Column("scanned_at", _Moment),
+)
+# A null fingerprint means that the row must be published again. `raw_hash` is the hash of the row as WHMCS sent it; a row with the same
+# hash needs no translation. `is_open` is true for invoices that are not settled yet. `is_detail_due` is true while the details that
+# belong to the row must be read by its id. `customer_id` is set for subscriptions with a price and for invoices.
 # A customer with such a subscription and no invoice is looked up, because only an invoice or the look-up tells the currency.
 fingerprints: Final = _owned(
     "fingerprints",
@@ -123,5 +168,24 @@ fingerprints: Final = _owned(
     Column("id", BigInteger, primary_key=True, autoincrement=False),
     Column("fingerprint", LargeBinary),
     Column("customer_id", BigInteger),
+    Column("raw_hash", LargeBinary),
+    Column("is_open", Boolean, nullable=False, server_default="false"),
+    Column("is_detail_due", Boolean, nullable=False, server_default="false"),
+    Index(
+        "fingerprints_open",
+        "organization_id",
+        "instance_id",
+        "kind",
+        "id",
+        postgresql_where=text("is_open"),
+    ),
+    Index(
+        "fingerprints_detail_due",
+        "organization_id",
+        "instance_id",
+        "kind",
+        "id",
+        postgresql_where=text("is_detail_due"),
+    ),
 )
 outbox: Final = outbox_table(metadata)

@@ -5,6 +5,8 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID, uuid5
 
+from pydantic import Field
+
 from libs.common.contracts.instances import InstanceSettings
 from libs.common.contracts.message import Message
 from libs.common.contracts.values import Count, Moment, Text
@@ -13,7 +15,7 @@ _COMMANDS: Final = UUID("6d3f9a54-6a0e-4a53-9c53-6a1f0a1f7b11")
 
 
 class SyncMode(StrEnum):
-    """What a run reads: everything, or what may have changed (for now that is everything, too). A full run covers an incremental."""
+    """What a run reads: everything, or what may have changed. A full run covers an incremental."""
 
     FULL = "full"
     INCREMENTAL = "incremental"
@@ -36,10 +38,13 @@ class CheckInstance(Message):
 
 
 class RunSync(Message):
-    """Run a sync. The answer is SyncQueued, also when the command joins a run that is already queued or running.
+    """Run a sync: of all kinds, or only of `kinds`. The answer is SyncQueued, also when the command joins a run that is already queued or running.
 
     A repeat with the same `command_id` asks for the state of that run. The answer is SyncQueued again, then SyncStarted and
     SyncProgressed of a running run, or the unchanged last event of an ended run.
+
+    `accept_deletions` are the numbers of missing rows per kind that a person has reviewed: the run removes the facts of up to so many
+    rows of a kind, although it would hold them otherwise.
     """
 
     command_id: UUID
@@ -47,6 +52,8 @@ class RunSync(Message):
     mode: SyncMode
     trigger: SyncTrigger
     scheduled_for: Moment | None = None
+    kinds: tuple[Text, ...] = ()
+    accept_deletions: dict[Text, Count] = Field(default_factory=dict)
 
 
 class CancelSync(Message):

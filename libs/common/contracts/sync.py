@@ -97,6 +97,31 @@ class SyncProgressed(Message):
     skipped: tuple[SkippedKind, ...] = ()
 
 
+class UnreadableRow(Message):
+    """A WHMCS row that a run could not read, and why. `id` is None when the id itself could not be read."""
+
+    id: Count | None
+    reason: Text
+
+
+class UnreadableRows(Message):
+    """How many rows of a kind a run could not read. `rows` lists the first 1,000 of them; with more, the kind was not read whole."""
+
+    count: Count
+    rows: tuple[UnreadableRow, ...] = Field(default=(), max_length=1_000)
+
+
+class HeldDeletions(Message):
+    """Rows that are missing in WHMCS and wait for a person before their facts are removed: `count` of the `total` rows of a kind.
+
+    `reason`: too many rows are missing at once, the list is empty, or the greatest ids went down as after a restored backup.
+    """
+
+    count: Count
+    total: Count
+    reason: Literal["too_many", "list_empty", "ids_went_down"]
+
+
 class Outcome(StrEnum):
     """How a good run ended: all read, read but nothing there, or some kind could not be read."""
 
@@ -109,6 +134,11 @@ class SyncSucceeded(Message):
     """A run has ended and its facts can be used. `counts`, `changes` and `bad_rows` are rows read, published and skipped, per kind.
 
     A consumer has all facts of the run when it has read up to `positions`: the next offset per topic and partition.
+    `whole` are the kinds of which the run read every row. A row of such a kind that is not in `unreadable` was there at the time of the
+    run, and it is unchanged unless a fact says otherwise. A kind that is not in `whole` proves nothing about a row without a fact.
+    Connectors of earlier versions do not send `whole`; each of their runs read all kinds in `counts`.
+    `warnings` says, per kind and field, how often a field that no figure needs could not be read.
+    `held` are the kinds with rows that wait for a person.
     `digests` (full runs only) are, per kind and block of 10,000 ids, the number of rows and the sum of the first 8 bytes of
     their fingerprints, modulo 2^64.
     `epoch` is the epoch of the lease that ended the run. Facts of this run and of earlier runs have this epoch or a smaller
@@ -125,6 +155,10 @@ class SyncSucceeded(Message):
     skipped: tuple[SkippedKind, ...] = ()
     positions: dict[Text, dict[Partition, Count]]
     epoch: int | None = Field(default=None, ge=0, lt=2**63)
+    whole: tuple[Text, ...] | None = None
+    unreadable: dict[Text, UnreadableRows] = Field(default_factory=dict)
+    warnings: dict[Text, dict[Text, Count]] = Field(default_factory=dict)
+    held: dict[Text, HeldDeletions] = Field(default_factory=dict)
     digests: dict[Text, dict[Count, tuple[Count, Text]]] = Field(default_factory=dict)
 
 
@@ -140,6 +174,18 @@ class SyncCancelled(Message):
     """A run was cancelled, or the connector has no such run."""
 
     run_id: UUID
+
+
+class DetailsProgressed(Message):
+    """How many rows of each kind that is read by id are up to date, sent while the connector reads them between the runs.
+
+    `expected` counts the rows that WHMCS has. `minutes_left` is an estimate from the pace of the last minutes; None while there is none.
+    All rows are read once `rows` reaches `expected`.
+    """
+
+    instance_id: UUID
+    kinds: dict[Text, KindProgress]
+    minutes_left: Count | None = None
 
 
 class InstancePurged(Message):

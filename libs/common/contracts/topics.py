@@ -79,6 +79,7 @@ SYNC_EVENTS: Final = Topic(
         sync.SyncSucceeded,
         sync.SyncFailed,
         sync.SyncCancelled,
+        sync.DetailsProgressed,
         sync.InstancePurged,
     ),
     publishers=("connector",),
@@ -132,6 +133,7 @@ BILLING: Final = (
 # These messages have a shape, but no service sends them yet.
 NOT_SENT_YET: Final = (
     "Republish",
+    "DetailsProgressed",
     "InvoiceLinesChanged",
     "TransactionChanged",
     "MovementsChanged",

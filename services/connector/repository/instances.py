@@ -1,8 +1,21 @@
 """The connector's copy of the instances."""
 
-from typing import Any
+from typing import Any, Final
 
 from libs.common.contracts.instances import InstanceChanged, InstanceKey
+
+# All tables but `instances` and `outbox`. Fingerprints are deleted with their tombstones.
+_PURGED: Final = (
+    "credentials",
+    "addresses",
+    "checks",
+    "runs",
+    "checkpoints",
+    "seen_blocks",
+    "missing",
+    "held_deletions",
+    "scans",
+)
 
 
 async def save(connection: Any, instance: InstanceChanged) -> bool:
@@ -34,7 +47,7 @@ async def is_purged(connection: Any, instance: InstanceKey) -> bool:
 
 async def purge(connection: Any, instance: InstanceKey) -> None:
     """Delete all rows about an instance. Only the instance itself stays, as deleted, so that late messages about it are recognised."""
-    for table in ("credentials", "addresses", "checks", "runs", "checkpoints"):
+    for table in _PURGED:
         await connection.execute(
             f"DELETE FROM connector.{table} WHERE organization_id = $1 AND instance_id = $2",  # noqa: S608
             *instance,
