@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, case, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from libs.common.contracts.cadence import Schedule, Tick
+from libs.common.contracts.cadence import PERIODS, Schedule, Tick
 from libs.common.contracts.instances import InstanceChanged, InstanceKey, InstanceSettings
 from services.scheduler.tables import instances, schedules
 
@@ -24,7 +24,7 @@ async def database_now(connection: AsyncConnection) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class DueSchedule:
-    """A schedule whose tick is due, with what its command needs. The transaction holds a lock on its row."""
+    """A schedule whose tick is due or too far ahead, with what its command needs. The transaction holds a lock on its row."""
 
     instance: InstanceKey
     schedule: Schedule
@@ -59,10 +59,15 @@ class StoredInstance(NamedTuple):
 
 
 async def claim_due(connection: AsyncConnection, now: datetime, limit: int) -> list[DueSchedule]:
-    """Lock and return up to `limit` schedules that are due, the longest due first.
+    """Lock and return up to `limit` schedules that are due, the longest due first, or that wait for longer than their period.
+
+    The latter were planned while the clock was ahead.
 
     Schedules that another replica has locked are skipped, so replicas share the work and never wait for each other.
     """
+    moment = schedules.c.due_at.type
+    ends = {kind.value: literal(now + period, moment) for kind, period in PERIODS.items()}
+    latest = case(ends, value=schedules.c.kind)
     statement = (
         select(schedules, instances.c.credential_id, instances.c.settings)
         .join(
@@ -70,7 +75,7 @@ async def claim_due(connection: AsyncConnection, now: datetime, limit: int) -> l
             (instances.c.organization_id == schedules.c.organization_id)
             & (instances.c.instance_id == schedules.c.instance_id),
         )
-        .where(schedules.c.due_at <= now)
+        .where((schedules.c.due_at <= now) | (schedules.c.due_at > latest))
         .order_by(schedules.c.due_at)
         .limit(limit)
         .with_for_update(of=schedules, skip_locked=True)

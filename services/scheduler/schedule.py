@@ -56,13 +56,16 @@ def first_tick(
 
 
 def decide(schedule: Schedule, rhythm: Rhythm, instance_id: UUID, planned: Tick, now: datetime) -> Decision:
-    """Decide what to do about `planned`, which is due at `now`.
+    """Decide what to do about `planned`, which is due at `now` or more than a period later.
 
-    A tick on time issues its command. After a gap, however long, only the newest missed tick is planned again: all
+    A tick that is so far ahead was planned while the clock was wrong. The next regular one takes its place. A tick on time issues its command. After a gap, however long, only the newest missed tick is planned again: all
     instances missed ticks at the same time, so their commands are spread over ten minutes, full syncs first.
     """
+    regular = rhythm.newest(now).scheduled_for
+    if planned.due_at > now:
+        return Decision(None, rhythm.after(regular), 0)
     # After `full_sync_spread` was raised, the newest tick of the rhythm can be older than the planned one.
-    newest = max(planned.scheduled_for, rhythm.newest(now).scheduled_for)
+    newest = max(planned.scheduled_for, regular)
     coalesced = (newest - planned.scheduled_for) // rhythm.period
     if now - planned.due_at <= MISSED_AFTER:
         return Decision(newest, rhythm.after(newest), coalesced)

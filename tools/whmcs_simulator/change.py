@@ -9,7 +9,7 @@ from typing import Any, Final
 from tools.whmcs_simulator import billing, orders
 from tools.whmcs_simulator.company import Company
 from tools.whmcs_simulator.cycles import add_months
-from tools.whmcs_simulator.records import KINDS, Customer, Kind, Subscription
+from tools.whmcs_simulator.records import KINDS, Customer, Kind, Request, Subscription
 
 Change = Mapping[str, Any]
 
@@ -31,6 +31,7 @@ def change(company: Company, what: Change) -> dict[str, Any]:
         if add is None:
             raise ValueError(f"{kind} has no `add`")
         id_ = add(company, kind, what["add"])
+        _log(company, kind, _ROWS[kind](company)[id_])
     else:
         id_ = _integer("id", what.get("id"))
         row = _ROWS[kind](company).get(id_)
@@ -42,8 +43,21 @@ def change(company: Company, what: Change) -> dict[str, Any]:
             _DELETE[kind](company, row)
         else:
             _SET[kind](company, row, what["set"])
+        _log(company, kind, row)
     company.revision += 1
     return {"kind": kind, "id": id_, "day": date.fromordinal(company.today).isoformat()}
+
+
+def _log(company: Company, kind: str, row: Any) -> None:
+    # WHMCS documentation, Activity Log: it has what administrators do. inferred: with the client concerned, if there is one.
+    match row:
+        case Customer():
+            customer_id = row.id
+        case Request():
+            customer_id = company.services[row.service_id].customer_id
+        case _:
+            customer_id = getattr(row, "customer_id", 0)
+    company.write_log(customer_id, f"Modified {kind.title()} - ID: {row.id}")
 
 
 _ROWS: Final[dict[str, Callable[[Company], Mapping[int, Any]]]] = {

@@ -9,7 +9,6 @@ from uuid import UUID
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND: Final = timedelta(seconds=1)
-_DAY: Final = timedelta(days=1)
 
 
 class Schedule(StrEnum):
@@ -18,6 +17,13 @@ class Schedule(StrEnum):
     FULL = "full"
     INCREMENTAL = "incremental"
     CHECK = "check"
+
+
+PERIODS: Final = {
+    Schedule.FULL: 86_400 * _SECOND,
+    Schedule.INCREMENTAL: 900 * _SECOND,
+    Schedule.CHECK: 3_600 * _SECOND,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +61,10 @@ def rhythm_of(schedule: Schedule, instance_id: UUID, full_spread_seconds: int) -
     The phase is a stable hash of the id. So instances do not all start in the same second, and all replicas agree.
     A full sync keeps midnight as its nominal time and is due up to `full_spread_seconds` later.
     """
-    match schedule:
-        case Schedule.INCREMENTAL:
-            return Rhythm(900 * _SECOND, stable_share(instance_id, 900) * _SECOND, 0 * _SECOND)
-        case Schedule.CHECK:
-            return Rhythm(3600 * _SECOND, stable_share(instance_id, 3600) * _SECOND, 0 * _SECOND)
-        case Schedule.FULL:
-            return Rhythm(_DAY, 0 * _SECOND, stable_share(instance_id, full_spread_seconds) * _SECOND)
+    period = PERIODS[schedule]
+    if schedule is Schedule.FULL:
+        return Rhythm(period, 0 * _SECOND, stable_share(instance_id, full_spread_seconds) * _SECOND)
+    return Rhythm(period, stable_share(instance_id, period // _SECOND) * _SECOND, 0 * _SECOND)
 
 
 def next_due(schedule: Schedule, instance_id: UUID, now: datetime) -> datetime:

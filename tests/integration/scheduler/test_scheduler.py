@@ -23,7 +23,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from libs.common.contracts import topics
@@ -34,8 +34,9 @@ from libs.common.database import build_engine, transaction
 from libs.common.kafka.publisher import Publisher
 from libs.common.outbox import relay_once
 from libs.common.settings import KafkaSettings, PostgresSettings
+from services.scheduler import ticker
 from services.scheduler.handlers import follow_instance
-from services.scheduler.tables import metadata, outbox
+from services.scheduler.tables import metadata, outbox, schedules
 from services.scheduler.ticker import tick
 from tests.builders import message_record
 from tests.servers import REPOSITORY, Database
@@ -65,9 +66,9 @@ def clock() -> ShiftedClock:
 
 @pytest.fixture
 async def engines(database: Database) -> AsyncIterator[list[AsyncEngine]]:
-    """Return the engines of three replicas, with the role of the scheduler."""
+    """Return the engines of five replicas, with the role of the scheduler."""
     settings = PostgresSettings(database_url=database.url("scheduler"))
-    engines = [build_engine(settings, service="scheduler") for _ in range(3)]
+    engines = [build_engine(settings, service="scheduler") for _ in range(5)]
     yield engines
     for engine in engines:
         await engine.dispose()
@@ -90,6 +91,12 @@ async def commands(engine: AsyncEngine) -> list[dict[str, Any]]:
     async with transaction(engine) as connection:
         rows = await connection.execute(select(outbox.c.body).order_by(outbox.c.id))
         return [orjson.loads(body) for body in rows.scalars()]
+
+
+async def due_schedules(engine: AsyncEngine, at: datetime) -> int:
+    async with transaction(engine) as connection:
+        count = select(func.count()).select_from(schedules).where(schedules.c.due_at <= at)
+        return (await connection.execute(count)).scalar_one()
 
 
 def ticks(issued: Sequence[dict[str, Any]]) -> list[tuple[str, str, datetime]]:
@@ -125,7 +132,7 @@ async def test_dying_replicas_issue_each_tick_exactly_once(
     while clock.at < START + A_DAY:
         clock.at += timedelta(minutes=4)
         replicas = [asyncio.create_task(tick(engine, clock, SPREAD)) for engine in engines]
-        for doomed in chance.sample(replicas, 2):
+        for doomed in chance.sample(replicas, 3):
             await asyncio.sleep(chance.uniform(0, 0.004))
             doomed.cancel()
         ends = await asyncio.gather(*replicas, return_exceptions=True)
@@ -189,6 +196,50 @@ async def test_clock_set_back_issues_nothing_twice(
     clock.at = before + timedelta(minutes=15)
     await tick(engines[0], clock, SPREAD)
     assert len(ticks(await commands(engines[0]))) <= len(issued) + 1
+
+
+@pytest.mark.rule("S2")
+@pytest.mark.rule("S4")
+async def test_five_loops_follow_a_jumping_clock(
+    engines: list[AsyncEngine], clock: ShiftedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock jumps by an hour and by a day, both ways. Then nothing runs for two days, in which one instance is paused."""
+    monkeypatch.setattr(ticker, "_POLL_SECONDS", 0.002)
+    instances = [instance(number) for number in range(1, 7)]
+    for changed in instances:
+        await follow_instance(engines[0], changed, now=clock, full_spread_seconds=SPREAD)
+    stop = asyncio.Event()
+    loops = [asyncio.create_task(ticker.tick_loop(engine, clock, SPREAD, stop)) for engine in engines]
+
+    async def live(span: timedelta) -> None:
+        for _ in range(span // timedelta(minutes=4)):
+            clock.at += timedelta(minutes=4)
+            while await due_schedules(engines[0], clock.at):
+                await asyncio.sleep(0.005)
+
+    async def new_ticks(span: timedelta) -> list[tuple[str, str, datetime]]:
+        before = len(await commands(engines[0]))
+        await live(span)
+        return ticks((await commands(engines[0]))[before:])
+
+    hour = timedelta(hours=1)
+    await live(2 * hour)
+    for jump in (hour, -hour, A_DAY, -A_DAY, -hour, -A_DAY, A_DAY + hour):
+        clock.at += jump
+        await live(hour / 3)
+    once_right = await new_ticks(2 * hour)
+    await follow_instance(engines[0], instance(6, state="paused", version=2), now=clock, full_spread_seconds=SPREAD)
+    clock.at += 2 * A_DAY
+    caught_up = await new_ticks(timedelta(minutes=12))
+    stop.set()
+    await asyncio.gather(*loops)
+
+    issued = Counter(ticks(await commands(engines[0])))
+    assert set(issued.values()) == {1}
+    assert {(changed, mode) for changed, mode, _ in once_right} >= {(str(i.id), "incremental") for i in instances}
+    full_syncs = Counter(changed for changed, mode, _ in caught_up if mode == "full")
+    assert full_syncs == {str(changed.id): 1 for changed in instances[:5]}
+    assert str(instances[5].id) not in {changed for changed, _, _ in caught_up}
 
 
 @pytest.mark.rule("S6")

@@ -118,6 +118,19 @@ def test_no_tick_is_issued_twice_or_early(
     assert len(issued) + coalesced == (planned.scheduled_for - first) // rhythm.period
 
 
+@given(SCHEDULES, IDS, MOMENTS, st.timedeltas(timedelta(days=2), timedelta(days=400)))
+@pytest.mark.rule("L5")
+def test_tick_planned_by_a_fast_clock_is_replaced(
+    schedule: Schedule, instance: UUID, now: datetime, ahead: timedelta
+) -> None:
+    rhythm = rhythm_of(schedule, instance, SPREAD)
+
+    decision = decide(schedule, rhythm, instance, rhythm.after(now + ahead), now)
+
+    assert (decision.issue, decision.coalesced) == (None, 0)
+    assert now < decision.following.due_at <= now + rhythm.period
+
+
 @given(SCHEDULES, IDS, MOMENTS)
 def test_new_instance_waits_for_its_next_regular_tick(
     schedule: Schedule, instance: UUID, now: datetime

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tools.whmcs_simulator.answers import Answers
+from tools.whmcs_simulator.change import change
 from tools.whmcs_simulator.company import Company
 from tools.whmcs_simulator.drift import DRIFTS, Drift
 from tools.whmcs_simulator.life import advance
@@ -158,6 +159,16 @@ def test_list_is_read_again_after_the_company_has_changed(answers: Answers, comp
     advance(company, 60)
 
     assert len(rows(answers, "GetInvoices", limitnum="100000")) > before
+
+
+def test_change_by_hand_is_the_newest_entry_of_the_log(answers: Answers, company: Company) -> None:
+    service = next(iter(company.services.values()))
+
+    change(company, {"kind": "service", "id": service.id, "set": {"recurring": "12.34"}})
+
+    entries = rows(answers, "GetActivityLog", limitnum="3")
+    assert entries[0]["clientId"] == service.customer_id
+    assert [entry["id"] for entry in entries] == sorted((entry["id"] for entry in entries), reverse=True)
 
 
 @pytest.mark.parametrize("drift", DRIFTS)
