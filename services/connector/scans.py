@@ -94,15 +94,14 @@ def may_read_whole(scan: Scan, total: int | None, now: datetime) -> bool:
     )
 
 
-def longest_unread(kinds: Sequence[Kind], scans: Scans) -> Kind | None:
+def longest_unread(kinds: Sequence[Kind], scans: Scans) -> Kind:
     """Return the list that nobody has read for the longest time. There are four that are not paged, so each comes once an hour."""
-    never = datetime.min
 
-    def read_at(kind: Kind) -> datetime:
+    def read_at(kind: Kind) -> float:
         at = scans[kind].scanned_at if kind in scans else None
-        return never if at is None else at.replace(tzinfo=None)
+        return 0.0 if at is None else at.timestamp()
 
-    return min(kinds, key=read_at, default=None)
+    return min(kinds, key=read_at)
 
 
 def pages_around(offsets: Iterable[int], page_size: int) -> list[int]:

@@ -58,8 +58,9 @@ def first_tick(
 def decide(schedule: Schedule, rhythm: Rhythm, instance_id: UUID, planned: Tick, now: datetime) -> Decision:
     """Decide what to do about `planned`, which is due at `now` or more than a period later.
 
-    A tick that is so far ahead was planned while the clock was wrong. The next regular one takes its place. A tick on time issues its command. After a gap, however long, only the newest missed tick is planned again: all
-    instances missed ticks at the same time, so their commands are spread over ten minutes, full syncs first.
+    A tick that is so far ahead was planned while the clock was wrong. The next regular one takes its place. A tick on time issues its
+    command. After a gap, however long, only the newest missed tick is planned again: all instances missed ticks at the same time, so
+    their commands are spread over ten minutes, full syncs first.
     """
     regular = rhythm.newest(now).scheduled_for
     if planned.due_at > now:

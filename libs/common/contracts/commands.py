@@ -38,7 +38,8 @@ class CheckInstance(Message):
 
 
 class RunSync(Message):
-    """Run a sync: of all kinds, or only of `kinds`. The answer is SyncQueued, also when the command joins a run that is already queued or running.
+    """Run a sync: of all kinds, or only of `kinds`. The answer is SyncQueued, also when the command joins a run that is already queued
+    or running.
 
     A repeat with the same `command_id` asks for the state of that run. The answer is SyncQueued again, then SyncStarted and
     SyncProgressed of a running run, or the unchanged last event of an ended run.

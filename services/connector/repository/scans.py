@@ -18,8 +18,7 @@ async def load(connection: Any, instance: InstanceKey) -> dict[str, Scan]:
         *instance,
     )
     return {
-        row["kind"]: Scan(row["position"], row["newest_id"], row["totals"], row["scanned_at"])
-        for row in rows
+        row["kind"]: Scan(row["position"], row["newest_id"], row["totals"], row["scanned_at"]) for row in rows
     }
 
 

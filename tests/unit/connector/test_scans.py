@@ -80,7 +80,9 @@ class Site:
 
 
 @given(st.integers(0, 60), st.lists(EVENTS, min_size=1, max_size=30))
-def test_every_change_is_seen_within_four_runs(size: int, life: list[tuple[int, list[float], list[float]]]) -> None:
+def test_every_change_is_seen_within_four_runs(
+    size: int, life: list[tuple[int, list[float], list[float]]]
+) -> None:
     site = Site(size)
     waiting: list[tuple[int, dict[int, int]]] = []
 
@@ -119,7 +121,8 @@ def test_quiet_list_is_looked_at_in_four_quarters() -> None:
 
 
 @pytest.mark.parametrize(
-    ("total", "new_rows", "expected"), [(100, 0, True), (103, 3, True), (99, 0, False), (100, 1, False), (None, 0, False)]
+    ("total", "new_rows", "expected"),
+    [(100, 0, True), (103, 3, True), (99, 0, False), (100, 1, False), (None, 0, False)],
 )
 def test_size_is_explained_by_new_rows_alone(total: int | None, new_rows: int, expected: bool) -> None:
     assert is_explained(Scan(totals={ALL: 100}), total, new_rows) is expected
@@ -145,7 +148,6 @@ def test_unpaged_lists_come_in_turn() -> None:
 
     for run in range(8):
         kind = longest_unread(UNPAGED, scans)
-        assert kind is not None
         order.append(kind)
         scans[kind] = Scan(scanned_at=NOON + run * timedelta(minutes=15))
 

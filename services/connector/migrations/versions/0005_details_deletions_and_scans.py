@@ -1,5 +1,7 @@
 """Add what runs need to read details by id, to notice deletions, and to read only what may have changed."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import BIT, JSONB
@@ -66,7 +68,7 @@ def upgrade() -> None:
     )
 
 
-def _create(name: str, *columns: sa.Column) -> None:
+def _create(name: str, *columns: sa.Column[Any]) -> None:
     op.create_table(
         name,
         sa.Column("organization_id", sa.Uuid, primary_key=True),
