@@ -34,6 +34,7 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
             tasks={
                 "consume": consumer.run,
                 "runs": worker.runs,
+                "details": worker.details,
                 "checks": worker.checks,
                 "purges": worker.purges,
                 "relay": lambda stop: relay(engine, outbox, publisher, stop),

@@ -64,6 +64,14 @@ class Caller:
         self.politeness = pace.politeness
         self._client, self._pace, self._clock, self._per_second = client, pace, clock, per_second
         self._seq = 0
+        self._asking = 0
+        self._silent_since = 0.0
+        self.last_error: WhmcsError | None = None
+
+    @property
+    def silent_seconds(self) -> float:
+        """Return for how long WHMCS has given no good answer, although answers were waited for."""
+        return time.monotonic() - self._silent_since if self._asking else 0.0
 
     async def ask(self, action: str, parameters: Mapping[str, str | int], *, rows: int = 1) -> Answer:
         """Return one answer; raise WhmcsError.
@@ -71,6 +79,15 @@ class Caller:
         Calls that fail with a transient error are repeated after a random pause. If a page of many rows fails, the error is raised at
         once, because the caller can ask for smaller pages without a pause.
         """
+        if not self._asking:
+            self._silent_since = time.monotonic()
+        self._asking += 1
+        try:
+            return await self._ask_patiently(action, parameters, rows)
+        finally:
+            self._asking -= 1
+
+    async def _ask_patiently(self, action: str, parameters: Mapping[str, str | int], rows: int) -> Answer:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return await self._ask(action, parameters, rows)
@@ -89,9 +106,10 @@ class Caller:
             try:
                 body = await self._client.call(action, parameters)
             except WhmcsError as error:
+                self.last_error = error
                 if error.is_transient:
                     self.politeness.refused(is_about_rows=error.is_about_rows and rows > 1)
                 raise
-            now = time.monotonic()
+            now = self._silent_since = time.monotonic()
             self.politeness.answered(action, rows, now - started, now=now, worked=time.process_time())
         return Answer(body, seq, observed_at)

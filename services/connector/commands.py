@@ -62,7 +62,7 @@ async def _queue(
     if await instances.is_purged(database, instance):
         return  # no worker would claim the run
     await runs.delete_without_instance(database)
-    run = await runs.queue(database, instance, command.command_id, uuid4(), command.mode, command.trigger)
+    run = await runs.queue(database, instance, command, uuid4())
     await _answer(connection, instance, command.command_id, run, message_id, at)
 
 

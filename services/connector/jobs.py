@@ -1,7 +1,8 @@
-"""Does what a worker has claimed: a run, a check or a purge, and reports how it ended."""
+"""Does what a worker has claimed: a run, details, a check or a purge, and reports how it ended."""
 
 import asyncio
 import logging
+from collections import defaultdict
 from typing import Any, Final
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from libs.common.addresses import origin
 from libs.common.clock import Clock
 from libs.common.contracts.failures import FAILURES, text_of
-from libs.common.contracts.instances import InstanceKey
+from libs.common.contracts.instances import InstanceKey, InstanceSettings
 from libs.common.contracts.sync import (
     InstanceChecked,
     InstancePurged,
@@ -28,14 +29,18 @@ from services.connector import events
 from services.connector.caller import Caller, Pace
 from services.connector.checks import check_instance, unfinished
 from services.connector.credentials import Credentials, unseal
+from services.connector.details import REFUSED_SECONDS, DetailReader, Pauses
+from services.connector.details import Pace as DetailPace
 from services.connector.plan import Result
 from services.connector.positions import Positions, load_last_positions, read_positions
 from services.connector.publishing import FactPublisher
-from services.connector.repository import checkpoints, checks, credentials, instances, leases, runs
+from services.connector.repository import checkpoints, checks, credentials, details, instances, leases, runs
 from services.connector.repository.checks import ClaimedCheck
+from services.connector.repository.details import DETAILS, DetailWork, Pause
 from services.connector.repository.leases import Lease
 from services.connector.repository.runs import Run
 from services.connector.settings import Settings
+from services.connector.silence import SilentError, unless_silent
 from services.connector.sync import Sync
 from services.connector.whmcs.answers import WhmcsError
 from services.connector.whmcs.client import Client, describe
@@ -56,6 +61,8 @@ class Jobs:
         self._keyring, self._clock = keyring, clock
         self._publisher = FactPublisher(engine, publisher, clock)
         self._paces: dict[str, Pace] = {}
+        self._detail_pauses = Pauses()
+        self._detail_paces: defaultdict[InstanceKey, DetailPace] = defaultdict(DetailPace)
 
     async def run(self, run: Run) -> None:
         """Do a run and report how it ended."""
@@ -69,6 +76,8 @@ class Jobs:
             last = await load_last_positions(self._engine, instance)
             before = await read_positions(self._settings, self._engine, instance, last)
             result = await self._read(run, opened)
+        except SilentError as silence:
+            await self._fail_or_give_back(run, url, silence.last)
         except WhmcsError as error:
             await self._fail(run, url, error)
         except NeedsOperator as error:
@@ -82,16 +91,53 @@ class Jobs:
             points = await checkpoints.load(await raw(connection), run.lease.instance, run.run_id)
         seconds = _RUN_SECONDS - (self._clock() - run.started_at).total_seconds()
         async with Client(self._settings, opened) as client:
-            pace = self._paces.setdefault(origin(opened.base_url), Pace())
-            caller = Caller(client, pace, self._clock, run.settings.requests_per_second)
-            sync = Sync(self._engine, self._publisher, caller, self._clock, run, points)
+            caller = self._caller(client, opened, run.settings)
+            work = Sync(self._engine, self._publisher, caller, self._clock, run, points).read_all()
+            if run.attempts < _ATTEMPTS or not points:
+                # A later attempt of a run that has read something skips the list on which WHMCS hangs, which takes more than a minute.
+                work = unless_silent(caller, work)
             try:
                 async with asyncio.timeout(max(1.0, seconds)) as limit:
-                    return await sync.read_all()
+                    return await work
             except TimeoutError:
                 if not limit.expired():
                     raise  # the timeout of a database or Kafka call, not that of the run
                 raise WhmcsError("run_timeout", "") from None
+
+    def _caller(self, client: Client, opened: Credentials, settings: InstanceSettings) -> Caller:
+        pace = self._paces.setdefault(origin(opened.base_url), Pace())
+        return Caller(client, pace, self._clock, settings.requests_per_second)
+
+    async def _fail_or_give_back(self, run: Run, url: str, last: WhmcsError | None) -> None:
+        """Give back a run whose WHMCS is silent, so that other runs get its slot; fail it after three attempts without progress."""
+        if run.attempts >= _ATTEMPTS:
+            await self._fail(run, url, last or WhmcsError("run_timeout", ""))
+            return
+        async with transaction(self._engine) as connection:
+            await leases.release(await raw(connection), run.lease)
+        log.info("WHMCS is silent; will continue the run later", extra={"run_id": str(run.run_id)})
+
+    def detail_pauses(self) -> list[Pause]:
+        """Return which details this process does not read now."""
+        return self._detail_pauses.current()
+
+    async def details(self, work: DetailWork) -> None:
+        """Read details of an instance for a short time."""
+        instance = work.lease.instance
+        try:
+            opened = await self._credentials(instance, work.credential_id)
+        except NeedsOperator:  # the next run reports it
+            self._detail_pauses.add(instance, DETAILS, REFUSED_SECONDS)
+            async with transaction(self._engine) as connection:
+                await details.end(await raw(connection), work.lease)
+            return
+        async with Client(self._settings, opened) as client:
+            caller = self._caller(client, opened, work.settings)
+            pace = self._detail_paces[instance]
+            reader = DetailReader(
+                self._engine, self._publisher, caller, self._clock, work, self._detail_pauses, pace
+            )
+            await reader.read()
 
     async def _succeed(self, run: Run, result: Result, positions: Positions) -> None:
         succeeded = SyncSucceeded(

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     Table,
     Text,
     Uuid,
@@ -48,6 +49,8 @@ instances: Final = _owned(
     Column("lease_until", _Moment),
     Column("lease_seconds", Double, nullable=False, server_default="600"),
     Column("epoch", BigInteger, nullable=False, server_default="0"),
+    # When details of the instance were last read.
+    Column("details_at", _Moment),
 )
 credentials: Final = _owned(
     "credentials",
@@ -65,6 +68,7 @@ checks: Final = _owned(
     Column("check_id", Uuid, primary_key=True),
     Column("credential_id", Uuid, nullable=False),
     Column("settings", JSONB, nullable=False),
+    Column("worker", Text),
     Column("lease_until", _Moment),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("created_at", _Moment, nullable=False, server_default=func.now()),
@@ -104,6 +108,7 @@ runs: Final = _owned(
         unique=True,
         postgresql_where=text("state = 'running'"),
     ),
+    Index("runs_ended", "organization_id", "instance_id", "ended_at"),
 )
 # How far a run has read a kind: see plan.Checkpoint.
 checkpoints: Final = _owned(
@@ -160,8 +165,9 @@ scans: Final = _owned(
 )
 # A null fingerprint means that the row must be published again. `raw_hash` is the hash of the row as WHMCS sent it; a row with the same
 # hash needs no translation. `is_open` is true for invoices that are not settled yet. `is_detail_due` is true while the details that
-# belong to the row must be read by its id. `customer_id` is set for subscriptions with a price and for invoices.
-# A customer with such a subscription and no invoice is looked up, because only an invoice or the look-up tells the currency.
+# belong to the row must be read by its id, and `detail_failures` counts how often that failed. `customer_id` is set for subscriptions
+# with a price and for invoices. A customer with such a subscription and no invoice is looked up, because only an invoice or the look-up
+# tells the currency.
 fingerprints: Final = _owned(
     "fingerprints",
     Column("kind", Text, primary_key=True),
@@ -171,6 +177,7 @@ fingerprints: Final = _owned(
     Column("raw_hash", LargeBinary),
     Column("is_open", Boolean, nullable=False, server_default="false"),
     Column("is_detail_due", Boolean, nullable=False, server_default="false"),
+    Column("detail_failures", SmallInteger, nullable=False, server_default="0"),
     Index(
         "fingerprints_open",
         "organization_id",

@@ -1,8 +1,8 @@
-"""Claims runs, checks and purges, and has them done under a lease."""
+"""Claims runs, details, checks and purges, and has them done under a lease."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final
 from uuid import uuid4
@@ -10,7 +10,6 @@ from uuid import uuid4
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.clock import Clock
-from libs.common.contracts.commands import SyncMode
 from libs.common.contracts.sync import SyncStarted
 from libs.common.database import raw, transaction
 from libs.common.pause import pause
@@ -19,16 +18,17 @@ from services.connector import events
 from services.connector.checks import CHECK_SECONDS
 from services.connector.jobs import Jobs
 from services.connector.leases import work_under_lease
-from services.connector.repository import checks, leases, runs
+from services.connector.repository import checks, details, leases, runs
 from services.connector.repository.leases import FencedError, Lease
 from services.connector.repository.runs import Run
 from services.connector.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_RUNS_AT_ONCE: Final = 20
-_CHECKS_AT_ONCE: Final = 4
 _POLL_SECONDS: Final = 0.25
+_DETAILS_POLL_SECONDS: Final = 2.0
+
+HandBack = Callable[[Any], Awaitable[None]]
 
 
 class Worker:
@@ -40,76 +40,73 @@ class Worker:
         self._name = f"{settings.replica or 'connector'}.{uuid4().hex[:8]}"
 
     async def runs(self, stop: asyncio.Event) -> None:
-        """Claim runs and do them until `stop`. Full runs get at most half of the slots, so that short runs do not wait for them."""
-        active: dict[asyncio.Task[None], SyncMode] = {}
+        """Claim runs and do them until `stop`."""
 
-        async def claim() -> bool:
-            for task in [task for task in active if task.done()]:
-                del active[task]
-            if len(active) >= _RUNS_AT_ONCE:
-                return False
-            full_runs = sum(mode is SyncMode.FULL for mode in active.values())
-            run = await self._claim_run(full_runs_too=full_runs < _RUNS_AT_ONCE // 2)
-            if run is not None:
-                active[asyncio.create_task(self._work(run.lease, self._jobs.run(run), run))] = run.mode
-            return run is not None
+        async def claim() -> Coroutine[Any, Any, None] | None:
+            run = await self._claim_run()
+            if run is None:
+                return None
+            return self._work(run.lease, self._jobs.run(run), lambda database: runs.hand_back(database, run))
 
-        try:
-            await _poll(claim, stop)
-        finally:
-            await _cancel(active)
+        await _keep_busy(claim, runs.SLOTS, stop)
+
+    async def details(self, stop: asyncio.Event) -> None:
+        """Claim instances with details that are due, and read some of them, until `stop`."""
+        worker = f"{self._name}.details"
+
+        async def claim() -> Coroutine[Any, Any, None] | None:
+            async with transaction(self._engine) as connection:
+                database = await raw(connection)
+                piece = await details.claim(database, worker, self._lease_seconds, self._jobs.detail_pauses())
+            if piece is None:
+                return None
+            lease = piece.lease
+            return self._work(
+                lease, self._jobs.details(piece), lambda database: leases.release(database, lease)
+            )
+
+        await _keep_busy(claim, details.SLOTS, stop, _DETAILS_POLL_SECONDS)
 
     async def checks(self, stop: asyncio.Event) -> None:
         """Claim checks and do them until `stop`."""
-        active: set[asyncio.Task[None]] = set()
 
-        async def claim() -> bool:
-            if len(active) >= _CHECKS_AT_ONCE:
-                return False
+        async def claim() -> Coroutine[Any, Any, None] | None:
             async with transaction(self._engine) as connection:
-                check = await checks.claim(await raw(connection))
-            if check is not None:
-                task = asyncio.create_task(self._jobs.check(check))
-                active.add(task)
-                task.add_done_callback(active.discard)
-            return check is not None
+                check = await checks.claim(await raw(connection), self._name)
+            return None if check is None else self._jobs.check(check)
 
-        try:
-            await _poll(claim, stop)
-        finally:
-            if active:
-                await asyncio.wait(active, timeout=CHECK_SECONDS)
+        await _keep_busy(claim, checks.SLOTS, stop, seconds_to_end=CHECK_SECONDS)
 
     async def purges(self, stop: asyncio.Event) -> None:
         """Purge deleted instances until `stop`."""
+        worker = f"{self._name}.purges"
 
-        async def claim() -> bool:
+        async def claim() -> Coroutine[Any, Any, None] | None:
             async with transaction(self._engine) as connection:
                 database = await raw(connection)
-                lease = await leases.take_for_purge(database, self._name, self._lease_seconds)
-            if lease is not None:
-                await self._work(lease, self._jobs.purge(lease))
-            return lease is not None
-
-        await _poll(claim, stop)
-
-    async def _claim_run(self, *, full_runs_too: bool) -> Run | None:
-        async with transaction(self._engine) as connection:
-            run = await runs.claim(
-                await raw(connection),
-                self._name,
-                self._lease_seconds,
-                self._clock(),
-                full_runs_too=full_runs_too,
+                lease = await leases.take_for_purge(database, worker, self._lease_seconds)
+            if lease is None:
+                return None
+            return self._work(
+                lease, self._jobs.purge(lease), lambda database: leases.release(database, lease)
             )
+
+        await _keep_busy(claim, 1, stop)
+
+    async def _claim_run(self) -> Run | None:
+        async with transaction(self._engine) as connection:
+            run = await runs.claim(await raw(connection), self._name, self._lease_seconds, self._clock())
             if run is not None:
                 started = SyncStarted(run_id=run.run_id, mode=run.mode, started_at=run.started_at)
                 message_id = f"{run.run_id}.started.{run.lease.epoch}"
                 await events.send(connection, run.lease.instance, started, message_id, self._clock())
         return run
 
-    async def _work(self, lease: Lease, work: Coroutine[Any, Any, None], run: Run | None = None) -> None:
-        """Do work under a lease. If it fails, the next worker that takes the lease continues it."""
+    async def _work(self, lease: Lease, work: Coroutine[Any, Any, None], hand_back: HandBack) -> None:
+        """Do work under a lease. If it fails, the next worker that takes the lease continues it.
+
+        A process that stops cancels its work, and hands it back so that the next worker need not wait for the end of the lease.
+        """
         try:
             await work_under_lease(self._engine, lease, self._lease_seconds, work)
         except FencedError:
@@ -119,10 +116,9 @@ class Worker:
                 extra={"instance_id": str(lease.instance.instance_id)},
             )
         except asyncio.CancelledError:
-            if run is not None:
-                with suppress(FencedError):
-                    async with transaction(self._engine) as connection:
-                        await runs.hand_back(await raw(connection), run)
+            with suppress(FencedError):
+                async with transaction(self._engine) as connection:
+                    await hand_back(await raw(connection))
             raise
         except Exception as error:
             # The next attempt may succeed. It begins when the lease runs out, and continues at the checkpoints.
@@ -133,14 +129,33 @@ class Worker:
             )
 
 
-async def _poll(claim: Callable[[], Awaitable[bool]], stop: asyncio.Event) -> None:
-    while not stop.is_set():
-        if not await claim():
-            await pause(stop, _POLL_SECONDS)
+async def _keep_busy(
+    claim: Callable[[], Awaitable[Coroutine[Any, Any, None] | None]],
+    slots: int,
+    stop: asyncio.Event,
+    poll_seconds: float = _POLL_SECONDS,
+    *,
+    seconds_to_end: float = 0.0,
+) -> None:
+    """Do up to `slots` pieces of claimed work at once until `stop`. Work that does not end within `seconds_to_end` is cancelled then."""
+    active: set[asyncio.Task[None]] = set()
+    try:
+        while not stop.is_set():
+            work = await claim() if len(active) < slots else None
+            if work is None:
+                await pause(stop, poll_seconds)
+                continue
+            task = asyncio.create_task(work)
+            active.add(task)
+            task.add_done_callback(active.discard)
+    finally:
+        await _end(active, seconds_to_end)
 
 
-async def _cancel(active: Iterable[asyncio.Task[None]]) -> None:
+async def _end(active: set[asyncio.Task[None]], seconds: float) -> None:
     tasks = list(active)
+    if tasks and seconds:
+        await asyncio.wait(tasks, timeout=seconds)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -13,7 +13,7 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.clock import utc_now
-from libs.common.contracts.commands import SyncMode, SyncTrigger
+from libs.common.contracts.commands import RunSync, SyncMode, SyncTrigger
 from libs.common.contracts.sync import RunState
 from libs.common.database import build_engine, raw, transaction
 from libs.common.kafka.publisher import Publisher
@@ -83,8 +83,14 @@ class Bench:
     async def _claimed(self) -> Run:
         async with transaction(self.engine) as connection:
             database = await raw(connection)
-            await runs.queue(database, INSTANCE, uuid4(), uuid4(), SyncMode.FULL, SyncTrigger.MANUAL)
-            run = await runs.claim(database, "bench", 600, utc_now(), full_runs_too=True)
+            command = RunSync(
+                command_id=uuid4(),
+                instance_id=INSTANCE.instance_id,
+                mode=SyncMode.FULL,
+                trigger=SyncTrigger.MANUAL,
+            )
+            await runs.queue(database, INSTANCE, command, uuid4())
+            run = await runs.claim(database, "bench", 600, utc_now())
         assert run is not None
         return run
 

@@ -133,7 +133,6 @@ BILLING: Final = (
 # These messages have a shape, but no service sends them yet.
 NOT_SENT_YET: Final = (
     "Republish",
-    "DetailsProgressed",
     "InvoiceLinesChanged",
     "TransactionChanged",
     "MovementsChanged",

@@ -1,11 +1,14 @@
 """Connection tests that wait for a worker or have ended within a day."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from libs.common.contracts.instances import InstanceKey, InstanceSettings
-from services.connector.repository.leases import is_free
+from services.connector.repository import leases, shares
+
+# Checks of one process at once.
+SLOTS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +35,28 @@ async def queue(
     )
 
 
-async def claim(connection: Any) -> ClaimedCheck | None:
-    """Claim the oldest waiting check for 30 seconds and return it; None when no check waits."""
+async def claim(connection: Any, worker: str) -> ClaimedCheck | None:
+    """Claim the next waiting check for 30 seconds and return it; None when no check waits.
+
+    Checks of the organization with the fewest checks at work come first, then the oldest.
+    """
+    await shares.lock(connection, "checks")
+    is_free = leases.is_free("k.lease_until", "30")
+    tables = """connector.checks k
+        LEFT JOIN connector.credentials c USING (organization_id, instance_id, credential_id)"""
     row = await connection.fetchrow(
-        f"""WITH due AS (SELECT organization_id, instance_id, check_id FROM connector.checks
-               WHERE ended_at IS NULL AND {is_free("lease_until", "30")}
-               ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-           UPDATE connector.checks c SET lease_until = clock_timestamp() + interval '30 s', attempts = attempts + 1 FROM due
+        f"""WITH busy AS (SELECT organization_id, {shares.origin("c.address")} AS origin, k.worker = $1 AS is_mine
+               FROM {tables} WHERE k.ended_at IS NULL AND NOT {is_free}),
+           due AS (SELECT organization_id, instance_id, k.check_id FROM {tables}
+               WHERE k.ended_at IS NULL AND {is_free}
+                 AND {shares.has_share(SLOTS, "k.organization_id")} AND {shares.has_calm_origin("c.address")}
+               ORDER BY (SELECT count(*) FROM busy WHERE busy.organization_id = k.organization_id), k.created_at
+               LIMIT 1 FOR UPDATE OF k SKIP LOCKED)
+           UPDATE connector.checks c SET worker = $1, attempts = attempts + 1,
+               lease_until = clock_timestamp() + interval '30 s' FROM due
            WHERE (c.organization_id, c.instance_id, c.check_id)
                = (due.organization_id, due.instance_id, due.check_id) RETURNING c.*""",  # noqa: S608  fixed names
+        worker,
     )
     if row is None:
         return None

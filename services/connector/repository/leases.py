@@ -92,5 +92,15 @@ async def renew(connection: Any, lease: Lease, seconds: float) -> None:
 
 
 async def release(connection: Any, lease: Lease) -> None:
-    """End the lease now, so that another worker need not wait; raise FencedError when another worker has it."""
-    await renew(connection, lease, 0)
+    """End the lease now, so that another worker need not wait; raise FencedError when another worker has it.
+
+    A free lease has no time: a time would lie in the future for everybody once the clock steps back.
+    """
+    is_valid = await connection.fetchval(
+        """UPDATE connector.instances SET lease_until = NULL, worker = NULL
+           WHERE organization_id = $1 AND instance_id = $2 AND epoch = $3 RETURNING true""",
+        *lease.instance,
+        lease.epoch,
+    )
+    if not is_valid:
+        raise FencedError

@@ -1,23 +1,30 @@
-"""Runs: queued by commands, claimed by workers, kept for 30 days after their end."""
+"""Runs: queued by commands, claimed by workers, kept for 400 days after their end."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from libs.common.contracts import topics
-from libs.common.contracts.commands import SyncMode, SyncTrigger
+from libs.common.contracts.commands import RunSync, SyncMode, SyncTrigger
 from libs.common.contracts.instances import InstanceKey, InstanceSettings
 from libs.common.contracts.sync import RunState
 from libs.common.outbox import Outgoing
-from services.connector.repository import leases
+from services.connector.repository import details, leases, shares
 from services.connector.repository.leases import Lease
+
+# Runs of one process at once. Full runs get at most half of the slots, so that short runs do not wait for them.
+SLOTS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run that this worker has claimed."""
+    """A run that this worker has claimed. `kinds` and `accept_deletions`: see RunSync.
+
+    `attempts` counts the claims since the run last made progress.
+    """
 
     lease: Lease
     run_id: UUID
@@ -26,6 +33,8 @@ class Run:
     started_at: datetime
     credential_id: UUID
     settings: InstanceSettings
+    kinds: frozenset[str] = frozenset()
+    accept_deletions: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +58,7 @@ class RunEnd:
     event: Outgoing | None
 
 
-async def queue(
-    connection: Any,
-    instance: InstanceKey,
-    command_id: UUID,
-    run_id: UUID,
-    mode: SyncMode,
-    trigger: SyncTrigger,
-) -> JoinedRun:
+async def queue(connection: Any, instance: InstanceKey, command: RunSync, run_id: UUID) -> JoinedRun:
     """Return the run that a command joins: the one it joined before, the queued one, a running one that covers it, or the new `run_id`."""
     # Without the lock, two commands at once could both find no queued run, and the second INSERT would break the unique index.
     await connection.execute(
@@ -65,48 +67,50 @@ async def queue(
     joined_id = await connection.fetchval(
         """SELECT run_id FROM connector.runs
            WHERE organization_id = $1 AND instance_id = $2 AND ($3 = ANY(commands) OR state = 'queued'
-               OR (state = 'running' AND $4 = 'incremental' AND $5 = 'schedule'))
+               OR (state = 'running' AND kinds = '{}' AND $4 = 'incremental' AND $5 = 'schedule'))
            ORDER BY $3 = ANY(commands) DESC, state = 'queued' DESC LIMIT 1""",
         *instance,
-        command_id,
-        mode,
-        trigger,
+        command.command_id,
+        command.mode,
+        command.trigger,
     )
     if joined_id is not None:
-        return await _join(connection, instance, command_id, joined_id, mode, trigger)
+        return await _join(connection, instance, command, joined_id)
     await connection.execute(
-        """INSERT INTO connector.runs (organization_id, instance_id, run_id, mode, trigger, state, commands)
-           VALUES ($1, $2, $3, $4, $5, 'queued', ARRAY[$6::uuid])""",
+        """INSERT INTO connector.runs (organization_id, instance_id, run_id, mode, trigger, state, commands,
+               kinds, accept_deletions)
+           VALUES ($1, $2, $3, $4, $5, 'queued', ARRAY[$6::uuid], $7, $8)""",
         *instance,
         run_id,
-        mode,
-        trigger,
-        command_id,
+        command.mode,
+        command.trigger,
+        command.command_id,
+        command.kinds,
+        json.dumps(command.accept_deletions),
     )
-    return JoinedRun(run_id, mode, trigger, RunState.QUEUED, None)
+    return JoinedRun(run_id, command.mode, command.trigger, RunState.QUEUED, None)
 
 
-async def _join(
-    connection: Any,
-    instance: InstanceKey,
-    command_id: UUID,
-    run_id: UUID,
-    mode: SyncMode,
-    trigger: SyncTrigger,
-) -> JoinedRun:
-    """Add the command to a run. A queued run becomes full or manual if the command is."""
+async def _join(connection: Any, instance: InstanceKey, command: RunSync, run_id: UUID) -> JoinedRun:
+    """Add the command to a run. A queued run becomes full or manual if the command is, and then reads the kinds of both."""
     row = await connection.fetchrow(
         """UPDATE connector.runs SET
                commands = CASE WHEN $4 = ANY(commands) THEN commands ELSE commands || $4::uuid END,
                mode = CASE WHEN state = 'queued' AND $5 = 'full' THEN 'full' ELSE mode END,
-               trigger = CASE WHEN state = 'queued' AND $6 = 'manual' THEN 'manual' ELSE trigger END
+               trigger = CASE WHEN state = 'queued' AND $6 = 'manual' THEN 'manual' ELSE trigger END,
+               kinds = CASE WHEN state <> 'queued' THEN kinds WHEN kinds = '{}' OR $7::text[] = '{}' THEN '{}'
+                   ELSE ARRAY(SELECT DISTINCT unnest(kinds || $7::text[])) END,
+               accept_deletions = CASE WHEN state <> 'queued' THEN accept_deletions
+                   ELSE accept_deletions || $8::jsonb END
            WHERE organization_id = $1 AND instance_id = $2 AND run_id = $3
            RETURNING run_id, mode, trigger, state, started_at""",
         *instance,
         run_id,
-        command_id,
-        mode,
-        trigger,
+        command.command_id,
+        command.mode,
+        command.trigger,
+        command.kinds,
+        json.dumps(command.accept_deletions),
     )
     return JoinedRun(
         row["run_id"],
@@ -117,14 +121,13 @@ async def _join(
     )
 
 
-async def claim(
-    connection: Any, worker: str, lease_seconds: float, at: datetime, *, full_runs_too: bool
-) -> Run | None:
+async def claim(connection: Any, worker: str, lease_seconds: float, at: datetime) -> Run | None:
     """Return the next run of an instance whose lease is free, with that lease; None when there is none.
 
-    Runs that have begun come first, then manual ones. A run that has not begun begins `at`.
+    A run that has not begun begins `at`.
     """
-    row = await _lock_next(connection, full_runs_too=full_runs_too)
+    await shares.lock(connection, "runs")
+    row = await _lock_next(connection, worker)
     if row is None:
         return None
     instance = InstanceKey(row["organization_id"], row["instance_id"])
@@ -132,7 +135,7 @@ async def claim(
         """UPDATE connector.runs SET state = 'running', attempts = attempts + 1,
                started_at = coalesce(started_at, $4)
            WHERE organization_id = $1 AND instance_id = $2 AND run_id = $3
-           RETURNING run_id, mode, attempts, started_at""",
+           RETURNING run_id, mode, attempts, started_at, kinds, accept_deletions""",
         *instance,
         row["run_id"],
         at,
@@ -145,23 +148,35 @@ async def claim(
         run["started_at"],
         row["credential_id"],
         InstanceSettings(**row["settings"]),
+        frozenset(run["kinds"]),
+        run["accept_deletions"],
     )
 
 
-async def _lock_next(connection: Any, *, full_runs_too: bool) -> Any:
-    """Lock the next run and its instance. A queued run waits for the running one of its instance."""
+async def _lock_next(connection: Any, worker: str) -> Any:
+    """Lock the next run and its instance. A queued run waits for the running one of its instance.
+
+    Runs without progress at their last attempt come last, so that they do not keep others waiting. Then those that have begun come first,
+    then manual ones, then those of the organization with the fewest runs at work.
+    """
+    is_free = leases.is_free("i.lease_until", "i.lease_seconds")
+    tables = """connector.runs r JOIN connector.instances i USING (organization_id, instance_id)
+        LEFT JOIN connector.credentials c USING (organization_id, instance_id, credential_id)"""
     return await connection.fetchrow(
-        f"""SELECT r.organization_id, r.instance_id, r.run_id, i.credential_id, i.settings
-           FROM connector.runs r JOIN connector.instances i USING (organization_id, instance_id)
-           WHERE r.state IN ('queued', 'running') AND i.state IN ('active', 'needs_attention')
-             AND {leases.is_free("i.lease_until", "i.lease_seconds")}
-             AND ($1 OR r.mode = 'incremental')
+        f"""WITH busy AS (SELECT organization_id, {shares.origin("c.address")} AS origin, r.mode,
+                   i.worker = $1 AS is_mine FROM {tables} WHERE r.state = 'running' AND NOT {is_free})
+           SELECT organization_id, instance_id, r.run_id, credential_id, i.settings FROM {tables}
+           WHERE r.state IN ('queued', 'running') AND i.state IN ('active', 'needs_attention') AND {is_free}
+             AND {shares.has_share(SLOTS, "r.organization_id")} AND {shares.has_calm_origin("c.address")}
+             AND (r.mode = 'incremental'
+                  OR {shares.has_share(SLOTS // 2, "r.organization_id", "busy.mode = 'full'")})
              AND (r.state = 'running' OR NOT EXISTS (SELECT 1 FROM connector.runs other
                  WHERE other.organization_id = r.organization_id AND other.instance_id = r.instance_id
                    AND other.state = 'running'))
-           ORDER BY r.state = 'running' DESC, r.trigger = 'manual' DESC, r.created_at LIMIT 1
-           FOR UPDATE SKIP LOCKED""",  # noqa: S608  fixed names
-        full_runs_too,
+           ORDER BY r.attempts, r.state = 'running' DESC, r.trigger = 'manual' DESC,
+               (SELECT count(*) FROM busy WHERE busy.organization_id = r.organization_id), r.created_at
+           LIMIT 1 FOR UPDATE OF r, i SKIP LOCKED""",  # noqa: S608  fixed names
+        worker,
     )
 
 
@@ -191,9 +206,11 @@ async def end(connection: Any, run: Run, state: RunState, code: str | None = Non
     await connection.execute(
         "DELETE FROM connector.checkpoints WHERE organization_id = $1 AND instance_id = $2", *instance
     )
+    if run.mode is SyncMode.FULL:
+        await details.resume(connection, instance)
     await connection.execute(
         """DELETE FROM connector.runs WHERE organization_id = $1 AND instance_id = $2
-               AND ended_at < now() - interval '30 days'""",
+               AND ended_at < now() - interval '400 days'""",
         *instance,
     )
 

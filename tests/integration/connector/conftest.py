@@ -191,7 +191,7 @@ async def claim_run(world: World, seconds: float = LOST_WORKERS_LEASE) -> Run | 
     """Claim a run as a worker that then disappears."""
     async with transaction(world.engine) as connection:
         database = await raw(connection)
-        return await runs.claim(database, "lost", seconds, AT, full_runs_too=True)
+        return await runs.claim(database, "lost", seconds, AT)
 
 
 @pytest.fixture

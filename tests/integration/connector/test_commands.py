@@ -60,6 +60,42 @@ async def test_commands_join_the_queued_run(world: World) -> None:
     assert (queued[1]["mode"], queued[1]["trigger"]) == ("full", "manual")
 
 
+async def test_joined_run_reads_the_kinds_of_both(world: World) -> None:
+    await world.add_instance()
+    await world.command(run_command(kinds=("addon",)))
+    await world.command(run_command(kinds=("domain", "addon"), accept_deletions={"addon": 3}))
+    await world.command(run_command(kinds=("domain",), accept_deletions={"domain": 40}))
+
+    run = await claim_run(world)
+
+    assert run is not None
+    assert run.kinds == {"addon", "domain"}
+    assert run.accept_deletions == {"addon": 3, "domain": 40}
+
+
+async def test_joined_run_reads_all_if_a_command_does(world: World) -> None:
+    await world.add_instance()
+    await world.command(run_command(kinds=("addon",)))
+    await world.command(run_command(mode=SyncMode.INCREMENTAL, trigger=SyncTrigger.SCHEDULE))
+
+    run = await claim_run(world)
+
+    assert run is not None
+    assert run.kinds == frozenset()
+
+
+async def test_run_of_some_kinds_covers_no_scheduled_run(world: World) -> None:
+    await world.add_instance()
+    await world.command(run_command(kinds=("addon",)))
+    first = await claim_run(world)
+    await world.command(run_command(mode=SyncMode.INCREMENTAL, trigger=SyncTrigger.SCHEDULE))
+
+    queued = await world.events("SyncQueued")
+
+    assert first is not None
+    assert queued[1]["run_id"] != str(first.run_id)
+
+
 async def test_command_waits_for_its_instance(world: World) -> None:
     await world.command(run_command())
     await world.add_instance()

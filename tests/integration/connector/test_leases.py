@@ -6,7 +6,7 @@ import pytest
 
 from libs.common.database import raw, transaction
 from services.connector.leases import work_under_lease
-from services.connector.repository import checks, leases
+from services.connector.repository import checks, leases, runs
 from services.connector.repository.leases import FencedError, Lease
 from tests.integration.connector.conftest import (
     LOST_WORKERS_LEASE,
@@ -65,16 +65,31 @@ async def test_clock_that_steps_back_locks_no_instance(world: World) -> None:
     assert (second.run_id, second.lease.epoch > first.lease.epoch) == (first.run_id, True)
 
 
+async def test_lease_that_was_given_back_has_no_time(world: World) -> None:
+    await world.add_instance()
+    await world.command(run_command())
+    run = await claim_run(world)
+    assert run is not None
+    async with transaction(world.engine) as connection:
+        await runs.hand_back(await raw(connection), run)
+
+    await world.execute("UPDATE connector.instances SET lease_until = lease_until + interval '1 day'")
+
+    again = await claim_run(world)
+    assert again is not None
+    assert again.attempts == 1
+
+
 async def test_clock_that_steps_back_locks_no_check(world: World) -> None:
     await world.command(check_command())
     async with transaction(world.engine) as connection:
         database = await raw(connection)
-        assert await checks.claim(database) is not None
-        assert await checks.claim(database) is None
+        assert await checks.claim(database, "lost") is not None
+        assert await checks.claim(database, "lost") is None
 
         await database.execute("UPDATE connector.checks SET lease_until = lease_until + interval '1 hour'")
 
-        assert await checks.claim(database) is not None
+        assert await checks.claim(database, "lost") is not None
 
 
 async def test_clock_that_steps_back_locks_no_purge(world: World) -> None:
@@ -112,7 +127,7 @@ async def test_check_that_never_ends_fails(world: World) -> None:
     await world.command(check_command())
     for _ in range(3):
         async with transaction(world.engine) as connection:
-            assert await checks.claim(await raw(connection)) is not None
+            assert await checks.claim(await raw(connection), "lost") is not None
         await world.execute("UPDATE connector.checks SET lease_until = lease_until - interval '1 minute'")
 
     result = await world.until(("InstanceChecked",))
@@ -123,7 +138,7 @@ async def test_check_that_never_ends_fails(world: World) -> None:
     assert "could not be finished" in line["message"]
     assert "Check the connection again" in line["message"]
     async with transaction(world.engine) as connection:
-        assert await checks.claim(await raw(connection)) is None
+        assert await checks.claim(await raw(connection), "lost") is None
 
 
 async def test_killed_check_is_done_by_another_worker(world: World) -> None:

@@ -96,7 +96,7 @@ class Post:
         """Let a worker claim the queued run."""
         clock = self.running.gateway.clock
         async with transaction(self.engine) as connection:
-            run = await runs.claim(await raw(connection), "worker", 60, clock(), full_runs_too=True)
+            run = await runs.claim(await raw(connection), "worker", 60, clock())
         assert run is not None
         return run
 

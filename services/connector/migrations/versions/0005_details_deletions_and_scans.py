@@ -19,7 +19,8 @@ def upgrade() -> None:
     op.execute(
         """ALTER TABLE connector.fingerprints ADD COLUMN raw_hash bytea,
                ADD COLUMN is_open boolean NOT NULL DEFAULT false,
-               ADD COLUMN is_detail_due boolean NOT NULL DEFAULT false"""
+               ADD COLUMN is_detail_due boolean NOT NULL DEFAULT false,
+               ADD COLUMN detail_failures smallint NOT NULL DEFAULT 0"""
     )
     for name in ("open", "detail_due"):
         op.execute(
@@ -34,6 +35,10 @@ def upgrade() -> None:
         """ALTER TABLE connector.checkpoints ADD COLUMN is_whole boolean,
                ADD COLUMN unreadable jsonb NOT NULL DEFAULT '{}', ADD COLUMN warnings jsonb NOT NULL DEFAULT '{}'"""
     )
+    # Runs are kept for 400 days.
+    op.execute("CREATE INDEX runs_ended ON connector.runs (organization_id, instance_id, ended_at)")
+    op.execute("ALTER TABLE connector.instances ADD COLUMN details_at timestamptz")
+    op.execute("ALTER TABLE connector.checks ADD COLUMN worker text")
     moment = sa.DateTime(timezone=True)
     _create(
         "seen_blocks",
