@@ -10,6 +10,9 @@ from libs.common.errors import Permanent
 _MAX_LENGTH: Final = 2048
 _FILE: Final = re.compile(r"[^/]+\.php$", re.IGNORECASE)
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
+# What mail programs, chats and documents put around an address.
+_AROUND: Final = " \t\r\n\u00a0\u200b\ufeff\"'<>“”„‘’«»"  # noqa: RUF001
+_TWO_SCHEMES: Final = re.compile(r"^(?:https?://)+(?=https?://)", re.IGNORECASE)
 
 
 def normalise_url(text: str) -> str:
@@ -18,7 +21,7 @@ def normalise_url(text: str) -> str:
     Remove what names a page instead of the installation (`/includes/api.php`, `index.php`, `?query`). Raise Permanent with
     the code `url_scheme` or `url_invalid`; the text names the part that is wrong.
     """
-    address = text.strip().strip("\"'").strip()
+    address = _TWO_SCHEMES.sub("", text.strip(_AROUND))
     if not address or len(address.encode()) > _MAX_LENGTH:
         raise Permanent(
             "url_invalid",
@@ -33,6 +36,8 @@ def normalise_url(text: str) -> str:
         port = parts.port
     except ValueError as error:
         raise Permanent("url_invalid", "The port or host of the address is not valid.") from error
+    if port == 0:
+        raise Permanent("url_invalid", "The port of the address is not valid.")
     if parts.scheme.lower() != "https":
         raise Permanent(
             "url_scheme", "The address must begin with https://. MRRlytics reads WHMCS only over TLS."
@@ -72,12 +77,13 @@ def _host(parts: SplitResult) -> str:
 
 def _folder(path: str) -> str:
     """Return the folder of the installation. The path does not always show it, so a check also tries the folders above."""
-    folders = [part for part in path.split("/") if part]
+    folders = [part for part in path.split("/") if part not in ("", ".")]
     if ".." in folders:
         raise Permanent("url_invalid", "The path of the address must not hold '..'.")
-    lowered = [part.lower() for part in folders]
-    if "index.php" in lowered:  # friendly addresses such as /index.php/store
-        folders = folders[: lowered.index("index.php") + 1]
+    for number, folder in enumerate(folders):
+        if _FILE.search(folder):  # what follows belongs to a page, such as /index.php/store
+            folders = folders[: number + 1]
+            break
     is_file = bool(folders and _FILE.search(folders[-1]))
     file = folders.pop().lower() if is_file else ""
     last = folders[-1].lower() if folders else ""
