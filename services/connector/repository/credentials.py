@@ -9,17 +9,17 @@ from libs.common.contracts.instances import InstanceKey
 
 @dataclass(frozen=True, slots=True)
 class StoredCredential:
-    """A sealed credential, the address it is bound to, and the address where the API answered."""
+    """A sealed credential, the address it is bound to, and the address where the API answered; None before it did."""
 
     address: str
     cipher: str
-    base_url: str
+    base_url: str | None
 
 
 async def load(connection: Any, instance: InstanceKey, credential_id: UUID) -> StoredCredential | None:
     """Return the credential; None when it was deleted."""
     row = await connection.fetchrow(
-        """SELECT c.address, c.cipher, coalesce(a.base_url, c.address) AS base_url
+        """SELECT c.address, c.cipher, a.base_url
            FROM connector.credentials c
            LEFT JOIN connector.addresses a USING (organization_id, instance_id, credential_id)
            WHERE c.organization_id = $1 AND c.instance_id = $2 AND c.credential_id = $3""",
