@@ -12,11 +12,12 @@ from urllib.parse import parse_qsl
 
 import orjson
 
-from tools.whmcs_simulator import faults
+from tools.whmcs_simulator import damage, faults, replies
 from tools.whmcs_simulator.access import Access
 from tools.whmcs_simulator.answers import Answers
-from tools.whmcs_simulator.faults import Fault, Faults, Reply
+from tools.whmcs_simulator.faults import Fault, Faults
 from tools.whmcs_simulator.parameters import Refused, is_empty
+from tools.whmcs_simulator.replies import Reply
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -81,7 +82,7 @@ class Api:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] != f"{self.base}/includes/api.php":
-            await _send(send, faults.NOT_FOUND)
+            await _send(send, replies.NOT_FOUND)
             return
         parameters = dict(parse_qsl((await _body(receive)).decode(errors="replace"), keep_blank_values=True))
         action = parameters.get("action", "")
@@ -114,8 +115,8 @@ class Api:
     def _reply(self, scope: Scope, parameters: dict[str, str], striking: list[Fault]) -> Reply:
         action = parameters.get("action", "")
         for fault in striking:
-            if fault.kind in faults.REPLIES:
-                return faults.REPLIES[fault.kind](fault.value, action)
+            if fault.kind in replies.REPLIES:
+                return replies.REPLIES[fault.kind](fault.value, action)
         if any(fault.kind == faults.PAGING for fault in striking):
             parameters = {**parameters, "limitstart": "0"}
         status, body = self._regular(scope, parameters)
@@ -125,8 +126,13 @@ class Api:
         text: bytes = orjson.dumps(faults.damaged(body, striking))
         text = text.replace(b"/", rb"\/")
         for fault in striking:
-            if fault.kind in faults.DAMAGED_TEXT:
-                text = faults.DAMAGED_TEXT[fault.kind](text, fault.value)
+            if fault.kind in damage.DAMAGED_TEXT:
+                text = damage.DAMAGED_TEXT[fault.kind](text, fault.value)
+        for fault in striking:
+            if fault.kind == faults.COMPRESSED:
+                encodings = str(fault.value or "gzip")
+                text = damage.compressed(text, encodings)
+                return Reply(status, text, headers=(("content-encoding", encodings),))
         return Reply(status, text)
 
     def _regular(self, scope: Scope, parameters: dict[str, str]) -> tuple[int, dict[str, Any]]:

@@ -74,6 +74,9 @@ async def test_damaged_text_is_damaged_as_named(ends: Ends) -> None:
     assert len(await text("huge", 500_000)) > 500_000
     assert b"[" * 2000 in await text("deep", 2000)
     assert (await text("duplicate_keys")).count(b'"result"') == 2
+    assert (await text("notice_with_braces")).endswith(good)
+    assert (await text("comment_behind")).startswith(good)
+    assert await text("compressed", "deflate, gzip") == good
 
 
 async def test_damaged_answers_are_damaged_as_named(ends: Ends) -> None:
@@ -92,6 +95,9 @@ async def test_damaged_answers_are_damaged_as_named(ends: Ends) -> None:
     assert (await answer("no_rows"))["invoices"] == ""
     assert (await answer("growing_total", limitstart=50))["totalresults"] == good["totalresults"] + 51
     assert (await answer("repeated_page", limitstart=50))["invoices"]["invoice"] == rows
+    assert (await answer("huge_total"))["totalresults"] == "9" * 400
+    await faulty(ends, {"kind": "odd_version"})
+    assert (await ends.call("WhmcsDetails"))["whmcs"]["version"] == "8².1"
     await ends.control.delete("/faults")
     assert await ends.call("GetInvoices", orderby="id") == good
 
