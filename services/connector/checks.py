@@ -4,6 +4,7 @@ The order is that of a call: find the server, connect, reach the API, log in. So
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,6 +24,7 @@ from services.connector.whmcs import answers
 from services.connector.whmcs.answers import Row, WhmcsError
 from services.connector.whmcs.client import Client, describe
 from services.connector.whmcs.entities import LISTS, LOOK_UPS, VERSION_ACTION, ListAction, LookUp
+from services.connector.whmcs.masking import Mask
 
 Report = Callable[[InstanceChecked], Awaitable[None]]
 CheckState = Literal["ok", "warning", "failed"]
@@ -37,6 +39,7 @@ _CLOCK_MINUTES: Final = 5
 # The check that a failure belongs to. All other failures belong to "api".
 _CHECK_BY_CODE: Final = {
     "dns_not_found": "address",
+    "dns_timeout": "address",
     "address_not_allowed": "address",
     "connect_refused": "address",
     "unreachable": "address",
@@ -44,7 +47,9 @@ _CHECK_BY_CODE: Final = {
     "tls_certificate": "tls",
     "tls_version": "tls",
     "credentials_rejected": "credentials",
+    "admin_missing": "credentials",
     "ip_not_allowed": "ip",
+    "ip_banned": "ip",
 }
 # The checks that have passed when this one fails. WHMCS may test credentials and address in either order.
 _PASSED_BEFORE: Final = {
@@ -61,6 +66,13 @@ _PASSED: Final = {
     "credentials": "WHMCS accepts the identifier and secret.",
     "ip": "WHMCS allows our address.",
 }
+_ELSEWHERE: Final = frozenset({"not_whmcs_api", "redirected"})
+_NOISE: Final = (
+    "Something on the site writes text around the answers of WHMCS. We can read them all the same. To be safe, turn off display_errors "
+    "in PHP, and caching and length hiding for /includes/api.php."
+)
+_VERSION_LENGTH: Final = 40
+_VERSION: Final = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})")
 _ABOUT_ACTION: Final = frozenset({"permission_missing", "action_unsupported"})
 # No WHMCS has so many rows. An id of 0 does not work: PHP treats "0" as empty, so WHMCS would report a missing parameter.
 _ABSENT_ID: Final = 2_147_483_647
@@ -123,7 +135,9 @@ async def check_instance(
         async with asyncio.timeout(CHECK_SECONDS):
             opened = await credentials()
             checklist.url = opened.base_url
-            async with Client(settings, opened, connect_seconds=_CONNECT_SECONDS) as client:
+            async with Client(
+                settings, opened, connect_seconds=_CONNECT_SECONDS, has_answered=opened.has_answered
+            ) as client:
                 await _check(client, checklist, clock)
     except NeedsOperator as error:
         await checklist.add_error("credentials", WhmcsError(error.code, "", error.message))
@@ -157,9 +171,11 @@ async def _check(client: Client, checklist: _Checklist, clock: Clock) -> None:
         await checklist.add_error(name, error)
         return
     await checklist.add_passed(*_PASSED)
-    if not await _check_version(version, checklist):
+    if not await _check_version(version, checklist, client.mask):
         return
     bodies = await _check_permissions(client, checklist)
+    if client.noisy_answers:
+        await checklist.add(Check(name="api", state="warning", message=_NOISE))
     if any(check.state == "failed" for check in checklist.checks):
         return
     await checklist.add(_check_clock(client.server_time, clock()))
@@ -172,20 +188,21 @@ async def _find_api(client: Client, checklist: _Checklist) -> Row | WhmcsError:
 
     The answer is a WhmcsError when WHMCS refuses only this action, because that proves the address and the credentials as well.
     """
-    first: WhmcsError | None = None
+    failures: list[WhmcsError] = []
     for url in candidates(client.base_url):
         try:
             answer: Row | WhmcsError = await client.call(VERSION_ACTION, base_url=url)
         except WhmcsError as error:
-            if error.code == "not_whmcs_api":
-                first = first or error
+            if error.code in _ELSEWHERE:
+                failures.append(error)
                 continue
             if not error.is_granted and error.code not in _ABOUT_ACTION:
                 raise
             answer = error
         checklist.url = checklist.base_url = url
         return answer
-    raise first or WhmcsError("not_whmcs_api", VERSION_ACTION)
+    # A redirect says more than the missing pages of other folders.
+    raise min(failures, key=lambda error: error.code != "redirected")
 
 
 def candidates(url: str) -> list[str]:
@@ -198,15 +215,15 @@ def candidates(url: str) -> list[str]:
     ]
 
 
-async def _check_version(answer: Row | WhmcsError, checklist: _Checklist) -> bool:
+async def _check_version(answer: Row | WhmcsError, checklist: _Checklist, mask: Mask) -> bool:
     """Add the version; return whether MRRlytics supports it. If WHMCS does not tell its version, add a warning and return true."""
     if isinstance(answer, WhmcsError):
         await checklist.add_error("version", answer, "warning", VERSION_ACTION)
         return True
-    version = _version_in(answer)
+    version = mask(_version_in(answer))[:_VERSION_LENGTH]
     checklist.version = version or None
-    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
-    if numbers and numbers < _OLDEST_VERSION:
+    numbers = _VERSION.match(version)
+    if numbers and tuple(map(int, numbers.groups())) < _OLDEST_VERSION:
         await checklist.add_error("version", WhmcsError("version_unsupported", VERSION_ACTION, version))
         return False
     text = f"WHMCS {version or 'of unknown version'}."
@@ -217,7 +234,7 @@ async def _check_version(answer: Row | WhmcsError, checklist: _Checklist) -> boo
 def _version_in(answer: Row) -> str:
     whmcs = answer.get("whmcs")
     version = str(whmcs.get("version", "")) if isinstance(whmcs, dict) else ""
-    return "".join(character for character in version if character.isprintable())[:40]
+    return "".join(character for character in version if character.isprintable())
 
 
 async def _check_permissions(client: Client, checklist: _Checklist) -> list[Row]:

@@ -44,14 +44,18 @@ PURE = (
     "services/connector/plan.py",
     "services/connector/politeness.py",
     "services/connector/whmcs/answers.py",
+    "services/connector/whmcs/decoding.py",
     "services/connector/whmcs/egress.py",
     "services/connector/whmcs/entities.py",
+    "services/connector/whmcs/masking.py",
+    "services/connector/whmcs/objects.py",
     "services/connector/whmcs/translate.py",
     "services/metrics/formulas",
     "tools/docs/compatibility.py",
 )
 PURE_LIBRARIES = {"orjson", "pydantic", "typing_extensions"}
 PURE_OF_OURS = (
+    "libs.common.addresses",
     "libs.common.calendar",
     "libs.common.contracts",
     "libs.common.errors",

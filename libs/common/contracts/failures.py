@@ -45,6 +45,11 @@ FAILURES: Final = {
     "dns_not_found": Failure(
         _C, Retry.NEXT_TICK, "No server was found under {host}. Check the spelling of the address."
     ),
+    "dns_timeout": Failure(
+        _T,
+        Retry.SOON,
+        "The name server of {host} did not answer within {detail} s. If this stays, ask the company that runs its DNS.",
+    ),
     "address_not_allowed": Failure(
         _C, Retry.NO, "MRRlytics may not connect to this address. Use the public https address of your WHMCS."
     ),
@@ -76,13 +81,47 @@ FAILURES: Final = {
         Retry.NEXT_TICK,
         "A web firewall answered instead of WHMCS. Allow {egress} for /includes/api.php.",
     ),
-    "maintenance": Failure(_C, Retry.SOON, "WHMCS is in maintenance mode (HTTP {detail})."),
-    "server_error": Failure(_C, Retry.SOON, "WHMCS answered with an error (HTTP {detail})."),
+    "password_required": Failure(
+        _A,
+        Retry.HOURLY,
+        "The web server asks for a user name and password of its own before WHMCS. "
+        "Turn this protection off for /includes/api.php.",
+    ),
+    "rate_limited": Failure(
+        _C,
+        Retry.SOON,
+        "The site takes no more calls at the moment (HTTP 429). This passes by itself. "
+        "If it stays, exempt {egress} from its limit, or lower the requests per second of this instance.",
+    ),
+    "maintenance": Failure(
+        _C,
+        Retry.SOON,
+        "WHMCS is in maintenance mode (HTTP {detail}). Syncs work again when it ends. "
+        "If an upgrade of WHMCS hangs, finish it.",
+    ),
+    "server_error": Failure(
+        _C,
+        Retry.SOON,
+        "The server of WHMCS answered with an error (HTTP {detail}). This often passes by itself. "
+        "If it stays, ask your host to look at the error log of the web server.",
+    ),
     "bad_response": Failure(
-        _C, Retry.NEXT_TICK, "WHMCS sent an answer to {action} that we could not read{reason}."
+        _C,
+        Retry.NEXT_TICK,
+        "WHMCS sent an answer to {action} that we could not read{reason}. "
+        "If this stays, ask your host for the PHP error log of that time.",
     ),
     "inconsistent_pagination": Failure(
-        _C, Retry.NEXT_TICK, "The pages that WHMCS sent for {action} do not fit together."
+        _C,
+        Retry.NEXT_TICK,
+        "The pages that WHMCS sent for {action} do not fit together. The next full sync reads them anew. "
+        "If this stays, turn caching off for /includes/api.php.",
+    ),
+    "not_whole": Failure(
+        _C,
+        Retry.NEXT_TICK,
+        "WHMCS did not send all rows of {action}{reason}. We use those that came, and the next full sync reads the "
+        "list anew. If this stays, turn caching off for /includes/api.php.",
     ),
     "action_unsupported": Failure(
         _C, Retry.DAILY, "This WHMCS has no {action}. Update WHMCS. The other data is synced."
@@ -99,6 +138,17 @@ FAILURES: Final = {
         _A,
         Retry.HOURLY,
         "WHMCS does not allow {detail}. Add {egress} under API IP Access Restriction, or set an access key.",
+    ),
+    "ip_banned": Failure(
+        _A,
+        Retry.HOURLY,
+        "WHMCS has banned {egress}. Remove it under Configuration → System Settings → Banned IPs.",
+    ),
+    "admin_missing": Failure(
+        _A,
+        Retry.NO,
+        "WHMCS found no administrator behind these API credentials. "
+        "Create new ones for an active administrator and enter both.",
     ),
     "permission_missing": Failure(
         _A,

@@ -117,8 +117,7 @@ async def test_wrong_secret_fails_the_run_and_is_stored_only_sealed(
 @pytest.mark.parametrize(
     ("fault", "code", "text"),
     [
-        ({"kind": "not_found"}, "not_whmcs_api", "No WHMCS API answered under {url}. Enter the folder"),
-        ({"kind": "not_json"}, "not_whmcs_api", "No WHMCS API answered under {url}. Enter the folder"),
+        ({"kind": "not_found"}, "server_error", "The server of WHMCS answered with an error (HTTP 404)"),
         ({"kind": "firewall"}, "blocked_by_firewall", "A web firewall answered instead of WHMCS. Allow"),
         ({"kind": "secret_rejected"}, "credentials_rejected", "Create new API credentials and enter both"),
         ({"kind": "forbidden_ip"}, "ip_not_allowed", "WHMCS does not allow 198.51.100.46. Add"),

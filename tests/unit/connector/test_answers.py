@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libs.common.contracts.failures import FAILURES
 from services.connector.whmcs import answers
-from services.connector.whmcs.answers import WhmcsError
+from services.connector.whmcs.answers import Call, Response, WhmcsError
 from services.connector.whmcs.entities import LISTS, ListAction
 
 ERRORS = json.loads((Path(__file__).parents[2] / "contract" / "whmcs" / "errors.json").read_text())["errors"]
@@ -38,6 +39,18 @@ CODES_BY_NAME = {
 }
 
 
+def read(
+    status: int, headers: dict[str, str], content: bytes, action: str = "GetClients", **more: Any
+) -> answers.Answer:
+    return answers.read(Response(status, headers, bytearray(content)), Call(action, **more))
+
+
+def failure(status: int, headers: dict[str, str], content: bytes, **more: Any) -> WhmcsError:
+    with pytest.raises(WhmcsError) as caught:
+        read(status, headers, content, **more)
+    return caught.value
+
+
 def content_of(error: dict[str, Any]) -> bytes:
     return error["raw"].encode() if "raw" in error else orjson.dumps(error["body"])
 
@@ -55,7 +68,7 @@ def test_known_failure_has_its_code(error: dict[str, Any], status: int) -> None:
     headers = {name.lower(): value for name, value in error.get("headers", {}).items()}
 
     with pytest.raises(WhmcsError) as caught:
-        answers.read(status, headers, content_of(error), "GetClients")
+        read(status, headers, content_of(error), "GetClients")
 
     assert caught.value.code == CODES_BY_NAME.get(error["name"], CODES.get(error["class"]))
 
@@ -64,7 +77,7 @@ def test_known_failure_has_its_code(error: dict[str, Any], status: int) -> None:
     "error", [error for error in ERRORS if error["class"] == "parse"], ids=lambda error: error["name"]
 )
 def test_noise_before_the_json_does_not_matter(error: dict[str, Any]) -> None:
-    assert answers.read(200, {}, content_of(error), "GetClients")["result"] == "success"
+    assert read(200, {}, content_of(error)).body["result"] == "success"
 
 
 @pytest.mark.parametrize("action", LISTS, ids=lambda action: action.action)
@@ -117,14 +130,14 @@ GRANTED = (
 @pytest.mark.parametrize("body", GRANTED, ids=lambda body: body.get("message", "no message"))
 def test_other_answers_of_whmcs_prove_the_right(body: dict[str, Any]) -> None:
     with pytest.raises(WhmcsError) as caught:
-        answers.read(200, {}, orjson.dumps(body), "GetInvoice")
+        read(200, {}, orjson.dumps(body), "GetInvoice")
 
     assert caught.value.is_granted
 
 
 def test_wrong_parameter_proves_the_right_with_400_too() -> None:
     with pytest.raises(WhmcsError) as caught:
-        answers.read(400, {}, b'{"result": "error", "message": "Client ID is required"}', "GetInvoice")
+        read(400, {}, b'{"result": "error", "message": "Client ID is required"}', "GetInvoice")
 
     assert caught.value.is_granted
 
@@ -146,7 +159,7 @@ NOT_GRANTED = (
 @pytest.mark.parametrize("content", NOT_GRANTED)
 def test_refused_rights_and_foreign_answers_prove_nothing(content: bytes) -> None:
     with pytest.raises(WhmcsError) as caught:
-        answers.read(200, {}, content, "GetInvoice")
+        read(200, {}, content, "GetInvoice")
 
     assert not caught.value.is_granted
 
@@ -160,6 +173,166 @@ def test_refused_rights_and_foreign_answers_prove_nothing(content: bytes) -> Non
 )
 def test_refusal_by_status_proves_nothing_in_new_words(status: int, content: bytes) -> None:
     with pytest.raises(WhmcsError) as caught:
-        answers.read(status, {}, content, "GetInvoice")
+        read(status, {}, content, "GetInvoice")
 
     assert not caught.value.is_granted
+
+
+FIREWALL = b'{"message":"Access denied by Imunify360 bot-protection."}'
+DATABASE = b"<html><h1>Error establishing a database connection</h1></html>"
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "content", "code"),
+    [
+        (401, {"www-authenticate": "Basic"}, b"<h1>401</h1>", "password_required"),
+        (401, {}, b"<h1>401</h1>", "blocked_by_firewall"),
+        (403, {}, b'{"result":"error","message":"IP Banned"}', "ip_banned"),
+        (200, {}, b"<h1>Your IP address has been banned</h1>", "ip_banned"),
+        (302, {"location": "/banned.php"}, b"", "ip_banned"),
+        (200, {}, b'{"result":"error","message":"An admin user is required"}', "admin_missing"),
+        (200, {}, FIREWALL, "blocked_by_firewall"),
+        (403, {}, FIREWALL, "blocked_by_firewall"),
+        (415, {}, FIREWALL, "blocked_by_firewall"),
+        (500, {}, FIREWALL, "server_error"),
+        (429, {}, b"<h1>Slow down</h1>", "rate_limited"),
+        (429, {}, b'{"result":"error","message":"Too many"}', "rate_limited"),
+        (429, {}, b'{"status":429,"message":"Too many"}', "rate_limited"),
+        (408, {}, b"", "server_error"),
+    ],
+)
+def test_foreign_answer_has_its_own_code(
+    status: int, headers: dict[str, str], content: bytes, code: str
+) -> None:
+    assert failure(status, headers, content).code == code
+    assert failure(status, headers, content, has_answered=True).code == code
+
+
+@pytest.mark.parametrize(
+    ("status", "content"),
+    [(200, DATABASE), (404, b"<h1>Not found</h1>"), (200, b"[]"), (400, b"Bad Request")],
+)
+def test_folder_is_asked_for_only_before_the_first_answer(status: int, content: bytes) -> None:
+    before = failure(status, {}, content)
+    after = failure(status, {}, content, has_answered=True)
+
+    assert (before.code, before.is_transient) == ("not_whmcs_api", False)
+    assert (after.code, after.detail, after.is_transient) == ("server_error", str(status), True)
+
+
+def test_form_that_was_lost_blames_no_folder_afterwards() -> None:
+    content = b'{"result":"error","message":"Empty action request"}'
+
+    assert failure(400, {}, content).code == "not_whmcs_api"
+    assert failure(400, {}, content, has_answered=True).code == "bad_response"
+
+
+@pytest.mark.parametrize(
+    ("location", "detail"),
+    [
+        ("https://www.example.com/whmcs/includes/api.php", "https://www.example.com/whmcs"),
+        ("https://example.com/billing/includes/api.php", "https://example.com/billing"),
+        ("http://example.com/billing/", "https://example.com/billing"),
+        ("//shop.example.com/", "https://shop.example.com"),
+    ],
+)
+def test_redirect_names_the_address_to_enter(location: str, detail: str) -> None:
+    error = failure(302, {"location": location}, b"", url="https://example.com/whmcs")
+
+    assert (error.code, error.detail) == ("redirected", detail)
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "",
+        "/whmcs/login",
+        "../index.php?rp=/login",
+        "http://example.com/whmcs/includes/api.php",
+        "https://[",
+        "mailto:x",
+        "/whmcs/admin/licenseerror.php",
+        "https://u:p@example.com/",
+    ],
+)
+def test_redirect_that_leads_nowhere_else_is_no_address(location: str) -> None:
+    headers = {"location": location}
+
+    assert failure(302, headers, b"", url="https://example.com/whmcs").code == "not_whmcs_api"
+    assert (
+        failure(302, headers, b"", url="https://example.com/whmcs", has_answered=True).code == "server_error"
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        ("7", 7.0),
+        (" 7 ", 7.0),
+        ("²", None),
+        ("-1", None),
+        ("Sat, 30 Nov 10000000000000", None),
+        ("9" * 400, None),
+        ("999999999", 86400.0),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after_is_kept_or_ignored(status: int, written: str, seconds: float | None) -> None:
+    assert failure(status, {"retry-after": written}, b"").retry_after == seconds
+
+
+@pytest.mark.parametrize(
+    ("written", "count"),
+    [
+        (7, 7),
+        ("7", 7),
+        (" 7", 7),
+        ("²", None),
+        ("9" * 400, None),
+        ("9" * 5000, None),
+        (-1, None),
+        (1e300, None),
+        (None, None),
+        ([], None),
+        ("", None),
+        (10**13, None),
+    ],
+)
+def test_total_is_a_count_or_missing(written: Any, count: int | None) -> None:
+    assert answers.total({"totalresults": written}) == count
+
+
+def test_keys_of_any_length_are_no_error() -> None:
+    long = "9" * 5000
+    flat = {f"products[product][{long}][id]": 1, "products[product][0][id]": 2}
+
+    assert answers.rows({"products": {"product": {long: {"id": 1}}}}, "products", "product") == [{"id": 1}]
+    assert answers.rows(flat, "products", "product") == [{"id": 2}]
+    assert answers.rows({"products": {"product": {"²": {"id": 1}}}}, "products", "product") == [
+        {"²": {"id": 1}}
+    ]
+
+
+def test_what_is_no_row_in_a_list_becomes_an_empty_row() -> None:
+    body = {"products": {"product": [{"id": 1}, None, "x", [2]]}}
+
+    assert answers.rows(body, "products", "product") == [{"id": 1}, {}, {}, {}]
+
+
+@given(
+    st.sampled_from([200, 400, 401, 403, 404, 415, 429, 500, 503]) | st.integers(200, 599),
+    st.binary(max_size=80)
+    | st.sampled_from([FIREWALL, DATABASE, b'{"result":"success"}', b'{"result":"error"}']),
+    st.booleans(),
+    st.dictionaries(st.sampled_from(["location", "retry-after", "www-authenticate"]), st.text(max_size=20)),
+)
+def test_any_response_is_an_answer_or_a_code_that_people_see(
+    status: int, content: bytes, has_answered: bool, headers: dict[str, str]
+) -> None:
+    try:
+        code = str(read(status, headers, content, has_answered=has_answered).body["result"])
+    except WhmcsError as error:
+        code = error.code
+
+    assert code in {"success", *FAILURES}
+    assert not (has_answered and code == "not_whmcs_api")

@@ -1,0 +1,117 @@
+"""Finds the JSON object of WHMCS in the text of an answer, whatever the site writes around it. Pure."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+Row = dict[str, Any]
+
+# orjson builds all values at once. The smallest take 56 bytes, so 6 MB of `[[],[],…]` would take hundreds of megabytes. An answer of
+# WHMCS has a value in 18 bytes or more, so 16 MiB of it stay below this number.
+MAX_VALUES: Final = 950_000
+MAX_DEPTH: Final = 64
+_MAX_TRIES: Final = 64
+_NESTED: Final = frozenset({dict, list})
+# An object with a name in it. PHP writes `result` first, so an envelope is recognised even if it was cut off.
+_OPENING: Final = re.compile(rb'\{\s*"(?P<envelope>(?:result|status)"\s*:)?')
+_BLANK: Final = b" \t\r\n"
+
+
+class TooLargeError(ValueError):
+    """An answer with more values or levels than any of WHMCS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The object with the envelope; of an answer that is nothing but one other object, that; else None.
+
+    `has_noise`: something stands before or behind the object. `is_cut_off`: an object begins and does not end.
+    """
+
+    body: Row | None
+    is_envelope: bool = False
+    has_noise: bool = False
+    is_cut_off: bool = False
+
+
+def find_object(content: bytearray, is_envelope: Callable[[Row], bool]) -> Match:
+    """Return the object in the content; raise TooLargeError before it would take much memory."""
+    if sum(map(content.count, (b"[", b"{", b","))) > MAX_VALUES:
+        raise TooLargeError(f"it has more than {MAX_VALUES:,} values")
+    try:
+        body = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        match = _find_in_noise(content, is_envelope)
+    else:
+        match = Match(body, is_envelope(body)) if isinstance(body, dict) else Match(None)
+    if match.body is not None and _is_too_deep(match.body):
+        raise TooLargeError(f"it is nested deeper than {MAX_DEPTH}")
+    return match
+
+
+def _find_in_noise(content: bytearray, is_envelope: Callable[[Row], bool]) -> Match:
+    """Try each opening brace outside of whole objects. The tries are bounded, because each may read all the rest."""
+    text = _as_utf8(content)
+    position = 0
+    for _ in range(_MAX_TRIES):
+        opening = _OPENING.search(text, position)
+        if opening is None:
+            break
+        whole = _object_at(text, opening.start())
+        if whole is None:
+            if opening["envelope"]:
+                # The rows of an answer that was cut off are whole objects, and must not be mistaken for the answer.
+                return Match(None, is_cut_off=True)
+            position = opening.end()
+            continue
+        if is_envelope(whole.body):
+            has_noise = bool(text[: opening.start()].strip(_BLANK) or text[whole.end :].strip(_BLANK))
+            return Match(whole.body, is_envelope=True, has_noise=has_noise)
+        position = whole.end
+    return Match(None, is_cut_off=text.lstrip(b"\xef\xbb\xbf" + _BLANK).startswith(b"{"))
+
+
+def _as_utf8(content: bytearray) -> bytes:
+    """Return the content with a replacement character for each byte that is not UTF-8."""
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return content.decode("utf-8", "replace").encode()
+    return bytes(content)
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    body: Row
+    end: int
+
+
+def _object_at(text: bytes, start: int) -> _Whole | None:
+    """Return the object that begins at `start`, and where it ends; None unless it is whole."""
+    rest = memoryview(text)[start:]
+    try:
+        return _Whole(orjson.loads(rest), len(text))
+    except orjson.JSONDecodeError as error:
+        # orjson names the character at which it gave up. If a whole object ends there, only noise follows.
+        size = len(error.doc[: error.pos].encode())
+    try:
+        return _Whole(orjson.loads(rest[:size]), start + size)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _is_too_deep(body: Row) -> bool:
+    level: list[Any] = [body]
+    for _ in range(MAX_DEPTH + 1):
+        inner: list[Any] = []
+        for value in level:
+            children = value.values() if type(value) is dict else value
+            if not _NESTED.isdisjoint(map(type, children)):
+                inner += [child for child in children if type(child) in _NESTED]
+        if not inner:
+            return False
+        level = inner
+    return True
