@@ -5,8 +5,10 @@ import asyncio
 import typer
 
 from libs.common import migrations
+from libs.common.kafka import letter_commands
 from libs.common.kafka.administration import align_topics
 from libs.common.settings import KafkaSettings, PostgresSettings, load
+from services.connector import cli as credential_commands
 
 
 class MigrateSettings(PostgresSettings, KafkaSettings):
@@ -16,6 +18,8 @@ class MigrateSettings(PostgresSettings, KafkaSettings):
 
 
 app = typer.Typer(no_args_is_help=True)
+app.add_typer(credential_commands.app, name="credentials")
+app.add_typer(letter_commands.app, name="dead-letters")
 
 
 @app.callback()

@@ -39,6 +39,9 @@ def upgrade() -> None:
     op.execute("CREATE INDEX runs_ended ON connector.runs (organization_id, instance_id, ended_at)")
     op.execute("ALTER TABLE connector.instances ADD COLUMN details_at timestamptz")
     op.execute("ALTER TABLE connector.checks ADD COLUMN worker text")
+    # The connector seals credentials again with a new key, and changes nothing else of them.
+    op.execute("REVOKE UPDATE ON connector.credentials FROM connector")
+    op.execute("GRANT UPDATE (cipher) ON connector.credentials TO connector")
     moment = sa.DateTime(timezone=True)
     _create(
         "seen_blocks",
