@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.addresses import origin
 from libs.common.clock import Clock
+from libs.common.contracts.commands import SyncMode
 from libs.common.contracts.failures import FAILURES, text_of
 from libs.common.contracts.instances import InstanceKey, InstanceSettings
 from libs.common.contracts.sync import (
@@ -34,7 +35,17 @@ from services.connector.details import Pace as DetailPace
 from services.connector.plan import Result
 from services.connector.positions import Positions, load_last_positions, read_positions
 from services.connector.publishing import FactPublisher
-from services.connector.repository import checkpoints, checks, credentials, details, instances, leases, runs
+from services.connector.repository import (
+    checkpoints,
+    checks,
+    credentials,
+    details,
+    digests,
+    held,
+    instances,
+    leases,
+    runs,
+)
 from services.connector.repository.checks import ClaimedCheck
 from services.connector.repository.details import DETAILS, DetailWork, Pause
 from services.connector.repository.leases import Lease
@@ -140,21 +151,11 @@ class Jobs:
             await reader.read()
 
     async def _succeed(self, run: Run, result: Result, positions: Positions) -> None:
-        succeeded = SyncSucceeded(
-            run_id=run.run_id,
-            mode=run.mode,
-            started_at=run.started_at,
-            outcome=result.outcome,
-            counts=result.counts,
-            changes=result.changes,
-            bad_rows=result.bad_rows,
-            skipped=result.skipped,
-            positions=positions,
-            epoch=run.lease.epoch,
-        )
         state = RunState.PARTIAL if result.outcome is Outcome.PARTIAL else RunState.SUCCEEDED
         async with transaction(self._engine) as connection:
-            await runs.end(await raw(connection), run, state)
+            database = await raw(connection)
+            succeeded = await _success(database, run, result, positions)
+            await runs.end(database, run, state)
             await events.send_end(connection, run.lease.instance, succeeded, self._clock())
         sync_runs.add(1, {"outcome": result.outcome, "code": ""})
         log.info("Run ended", extra={"run_id": str(run.run_id), "outcome": result.outcome})
@@ -222,6 +223,26 @@ class Jobs:
             purged = InstancePurged(instance_id=instance.instance_id)
             message_id = f"{instance.instance_id}.purged.{lease.epoch}"
             await events.send(connection, instance, purged, message_id, self._clock())
+
+
+async def _success(connection: Any, run: Run, result: Result, positions: Positions) -> SyncSucceeded:
+    """Return the event that reports a good run, with what only the database knows: what is held, and digests of what is published."""
+    instance, is_full = run.lease.instance, run.mode is SyncMode.FULL
+    return SyncSucceeded(
+        run_id=run.run_id,
+        mode=run.mode,
+        started_at=run.started_at,
+        outcome=result.outcome,
+        counts=result.counts,
+        changes=result.changes,
+        bad_rows=result.bad_rows,
+        skipped=result.skipped,
+        positions=positions,
+        epoch=run.lease.epoch,
+        held=await held.load(connection, instance),
+        digests=await digests.load(connection, instance) if is_full else {},
+        same_as=await digests.load_same(connection, instance) if is_full else (),
+    )
 
 
 async def _end_check(connection: Any, check: ClaimedCheck, result: InstanceChecked) -> None:

@@ -41,6 +41,7 @@ PURE = (
     "services/gateway/silence.py",
     "services/scheduler/schedule.py",
     "services/connector/changes.py",
+    "services/connector/deletion.py",
     "services/connector/plan.py",
     "services/connector/politeness.py",
     "services/connector/whmcs/answers.py",

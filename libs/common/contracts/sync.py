@@ -140,7 +140,8 @@ class SyncSucceeded(Message):
     `warnings` says, per kind and field, how often a field that no figure needs could not be read.
     `held` are the kinds with rows that wait for a person.
     `digests` (full runs only) are, per kind and block of 10,000 ids, the number of rows and the sum of the first 8 bytes of
-    their fingerprints, modulo 2^64.
+    their fingerprints as big-endian numbers, modulo 2^64, in decimal digits. A block without a digest proves nothing.
+    `same_as` (full runs only) are the organization's other instances that read the same WHMCS.
     `epoch` is the epoch of the lease that ended the run. Facts of this run and of earlier runs have this epoch or a smaller
     one; facts of later runs have a greater one. Connectors of earlier versions do not send it.
     """
@@ -160,6 +161,7 @@ class SyncSucceeded(Message):
     warnings: dict[Text, dict[Text, Count]] = Field(default_factory=dict)
     held: dict[Text, HeldDeletions] = Field(default_factory=dict)
     digests: dict[Text, dict[Count, tuple[Count, Text]]] = Field(default_factory=dict)
+    same_as: tuple[UUID, ...] = ()
 
 
 class SyncFailed(Message):
