@@ -86,6 +86,7 @@ def _fact(record: ConsumerRecord, now: datetime) -> Fact | None:
         owner_id=None if owner is None else owner.id,
         customer_id=body.get("customer_id"),
         currency=body.get("currency"),
+        digest=received.digest,
     )
 
 

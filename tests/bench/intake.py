@@ -34,10 +34,10 @@ INSERT INTO metrics.versions ({", ".join(VERSION)})
 SELECT organization_id, instance_id, kind, id, epoch, seq, observed_at, body::jsonb, owner_kind, owner_id FROM {unnest(VERSION)}
 ON CONFLICT DO NOTHING"""  # noqa: S608  fixed names
 _STORE_RECORDS = f"""
-INSERT INTO metrics.records (organization_id, instance_id, kind, id, epoch, seq, customer_id, currency, gone)
+INSERT INTO metrics.records (organization_id, instance_id, kind, id, epoch, seq, customer_id, currency, digest, gone)
 SELECT * FROM {unnest(RECORD)}
 ON CONFLICT (organization_id, instance_id, kind, id) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq,
-    gone = excluded.gone, customer_id = excluded.customer_id, currency = excluded.currency"""  # noqa: S608  fixed names
+    gone = excluded.gone, digest = excluded.digest, customer_id = excluded.customer_id, currency = excluded.currency"""  # noqa: S608  fixed names
 
 
 class Bench:

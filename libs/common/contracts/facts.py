@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from libs.common.contracts.billing import SHAPES, Kind, fact_key, parse_fact_key, read_body
 from libs.common.contracts.envelope import (
@@ -21,6 +21,8 @@ from libs.common.contracts.envelope import (
 )
 from libs.common.contracts.instances import InstanceKey
 from libs.common.contracts.topics import TOPIC_OF, Topic
+
+_FINGERPRINT_LENGTH: Final = 64
 
 
 class FactEnvelope:
@@ -76,7 +78,10 @@ class FactEnvelope:
 
 
 class ReceivedFact(NamedTuple):
-    """A billing fact that was read. A tombstone has the body None."""
+    """A billing fact that was read. A tombstone has the body None.
+
+    `digest` are the first 8 bytes of its fingerprint as a signed number; None for a tombstone and for facts without a fingerprint.
+    """
 
     instance: InstanceKey
     kind: Kind
@@ -85,6 +90,7 @@ class ReceivedFact(NamedTuple):
     seq: int
     observed_at: datetime
     body: Any
+    digest: int | None
 
 
 def read_fact(
@@ -114,7 +120,18 @@ def read_fact(
         parse_number(values["ce_seq"]),
         observed_at,
         body,
+        _digest(values.get("ce_fingerprint")),
     )
+
+
+def _digest(fingerprint: str | None) -> int | None:
+    """Return the first 8 bytes of a fingerprint as a number that fits into a bigint; raise ValueError if it is not a sha256."""
+    if fingerprint is None:
+        return None
+    if len(fingerprint) != _FINGERPRINT_LENGTH:
+        raise ValueError("the fingerprint is not a sha256")
+    number = int(fingerprint[:16], 16)
+    return number - 2**64 if number >= 2**63 else number
 
 
 @lru_cache(4096)

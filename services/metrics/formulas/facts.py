@@ -27,7 +27,10 @@ class CustomerKey(NamedTuple):
 
 
 class Fact(NamedTuple):
-    """The published state of one WHMCS row. `body` is its JSON text; None for a tombstone, which has no owner, customer or currency."""
+    """The published state of one WHMCS row. `body` is its JSON text; None for a tombstone, which has no owner, customer or currency.
+
+    `digest` are the first 8 bytes of its fingerprint, None without one.
+    """
 
     organization_id: UUID
     instance_id: UUID
@@ -41,6 +44,7 @@ class Fact(NamedTuple):
     owner_id: int | None
     customer_id: int | None
     currency: str | None
+    digest: int | None = None
 
     @property
     def instance(self) -> InstanceKey:

@@ -16,7 +16,7 @@ class Stored(NamedTuple):
 
 
 RECORD: Final = column_types(
-    Fact, "organization_id", "instance_id", "kind", "id", "epoch", "seq", "customer_id", "currency"
+    Fact, "organization_id", "instance_id", "kind", "id", "epoch", "seq", "customer_id", "currency", "digest"
 ) | {"is_removed": "boolean"}
 _CUSTOMER: Final = column_types(CustomerKey)
 
@@ -32,11 +32,12 @@ WITH fact AS (SELECT * FROM {unnest(RECORD)}
         OFFSET 0) r
     WHERE fact.kind IN {in_list(CURRENCY_KINDS)}
 ), stored AS (
-    INSERT INTO metrics.records AS r (organization_id, instance_id, kind, id, epoch, seq, customer_id, currency, gone)
+    INSERT INTO metrics.records AS r
+        (organization_id, instance_id, kind, id, epoch, seq, customer_id, currency, digest, gone)
     SELECT * FROM fact ORDER BY organization_id, instance_id, kind, id
     ON CONFLICT (organization_id, instance_id, kind, id) DO UPDATE SET
         epoch = excluded.epoch, seq = excluded.seq, customer_id = excluded.customer_id, currency = excluded.currency,
-        gone = excluded.gone
+        digest = excluded.digest, gone = excluded.gone
     WHERE (r.epoch, r.seq) < (excluded.epoch, excluded.seq)
     RETURNING true
 )
