@@ -101,6 +101,29 @@ def customer_detail(entity_id: int, currency: str | None = "EUR") -> dict[str, A
     return {"id": entity_id, "currency": currency, "country": None}
 
 
+def invoice_lines(entity_id: int, lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the body of the lines of an invoice that nothing was paid of."""
+    defaults = {"amount_micros": 10_000_000, "taxed": False}
+    return {"id": entity_id, "lines": [defaults | line for line in lines], "payments": []}
+
+
+def transaction(entity_id: int, customer_id: int, **values: Any) -> dict[str, Any]:
+    """Return the body of a payment of 10.00."""
+    return {
+        "id": entity_id,
+        "customer_id": customer_id,
+        "invoice_id": None,
+        "currency": "EUR",
+        "on": "2026-02-20",
+        "gateway": None,
+        "in_micros": 10_000_000,
+        "out_micros": 0,
+        "fee_micros": 0,
+        "rate": "1",
+        "refund_id": None,
+    } | values
+
+
 def cancellation_request(entity_id: int, service_id: int) -> dict[str, Any]:
     return {
         "id": entity_id,

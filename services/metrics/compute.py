@@ -10,7 +10,6 @@ import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from time import monotonic
 from typing import Final
 
@@ -23,7 +22,17 @@ from libs.common.pause import pause
 from services.metrics.formulas.coverage import Coverage, with_run
 from services.metrics.formulas.evidence import Subscription, add_version, by_kind, request_of
 from services.metrics.formulas.timeline import Observation, Request, timeline
-from services.metrics.repository import coverage, currencies, evidence, instances, marks, runs, segments
+from services.metrics.formulas.unreadable import UnreadableRow, after_run, open_from, still_unreadable
+from services.metrics.repository import (
+    coverage,
+    currencies,
+    evidence,
+    instances,
+    marks,
+    runs,
+    segments,
+    unreadable,
+)
 from services.metrics.repository.coverage import State
 from services.metrics.repository.driver import Connection
 from services.metrics.repository.evidence import Cut
@@ -52,6 +61,7 @@ class _Step:
     before: State
     after: Coverage
     time_zone: str
+    unreadable: tuple[UnreadableRow, ...]
 
     @property
     def is_new(self) -> bool:
@@ -147,11 +157,13 @@ async def _claim_step(database: Connection, key: InstanceKey) -> _Step | None:
         return None
     time_zone = await instances.read_time_zone(database, key)
     before = await coverage.read(database, key)
-    after = reduce(with_run, await runs.read_ended(database, key), before.coverage)
+    after, rows = before.coverage, await unreadable.read_rows(database, key)
+    for run in await runs.read_ended(database, key):
+        after, rows = with_run(after, run), after_run(rows, after, run)
     if time_zone is None or after is None:
         return None
     await marks.date(database, key)
-    return _Step(key, before, after, time_zone)
+    return _Step(key, before, after, time_zone, rows)
 
 
 async def _finish_step(database: Connection, step: _Step) -> None:
@@ -163,15 +175,18 @@ async def _finish_step(database: Connection, step: _Step) -> None:
     if await instances.read_time_zone(database, step.key) is None:
         raise _Undone
     if step.is_new:
-        await coverage.store(database, step.key, step.after, step.time_zone)
+        states = await unreadable.read_states(database, step.key, step.unreadable)
+        rows = still_unreadable(step.unreadable, states, step.after.epoch)
+        await unreadable.store_rows(database, step.key, rows)
+        await coverage.store(database, step.key, step.after, step.time_zone, open_from(rows, states))
         await runs.delete_applied(database, step.key, step.after.epoch)
 
 
 def _changes_all(step: _Step) -> bool:
     """Return whether figures of customers without a dirty mark change.
 
-    They do when the time zone changes, because every day is dated anew. They also do when a run reads a kind whole that the runs before it
-    could not: those runs claimed the marks of the kind with all others, but their cuts omitted its facts.
+    They do when the time zone changes, because every day is dated anew. They also do when a run reads a kind whole, or keeps it in step,
+    that the runs before it could not: those runs claimed the marks of the kind with all others, but their cuts omitted its facts.
     """
     before = step.before.coverage
     if before is None:

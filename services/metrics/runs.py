@@ -9,13 +9,16 @@ from libs.common.contracts.instances import InstanceKey
 from libs.common.contracts.received import Received
 from libs.common.contracts.sync import SyncSucceeded
 from libs.common.database import raw, transaction
-from services.metrics.formulas.coverage import Run, Skipped
+from services.metrics.formulas.coverage import Run, Skipped, Unread
 from services.metrics.repository import instances, marks, runs
 
 
 def ended_run(message: Received, succeeded: SyncSucceeded, now: datetime) -> Run:
     """Return the run that a message describes."""
     skipped = {kind.kind: Skipped(kind.action, kind.code, kind.required) for kind in succeeded.skipped}
+    looked_at = succeeded.counts.keys() - skipped.keys()
+    # A connector of an earlier version read every kind that it counts.
+    read = looked_at if succeeded.whole is None else frozenset(succeeded.whole) - skipped.keys()
     return Run(
         run_id=succeeded.run_id,
         # The connector's clock may be ahead, or may have been set back. Take the earliest time, so that no day is closed before its end.
@@ -23,8 +26,13 @@ def ended_run(message: Received, succeeded: SyncSucceeded, now: datetime) -> Run
         ended_at=message.at,
         # Without an epoch take the greatest that the run can have: epochs are seconds since 1970 at the claim of a lease.
         epoch=int(message.at.timestamp()) if succeeded.epoch is None else succeeded.epoch,
-        read=frozenset(succeeded.counts.keys() - skipped.keys()),
+        read=frozenset(read),
         skipped=skipped,
+        in_step=frozenset(looked_at - read),
+        unreadable={
+            kind: tuple(dict.fromkeys(Unread(row.id, row.reason) for row in of_kind.rows))
+            for kind, of_kind in succeeded.unreadable.items()
+        },
     )
 
 

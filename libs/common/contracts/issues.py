@@ -12,3 +12,4 @@ class IssueReason(StrEnum):
     CYCLE_UNKNOWN = "cycle_unknown"
     DUE_DATE_MISSING = "due_date_missing"
     STATUS_UNKNOWN = "status_unknown"
+    UNREADABLE = "unreadable"

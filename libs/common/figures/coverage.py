@@ -56,9 +56,10 @@ class Days:
 
 @dataclass(frozen=True, slots=True)
 class KindState:
-    """The known days of one kind in one instance, None before its first reading. `read_at` is the time of the last reading.
+    """The known days of one kind in one instance, None before its first reading.
 
-    If the newest run could not read the kind, `code` says why, and `action` is the WHMCS action that failed.
+    `read_at` is when a run last read the kind whole, and `last_at` when one last looked at it. If the run at `skipped_at` could not read
+    the kind, and none has since, `code` says why, and `action` is the WHMCS action that failed.
     """
 
     kind: str
@@ -66,6 +67,8 @@ class KindState:
     read_at: datetime | None = None
     action: str = ""
     code: str | None = None
+    last_at: datetime | None = None
+    skipped_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +106,8 @@ class Knowledge:
 def sources_of(instances: Iterable[Freshness], lens: Lens) -> tuple[Source, ...]:
     """Return every source of the instances.
 
-    A kind is known from the day of its first reading, and, if the newest run could not read it, until the day of its last reading. A day
-    is closed once a run that began after it has read everything that figures of the kind need.
+    A kind is known from the day of its first reading, and, if the newest run could not read it, until the day on which one last looked at
+    it. A day is closed once a run that began after it has read everything whole that figures of the kind need.
     """
     return tuple(_source(instance, kind, lens) for instance in instances for kind in SUBSCRIPTION_KINDS)
 

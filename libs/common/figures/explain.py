@@ -79,6 +79,11 @@ ISSUE_WORDS: Final[Mapping[str, _Issue]] = {
     IssueReason.STATUS_UNKNOWN: _Issue(
         _ALL, "WHMCS does not document this status. Give the subscription a status of WHMCS."
     ),
+    IssueReason.UNREADABLE: _Issue(
+        _ALL,
+        "WHMCS sends an owner, amount, cycle or status that cannot be read. The subscription counts as it was last read, if ever. "
+        "Correct it in WHMCS: the page of the instance lists it.",
+    ),
 }
 
 

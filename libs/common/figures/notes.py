@@ -2,13 +2,17 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
+from typing import Final
 
 from libs.common.calendar import day_of
 from libs.common.contracts.billing import SUBSCRIPTION_KINDS, Kind
 from libs.common.contracts.failures import text_of_skipped
 from libs.common.contracts.lenses import Lens
 from libs.common.figures.coverage import SUPPORTS, Freshness, KindState
+
+_NOT_WHOLE: Final = "not_whole"
+_READ_AGAIN: Final = "The next full sync reads it again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +77,29 @@ def _unreadable(instance: Freshness, lens: Lens) -> Iterator[Note]:
 
 def _note(instance: Freshness, state: KindState, kinds: tuple[Kind, ...], never: str, since: str) -> Note:
     """Return a note on rows that could not be read. `never` and `since` say what follows if they were never or once read."""
-    rows = _plural(instance, state)
-    reason = text_of_skipped(state.code or "", state.action)
-    if state.read_at is None:
-        text = f"{rows} have never been read, so {never}. {reason}"
+    rows, read_at = _plural(instance, state), state.last_at or state.read_at
+    if state.code == _NOT_WHOLE:
+        text = _not_whole(rows, state, never, since)
+    elif read_at is None:
+        text = f"{rows} have never been read, so {never}. {text_of_skipped(state.code or '', state.action)}"
+    else:
+        text = f"{rows} were last read on {_moment(read_at)}{since}. {text_of_skipped(state.code or '', state.action)}"
+    if read_at is None:
         return Note(text, kinds, f"without {rows[0].lower()}{rows[1:]}")
-    text = f"{rows} were last read on {state.read_at:%Y-%m-%d at %H:%M} UTC{since}. {reason}"
-    return Note(text, kinds, f"{rows} as of {day_of(state.read_at, instance.time_zone):%-d %B %Y}")
+    return Note(text, kinds, f"{rows} as of {day_of(read_at, instance.time_zone):%-d %B %Y}")
+
+
+def _not_whole(rows: str, state: KindState, never: str, since: str) -> str:
+    """Return the text for rows of which WHMCS sent only a part."""
+    on = f" on {_moment(state.skipped_at)}" if state.skipped_at else ""
+    text = f"WHMCS's list of {rows[0].lower()}{rows[1:]} could not be read whole{on}"
+    if state.read_at is None:
+        return f"{text}, and never before, so {never}. {_READ_AGAIN}"
+    return f"{text}{since}. {_READ_AGAIN}"
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d at %H:%M} UTC"
 
 
 def _states(instance: Freshness, kinds: Iterable[Kind]) -> Iterator[KindState]:

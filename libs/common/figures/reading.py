@@ -195,6 +195,12 @@ async def read_coverage(connection: Any) -> dict[UUID, dict[str, KindState]]:
             None if row["first_on"] is None else Days(row["first_on"], row["last_on"], row["closed_before"])
         )
         kinds[row["instance_id"]][row["kind"]] = KindState(
-            row["kind"], days, row["read_at"], row["action"] or "", row["code"]
+            row["kind"],
+            days,
+            row["read_at"],
+            row["action"] or "",
+            row["code"],
+            row["last_at"],
+            row["skipped_at"],
         )
     return kinds

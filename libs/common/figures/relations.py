@@ -207,7 +207,8 @@ FROM (
 ORDER BY instance_id, product, ends_on DESC, begins_on DESC"""
 
 COVERAGE: Final = """
-SELECT instance_id, kind, first_on, last_on, closed_before, read_at, action, code FROM metrics_read.coverage"""
+SELECT instance_id, kind, first_on, last_on, closed_before, read_at, action, code, last_at, skipped_at
+FROM metrics_read.coverage"""
 
 ISSUES: Final = """
 SELECT kind, reason, count(*) AS number FROM metrics_read.issues

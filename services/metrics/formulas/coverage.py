@@ -1,11 +1,16 @@
 """How far the figures of an instance reach: which kinds its applied runs read, on which days, and up to which facts."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from libs.common.calendar import day_of
+from libs.common.contracts.billing import SUBSCRIPTION_KINDS
+
+# The code of a kind whose list a run could not read whole.
+NOT_WHOLE: Final = "not_whole"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +22,20 @@ class Skipped:
     is_required: bool
 
 
+class Unread(NamedTuple):
+    """A row that a run could not read, and why. `id` is None when the id itself could not be read."""
+
+    id: int | None
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run that ended well. Its facts and all earlier ones have its epoch or a smaller one."""
+    """A run that ended well. Its facts and all earlier ones have its epoch or a smaller one.
+
+    `read` are the kinds of which it read every row, but for those in `unreadable`. Of the kinds in `in_step` it read only what may have
+    changed, which proves nothing about the other rows. It did not look at any other kind.
+    """
 
     run_id: UUID
     started_at: datetime
@@ -27,25 +43,49 @@ class Run:
     epoch: int
     read: frozenset[str]
     skipped: Mapping[str, Skipped]
+    in_step: frozenset[str] = frozenset()
+    unreadable: Mapping[str, Sequence[Unread]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class KindCoverage:
     """What applied runs read of one kind.
 
-    `first_at` is the end of the first run that read the kind. `read_at` and `epoch` are of the last one: its start and its epoch. All three
-    are None when no run read the kind. `skipped` says why the newest run could not.
+    `first_at` is the end of the first run that read the kind whole, and `read_at` the start of the last one. `last_at` and `epoch` are the
+    end and the epoch of the last run that read it whole or kept it in step. All four are None when no run read the kind whole. `skipped`
+    says why a run that began at `skipped_at` could not read the kind, and no later one did.
     """
 
     first_at: datetime | None = None
     read_at: datetime | None = None
+    last_at: datetime | None = None
     epoch: int | None = None
     skipped: Skipped | None = None
+    skipped_at: datetime | None = None
+
+    def read_by(self, run: Run) -> "KindCoverage":
+        """Return the coverage after a run that read the kind whole."""
+        return KindCoverage(
+            self.first_at or run.ended_at, run.started_at, _later(self.last_at, run.ended_at), run.epoch
+        )
+
+    def in_step_with(self, run: Run) -> "KindCoverage":
+        """Return the coverage after a run that read only what may have changed.
+
+        It shows that WHMCS lets the kind be read again. It does not make a list whole that was never read whole, or of which the last full
+        run got only a part: the facts of that part would count without the others.
+        """
+        if self.first_at is None or (self.skipped is not None and self.skipped.code == NOT_WHOLE):
+            return self
+        return KindCoverage(self.first_at, self.read_at, _later(self.last_at, run.ended_at), run.epoch)
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """The newest applied run of an instance, and what is known of each kind. `last_at` is the latest end of all applied runs."""
+    """The newest applied run of an instance, and what is known of each kind. `last_at` is the latest end of all applied runs.
+
+    `as_of` is the start of the newest run that looked at all kinds of subscriptions. A retry of one list does not move it.
+    """
 
     run_id: UUID
     as_of: datetime
@@ -72,34 +112,42 @@ class Days:
 
 
 def with_run(before: Coverage | None, run: Run) -> Coverage:
-    """Return the coverage after a run of a greater epoch is applied."""
+    """Return the coverage after a run of a greater epoch is applied. Kinds at which the run did not look keep theirs."""
     kinds = dict(before.kinds) if before else {}
     for kind in run.read:
-        first_at = kinds.get(kind, KindCoverage()).first_at
-        kinds[kind] = KindCoverage(first_at or run.ended_at, run.started_at, run.epoch)
+        kinds[kind] = kinds.get(kind, KindCoverage()).read_by(run)
+    for kind in run.in_step & kinds.keys():
+        kinds[kind] = kinds[kind].in_step_with(run)
     for kind, skipped in run.skipped.items():
-        kinds[kind] = replace(kinds.get(kind, KindCoverage()), skipped=skipped)
+        kinds[kind] = replace(kinds.get(kind, KindCoverage()), skipped=skipped, skipped_at=run.started_at)
     return Coverage(
         run_id=run.run_id,
-        as_of=run.started_at,
-        last_at=max(run.ended_at, before.last_at) if before else run.ended_at,
+        as_of=before.as_of if before and not _looks_at_all(before, run) else run.started_at,
+        last_at=_later(before.last_at if before else None, run.ended_at),
         epoch=run.epoch,
         kinds=kinds,
     )
 
 
-def days_of(coverage: Coverage, kind: str, time_zone: str) -> Days | None:
-    """Return the days of one kind; None when no run read it.
+def _later(moment: datetime | None, other: datetime) -> datetime:
+    return other if moment is None else max(moment, other)
+
+
+def _looks_at_all(before: Coverage, run: Run) -> bool:
+    looked_at = run.read | run.in_step | run.skipped.keys()
+    return all(kind in looked_at for kind in SUBSCRIPTION_KINDS if kind in before.kinds)
+
+
+def days_of(coverage: Coverage, kind: str, time_zone: str, open_from: datetime | None = None) -> Days | None:
+    """Return the days of one kind; None when no run read it whole.
 
     A run that crossed midnight saw the next day, so known days begin and end with the ends of runs. A day is closed once a run that began
-    after that day read the kind.
+    after that day read the kind whole. Of some rows that may be long ago, because later runs could not read them: `open_from` is the start
+    of the last run that read all of these.
     """
     state = coverage.kinds.get(kind, KindCoverage())
-    if state.first_at is None or state.read_at is None:
+    if state.first_at is None or state.read_at is None or state.last_at is None:
         return None
-    first_on = day_of(state.first_at, time_zone)
-    if state.skipped is None:
-        last_on, closed_before = day_of(coverage.last_at, time_zone), day_of(coverage.as_of, time_zone)
-    else:
-        last_on = closed_before = day_of(state.read_at, time_zone)
+    first_on, last_on = day_of(state.first_at, time_zone), day_of(state.last_at, time_zone)
+    closed_before = day_of(state.read_at if open_from is None else min(state.read_at, open_from), time_zone)
     return Days(first_on, max(first_on, last_on), closed_before)

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, cast
 
@@ -33,11 +33,12 @@ class Version(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """A time in which a run read all rows of these kinds."""
+    """A time in which a run read all rows of these kinds, but for those that were `unreadable`: ids by kind."""
 
     started_at: datetime
     ended_at: datetime
     kinds: Collection[str]
+    unreadable: Mapping[str, Collection[int]]
 
 
 class RequestVersion(NamedTuple):
@@ -63,13 +64,19 @@ def by_kind(readings: Iterable[Reading]) -> dict[str, list[Reading]]:
     return of_kind
 
 
-def last_read_at(readings: Sequence[Reading], moment: datetime) -> datetime | None:
-    """Return the start of the newest of a kind's readings that ended before a moment; `readings` is in order of their ends.
+def last_read_at(
+    readings: Sequence[Reading], subscription: Subscription, moment: datetime
+) -> datetime | None:
+    """Return the start of the newest reading of a subscription that ended before a moment.
 
-    If a row changed at the moment, that run saw it unchanged: it read all rows of the kind and published changes only.
+    `readings` are those of its kind, in order of their ends. If a row changed at the moment, that run saw it unchanged: it read the row and
+    published changes only.
     """
     count = bisect_left(readings, moment, key=lambda reading: reading.ended_at)
-    return readings[count - 1].started_at if count else None
+    for index in range(count - 1, -1, -1):
+        if subscription.id not in readings[index].unreadable.get(subscription.kind, ()):
+            return readings[index].started_at
+    return None
 
 
 def add_version(
@@ -101,7 +108,8 @@ def _is_same_state(last: Observation, observation: Observation) -> bool:
 def _observation(
     observations: list[Observation], version: Version, readings: Sequence[Reading], time_zone: str
 ) -> Observation | None:
-    on, read_at = day_of(version.observed_at, time_zone), last_read_at(readings, version.observed_at)
+    on = day_of(version.observed_at, time_zone)
+    read_at = last_read_at(readings, version.subscription, version.observed_at)
     last_read_on = None if read_at is None else day_of(read_at, time_zone)
     if version.body is None:
         if not observations:

@@ -1,11 +1,12 @@
 """The coverage of an instance: its newest applied run, and the days that are known of each kind."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final, NamedTuple
 
 from libs.common.contracts.instances import InstanceKey
-from services.metrics.formulas.coverage import Coverage, KindCoverage, Skipped, days_of
+from services.metrics.formulas.coverage import Coverage, Days, KindCoverage, Skipped, days_of
 from services.metrics.repository.driver import Connection, column_types, columns, unnest
 from services.metrics.repository.runs import APPLIED_EPOCH
 
@@ -24,10 +25,12 @@ class _KindRow(NamedTuple):
     kind: str
     first_at: datetime | None
     read_at: datetime | None
+    last_at: datetime | None
     epoch: int | None
     action: str | None
     code: str | None
     is_required: bool | None
+    skipped_at: datetime | None
     first_on: date | None
     last_on: date | None
     closed_before: date | None
@@ -66,22 +69,34 @@ async def read(connection: Connection, key: InstanceKey) -> State:
         as_of=freshness["as_of"],
         last_at=freshness["last_at"],
         epoch=freshness["epoch"],
-        kinds={row.kind: _kind_coverage(row, freshness["epoch"]) for row in rows},
+        kinds={row.kind: _kind_coverage(row, freshness["epoch"], freshness["last_at"]) for row in rows},
     )
     return State(coverage, freshness["time_zone"])
 
 
-def _kind_coverage(row: _KindRow, applied_epoch: int) -> KindCoverage:
+def _kind_coverage(row: _KindRow, applied_epoch: int, applied_at: datetime) -> KindCoverage:
     skipped = None
     if row.action is not None and row.code is not None:
         skipped = Skipped(row.action, row.code, bool(row.is_required))
-    # Before migration 0003 no epoch was stored for a kind. All its facts count.
-    epoch = applied_epoch if row.epoch is None and row.read_at is not None else row.epoch
-    return KindCoverage(row.first_at, row.read_at, epoch, skipped)
+    epoch, last_at = row.epoch, row.last_at
+    if row.read_at is not None:
+        # Before migration 0003 no epoch was stored for a kind: all its facts count. Before 0008 every run read all kinds that it could.
+        epoch = applied_epoch if epoch is None else epoch
+        last_at = last_at or (applied_at if skipped is None else row.read_at)
+    return KindCoverage(row.first_at, row.read_at, last_at, epoch, skipped, row.skipped_at)
 
 
-async def store(connection: Connection, key: InstanceKey, coverage: Coverage, time_zone: str) -> None:
-    """Store the applied coverage, with its days in a time zone."""
+async def store(
+    connection: Connection,
+    key: InstanceKey,
+    coverage: Coverage,
+    time_zone: str,
+    open_from: Mapping[str, datetime],
+) -> None:
+    """Store the applied coverage, with its days in a time zone.
+
+    `open_from` has, by kind, the times from which unreadable rows keep days open.
+    """
     await connection.execute(
         _STORE_FRESHNESS,
         *key,
@@ -91,21 +106,25 @@ async def store(connection: Connection, key: InstanceKey, coverage: Coverage, ti
         coverage.epoch,
         time_zone,
     )
-    rows = [_row(coverage, kind, time_zone) for kind in sorted(coverage.kinds)]
+    rows = [
+        _row(coverage.kinds[kind], kind, days_of(coverage, kind, time_zone, open_from.get(kind)))
+        for kind in sorted(coverage.kinds)
+    ]
     await connection.execute(_STORE_KINDS, *key, *columns(_KIND, rows))
 
 
-def _row(coverage: Coverage, kind: str, time_zone: str) -> _KindRow:
-    state, days = coverage.kinds[kind], days_of(coverage, kind, time_zone)
+def _row(state: KindCoverage, kind: str, days: Days | None) -> _KindRow:
     skipped = state.skipped
     return _KindRow(
         kind=kind,
         first_at=state.first_at,
         read_at=state.read_at,
+        last_at=state.last_at,
         epoch=state.epoch,
         action=None if skipped is None else skipped.action,
         code=None if skipped is None else skipped.code,
         is_required=None if skipped is None else skipped.is_required,
+        skipped_at=state.skipped_at,
         first_on=None if days is None else days.first_on,
         last_on=None if days is None else days.last_on,
         closed_before=None if days is None else days.closed_before,

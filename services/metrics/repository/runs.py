@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 
 from libs.common.contracts.instances import InstanceKey
-from services.metrics.formulas.coverage import Run, Skipped
+from services.metrics.formulas.coverage import Run, Skipped, Unread
 from services.metrics.formulas.evidence import Reading
 from services.metrics.repository.driver import Connection
 
@@ -23,11 +23,13 @@ IS_STORED: Final = """NOT EXISTS (
     WHERE target.value::numeric > coalesce(p.next_offset, 0))"""
 
 _STORE: Final = """
-INSERT INTO metrics.runs (organization_id, instance_id, run_id, started_at, ended_at, positions, kinds, epoch)
-VALUES ($1, $2, $3, $4, $5, $6::jsonb, $7::jsonb, $8) ON CONFLICT DO NOTHING"""
+INSERT INTO metrics.runs
+    (organization_id, instance_id, run_id, started_at, ended_at, positions, kinds, epoch, in_step, unreadable)
+VALUES ($1, $2, $3, $4, $5, $6::jsonb, $7::jsonb, $8, $9, $10::jsonb) ON CONFLICT DO NOTHING"""
 
 _ENDED: Final = f"""
-SELECT r.run_id, r.started_at, r.ended_at, r.kinds::text AS kinds, {RUN_EPOCH} AS epoch
+SELECT r.run_id, r.started_at, r.ended_at, r.kinds::text AS kinds, {RUN_EPOCH} AS epoch, r.in_step,
+    r.unreadable::text AS unreadable
 FROM metrics.runs r LEFT JOIN metrics.freshness f USING (organization_id, instance_id)
 WHERE r.organization_id = $1 AND r.instance_id = $2
     AND (f.run_id IS NULL OR {RUN_EPOCH} > {APPLIED_EPOCH}) AND {IS_STORED}
@@ -42,20 +44,22 @@ DELETE FROM metrics.runs r
 WHERE organization_id = $1 AND instance_id = $2 AND {RUN_EPOCH} <= $3"""
 
 _STORE_READING: Final = """
-INSERT INTO metrics.readings (organization_id, instance_id, run_id, started_at, ended_at, kinds)
-VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING true"""
+INSERT INTO metrics.readings (organization_id, instance_id, run_id, started_at, ended_at, kinds, unreadable)
+VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb) ON CONFLICT DO NOTHING RETURNING true"""
 
 _READ_READINGS: Final = """
-SELECT started_at, ended_at, kinds FROM metrics.readings WHERE organization_id = $1 AND instance_id = $2
+SELECT started_at, ended_at, kinds, unreadable::text AS unreadable FROM metrics.readings
+WHERE organization_id = $1 AND instance_id = $2
 ORDER BY ended_at, started_at"""
 
 # No calendar day is shorter than 23 hours, so a reading between two others less than 23 hours apart adds nothing: it began on the day of
-# one of them. The earlier reading and the new one must have read all kinds of the one that is deleted.
+# one of them. The earlier reading and the new one must have read all kinds and rows of the one that is deleted.
 _THIN_READINGS: Final = """
 DELETE FROM metrics.readings r USING metrics.readings before
 WHERE r.organization_id = $1 AND r.instance_id = $2 AND r.started_at < $3 AND r.kinds <@ $5
     AND before.organization_id = $1 AND before.instance_id = $2 AND before.started_at < r.started_at
-    AND before.started_at > $4::timestamptz - interval '23 hours' AND r.kinds <@ before.kinds"""
+    AND before.started_at > $4::timestamptz - interval '23 hours' AND r.kinds <@ before.kinds
+    AND before.unreadable <@ r.unreadable AND $6::jsonb <@ r.unreadable"""
 
 
 async def store(
@@ -71,6 +75,8 @@ async def store(
         json.dumps(positions),
         _kinds_of(run),
         run.epoch,
+        sorted(run.in_step),
+        orjson.dumps({kind: list(map(tuple, rows)) for kind, rows in run.unreadable.items()}).decode(),
     )
 
 
@@ -88,7 +94,21 @@ async def read_ended(connection: Connection, key: InstanceKey) -> list[Run]:
     ended = []
     for row in await connection.fetch(_ENDED, *key):
         read, skipped = _read_and_skipped(row["kinds"])
-        ended.append(Run(row["run_id"], row["started_at"], row["ended_at"], row["epoch"], read, skipped))
+        ended.append(
+            Run(
+                run_id=row["run_id"],
+                started_at=row["started_at"],
+                ended_at=row["ended_at"],
+                epoch=row["epoch"],
+                read=read,
+                skipped=skipped,
+                in_step=frozenset(row["in_step"]),
+                unreadable={
+                    kind: tuple(Unread(*unread) for unread in of_kind)
+                    for kind, of_kind in orjson.loads(row["unreadable"]).items()
+                },
+            )
+        )
     return ended
 
 
@@ -115,13 +135,35 @@ async def delete_applied(connection: Connection, key: InstanceKey, epoch: int) -
 
 async def read_readings(connection: Connection, key: InstanceKey) -> list[Reading]:
     """Return all readings of an instance, in order of their ends."""
-    return [Reading(**row) for row in await connection.fetch(_READ_READINGS, *key)]
+    return [
+        Reading(row["started_at"], row["ended_at"], row["kinds"], _sets(row["unreadable"]))
+        for row in await connection.fetch(_READ_READINGS, *key)
+    ]
+
+
+def _sets(unreadable: str) -> dict[str, frozenset[int]]:
+    return {kind: frozenset(ids) for kind, ids in orjson.loads(unreadable).items()}
 
 
 async def store_reading(connection: Connection, key: InstanceKey, run: Run) -> bool:
-    """Store when a run read which kinds, and delete readings that add nothing beside it; False when it is stored already."""
+    """Store when a run read which kinds whole, and delete readings that add nothing beside it; False when there is nothing new to store."""
     kinds = sorted(run.read)
-    is_new = await connection.fetchval(_STORE_READING, *key, run.run_id, run.started_at, run.ended_at, kinds)
+    if not kinds:
+        return False
+    unreadable = orjson.dumps(_ids_of(run)).decode()
+    is_new = await connection.fetchval(
+        _STORE_READING, *key, run.run_id, run.started_at, run.ended_at, kinds, unreadable
+    )
     if is_new:
-        await connection.execute(_THIN_READINGS, *key, run.started_at, run.ended_at, kinds)
+        await connection.execute(_THIN_READINGS, *key, run.started_at, run.ended_at, kinds, unreadable)
     return bool(is_new)
+
+
+def _ids_of(run: Run) -> dict[str, list[int]]:
+    """Return the unreadable rows of the kinds that a run read whole."""
+    ids = {
+        kind: sorted({row.id for row in rows if row.id is not None})
+        for kind, rows in run.unreadable.items()
+        if kind in run.read
+    }
+    return {kind: of_kind for kind, of_kind in ids.items() if of_kind}

@@ -5,9 +5,18 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from libs.common.contracts.billing import Kind
-from services.metrics.formulas.evidence import Reading, Version, add_version, by_kind, last_read_at
+from services.metrics.formulas.evidence import (
+    Reading,
+    Subscription,
+    Version,
+    add_version,
+    by_kind,
+    last_read_at,
+)
 from services.metrics.formulas.timeline import Observation
 from tests.builders import subscription
 
@@ -19,6 +28,7 @@ READINGS = [
         NOON + number * HOUR,
         NOON + number * HOUR + timedelta(minutes=5),
         ["addon", "service"] if number % 2 else ["service"],
+        {"service": {2}} if number == 1 else {},
     )
     for number in range(4)
 ]
@@ -47,13 +57,41 @@ def observed(*versions: Version, time_zone: str = "UTC") -> list[Observation]:
 def test_last_reading_is_the_newest_that_had_ended(kind: str, minutes: int, hour: int | None) -> None:
     readings = by_kind(READINGS)[kind]
 
-    read_at = last_read_at(readings, NOON + timedelta(minutes=minutes))
+    read_at = last_read_at(readings, Subscription(kind, 1), NOON + timedelta(minutes=minutes))
 
     assert read_at == (None if hour is None else NOON + hour * HOUR)
 
 
 def test_kind_without_readings_was_never_read() -> None:
-    assert last_read_at(by_kind(READINGS).get("domain", ()), NOON + 9 * HOUR) is None
+    assert (
+        last_read_at(by_kind(READINGS).get("domain", ()), Subscription("domain", 1), NOON + 9 * HOUR) is None
+    )
+
+
+@pytest.mark.parametrize(("row_id", "hour"), [(1, 1), (2, 0)])
+def test_reading_says_nothing_about_a_row_it_could_not_read(row_id: int, hour: int) -> None:
+    readings = by_kind(READINGS)["service"]
+
+    assert last_read_at(readings, Subscription("service", row_id), NOON + 1.5 * HOUR) == NOON + hour * HOUR
+
+
+@given(st.lists(st.booleans(), max_size=8), st.lists(st.integers(0, 240), min_size=1, max_size=5))
+def test_unreadable_row_is_seen_as_if_the_run_did_not_look(readable: list[bool], changed: list[int]) -> None:
+    readings = [
+        Reading(NOON + day * 24 * HOUR, NOON + (day * 24 + 1) * HOUR, ["service"], {"service": ids})
+        for day, ids in enumerate([set() if is_readable else {1} for is_readable in readable])
+    ]
+    versions = [version(hours / 24, recurring_micros=hours) for hours in sorted(changed)]
+
+    def observe(among: list[Reading]) -> list[Observation]:
+        observations: list[Observation] = []
+        for shown in versions:
+            add_version(observations, shown, among, "UTC")
+        return observations
+
+    assert observe(readings) == observe(
+        [reading for reading in readings if not reading.unreadable["service"]]
+    )
 
 
 def test_version_is_observed_on_a_day_of_the_time_zone() -> None:

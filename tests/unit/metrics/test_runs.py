@@ -1,14 +1,21 @@
 """From a message to the run that ended, whatever the connector's clock says."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from libs.common.contracts.instances import InstanceKey
 from libs.common.contracts.received import Received
-from libs.common.contracts.sync import SyncSucceeded
-from services.metrics.formulas.coverage import Run
+from libs.common.contracts.sync import (
+    HeldDeletions,
+    SkippedKind,
+    SyncSucceeded,
+    UnreadableRow,
+    UnreadableRows,
+)
+from services.metrics.formulas.coverage import Run, Skipped, Unread
 from services.metrics.runs import ended_run
 from tests.builders import INSTANCE, ORGANIZATION
 
@@ -17,20 +24,26 @@ EPOCH = int(NOON.timestamp())
 HOUR = timedelta(hours=1)
 
 
-def run_of(started: timedelta, ended: timedelta, epoch: int | None = EPOCH) -> Run:
+def run_of(
+    started: timedelta = -HOUR, ended: timedelta = -HOUR, epoch: int | None = EPOCH, **values: Any
+) -> Run:
     """Return the run of a message that is read at noon."""
-    succeeded = SyncSucceeded(
+    succeeded = succeeded_of(started, epoch, **values)
+    message = Received(succeeded, "SyncSucceeded", "1", InstanceKey(ORGANIZATION, INSTANCE), {}, NOON + ended)
+    return ended_run(message, succeeded, NOON)
+
+
+def succeeded_of(started: timedelta = -HOUR, epoch: int | None = EPOCH, **values: Any) -> SyncSucceeded:
+    return SyncSucceeded(
         run_id=uuid4(),
         mode="full",
         started_at=NOON + started,
         outcome="complete",
-        counts={"service": 1},
         changes={},
         positions={},
         epoch=epoch,
+        **{"counts": {"service": 1}} | values,
     )
-    message = Received(succeeded, "SyncSucceeded", "1", InstanceKey(ORGANIZATION, INSTANCE), {}, NOON + ended)
-    return ended_run(message, succeeded, NOON)
 
 
 @pytest.mark.parametrize(
@@ -46,3 +59,28 @@ def test_run_closes_no_day_that_is_not_over(started: int, ended: int, expected: 
 
 def test_run_without_an_epoch_has_that_of_its_end() -> None:
     assert run_of(-2 * HOUR, -1 * HOUR, None).epoch == EPOCH - 3600
+
+
+NOT_WHOLE = SkippedKind(kind="addon", action="GetClientsAddons", code="not_whole", required=True)
+COUNTS = {"service": 9, "addon": 3, "domain": 2}
+
+
+def test_run_of_an_earlier_connector_read_all_that_it_counts() -> None:
+    run = run_of(counts=COUNTS, skipped=(NOT_WHOLE,))
+
+    assert (run.read, run.in_step) == ({"service", "domain"}, frozenset())
+    assert run.skipped == {"addon": Skipped("GetClientsAddons", "not_whole", True)}
+
+
+def test_kind_that_is_counted_and_not_whole_is_in_step() -> None:
+    run = run_of(counts=COUNTS, skipped=(NOT_WHOLE,), whole=("service",))
+
+    assert (run.read, run.in_step) == ({"service"}, {"domain"})
+
+
+def test_run_names_each_unreadable_row_once() -> None:
+    rows = [UnreadableRow(id=row_id, reason="no amount") for row_id in (7, 7, None, None)]
+
+    run = run_of(whole=("service",), unreadable={"service": UnreadableRows(count=4, rows=rows)})
+
+    assert run.unreadable == {"service": (Unread(7, "no amount"), Unread(None, "no amount"))}
