@@ -27,6 +27,8 @@ dead_letters: Final = _meter.create_counter("mrrlytics.dlq.messages")
 events_applied: Final = _meter.create_counter("mrrlytics.events.applied")
 # A consumer could not store a batch, mostly because the database is unreachable.
 consumer_paused: Final = _meter.create_counter("mrrlytics.consumer.paused")
+# Records of metrics stay different from those of the connector after they were published again.
+reconciliation_mismatches: Final = _meter.create_counter("mrrlytics.reconciliation.mismatches")
 # The scheduler issues commands.
 scheduler_commands: Final = _meter.create_counter("mrrlytics.scheduler.commands")
 # The scheduler sends commands late.

@@ -5,11 +5,14 @@ from libs.common.clock import Clock, utc_now
 from libs.common.database import build_engine, ping
 from libs.common.kafka.consumer import Consumer
 from libs.common.kafka.publisher import Publisher
+from libs.common.outbox import relay
 from libs.common.serve import serve
 from services.metrics.compute import Computing
 from services.metrics.handlers import build_handlers
 from services.metrics.purging import Tidier
+from services.metrics.reconcile import Reconciling
 from services.metrics.settings import Settings
+from services.metrics.tables import outbox
 
 # A large instance keeps one worker busy for minutes; the other computes the rest.
 _WORKERS = 2
@@ -32,6 +35,8 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
             tasks={
                 "consume": consumer.run,
                 **{f"compute {number}": computing.work for number in range(_WORKERS)},
+                "reconcile": Reconciling(engine, clock).work,
+                "relay": lambda stop: relay(engine, outbox, publisher, stop),
                 "tidy": Tidier(engine, clock).run,
             },
         )

@@ -12,7 +12,7 @@ from libs.common.kafka.messages import subscribe_messages
 from libs.common.kafka.publisher import Publisher
 from services.metrics.instances import INSTANCES_TABLE, delete_instance, store_instance
 from services.metrics.intake import GROUP, Intake
-from services.metrics.runs import ended_run, store_run
+from services.metrics.runs import digests_of, ended_run, store_run
 
 
 def build_handlers(
@@ -32,7 +32,7 @@ def build_handlers(
         match message.body:
             case SyncSucceeded() as succeeded:
                 run = ended_run(message, succeeded, clock())
-                await store_run(engine, key, run, succeeded.positions)
+                await store_run(engine, key, run, succeeded.positions, digests_of(succeeded, run))
             case InstancePurged():
                 await delete_instance(engine, key)
 

@@ -16,7 +16,8 @@ from libs.common.contracts.sync import (
     UnreadableRows,
 )
 from services.metrics.formulas.coverage import Run, Skipped, Unread
-from services.metrics.runs import ended_run
+from services.metrics.formulas.reconciliation import Digest, Digests
+from services.metrics.runs import digests_of, ended_run
 from tests.builders import INSTANCE, ORGANIZATION
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -84,3 +85,23 @@ def test_run_names_each_unreadable_row_once() -> None:
     run = run_of(whole=("service",), unreadable={"service": UnreadableRows(count=4, rows=rows)})
 
     assert run.unreadable == {"service": (Unread(7, "no amount"), Unread(None, "no amount"))}
+
+
+def test_digests_name_the_kinds_that_were_read_fully() -> None:
+    succeeded = succeeded_of(
+        counts=COUNTS,
+        whole=("service", "addon", "domain"),
+        unreadable={"addon": UnreadableRows(count=1)},
+        held={"domain": HeldDeletions(count=30, total=40, reason="too_many")},
+        digests={"service": {"0": (9, str(2**64 - 1))}, "later_kind": {"0": (1, "1")}},
+    )
+
+    digests = digests_of(succeeded, run_of())
+
+    assert digests == Digests(EPOCH, NOON - HOUR, {"service": {0: Digest(9, 2**64 - 1)}}, {"service"})
+
+
+@pytest.mark.parametrize("total", ["", "x", "-1", str(2**64), "9" * 450])
+def test_digests_that_are_no_numbers_are_ignored(total: str) -> None:
+    assert digests_of(succeeded_of(digests={"service": {"0": (9, total)}}), run_of()) is None
+    assert digests_of(succeeded_of(), run_of()) is None
