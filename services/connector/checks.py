@@ -191,7 +191,8 @@ async def _find_api(client: Client, checklist: _Checklist) -> Row | WhmcsError:
     failures: list[WhmcsError] = []
     for url in candidates(client.base_url):
         try:
-            answer: Row | WhmcsError = await client.call(VERSION_ACTION, base_url=url)
+            client.base_url = url
+            answer: Row | WhmcsError = await client.call(VERSION_ACTION)
         except WhmcsError as error:
             if error.code in _ELSEWHERE:
                 failures.append(error)

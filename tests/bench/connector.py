@@ -40,14 +40,12 @@ class Recorder(Client):
         self.calls: list[dict[str, str | int]] = []
         self.at_once = self._under_way = 0
 
-    async def call(
-        self, action: str, parameters: Mapping[str, str | int] | None = None, *, base_url: str | None = None
-    ) -> Row:
+    async def call(self, action: str, parameters: Mapping[str, str | int] | None = None) -> Row:
         self.calls.append({**(parameters or {}), "action": action})
         self._under_way += 1
         self.at_once = max(self.at_once, self._under_way)
         try:
-            return await super().call(action, parameters, base_url=base_url)
+            return await super().call(action, parameters)
         finally:
             self._under_way -= 1
 

@@ -36,6 +36,7 @@ def _context(extra_ca: Path | None, minimum: str) -> ssl.SSLContext:
 class Client:
     """Calls one WHMCS with one credential. Use as an async context manager.
 
+    `base_url` is the address without /includes/api.php; a check sets it to other folders of the same origin until one answers.
     `has_answered`: WHMCS has answered under this address before, as it has in the check before any run. `noisy_answers` counts the
     answers around which the site wrote something.
     """
@@ -50,6 +51,7 @@ class Client:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._settings, self._credentials = settings, credentials
+        self.base_url = credentials.base_url
         self._connect_seconds = connect_seconds
         self._has_answered = has_answered
         self.mask = mask_of((credentials.secret, credentials.identifier, credentials.access_key))
@@ -81,16 +83,9 @@ class Client:
     async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
 
-    @property
-    def base_url(self) -> str:
-        """Return the address of the WHMCS, without /includes/api.php."""
-        return self._credentials.base_url
-
-    async def call(
-        self, action: str, parameters: Mapping[str, str | int] | None = None, *, base_url: str | None = None
-    ) -> Row:
-        """Return the body of the answer to one call; raise WhmcsError. `base_url` is another folder of the same origin."""
-        call = Call(action, base_url or self._credentials.base_url, self._has_answered, self.mask)
+    async def call(self, action: str, parameters: Mapping[str, str | int] | None = None) -> Row:
+        """Return the body of the answer to one call; raise WhmcsError."""
+        call = Call(action, self.base_url, self._has_answered, self.mask)
         if (urlsplit(call.url).port or 443) not in (*_PORTS, *self._settings.whmcs_allowed_ports):
             raise call.error("address_not_allowed")
         started = time.monotonic()
