@@ -15,7 +15,7 @@ ASSET_SOURCES := $(shell find services/gateway/assets services/gateway/static -t
 help:
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	  /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 ##@ Run it
 .PHONY: up down run
@@ -30,7 +30,7 @@ run: .venv/.installed ## add a replica of a service to the running stack: make r
 	@exec $(PYTHON) -m tools.local_stack run $(s)
 
 ##@ Work on it
-.PHONY: setup check test browser bench migration
+.PHONY: setup check test browser bench bench-peers migration
 setup: .venv/.installed $(ASSETS) browser ## fetch and build everything that the other commands need
 	@$(PYTHON) -m tools.local_stack.kafka
 
@@ -47,6 +47,9 @@ test: check $(ASSETS) browser ## run everything as CI does: check, integration a
 
 bench: .venv/.installed $(ASSETS) ## measure throughput and memory, and show the promised limits beside them
 	$(PYTHON) -m tests.bench
+
+bench-peers: .venv/.installed .venv-peers/.installed ## compare a first sync with dlt, a general tool, over the same pages
+	$(PYTHON) -m tests.bench.peers
 
 migration: .venv/.installed ## write a new migration of one service: make migration s=metrics m="keep refunds"
 	@test -n "$(s)" && test -n "$(m)" || { echo 'Say which and what: make migration s=metrics m="keep refunds"'; exit 2; }
@@ -70,6 +73,11 @@ browser: .venv/.installed
 .venv/.installed: requirements-dev.lock .venv/.made
 	@echo 'Installing the locked requirements'
 	@$(PYTHON) -m pip install --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
+	@touch $@
+
+.venv-peers/.installed: tests/bench/peers/requirements.lock .venv/.made
+	@$(PYTHON) -m venv --clear .venv-peers
+	@.venv-peers/bin/python -m pip install --disable-pip-version-check --no-deps --require-hashes -q -r tests/bench/peers/requirements.lock
 	@touch $@
 
 $(ASSETS): package.json package-lock.json $(ASSET_SOURCES) .venv/.installed
