@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from tools.whmcs_simulator.company import Company
+from tools.whmcs_simulator.dirt import soil
 from tools.whmcs_simulator.drift import Drift, drifted
 from tools.whmcs_simulator.lists import LISTS, ListAction
 from tools.whmcs_simulator.parameters import PARAMETERS, Parameters, given
@@ -18,11 +19,12 @@ DEFAULT_PAGE: Final = 25
 
 
 class Answers:
-    """The answers of one company. `drift` says how types vary."""
+    """The answers of one company. `drift` says how types vary, `dirt` which kinds of odd values some rows have."""
 
     def __init__(self, company: Company, drift: Drift = "varied") -> None:
         self.company = company
         self.drift: Drift = drift
+        self.dirt: tuple[str, ...] = ()
         self._selected: dict[tuple[object, ...], Sequence[Any]] = {}
         self._revision = company.revision
 
@@ -36,7 +38,10 @@ class Answers:
         list_ = LISTS.get(action)
         if list_:
             return self._list(action, list_, parameters)
-        return {"result": "success", **SINGLES[action](self.company, parameters)}
+        body = SINGLES[action](self.company, parameters)
+        if self.dirt:
+            self._soil_single(action, body)
+        return {"result": "success", **body}
 
     def _list(self, action: str, list_: ListAction, parameters: Parameters) -> Answer:
         selected = self._select(action, list_, parameters)
@@ -53,14 +58,21 @@ class Answers:
                 is_text = list_.counts == "text" or (list_.counts == "mixed" and name == "totalresults")
                 body[name] = str(count) if is_text else count
         if page or list_.empty == "wrapped":
-            body[list_.plural] = {list_.singular: [self._row(list_, record) for record in page]}
+            body[list_.plural] = {list_.singular: [self._row(action, list_, record) for record in page]}
         elif list_.empty != "missing":
             body[list_.plural] = {"text": "", "list": [], "object": {}}[list_.empty]
         return body
 
-    def _row(self, list_: ListAction, record: Any) -> Row:
-        row = list_.row(self.company, record)
-        return drifted(row, getattr(record, "id", 0), self.drift)
+    def _row(self, action: str, list_: ListAction, record: Any) -> Row:
+        row_id = getattr(record, "id", 0)
+        row = drifted(list_.row(self.company, record), row_id, self.drift)
+        return soil(action, row, row_id, self.dirt) if self.dirt else row
+
+    def _soil_single(self, action: str, body: Answer) -> None:
+        row = body.get("client", body)
+        row_id = row.get("id", row.get("invoiceid"))
+        if row_id is not None:
+            soil(action, row, int(row_id), self.dirt)
 
     def _select(self, action: str, list_: ListAction, parameters: Parameters) -> Sequence[Any]:
         """Return all rows of a list. They are cached until the company changes, because a scan asks page by page."""

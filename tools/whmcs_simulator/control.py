@@ -15,6 +15,7 @@ from tools.whmcs_simulator.access import Credential
 from tools.whmcs_simulator.canaries import PREFIXES
 from tools.whmcs_simulator.change import candidates
 from tools.whmcs_simulator.cycles import iso
+from tools.whmcs_simulator.dirt import DIRT, chosen
 from tools.whmcs_simulator.faults import KINDS as FAULT_KINDS
 from tools.whmcs_simulator.faults import Fault
 from tools.whmcs_simulator.records import KINDS, Subscription
@@ -105,6 +106,20 @@ async def delete_faults(control: Control, request: Request) -> Answer:
     return await get_faults(control, request)
 
 
+async def get_dirt(control: Control, _: Request) -> Answer:
+    """Return the switches of dirty data that are on, and what each switch costs a row: nothing, its figure or the row itself."""
+    return {
+        "on": control.api.answers.dirt,
+        "switches": {name: dirt.harm for name, dirt in DIRT.items()},
+    }
+
+
+async def put_dirt(control: Control, request: Request) -> Answer:
+    """Turn on these switches of dirty data, a list or "all", and all others off."""
+    control.api.answers.dirt = chosen((await _json(request, dict)).get("on"))
+    return await get_dirt(control, request)
+
+
 async def post_credentials(control: Control, request: Request) -> Answer:
     body = await _json(request, dict)
     actions = _names("actions", body.get("actions", "all"))
@@ -158,6 +173,8 @@ _ENDPOINTS: Final[dict[tuple[str, str], Endpoint]] = {
     ("GET", "/faults"): get_faults,
     ("PUT", "/faults"): put_faults,
     ("DELETE", "/faults"): delete_faults,
+    ("GET", "/dirt"): get_dirt,
+    ("PUT", "/dirt"): put_dirt,
     ("POST", "/credentials"): post_credentials,
     ("PUT", "/credentials/{identifier}"): put_credential,
     ("DELETE", "/credentials/{identifier}"): delete_credential,
