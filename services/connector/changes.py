@@ -1,4 +1,4 @@
-"""Facts, their fingerprints, and which of them have changed. Pure."""
+"""Facts, their fingerprints, which of them have changed, and rows that become none. Pure."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -9,6 +9,17 @@ import orjson
 
 from libs.common.contracts.billing import SUBSCRIPTION_KINDS, Kind, read_body
 from libs.common.contracts.envelope import MAX_RECORD_BYTES
+
+
+class UnreadableRow(ValueError):
+    """A WHMCS row that becomes no fact. `id` is None when the id itself cannot be read.
+
+    `reason` is a short sentence for people, about the row ("its amount is no number"), without personal data.
+    """
+
+    def __init__(self, id: int | None, reason: str) -> None:
+        super().__init__(reason)
+        self.id, self.reason = id, reason
 
 
 class Fact(NamedTuple):
@@ -27,12 +38,15 @@ class Fact(NamedTuple):
 
 
 def fact(kind: Kind, content: Mapping[str, Any], seq: int, observed_at: datetime) -> Fact:
-    """Return the fact that a translated row states; raise ValueError for one that no consumer would accept."""
-    # Copy the bytes: the object that orjson returns keeps its whole write buffer, at least 8 KiB.
-    body = bytes(memoryview(orjson.dumps(content)))
+    """Return the fact that a translated row states; raise UnreadableRow for one that no consumer would accept."""
+    try:
+        # Copy the bytes: the object that orjson returns keeps its whole write buffer, at least 8 KiB.
+        body = bytes(memoryview(orjson.dumps(content)))
+        read_body(kind, body)
+    except (ValueError, TypeError) as error:
+        raise UnreadableRow(content["id"], "it cannot be stored") from error
     if len(body) > MAX_RECORD_BYTES - 1024:
-        raise ValueError("the row is too large to be published")
-    read_body(kind, body)
+        raise UnreadableRow(content["id"], "it is too large")
     customer_id = None
     if kind is Kind.INVOICE or (kind in SUBSCRIPTION_KINDS and content["recurring_micros"] > 0):
         customer_id = content["customer_id"]

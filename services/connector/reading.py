@@ -11,15 +11,15 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from libs.common.contracts.billing import Kind
 from libs.common.contracts.instances import InstanceSettings
 from libs.common.telemetry import records_skipped
 from services.connector.caller import Answer, Caller
-from services.connector.changes import Fact, fact
+from services.connector.changes import Fact, UnreadableRow, fact
 from services.connector.plan import Checkpoint
-from services.connector.whmcs import answers, translate
+from services.connector.whmcs import answers
 from services.connector.whmcs.answers import Row, WhmcsError
-from services.connector.whmcs.entities import CUSTOMER_DETAILS, ListAction
+from services.connector.whmcs.entities import CUSTOMER_DETAILS, ListAction, LookUp
+from services.connector.whmcs.translate import translate_row
 
 log = logging.getLogger(__name__)
 
@@ -156,9 +156,7 @@ class ListReader:
 
     async def _translated(self, answer: Answer) -> Page:
         rows = answers.rows(answer.body, self._list.plural, self._list.singular)
-        facts = await _facts(
-            self._list.kind, rows, answer, lambda row: self._list.translate(row, self._settings)
-        )
+        facts = await _facts(self._list, rows, answer, self._settings)
         return Page(facts, len(rows), len(rows) - len(facts), answers.total(answer.body))
 
     def _bad_response(self, detail: str) -> WhmcsError:
@@ -230,28 +228,24 @@ async def look_up_customer(caller: Caller, customer_id: int) -> list[Fact]:
         if error.code == "not_found":
             return []
         raise
-    client = answer.body.get("client", answer.body)
-    rows = [client] if isinstance(client, dict) else []
-    return await _facts(CUSTOMER_DETAILS.kind, rows, answer, translate.customer_detail)
+    return await _facts(CUSTOMER_DETAILS, [CUSTOMER_DETAILS.row(answer.body)], answer, InstanceSettings())
 
 
-async def _facts(kind: Kind, rows: Iterable[Row], answer: Answer, read: Callable[[Row], Any]) -> list[Fact]:
+async def _facts(
+    action: ListAction | LookUp, rows: Iterable[Row], answer: Answer, settings: InstanceSettings
+) -> list[Fact]:
     """Return the facts that the rows become. Rows that cannot be read are logged and omitted."""
     facts = []
     for number, row in enumerate(rows):
         if number % _ROWS_AT_A_TIME == 0:
             await asyncio.sleep(0)
         try:
-            facts.append(fact(kind, read(row), answer.seq, answer.observed_at))
-        except (ValueError, KeyError, TypeError, ArithmeticError, AttributeError) as error:
-            records_skipped.add(1, {"kind": kind})
-            # Without the row and the text of the error, which may contain personal data.
+            content = translate_row(action, row, settings).content
+            facts.append(fact(action.kind, content, answer.seq, answer.observed_at))
+        except UnreadableRow as error:
+            records_skipped.add(1, {"kind": action.kind})
             log.warning(
                 "Skipped a row that could not be read",
-                extra={
-                    "kind": kind,
-                    "id": str(row.get("id") or row.get("pid"))[:20],
-                    "error": type(error).__name__,
-                },
+                extra={"kind": action.kind, "id": error.id, "reason": error.reason},
             )
     return facts

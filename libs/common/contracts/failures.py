@@ -185,6 +185,7 @@ FAILURES: Final = {
 _OPTIONAL: Final = {
     "GetCurrencies": "we do not know your exchange rates",
     "GetPromotions": "we cannot tell when a discount ends",
+    "GetTransactions": "we do not see payments that belong to no invoice",
     "WhmcsDetails": "we cannot tell which version of WHMCS you run",
 }
 

@@ -132,8 +132,6 @@ BILLING: Final = (
 )
 # These messages have a shape, but no service sends them yet.
 NOT_SENT_YET: Final = (
-    "InvoiceLinesChanged",
-    "TransactionChanged",
     "MovementsChanged",
     "AlertRaised",
     "AlertResolved",

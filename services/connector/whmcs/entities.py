@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.instances import InstanceSettings
-from services.connector.whmcs import translate
+from services.connector.whmcs import catalogue, customers, invoices, subscriptions
 from services.connector.whmcs.answers import Row
+from services.connector.whmcs.shapes import Translated
 
-Translate = Callable[[Row, InstanceSettings], Any]
+Translate = Callable[[Row, InstanceSettings], Translated]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,7 @@ class ListAction:
     """An action that returns many rows, under the keys `plural` and `singular` of its answer.
 
     Without a needed action, figures are missing. A paged action honours limitstart and limitnum; the others return all rows at once.
+    An action with `max_rows` is called only while the company is known to have at most so many rows.
     """
 
     kind: Kind
@@ -27,20 +29,27 @@ class ListAction:
     is_needed: bool = True
     is_paged: bool = True
     parameters: Mapping[str, str] = field(default_factory=dict)
+    max_rows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LookUp:
-    """An action that returns the row with one id. Without a needed action, figures are missing."""
+    """An action that returns the row with one id. The row is the object `key` of the answer, or else the answer itself.
+
+    Without a needed action, figures are missing.
+    """
 
     kind: Kind
     action: str
     id_parameter: str
+    translate: Translate
+    key: str = ""
     is_needed: bool = True
 
-
-def _plain(function: Callable[[Row], Any]) -> Translate:
-    return lambda row, _: function(row)
+    def row(self, body: Row) -> Row:
+        """Return the row in an answer."""
+        row = body.get(self.key)
+        return row if isinstance(row, dict) else body
 
 
 # A run reads three lists at once, in this order: first the lists that name things, then customers and invoices, because the amounts of
@@ -51,17 +60,17 @@ LISTS: Final = (
         "GetCurrencies",
         "currencies",
         "currency",
-        _plain(translate.currency),
+        catalogue.currency,
         is_needed=False,
         is_paged=False,
     ),
-    ListAction(Kind.PRODUCT, "GetProducts", "products", "product", _plain(translate.product), is_paged=False),
+    ListAction(Kind.PRODUCT, "GetProducts", "products", "product", catalogue.product, is_paged=False),
     ListAction(
         Kind.PROMOTION,
         "GetPromotions",
         "promotions",
         "promotion",
-        _plain(translate.promotion),
+        catalogue.promotion,
         is_needed=False,
         is_paged=False,
     ),
@@ -70,7 +79,7 @@ LISTS: Final = (
         "GetClients",
         "clients",
         "client",
-        lambda row, settings: translate.customer(row, store_names=settings.store_names),
+        customers.customer,
         parameters={"orderby": "id", "sorting": "ASC"},
     ),
     ListAction(
@@ -78,23 +87,38 @@ LISTS: Final = (
         "GetInvoices",
         "invoices",
         "invoice",
-        _plain(translate.invoice),
+        invoices.invoice,
         parameters={"orderby": "id", "order": "asc"},
     ),
-    ListAction(Kind.SERVICE, "GetClientsProducts", "products", "product", _plain(translate.service)),
-    ListAction(Kind.ADDON, "GetClientsAddons", "addons", "addon", _plain(translate.addon), is_paged=False),
-    ListAction(Kind.DOMAIN, "GetClientsDomains", "domains", "domain", _plain(translate.domain)),
+    ListAction(Kind.SERVICE, "GetClientsProducts", "products", "product", subscriptions.service),
+    ListAction(Kind.ADDON, "GetClientsAddons", "addons", "addon", subscriptions.addon, is_paged=False),
+    ListAction(Kind.DOMAIN, "GetClientsDomains", "domains", "domain", subscriptions.domain),
     ListAction(
         Kind.CANCELLATION_REQUEST,
         "GetCancelledPackages",
         "packages",
         "package",
-        _plain(translate.cancellation_request),
+        subscriptions.cancellation_request,
     ),
 )
-CUSTOMER_DETAILS: Final = LookUp(Kind.CUSTOMER_DETAIL, "GetClientsDetails", "clientid")
-# No run reads these yet; the connection check asks whether they are allowed.
-INVOICE_LINES: Final = LookUp(Kind.INVOICE_LINES, "GetInvoice", "invoiceid")
+# No run reads it yet: it has one answer for all rows, which are more than all invoices.
+TRANSACTIONS: Final = ListAction(
+    Kind.TRANSACTION,
+    "GetTransactions",
+    "transactions",
+    "transaction",
+    invoices.transaction,
+    is_needed=False,
+    is_paged=False,
+    max_rows=20_000,
+)
+CUSTOMER_DETAILS: Final = LookUp(
+    Kind.CUSTOMER_DETAIL, "GetClientsDetails", "clientid", customers.customer_detail, key="client"
+)
+# No run reads it yet; the connection check asks whether it is allowed.
+INVOICE_LINES: Final = LookUp(Kind.INVOICE_LINES, "GetInvoice", "invoiceid", invoices.invoice_lines)
 LOOK_UPS: Final = (CUSTOMER_DETAILS, INVOICE_LINES)
-ACTIONS: Final[Mapping[Kind, ListAction | LookUp]] = {action.kind: action for action in (*LISTS, *LOOK_UPS)}
+ACTIONS: Final[Mapping[Kind, ListAction | LookUp]] = {
+    action.kind: action for action in (*LISTS, TRANSACTIONS, *LOOK_UPS)
+}
 VERSION_ACTION: Final = "WhmcsDetails"

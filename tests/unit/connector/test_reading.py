@@ -17,6 +17,7 @@ from services.connector.politeness import Politeness
 from services.connector.reading import ListReader, Page, look_up_customer
 from services.connector.whmcs.answers import Row, WhmcsError
 from services.connector.whmcs.entities import ListAction
+from services.connector.whmcs.shapes import Translated
 
 AT = datetime(2026, 11, 24, tzinfo=UTC)
 BEGINNING = Checkpoint(Kind.CURRENCY)
@@ -28,7 +29,7 @@ def currencies(*, is_paged: bool = True) -> ListAction:
         "GetCurrencies",
         "currencies",
         "currency",
-        lambda row, _: {"id": row["id"], "code": row["code"], "rate": "1", "is_default": False},
+        lambda row, _: Translated({"id": row["id"], "code": row["code"], "rate": "1", "is_default": False}),
         is_paged=is_paged,
     )
 

@@ -1,7 +1,6 @@
-"""Rows of WHMCS become facts of the contract, and unreadable ones are refused."""
+"""Rows of WHMCS become facts of the contract; a field that cannot be read costs the row only if figures need it."""
 
 import json
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -10,72 +9,180 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.common.contracts.billing import ADAPTERS, Kind
+from libs.common.contracts.billing import Kind, read_body
 from libs.common.contracts.instances import InstanceSettings
-from services.connector.whmcs import answers, translate
-from services.connector.whmcs.entities import LISTS, ListAction
+from services.connector.changes import UnreadableRow, fact
+from services.connector.whmcs import answers
+from services.connector.whmcs.answers import Row
+from services.connector.whmcs.entities import ACTIONS, ListAction
+from services.connector.whmcs.shapes import Translated
+from services.connector.whmcs.translate import translate_row
+from tests.builders import FIRST_SEEN
 
 SAMPLES = Path(__file__).parents[2] / "contract" / "whmcs"
 LONG_CODES = ("ABCDEFGHIJKLMNOP1", "ABCDEFGHIJKLMNOP2")
+KINDS = sorted(ACTIONS)
+# The fields without which figures would be wrong.
+NEEDED = {
+    Kind.SERVICE: {"id", "clientid", "status", "billingcycle", "recurringamount"},
+    Kind.ADDON: {"id", "userid", "status", "billingcycle", "recurring"},
+    Kind.DOMAIN: {"id", "userid", "status", "recurringamount"},
+    Kind.CUSTOMER: {"id", "status"},
+    Kind.CUSTOMER_DETAIL: {"id"},
+    Kind.INVOICE: {"id", "userid", "currencycode", "status", "subtotal", "credit", "tax", "tax2", "total"},
+    Kind.INVOICE_LINES: {"invoiceid", "items", "transactions"},
+    Kind.TRANSACTION: {"id", "userid", "amountin", "amountout"},
+    Kind.PRODUCT: {"pid"},
+    Kind.CURRENCY: {"id", "code", "rate"},
+    Kind.PROMOTION: {"id"},
+    Kind.CANCELLATION_REQUEST: {"id", "relid"},
+}
+GARBAGE = {"garbage": ["\0", "\ud800"]}
+ANY_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(), max_size=700)
+    | st.sampled_from(
+        ["NaN", "1e300", "1E-30", "9999-12-31", "0000-00-00", "1,234", "-1", "\0", "&#0;", "&#xD800;"]
+    )
+    | st.from_regex(r"-?[0-9]{1,25}([.,][0-9]{1,25})?", fullmatch=True)
+    | st.datetimes().map(str),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=4,
+)
 
 
-def rows_of(action: ListAction) -> list[dict[str, Any]]:
+def row_of(kind: Kind) -> Row:
+    """Return the first row of the official sample of a kind."""
+    action = ACTIONS[kind]
     body = json.loads((SAMPLES / f"{action.action}.json").read_text())
-    return answers.rows(body, action.plural, action.singular)
+    if isinstance(action, ListAction):
+        return answers.rows(body, action.plural, action.singular)[0]
+    return action.row(body)
 
 
-def first_row(kind: Kind) -> tuple[ListAction, dict[str, Any]]:
-    action = next(action for action in LISTS if action.kind is kind)
-    return action, rows_of(action)[0]
+def translated(kind: Kind, **values: Any) -> Translated:
+    return translate_row(ACTIONS[kind], row_of(kind) | values, InstanceSettings())
 
 
-@pytest.mark.parametrize("action", LISTS, ids=lambda action: action.action)
-def test_official_sample_becomes_facts_of_the_contract(action: ListAction) -> None:
-    rows = rows_of(action)
-
-    assert rows
-    for row in rows:
-        content = orjson.dumps(action.translate(row, InstanceSettings()))
-        ADAPTERS[action.kind].validate_json(content)
+def reason(kind: Kind, **values: Any) -> str:
+    with pytest.raises(UnreadableRow) as caught:
+        translated(kind, **values)
+    return caught.value.reason
 
 
-@given(st.decimals(min_value=-(10**9), max_value=10**9, places=2))
-def test_money_is_exact_in_micros(amount: Decimal) -> None:
-    assert translate.micros(str(amount)) == amount * 1_000_000
+def content_of(kind: Kind, row: Row) -> dict[str, Any] | None:
+    """Return the body that a row becomes; None when it cannot be read, for a reason that people can read."""
+    try:
+        return translate_row(ACTIONS[kind], row, InstanceSettings()).content
+    except UnreadableRow as error:
+        if not (0 < len(error.reason) <= 120 and error.reason.isprintable()):
+            raise
+        return None
 
 
-@pytest.mark.parametrize("text", ["", "12,95", "nan", "inf", "1e400", "$5", None])
-def test_text_that_is_no_amount_is_refused(text: Any) -> None:
-    with pytest.raises((ValueError, TypeError)):
-        translate.micros(text)
+@pytest.mark.parametrize("kind", KINDS)
+def test_official_sample_becomes_a_fact_of_the_contract(kind: Kind) -> None:
+    content, warnings = translated(kind)
+
+    assert read_body(kind, orjson.dumps(content))["id"] == content["id"]
+    assert warnings == ()
 
 
-@pytest.mark.parametrize("value", [[], {"a": 1}, "x" * 1000, 1.5], ids=["list", "object", "long", "number"])
-def test_cycle_of_any_shape_is_unknown(value: Any) -> None:
-    assert translate.cycle(value) == "unknown"
+@pytest.mark.parametrize("kind", KINDS)
+def test_row_is_lost_only_for_a_needed_field(kind: Kind) -> None:
+    lost = set()
+    for column in row_of(kind):
+        try:
+            translated(kind, **{column: GARBAGE})
+        except UnreadableRow:
+            lost.add(column)
+
+    assert lost == NEEDED[kind]
 
 
-def test_empty_list_in_place_of_a_text_counts_as_empty() -> None:
-    _, row = first_row(Kind.DOMAIN)
+@pytest.mark.parametrize("kind", KINDS)
+def test_row_with_garbage_elsewhere_is_kept_with_warnings(kind: Kind) -> None:
+    row = {column: value if column in NEEDED[kind] else GARBAGE for column, value in row_of(kind).items()}
 
-    assert translate.domain(row | {"donotrenew": []})["renews"]
-    assert translate.customer_detail({"id": 7, "currency_code": []})["currency"] is None
+    content, warnings = translate_row(ACTIONS[kind], row, InstanceSettings())
+
+    assert fact(kind, content, 1, FIRST_SEEN).id == content["id"]
+    assert set(warnings).isdisjoint(NEEDED[kind])
+    assert len(set(warnings)) == len(warnings)
+    assert set(warnings) <= row.keys()
 
 
-@pytest.mark.parametrize("value", ["", " ", None])
-def test_invoice_without_a_currency_cannot_be_read(value: Any) -> None:
-    _, row = first_row(Kind.INVOICE)
+@given(st.data())
+def test_every_row_is_refused_or_can_be_stored(data: st.DataObject) -> None:
+    kind = data.draw(st.sampled_from(KINDS))
+    row = row_of(kind)
+    columns = st.sampled_from(sorted(row))
+    row |= data.draw(st.dictionaries(columns, ANY_JSON, max_size=4))
+    for column in data.draw(st.sets(columns, max_size=1)):
+        del row[column]
 
-    with pytest.raises(ValueError, match="currency"):
-        translate.invoice(row | {"currencycode": value})
+    content = content_of(kind, row)
+    if content is not None:
+        body = orjson.dumps(content)
+        assert read_body(kind, body)["id"] == content["id"]
+        assert "\0" not in str(orjson.loads(body))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"recurringamount": "12.95x"}, "its amount is no number"),
+        ({"recurringamount": ""}, "its amount is no number"),
+        ({"clientid": "0"}, "its customer is not the number of a row"),
+        ({"status": "s" * 61}, "its status is longer than 60 characters"),
+        ({"status": []}, "its status has an unexpected form"),
+    ],
+)
+def test_reason_says_what_is_wrong_without_the_value(values: dict[str, Any], expected: str) -> None:
+    assert reason(Kind.SERVICE, **values) == expected
+
+
+def test_unreadable_row_keeps_its_id_if_that_can_be_read() -> None:
+    row = row_of(Kind.SERVICE)
+    del row["status"]
+    for values, row_id in (({"id": "7"}, 7), ({"id": "x"}, None)):
+        with pytest.raises(UnreadableRow) as caught:
+            translate_row(ACTIONS[Kind.SERVICE], row | values, InstanceSettings())
+        assert caught.value.id == row_id
+    assert caught.value.reason == "its id is not the number of a row"
+
+
+@pytest.mark.parametrize("nothing", ["", None])
+def test_empty_status_is_unknown_and_warned_about(nothing: Any) -> None:
+    content, warnings = translated(Kind.SERVICE, status=nothing)
+
+    assert (content["status"], warnings) == ("unknown", ("status",))
+
+
+def test_odd_descriptive_fields_of_a_service_have_defaults() -> None:
+    content, warnings = translated(
+        Kind.SERVICE,
+        promoid=-1,
+        qty="1.00",
+        firstpaymentamount="N/A",
+        regdate="2026-02-31",
+        nextduedate="-0001-11-30",
+    )
+
+    assert (content["promotion_id"], content["quantity"]) == (None, 1)
+    assert (content["first_payment_micros"], content["registered_on"], content["next_due_on"]) == (None,) * 3
+    assert sorted(warnings) == ["firstpaymentamount", "regdate"]
 
 
 def test_service_keeps_no_secret_and_is_unescaped_once() -> None:
-    service, row = first_row(Kind.SERVICE)
-    row |= {"name": "R&amp;amp;D", "password": "canary", "notes": "canary", "username": "canary"}
-    row |= {"nextduedate": "0000-00-00", "billingcycle": "Semi-Annually", "recurringamount": "12.95"}
-
-    content: Any = service.translate(row, InstanceSettings())
+    content, _ = translated(
+        Kind.SERVICE,
+        name="R&amp;amp;D", password="canary", notes="canary", username="canary",
+        nextduedate="0000-00-00", billingcycle="Semi-Annually", recurringamount="12.95",
+    )  # fmt: skip
 
     assert "canary" not in str(content)
     assert content["product_name"] == "R&amp;D"
@@ -85,113 +192,138 @@ def test_service_keeps_no_secret_and_is_unescaped_once() -> None:
 
 def test_name_is_omitted_where_names_are_not_stored() -> None:
     row = {"id": 1, "status": "Active", "companyname": "Example", "firstname": "A", "lastname": "B"}
+    customer = ACTIONS[Kind.CUSTOMER]
 
-    assert translate.customer(row, store_names=True)["display_name"] == "Example"
-    assert translate.customer(row, store_names=False)["display_name"] is None
-
-
-@pytest.mark.parametrize("nothing", ["", None])
-def test_domain_without_a_name_has_no_label(nothing: Any) -> None:
-    _, row = first_row(Kind.DOMAIN)
-
-    assert translate.domain(row | {"domainname": nothing})["label"] is None
-
-
-@pytest.mark.parametrize("nothing", ["0", 0, "", None, "0.00", 0.0, [], -1, "-1"])
-def test_value_that_php_finds_empty_refers_to_nothing(nothing: Any) -> None:
-    _, row = first_row(Kind.SERVICE)
-
-    content = translate.service(row | {"promoid": nothing, "pid": nothing})
-
-    assert (content["promotion_id"], content["product_id"]) == (None, None)
-
-
-@pytest.mark.parametrize("nothing", ["0", 0, "", None, "0.00"])
-def test_empty_quantity_is_one(nothing: Any) -> None:
-    _, row = first_row(Kind.SERVICE)
-
-    assert translate.service(row | {"qty": nothing})["quantity"] == 1
+    assert translate_row(customer, row, InstanceSettings()).content["display_name"] == "Example"
+    assert (
+        translate_row(customer, row | {"companyname": ""}, InstanceSettings()).content["display_name"]
+        == "A B"
+    )
+    assert translate_row(customer, row, InstanceSettings(store_names=False)).content["display_name"] is None
 
 
 @pytest.mark.parametrize("nothing", ["0", 0, "", None])
 def test_customer_id_is_read_where_it_is_not_empty(nothing: Any) -> None:
-    row = {"id": nothing, "userid": nothing, "client_id": "7", "currency_code": "EUR"}
+    row = {"id": nothing, "userid": nothing, "client_id": "7", "currency_code": []}
 
-    assert translate.customer_detail(row)["id"] == 7
+    content, warnings = translate_row(ACTIONS[Kind.CUSTOMER_DETAIL], row, InstanceSettings())
 
-
-@pytest.mark.parametrize("nothing", ["0", 0, "", None, "0.00"])
-def test_service_without_a_customer_cannot_be_read(nothing: Any) -> None:
-    _, row = first_row(Kind.SERVICE)
-
-    with pytest.raises((ValueError, TypeError)):
-        translate.service(row | {"clientid": nothing})
+    assert (content, warnings) == ({"id": 7, "currency": None, "country": None}, ())
 
 
 def test_long_currency_codes_never_become_equal() -> None:
-    _, invoice = first_row(Kind.INVOICE)
-    _, currency = first_row(Kind.CURRENCY)
-    _, product = first_row(Kind.PRODUCT)
-    prices = {code: {"monthly": "5.00"} for code in ("EUR", *LONG_CODES)}
-
     for code in LONG_CODES:
-        assert translate.customer_detail({"id": 7, "currency_code": code})["currency"] is None
-        with pytest.raises(ValueError, match="currency"):
-            translate.invoice(invoice | {"currencycode": code})
-        with pytest.raises(ValueError, match="currency"):
-            translate.currency(currency | {"code": code})
-    assert translate.product(product | {"pricing": prices})["prices"].keys() == {"EUR"}
+        detail = translated(Kind.CUSTOMER_DETAIL, currency_code=code)
+        assert (detail.content["currency"], detail.warnings) == (None, ("currency_code",))
+        assert reason(Kind.INVOICE, currencycode=code) == "its currency is longer than 16 characters"
+        assert reason(Kind.CURRENCY, code=code) == "its code is longer than 16 characters"
+    prices = {code: {"monthly": "5.00"} for code in ("EUR", *LONG_CODES)}
+    product = translated(Kind.PRODUCT, pricing=prices)
+    assert (product.content["prices"].keys(), product.warnings) == ({"EUR"}, ("pricing",))
+
+
+def test_product_keeps_the_prices_that_can_be_read() -> None:
+    columns = {
+        "monthly": "1,234.56",
+        "quarterly": "N/A",
+        "annually": "-1.00",
+        "biennially": "9.00",
+        "bsetupfee": "2.00",
+    }
+
+    content, warnings = translated(Kind.PRODUCT, paytype="recurring", pricing={"USD": columns, "EUR": []})
+
+    assert content["prices"] == {
+        "USD": {
+            "monthly": {"recurring_micros": 1_234_560_000, "setup_micros": 0},
+            "biennially": {"recurring_micros": 9_000_000, "setup_micros": 2_000_000},
+        },
+        "EUR": {},
+    }
+    assert warnings == ("pricing",)
+
+
+@pytest.mark.parametrize("rate", ["NaN", "Infinity", "1e300", "0.00000", ""])
+def test_currency_without_a_usable_rate_cannot_be_read(rate: str) -> None:
+    assert translated(Kind.CURRENCY, rate="0.00000050").content["rate"] == "0.00000050"
+    assert reason(Kind.CURRENCY, rate=rate).startswith("its rate ")
 
 
 @pytest.mark.parametrize(
-    ("kind", "column", "field"),
-    [
-        (Kind.SERVICE, "name", "product_name"),
-        (Kind.SERVICE, "groupname", "product_group_name"),
-        (Kind.SERVICE, "domain", "label"),
-        (Kind.SERVICE, "paymentmethod", "payment_method"),
-        (Kind.SERVICE, "billingcycle", "cycle_text"),
-        (Kind.ADDON, "name", "product_name"),
-        (Kind.DOMAIN, "domainname", "label"),
-        (Kind.PRODUCT, "name", "name"),
-        (Kind.INVOICE, "invoicenum", "number"),
-        (Kind.PROMOTION, "code", "code"),
-    ],
+    "status",
+    ["Draft", "Unpaid", "Paid", "Cancelled", "Refunded", "Collections", "Payment Pending", "Credited"],
 )
-def test_long_names_that_identify_never_become_equal(kind: Kind, column: str, field: str) -> None:
-    action, row = first_row(kind)
+def test_invoice_of_any_status_and_sign_is_kept(status: str) -> None:
+    content, warnings = translated(Kind.INVOICE, status=status, subtotal="-10.00", total="-12.00", tax=None)
 
-    def read(name: str) -> Any:
-        return action.translate(row | {column: name}, InstanceSettings())[field]
-
-    assert read("n" * 499) == "n" * 499
-    shortened = [read("n" * 500), read("n" * 501), read("n" * 700 + "a"), read("n" * 700 + "b")]
-    assert {len(name) for name in shortened} == {500}
-    assert {name[:400] for name in shortened} == {"n" * 400}
-    # A text that is like the short form of another one is not taken for it.
-    assert len({*shortened, *(read(name) for name in shortened)}) == 2 * len(shortened)
+    assert content["status"] == status.lower().replace(" ", "_")
+    assert (content["subtotal_micros"], content["total_micros"]) == (-10_000_000, -12_000_000)
+    assert (content["tax_micros"], warnings) == (0, ())
 
 
-@pytest.mark.parametrize(
-    ("kind", "column"),
-    [
-        (Kind.CUSTOMER, "status"),
-        (Kind.SERVICE, "status"),
-        (Kind.INVOICE, "status"),
-        (Kind.CANCELLATION_REQUEST, "type"),
-        (Kind.PROMOTION, "type"),
-    ],
-)
-def test_row_with_an_endless_status_cannot_be_read(kind: Kind, column: str) -> None:
-    action, row = first_row(kind)
-    action.translate(row | {column: "s" * 60}, InstanceSettings())
+def test_invoice_lines_keep_types_signs_and_payments() -> None:
+    items = [
+        {
+            "id": "5",
+            "type": "MG_DIS_CHARGE",
+            "relid": "x",
+            "description": "A &amp; B",
+            "amount": "-5.00",
+            "taxed": "1",
+        },
+        {"id": 6, "type": "", "relid": 0, "description": "d" * 600, "amount": "1.00"},
+    ]
+    payments = [
+        {"id": 1, "transid": "canary", "date": "2026-06-03 10:00:00", "gateway": "stripe", "amountin": "9.00", "amountout": "0.00"},
+        {"id": 2, "date": "0000-00-00", "amount": "-4.00"},
+    ]  # fmt: skip
 
-    with pytest.raises(ValueError, match="status"):
-        action.translate(row | {column: "s" * 61}, InstanceSettings())
+    content, warnings = translated(
+        Kind.INVOICE_LINES, items={"item": items}, transactions={"transaction": payments}
+    )
+
+    assert "canary" not in str(content)
+    assert [
+        (line["type"], line["related_id"], line["amount_micros"], line["taxed"]) for line in content["lines"]
+    ] == [
+        ("MG_DIS_CHARGE", None, -5_000_000, True),
+        ("", None, 1_000_000, False),
+    ]
+    assert [line["description"] for line in content["lines"]] == ["A & B", "d" * 500]
+    assert [(row["in_micros"], row["out_micros"], row["fee_micros"]) for row in content["payments"]] == [
+        (9_000_000, 0, 0),
+        (0, 4_000_000, 0),
+    ]
+    assert warnings == ("items.relid",)
 
 
-@pytest.mark.parametrize(
-    ("text", "country"), [("de", "DE"), ("Germany", None), ("", None), (None, None), ([], None)]
-)
-def test_country_is_its_code_or_unknown(text: Any, country: str | None) -> None:
-    assert translate.customer_detail({"id": 7, "country": text})["country"] == country
+@pytest.mark.parametrize("empty", ["", [], {}, None, {"item": []}])
+def test_invoice_may_have_no_lines_and_no_payments(empty: Any) -> None:
+    content, warnings = translated(Kind.INVOICE_LINES, items=empty, transactions="")
+
+    assert (content["lines"], content["payments"], warnings) == ([], [], ())
+
+
+def test_one_line_without_an_amount_loses_the_invoice() -> None:
+    lone = {"id": 5, "type": "Hosting", "amount": "N/A"}
+
+    assert (
+        reason(Kind.INVOICE_LINES, items={"item": lone}) == "a line cannot be read: its amount is no number"
+    )
+    assert reason(Kind.INVOICE_LINES, transactions="none") == "its payments have an unexpected form"
+
+
+@pytest.mark.parametrize(("currency", "warnings"), [("0", ()), (0, ()), ("3", ("currency",))])
+def test_transaction_has_the_currency_of_its_customer(currency: Any, warnings: tuple[str, ...]) -> None:
+    row = translated(Kind.TRANSACTION, currency=currency, userid="0", transid="canary", description="canary")
+
+    assert "canary" not in str(row.content)
+    assert (row.content["currency"], row.content["customer_id"], row.warnings) == (None, None, warnings)
+
+
+def test_row_that_is_too_large_becomes_no_fact() -> None:
+    items = [{"id": number, "description": "é" * 500, "amount": "1"} for number in range(1, 1000)]
+    content, _ = translated(Kind.INVOICE_LINES, items=items)
+
+    with pytest.raises(UnreadableRow, match="it is too large"):
+        fact(Kind.INVOICE_LINES, content, 1, FIRST_SEEN)
