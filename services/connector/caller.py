@@ -15,6 +15,8 @@ from services.connector.whmcs.answers import Row, WhmcsError
 from services.connector.whmcs.client import Client
 
 _ATTEMPTS: Final = 3
+# An action is given up after so many failures, each of a call that began after the failure before it.
+_FAILURES_IN_A_ROW: Final = 10
 _BACKOFF_SECONDS, _MAX_PAUSE_SECONDS = 2.0, 300.0
 
 
@@ -25,7 +27,11 @@ class Pace:
         self.politeness = Politeness()
         self._under_way = 0
         self._free = asyncio.Condition()
-        self._next_at = 0.0
+        self._next_at = self._paused_until = 0.0
+
+    def pause(self, seconds: float) -> None:
+        """Let no call begin for so many seconds, five minutes at most, because WHMCS has asked for it."""
+        self._paused_until = max(self._paused_until, time.monotonic() + min(seconds, _MAX_PAUSE_SECONDS))
 
     @asynccontextmanager
     async def slot(self, per_second: float | None) -> AsyncIterator[None]:
@@ -35,17 +41,21 @@ class Pace:
             await self._free.wait_for(lambda: self._under_way < self.politeness.limit)
             self._under_way += 1
         try:
-            if per_second:
-                # Reserve the start time before sleeping, so that the next caller gets a later one.
-                now = time.monotonic()
-                starts_at = max(now, self._next_at)
-                self._next_at = starts_at + 1 / per_second
-                await asyncio.sleep(starts_at - now)
+            await self._wait(per_second)
             yield
         finally:
             self._under_way -= 1
             async with self._free:
                 self._free.notify_all()
+
+    async def _wait(self, per_second: float | None) -> None:
+        now = time.monotonic()
+        starts_at = max(now, self._next_at, self._paused_until)
+        if per_second:
+            # Reserve the start time before sleeping, so that the next caller gets a later one.
+            self._next_at = starts_at + 1 / per_second
+        if starts_at > now:
+            await asyncio.sleep(starts_at - now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +77,8 @@ class Caller:
         self._asking = 0
         self._silent_since = 0.0
         self.last_error: WhmcsError | None = None
+        self._failures: dict[str, int] = {}
+        self._failed_at: dict[str, float] = {}
 
     @property
     def silent_seconds(self) -> float:
@@ -76,8 +88,8 @@ class Caller:
     async def ask(self, action: str, parameters: Mapping[str, str | int], *, rows: int = 1) -> Answer:
         """Return one answer; raise WhmcsError.
 
-        Calls that fail with a transient error are repeated after a random pause. If a page of many rows fails, the error is raised at
-        once, because the caller can ask for smaller pages without a pause.
+        A call that fails with a transient error is repeated after a random pause. If a page of many rows fails, its error is raised after
+        that pause, because the caller can ask for smaller pages. An error without `is_about_rows` means that asking again is no use.
         """
         if not self._asking:
             self._silent_since = time.monotonic()
@@ -89,14 +101,30 @@ class Caller:
 
     async def _ask_patiently(self, action: str, parameters: Mapping[str, str | int], rows: int) -> Answer:
         for attempt in range(1, _ATTEMPTS + 1):
+            started = time.monotonic()
             try:
                 return await self._ask(action, parameters, rows)
             except WhmcsError as error:
-                if not error.is_transient or attempt == _ATTEMPTS or (error.is_about_rows and rows > 1):
+                if not error.is_transient:
                     raise
-                pause = random.uniform(0, _BACKOFF_SECONDS * 2**attempt)  # noqa: S311
-                await asyncio.sleep(min(_MAX_PAUSE_SECONDS, max(pause, error.retry_after or 0)))
+                failures = self._count_failure(action, started)
+                if failures >= _FAILURES_IN_A_ROW:
+                    error.is_about_rows = False
+                    raise
+                if attempt == _ATTEMPTS:
+                    raise
+                # WHMCS may need a moment before the next call, whatever that is.
+                await asyncio.sleep(random.uniform(0, _BACKOFF_SECONDS * 2 ** min(failures - 1, 5)))  # noqa: S311
+                if error.is_about_rows and rows > 1:
+                    raise
         raise AssertionError("the last attempt returns or raises")
+
+    def _count_failure(self, action: str, started: float) -> int:
+        """Return how often in a row an action has failed. Calls that fail at the same time count once."""
+        if started >= self._failed_at.get(action, 0.0):
+            self._failures[action] = self._failures.get(action, 0) + 1
+            self._failed_at[action] = time.monotonic()
+        return self._failures.get(action, 1)
 
     async def _ask(self, action: str, parameters: Mapping[str, str | int], rows: int) -> Answer:
         async with self._pace.slot(self._per_second):
@@ -107,9 +135,12 @@ class Caller:
                 body = await self._client.call(action, parameters)
             except WhmcsError as error:
                 self.last_error = error
+                if error.retry_after:
+                    self._pace.pause(error.retry_after)
                 if error.is_transient:
-                    self.politeness.refused(is_about_rows=error.is_about_rows and rows > 1)
+                    self.politeness.refused(action, is_about_rows=error.is_about_rows and rows > 1)
                 raise
             now = self._silent_since = time.monotonic()
             self.politeness.answered(action, rows, now - started, now=now, worked=time.process_time())
+        self._failures.pop(action, None)
         return Answer(body, seq, observed_at)

@@ -3,12 +3,16 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from libs.common.contracts.billing import SUBSCRIPTION_KINDS, Kind, read_body
 from libs.common.contracts.envelope import MAX_RECORD_BYTES
+
+# Kinds whose rows have details that are read by their id.
+KINDS_WITH_DETAILS: Final = frozenset({Kind.CUSTOMER, Kind.INVOICE})
+OPEN_STATUSES: Final = frozenset({"unpaid", "draft", "payment_pending", "collections"})
 
 
 class UnreadableRow(ValueError):
@@ -25,7 +29,7 @@ class UnreadableRow(ValueError):
 class Fact(NamedTuple):
     """The state of one WHMCS row, as it is published. Body and fingerprint are None in a tombstone.
 
-    `seq` is the number of the request in the lease. `customer_id`: see tables.fingerprints.
+    `seq` is the number of the request in the lease. `customer_id`, `raw_hash` and `is_open`: see tables.fingerprints.
     """
 
     kind: Kind
@@ -34,10 +38,35 @@ class Fact(NamedTuple):
     fingerprint: bytes | None
     seq: int
     observed_at: datetime
-    customer_id: int | None
+    customer_id: int | None = None
+    raw_hash: bytes | None = None
+    is_open: bool = False
 
 
-def fact(kind: Kind, content: Mapping[str, Any], seq: int, observed_at: datetime) -> Fact:
+class Stored(NamedTuple):
+    """What is stored of a row that was published: see tables.fingerprints."""
+
+    fingerprint: bytes | None
+    raw_hash: bytes | None
+
+
+_NOT_STORED: Final = Stored(None, None)
+
+
+class Changes(NamedTuple):
+    """Facts that must be published, and facts that differ from their published state only in what is stored beside it.
+
+    `due` are the ids of rows whose details must be read.
+    """
+
+    published: list[Fact]
+    refreshed: list[Fact]
+    due: frozenset[int]
+
+
+def fact(
+    kind: Kind, content: Mapping[str, Any], seq: int, observed_at: datetime, raw_hash: bytes | None = None
+) -> Fact:
     """Return the fact that a translated row states; raise UnreadableRow for one that no consumer would accept."""
     try:
         # Copy the bytes: the object that orjson returns keeps its whole write buffer, at least 8 KiB.
@@ -50,23 +79,34 @@ def fact(kind: Kind, content: Mapping[str, Any], seq: int, observed_at: datetime
     customer_id = None
     if kind is Kind.INVOICE or (kind in SUBSCRIPTION_KINDS and content["recurring_micros"] > 0):
         customer_id = content["customer_id"]
-    return Fact(kind, content["id"], body, sha256(body).digest(), seq, observed_at, customer_id)
+    is_open = kind is Kind.INVOICE and content["status"] in OPEN_STATUSES
+    fingerprint = sha256(body).digest()
+    return Fact(kind, content["id"], body, fingerprint, seq, observed_at, customer_id, raw_hash, is_open)
 
 
 def tombstone(kind: Kind, id: int, seq: int, observed_at: datetime) -> Fact:
     """Return the fact that a row no longer exists."""
-    return Fact(kind, id, None, None, seq, observed_at, None)
+    return Fact(kind, id, None, None, seq, observed_at)
 
 
-def newest(facts: Iterable[Fact]) -> dict[int, Fact]:
-    """Return the newest fact of each id, in the order of ids. All facts are of one kind; pages of a list that changes may repeat a row."""
-    by_id: dict[int, Fact] = {}
+def compare(facts: Iterable[Fact], stored: Mapping[int, Stored]) -> Changes:
+    """Return what changed of facts with different ids.
+
+    A fact is published if the stored fingerprint is different, null or missing. Its details are due unless the row is the very one that
+    was published last: then only its fingerprint was cleared. They are due as well if an earlier release stored the row.
+    """
+    published: list[Fact] = []
+    refreshed: list[Fact] = []
+    due: set[int] = set()
     for fact in facts:
-        if fact.id not in by_id or by_id[fact.id].seq <= fact.seq:
-            by_id[fact.id] = fact
-    return dict(sorted(by_id.items()))
-
-
-def changed(facts: Mapping[int, Fact], fingerprints: Mapping[int, bytes | None]) -> list[Fact]:
-    """Return the facts that differ from the published ones: the stored fingerprint is different, null or missing."""
-    return [fact for fact in facts.values() if fingerprints.get(fact.id) != fact.fingerprint]
+        fingerprint, raw_hash = stored.get(fact.id, _NOT_STORED)
+        is_changed = fingerprint != fact.fingerprint
+        # The hash of a row with a warning is empty and says nothing about the row.
+        is_same_row = bool(raw_hash) and raw_hash == fact.raw_hash
+        if is_changed:
+            published.append(fact)
+        elif raw_hash != fact.raw_hash:
+            refreshed.append(fact)
+        if fact.kind in KINDS_WITH_DETAILS and (raw_hash is None or (is_changed and not is_same_row)):
+            due.add(fact.id)
+    return Changes(published, refreshed, frozenset(due))

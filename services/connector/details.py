@@ -22,12 +22,13 @@ from libs.common.contracts.sync import DetailsProgressed, KindProgress
 from libs.common.database import raw, transaction
 from services.connector import events
 from services.connector.caller import Caller
-from services.connector.changes import Fact
-from services.connector.publishing import FactPublisher
-from services.connector.reading import look_up_customer
+from services.connector.publishing import FactPublisher, Published
+from services.connector.reading import look_up
 from services.connector.repository import details, leases
 from services.connector.repository.details import DETAILS, DetailCount, DetailWork, DueDetail, Pause
+from services.connector.translating import RawRow, Translator
 from services.connector.whmcs.answers import WhmcsError
+from services.connector.whmcs.entities import LOOK_UPS
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ _REFUSED: Final = frozenset({"permission_missing", "action_unsupported"})
 _OF_ONE_ROW: Final = frozenset({"bad_response", "server_error", "read_timeout"})
 _ABOVE_ALL: Final = 2**63 - 1
 REFUSED_SECONDS, _FAILED_SECONDS = 3600.0, 600.0
+_ACTIONS: Final = {action.kind: action for action in LOOK_UPS}
 
 
 class Pace:
@@ -106,11 +108,11 @@ class _Begun(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """The end of one call. Without `fact` and `failure`, WHMCS no longer has the row."""
+    """The end of one call. Without `row` and `failure`, WHMCS no longer has the row."""
 
     kind: Kind
     due: DueDetail
-    fact: Fact | None = None
+    row: RawRow | None = None
     failure: WhmcsError | None = None
 
 
@@ -188,10 +190,10 @@ class DetailReader:
 
     async def _read(self, kind: Kind, due: DueDetail) -> _Read:
         try:
-            facts = await look_up_customer(self._caller, due.id)
+            rows = await look_up(self._caller, _ACTIONS[DETAILS[kind]], due.id)
         except WhmcsError as error:
             return _Read(kind, due, failure=error)
-        return _Read(kind, due, facts[0] if facts else None)
+        return _Read(kind, due, rows[0] if rows else None)
 
     async def _publish(self, reads: list[_Read]) -> None:
         """Publish what was read, and store which details are up to date and which failed."""
@@ -207,12 +209,13 @@ class DetailReader:
         instance = self._lease.instance
         failed = [read.due.id for read in bad if read.failure and read.failure.code in _OF_ONE_ROW]
 
-        async def save(_: AsyncConnection, database: Any, __: int) -> None:
+        async def save(_: AsyncConnection, database: Any, __: Published) -> None:
             await details.save_read(database, instance, queue.kind, [read.due for read in good])
             await details.save_failed(database, instance, queue.kind, failed)
 
-        facts = [read.fact for read in good if read.fact is not None]
-        await self._publisher.publish_changes(self._lease, facts, save)
+        translator = Translator(_ACTIONS[DETAILS[queue.kind]], self._settings)
+        rows = [read.row for read in good if read.row is not None]
+        await self._publisher.publish_rows(self._lease, translator, rows, save)
         queue.read += len(good)
 
     async def _judge(self, queue: _Queue, good: list[_Read], bad: list[_Read]) -> None:

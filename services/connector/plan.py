@@ -1,17 +1,28 @@
 """Decides what a run reads, and what its checkpoints mean. Pure."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import UUID
 
 from libs.common.contracts.billing import Kind
-from libs.common.contracts.sync import KindProgress, Outcome, SkippedKind, SyncProgressed
+from libs.common.contracts.sync import (
+    KindProgress,
+    Outcome,
+    SkippedKind,
+    SyncProgressed,
+    UnreadableRow,
+    UnreadableRows,
+)
 from services.connector.whmcs.answers import WhmcsError
 from services.connector.whmcs.entities import ACTIONS, LISTS, ListAction
 
-_MAX_BAD_SHARE, _MIN_ROWS_TO_JUDGE = 0.05, 100
-# A kind that fails in one of these ways is skipped. Every other failure ends the run.
+_MIN_ROWS_TO_JUDGE: Final = 100
+_MAX_UNREADABLE: Final = 1_000
+_NONE_UNREADABLE: Final = UnreadableRows(count=0)
+NOT_WHOLE: Final = "not_whole"
+# A kind that fails in one of these ways is skipped, whatever the other lists do.
 FAILURES_OF_ONE_ACTION: Final = frozenset(
     {"permission_missing", "action_unsupported", "bad_response", "inconsistent_pagination"}
 )
@@ -21,7 +32,9 @@ FAILURES_OF_ONE_ACTION: Final = frozenset(
 class Checkpoint:
     """How far a run has read one kind.
 
-    `position` is the offset of the next page, or the last id that was looked up. `code` says why the kind could not be read.
+    `position` is the offset of the next page, or the last id that was looked up. `last_id` is the id of the row before it. `is_joined` is
+    False once rows between two pages may have been skipped. `code` says why the kind could not be read.
+    `is_whole` is None while a list is read. If rows are missing at its end, it is read a second time: then `is_whole` is False.
     """
 
     kind: Kind
@@ -29,9 +42,13 @@ class Checkpoint:
     expected: int | None = None
     rows: int = 0
     changed: int = 0
-    bad: int = 0
     done: bool = False
     code: str | None = None
+    is_whole: bool | None = None
+    unreadable: UnreadableRows = _NONE_UNREADABLE
+    warnings: Mapping[str, int] = field(default_factory=dict)
+    last_id: int | None = None
+    is_joined: bool = True
 
 
 Checkpoints = Mapping[Kind, Checkpoint]
@@ -39,18 +56,25 @@ Checkpoints = Mapping[Kind, Checkpoint]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a run ended, with its rows, changes and bad rows per kind."""
+    """How a run ended, and per kind what it read: see SyncSucceeded."""
 
     outcome: Outcome
     counts: dict[str, int]
     changes: dict[str, int]
-    bad_rows: dict[str, int]
+    whole: tuple[str, ...]
+    unreadable: dict[str, UnreadableRows]
+    warnings: dict[str, dict[str, int]]
     skipped: tuple[SkippedKind, ...]
 
 
-def lists_to_read(points: Checkpoints) -> list[ListAction]:
-    """Return the lists that a run has still to read, in the order of their declaration."""
-    return [action for action in LISTS if not is_done(points, action.kind)]
+def lists_of(kinds: Collection[str]) -> list[ListAction]:
+    """Return the lists of these kinds, in the order of their declaration; without kinds all lists."""
+    return [action for action in LISTS if not kinds or action.kind in kinds]
+
+
+def lists_to_read(points: Checkpoints, kinds: Collection[str] = ()) -> list[ListAction]:
+    """Return the lists that a run of these kinds has still to read."""
+    return [action for action in lists_of(kinds) if not is_done(points, action.kind)]
 
 
 def is_done(points: Checkpoints, kind: Kind) -> bool:
@@ -60,21 +84,69 @@ def is_done(points: Checkpoints, kind: Kind) -> bool:
 
 def start_of(action: ListAction, points: Checkpoints) -> Checkpoint:
     """Return where to continue a list. A list that is not paged is read again from its beginning."""
-    return points.get(action.kind, Checkpoint(action.kind)) if action.is_paged else Checkpoint(action.kind)
+    point = points.get(action.kind, Checkpoint(action.kind))
+    return point if action.is_paged else replace(_beginning(point), is_whole=point.is_whole)
 
 
-def check_share_of_bad_rows(action: ListAction, point: Checkpoint) -> None:
-    """Raise WhmcsError when so many rows are bad that the answers, not the rows, must be wrong."""
-    if point.rows >= _MIN_ROWS_TO_JUDGE and point.bad > point.rows * _MAX_BAD_SHARE:
-        raise WhmcsError("bad_response", action.action, f"{point.bad} of {point.rows} rows cannot be read")
+def answering_list(points: Checkpoints, failing: str) -> ListAction | None:
+    """Return a list that has answered in this run, other than the failing action; the cheapest to ask again."""
+    answered = [
+        action
+        for action in LISTS
+        if action.action != failing
+        and action.kind in points
+        and (points[action.kind].rows or (points[action.kind].done and not points[action.kind].code))
+    ]
+    return min(answered, key=lambda action: not action.is_paged, default=None)
 
 
-def result_of(points: Checkpoints) -> Result:
-    """Return how a run ended; raise WhmcsError when none of the needed lists could be read."""
+def with_unreadable(point: Checkpoint, rows: Iterable[UnreadableRow]) -> Checkpoint:
+    """Return a checkpoint with more rows that could not be read."""
+    added = tuple(rows)
+    if not added:
+        return point
+    count, listed = point.unreadable.count, point.unreadable.rows
+    unreadable = UnreadableRows(count=count + len(added), rows=(*listed, *added)[:_MAX_UNREADABLE])
+    return replace(point, unreadable=unreadable)
+
+
+def with_warnings(point: Checkpoint, warnings: Mapping[str, int]) -> Checkpoint:
+    """Return a checkpoint with more warnings."""
+    return replace(point, warnings=Counter(point.warnings) + Counter(warnings)) if warnings else point
+
+
+def check_readable(action: ListAction, point: Checkpoint) -> None:
+    """Raise WhmcsError when not one of many rows can be read, so that the answers and not the rows must be wrong."""
+    if point.rows >= _MIN_ROWS_TO_JUDGE and point.unreadable.count >= point.rows:
+        raise WhmcsError("bad_response", action.action, f"none of {point.rows} rows can be read")
+
+
+def at_end(point: Checkpoint, distinct: int) -> Checkpoint:
+    """Return the checkpoint behind a list that was read to its end and gave so many distinct ids.
+
+    The list is whole if as many rows came as the last total says. If it is not, it is read again from its beginning, once.
+    """
+    came = distinct + sum(row.id is None for row in point.unreadable.rows)
+    # Without a total, only pages that overlap show that no row was skipped.
+    is_whole = point.is_joined if point.expected is None else came >= point.expected
+    if is_whole and point.unreadable.count <= _MAX_UNREADABLE:
+        return replace(point, rows=came, done=True, is_whole=True)
+    if point.is_whole is None:
+        return replace(_beginning(point), is_whole=False)
+    return replace(point, rows=came, done=True, is_whole=False, code=NOT_WHOLE)
+
+
+def _beginning(point: Checkpoint) -> Checkpoint:
+    return Checkpoint(point.kind, changed=point.changed)
+
+
+def result_of(points: Checkpoints, kinds: Collection[str] = ()) -> Result:
+    """Return how a run of these kinds ended; raise WhmcsError when none of its needed lists could be read."""
     skipped = skipped_kinds(points)
     failed = {skip.kind: skip for skip in skipped if skip.required}
-    if all(action.kind in failed for action in LISTS if action.is_needed):
-        first = failed[Kind.CUSTOMER]
+    needed = [action.kind for action in lists_of(kinds) if action.is_needed]
+    if needed and all(kind in failed for kind in needed):
+        first = failed.get(Kind.CUSTOMER, failed[needed[0]])
         raise WhmcsError(first.code, first.action)
     read = {kind: point for kind, point in points.items() if point.code is None}
     is_empty = all(kind in read and not read[kind].rows for kind in (Kind.CUSTOMER, Kind.SERVICE))
@@ -82,7 +154,9 @@ def result_of(points: Checkpoints) -> Result:
         Outcome.PARTIAL if failed else Outcome.EMPTY if is_empty else Outcome.COMPLETE,
         {kind: point.rows for kind, point in read.items()},
         {kind: point.changed for kind, point in points.items()},
-        {kind: point.bad for kind, point in points.items() if point.bad},
+        tuple(kind for kind, point in read.items() if point.is_whole),
+        {kind: point.unreadable for kind, point in points.items() if point.unreadable.count},
+        {kind: dict(point.warnings) for kind, point in points.items() if point.warnings},
         skipped,
     )
 

@@ -14,14 +14,22 @@ _BUSY_SHARE: Final = 0.15
 
 @dataclass(slots=True)
 class Politeness:
-    """The limits for one WHMCS address: `limit` calls at once (2 at the start, 1 to 8) and `page_size` rows per page."""
+    """The limits for one WHMCS address: `limit` calls at once (2 at the start, 1 to 8), and rows per page for each action.
+
+    `page_size` is the size of an action's first page.
+    """
 
     limit: int = _START_LIMIT
     page_size: int = _START_PAGE
+    _sizes: dict[str, int] = field(default_factory=dict)
     _fastest: dict[tuple[str, int], float] = field(default_factory=dict)
     _late: int = 0
     _on_time: int = 0
     _on_time_since: tuple[float, float] = (0.0, 0.0)
+
+    def size_of(self, action: str) -> int:
+        """Return how many rows to ask for in one page of an action."""
+        return self._sizes.get(action, self.page_size)
 
     def answered(self, action: str, size: int, seconds: float, *, now: float, worked: float) -> None:
         """Adapt both limits to an answer to a call for `size` rows, which took `seconds`.
@@ -39,13 +47,17 @@ class Politeness:
         if self._late >= _LATE_ROUNDS_TO_HALVE * self.limit:
             self._set_limit(self.limit // 2)
         elif self._on_time > _ON_TIME_ROUNDS_TO_GROW * self.limit:
-            self._grow(size, seconds, is_idle=self._was_idle(now, worked))
+            self._grow(action, size, seconds, is_idle=self._was_idle(now, worked))
 
-    def refused(self, *, is_about_rows: bool) -> None:
-        """Halve the calls at once after a 429, a 5xx or a timeout; halve the page size as well if smaller pages may help."""
+    def refused(self, action: str, *, is_about_rows: bool) -> None:
+        """Halve the calls at once after a 429, a 5xx or a timeout; halve the action's pages as well if smaller ones may help."""
         self._set_limit(self.limit // 2)
         if is_about_rows:
-            self.page_size = max(_MIN_PAGE, self.page_size // 2)
+            self._sizes[action] = max(_MIN_PAGE, self.size_of(action) // 2)
+
+    def restore(self, action: str, size: int) -> None:
+        """Set the page size of an action again, because a single row was the reason why its pages failed."""
+        self._sizes[action] = size
 
     def _is_late(self, action: str, size: int, seconds: float) -> bool:
         key = (action, size)
@@ -60,11 +72,11 @@ class Politeness:
         since, worked_before = self._on_time_since
         return worked - worked_before < _BUSY_SHARE * (now - since)
 
-    def _grow(self, size: int, seconds: float, *, is_idle: bool) -> None:
+    def _grow(self, action: str, size: int, seconds: float, *, is_idle: bool) -> None:
         """Raise the limit after ten on-time rounds: at once up to its start value, above that only for an idle process."""
         self._set_limit(self.limit + 1 if is_idle or self.limit < _START_LIMIT else self.limit)
-        if is_idle and size == self.page_size and seconds < _QUICK_SECONDS:
-            self.page_size = min(_MAX_PAGE, self.page_size * 2)
+        if is_idle and size == self.size_of(action) and seconds < _QUICK_SECONDS:
+            self._sizes[action] = min(_MAX_PAGE, size * 2)
 
     def _set_limit(self, limit: int) -> None:
         """Set the limit and count rounds anew, because answers before the change say nothing about the new limit."""

@@ -1,6 +1,9 @@
 """Publishes facts under a lease, so that a worker may be killed at any line and no change is lost."""
 
-from collections.abc import Awaitable, Callable, Collection, Iterable
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -9,17 +12,33 @@ from libs.common.clock import Clock
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.envelope import Record
 from libs.common.contracts.facts import FactEnvelope
+from libs.common.contracts.sync import UnreadableRow
 from libs.common.database import raw, transaction
 from libs.common.kafka.publisher import Publisher
-from libs.common.telemetry import current_traceparent
-from services.connector.changes import Fact, changed, newest, tombstone
+from libs.common.telemetry import current_traceparent, records_skipped
+from services.connector.changes import Fact, Stored, compare, tombstone
 from services.connector.repository import fingerprints
 from services.connector.repository.leases import FencedError, Lease, fence
+from services.connector.translating import RawRow, Translation, Translator, newest_rows
+
+log = logging.getLogger(__name__)
 
 _TOMBSTONES_AT_ONCE: Final = 1_000
 
-# Called in the last transaction with its connection, the same connection of asyncpg, and the number of published facts.
-Save = Callable[[AsyncConnection, Any, int], Awaitable[None]]
+_ROWS_AT_A_TIME: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What became of rows: how many facts were published, which rows could not be read, and the warnings by field."""
+
+    changes: int = 0
+    unreadable: Sequence[UnreadableRow] = ()
+    warnings: Mapping[str, int] = field(default_factory=dict)
+
+
+# Called in the last transaction, with its connection, the same connection of asyncpg, and what was published.
+Save = Callable[[AsyncConnection, Any, Published], Awaitable[None]]
 
 
 class FactPublisher:
@@ -28,8 +47,12 @@ class FactPublisher:
     def __init__(self, engine: AsyncEngine, publisher: Publisher, clock: Clock) -> None:
         self._engine, self._publisher, self._clock = engine, publisher, clock
 
-    async def publish_changes(self, lease: Lease, facts: Iterable[Fact], save: Save) -> None:
-        """Publish the facts of one kind that have changed, then store their fingerprints and what `save` stores.
+    async def publish_rows(
+        self, lease: Lease, translator: Translator, rows: Iterable[RawRow], save: Save
+    ) -> None:
+        """Publish the rows of one kind that have changed, then store their fingerprints and what `save` stores.
+
+        A row that WHMCS sent exactly as before is not translated. Of the others, those are published whose fact has changed.
 
         First, one transaction sets the fingerprints of the changes to null. Then Kafka acknowledges the facts. Finally, one transaction
         stores the fingerprints and the checkpoint. A worker that is killed in between leaves null fingerprints and the old checkpoint,
@@ -37,22 +60,26 @@ class FactPublisher:
 
         Raise FencedError without the lease.
         """
-        changes = await self._clear_changed(lease, newest(facts))
-        if changes:
-            await self._publish(lease, changes)
+        newest = newest_rows(rows)
+        stored = await self._load(lease, translator.kind, newest)
+        translation = await _translate(translator, newest, stored)
+        changes = compare(translation.facts, stored)
+        if changes.published:
+            await self._announce(lease, translator.kind, changes.published)
+            await self._publish(lease, changes.published)
+        published = Published(len(changes.published), translation.unreadable, translation.warnings)
         try:
             async with transaction(self._engine) as connection:
                 database = await raw(connection)
                 await fence(database, lease)
-                if changes:
-                    kind = changes[0].kind
-                    await fingerprints.save(database, lease.instance, kind, changes, published=True)
-                await save(connection, database, len(changes))
+                if changes.published or changes.refreshed:
+                    await fingerprints.save(database, lease.instance, translator.kind, changes)
+                await save(connection, database, published)
         except FencedError:
             # Another worker took the lease while we published, and may have published and stored a newer state of these rows. Kafka
             # keeps the last record of a key, which may be ours. Without a fingerprint the next run publishes the newest state last.
-            if changes:
-                await self._clear(lease, changes)
+            if changes.published:
+                await self._clear(lease, changes.published)
             raise
 
     async def publish_tombstones(self, lease: Lease) -> None:
@@ -70,18 +97,18 @@ class FactPublisher:
                 await fence(database, lease)
                 await fingerprints.delete(database, lease.instance, keys)
 
-    async def _clear_changed(self, lease: Lease, by_id: dict[int, Fact]) -> list[Fact]:
-        """Return the facts that have changed, with their stored fingerprints set to null."""
-        if not by_id:
-            return []
-        kind = next(iter(by_id.values())).kind
+    async def _load(self, lease: Lease, kind: Kind, rows: Iterable[RawRow]) -> dict[int, Stored]:
+        ids = [row.id for row in rows if row.id is not None]
+        if not ids:
+            return {}
+        async with transaction(self._engine) as connection:
+            return await fingerprints.load(await raw(connection), lease.instance, kind, ids)
+
+    async def _announce(self, lease: Lease, kind: Kind, facts: Sequence[Fact]) -> None:
         async with transaction(self._engine) as connection:
             database = await raw(connection)
             await fence(database, lease)
-            changes = changed(by_id, await fingerprints.load(database, lease.instance, kind, by_id.keys()))
-            if changes:
-                await fingerprints.save(database, lease.instance, kind, changes, published=False)
-        return changes
+            await fingerprints.announce(database, lease.instance, kind, facts)
 
     async def _clear(self, lease: Lease, facts: list[Fact]) -> None:
         async with transaction(self._engine) as connection:
@@ -113,3 +140,20 @@ def _record(envelope: FactEnvelope, fact: Fact) -> Record:
     return envelope.record(
         fact.id, fact.body, seq=fact.seq, observed_at=fact.observed_at, fingerprint=fact.fingerprint
     )
+
+
+async def _translate(
+    translator: Translator, rows: Sequence[RawRow], stored: Mapping[int, Stored]
+) -> Translation:
+    """Translate the rows that are not stored as they are. Other tasks may run in between, so that the next calls are not delayed."""
+    translation = Translation()
+    for start in range(0, len(rows), _ROWS_AT_A_TIME):
+        translator.translate(rows[start : start + _ROWS_AT_A_TIME], stored, translation)
+        await asyncio.sleep(0)
+    for row in translation.unreadable:
+        # Without the row, which may contain personal data.
+        log.warning(
+            "Skipped a row that could not be read", extra={"kind": translator.kind, **row.model_dump()}
+        )
+    records_skipped.add(len(translation.unreadable), {"kind": translator.kind})
+    return translation

@@ -1,95 +1,207 @@
-"""Reads WHMCS lists page by page and rows by id, as facts. It does not use the database.
+"""Reads WHMCS lists page by page and rows by id, as WHMCS sends them. It does not use the database.
 
-WHMCS pages by offset while rows are added and deleted, and some pages or rows make it fail. A list that was read to its end has yielded
-every row that existed the whole time, except for single rows that cannot be read.
+WHMCS pages by offset while rows are added and deleted, so pages overlap: a page that contains a row of the page before it has shown that
+no row was skipped between them, as long as the list keeps its order.
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, NamedTuple
 
-from libs.common.contracts.instances import InstanceSettings
+from libs.common.contracts.sync import UnreadableRow
 from libs.common.telemetry import records_skipped
+from services.connector import plan
 from services.connector.caller import Answer, Caller
-from services.connector.changes import Fact, UnreadableRow, fact
 from services.connector.plan import Checkpoint
+from services.connector.translating import RawRow
 from services.connector.whmcs import answers
-from services.connector.whmcs.answers import Row, WhmcsError
-from services.connector.whmcs.entities import CUSTOMER_DETAILS, ListAction, LookUp
-from services.connector.whmcs.translate import translate_row
+from services.connector.whmcs.answers import WhmcsError
+from services.connector.whmcs.entities import ListAction, LookUp
+from services.connector.whmcs.fields import row_id
 
 log = logging.getLogger(__name__)
 
 _PAGES_AHEAD: Final = 8
 _MAX_PAGES: Final = 20_000
 _ROWS_PER_PAGE: Final = 2_000
-# To translate a page takes tens of milliseconds. Other tasks may run in between, so that the next calls are not delayed.
-_ROWS_AT_A_TIME: Final = 25
+_MIN_ROWS, _MAX_ROWS = 2, 1_000
+# A page on which WHMCS fails is read in so many parts, down to the row on which it fails.
+_PARTS: Final = 8
 _BAD_ROWS_IN_A_ROW: Final = 3
+_STEPS_BACK: Final = 8
+_STALE_PAGES: Final = 1
+_FAILED: Final = UnreadableRow(id=None, reason="WHMCS answers with an error to its page")
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Part of a list: WHMCS sent `rows` rows, and `bad` of them could not be read.
+    """The next rows of a list, up to the offset `end`. `failed` more rows are missing because WHMCS fails on them.
 
-    `total` is the size of the whole list in the newest answer; None when no answer contained it.
+    `total` is the size of the whole list in the newest answer; None when no answer contained it. `last_id` is the id of the last row.
+    `is_joined` is False when rows between this page and the ones before it may have been skipped, or the list has no end.
     """
 
-    facts: list[Fact]
-    rows: int
-    bad: int
+    rows: list[RawRow]
+    end: int
     total: int | None
+    last_id: int | None
+    failed: int = 0
+    is_joined: bool = True
+
+    def behind(self, point: Checkpoint) -> Checkpoint:
+        """Return the checkpoint behind this page, which begins at `point`. Its rows are not published yet."""
+        is_joined = point.is_joined and self.is_joined
+        expected = self.total
+        if not is_joined and expected is not None:
+            # Rows may have been skipped, so a smaller total must not make the list look whole.
+            expected = max(expected, point.expected or 0)
+        behind = replace(
+            point,
+            position=self.end,
+            expected=expected,
+            rows=point.rows + len(self.rows) + self.failed,
+            last_id=self.last_id,
+            is_joined=is_joined,
+        )
+        return plan.with_unreadable(behind, [_FAILED] * self.failed)
+
+
+@dataclass(slots=True)
+class _Stretch:
+    """The rows from `offset` on, `asked` of them unless the list or the page size of the site ended earlier.
+
+    `failed` are the offsets of rows on which WHMCS fails.
+    """
+
+    offset: int
+    asked: int
+    rows: list[RawRow] = field(default_factory=list)
+    failed: list[int] = field(default_factory=list)
+    total: int | None = None
+    is_joined: bool = True
+
+    @property
+    def end(self) -> int:
+        """Return the offset behind the last row."""
+        return self.offset + len(self.rows) + len(self.failed)
+
+    @property
+    def is_short(self) -> bool:
+        """Return whether fewer rows came than were asked for."""
+        return self.end < self.offset + self.asked
+
+    @property
+    def ids(self) -> list[int | None]:
+        """Return the ids of the rows in their order."""
+        return [row.id for row in self.rows]
+
+    def overlaps(self, left: Sequence[int | None]) -> bool:
+        """Return whether rows on the left come again here in the same order, so that no row is skipped in between."""
+        ids = self.ids
+        if left and ids and left[-1] == ids[0]:
+            return True
+        common = set(left).intersection(ids) - {None}
+        return bool(common) and [i for i in left if i in common] == [i for i in ids if i in common]
 
 
 class ListReader:
-    """Reads one list of one WHMCS."""
+    """Reads one list of one WHMCS. Up to `pages_ahead` calls are made before their pages are needed."""
 
-    def __init__(self, caller: Caller, action: ListAction, settings: InstanceSettings) -> None:
-        self._caller, self._list, self._settings = caller, action, settings
+    def __init__(self, caller: Caller, action: ListAction, *, pages_ahead: int = _PAGES_AHEAD) -> None:
+        self._caller, self._list, self._pages_ahead = caller, action, pages_ahead
+        self._cap = _MAX_ROWS
+        self._total: int | None = None
+        self._newest = 0
 
     def pages(self, start: Checkpoint) -> AsyncGenerator[Page]:
         """Return the pages from the checkpoint's position to the end of the list, in order; raise WhmcsError.
 
         Close the generator to cancel the calls that it has made ahead.
         """
-        return self._paged(start) if self._list.is_paged else self._whole()
+        return self._paged(start) if self._list.is_paged else self._unpaged()
 
-    async def _whole(self) -> AsyncGenerator[Page]:
+    async def _unpaged(self) -> AsyncGenerator[Page]:
         answer = await self._caller.ask(self._list.action, self._list.parameters)
-        page = await self._translated(answer)
-        if page.total and not page.rows:
-            raise self._bad_response(f"none of {page.total} rows came")
-        for start in range(0, max(1, len(page.facts)), _ROWS_PER_PAGE):
-            facts = page.facts[start : start + _ROWS_PER_PAGE]
-            bad = page.bad if start + _ROWS_PER_PAGE >= len(page.facts) else 0
-            yield Page(facts, len(facts) + bad, bad, page.rows)
+        rows, total = self._rows(answer), answers.total(answer.body)
+        if total and not rows:
+            raise self._bad_response(f"none of {total} rows came")
+        for start in range(0, max(1, len(rows)), _ROWS_PER_PAGE):
+            part = rows[start : start + _ROWS_PER_PAGE]
+            yield Page(part, start + len(part), len(rows) if total is None else total, None)
 
     async def _paged(self, start: Checkpoint) -> AsyncGenerator[Page]:
-        position, total = start.position, start.expected
-        guard = _RepeatGuard(self._list.action, total)
-        ahead = _PagesAhead(self._stretch)
+        left = _Left(start.position, () if start.last_id is None else (start.last_id,))
+        self._total = first_total = start.expected
+        stale = 0
+        ahead = _PagesAhead(self._stretch, self._pages_ahead)
         try:
-            while ahead.ask(position, total, self._caller.politeness.page_size):
-                page = await ahead.next()
-                # Rows shift between two answers, so the totals of both are compared before the newer one is kept.
-                shifted = await self._rows_shifted(position, total, page.total)
-                total = total if page.total is None else page.total
-                guard.check(page, position, total)
-                yield replace(page, facts=shifted + page.facts, total=total)
-                if not page.rows:  # the list became shorter while we read: no row is left
-                    break
-                position += page.rows
+            for _ in range(_MAX_PAGES):
+                ahead.ask(left.end, self._total, self._size())
+                right = await ahead.next()
+                if left.is_short and right.offset >= left.end and not right.overlaps(left.ids):
+                    # The site sends fewer rows at once than requested, so the pages that were asked for ahead begin too late.
+                    await ahead.cancel()
+                    continue
+                page = await self._page(left, right)
+                first_total = page.total if first_total is None else first_total
+                stale = 0 if page.rows or page.failed else stale + 1
+                # A site that ignores the offset sends the same rows for ever.
+                is_endless = stale > _STALE_PAGES or page.end > 2 * (first_total or page.end) + 1_000
+                yield replace(page, is_joined=False) if is_endless else page
+                if is_endless or _is_end(right, page):
+                    return
+                left = _Left(page.end, right.ids or left.ids, right.is_short)
+                if right.is_short:
+                    self._cap = max(_MIN_ROWS, len(right.rows))
+            yield Page([], left.end, self._total, None, is_joined=False)
         finally:
             await ahead.cancel()
 
-    async def _stretch(self, offset: int, size: int) -> Page:
-        """Return the rows from `offset`, `size` of them unless the list ends earlier. Single rows on which WHMCS fails are omitted.
+    async def _page(self, left: "_Left", right: _Stretch) -> Page:
+        """Return what is new in the stretch on the right, and the rows between it and the ones on the left."""
+        if not right.rows and not right.failed and right.offset == 0 and right.total:
+            raise self._bad_response(f"none of {right.total} rows came")
+        bridge = await self._bridge(left.ids, right)
+        left_ids = set(left.ids) - {None}
+        rows = [row for row in right.rows if row.id not in left_ids]
+        if left.ids and left.ids[-1] is None and rows and rows[0].id is None:
+            del rows[0]
+        return Page(
+            bridge.rows + rows,
+            right.end,
+            self._total,
+            right.rows[-1].id if right.rows else None,
+            sum(offset >= left.end for offset in right.failed),
+            bridge.is_joined and right.is_joined,
+        )
 
-        Callers rely on the size: they ask for the next stretch before this one has arrived.
+    async def _bridge(self, left: Sequence[int | None], right: _Stretch) -> _Stretch:
+        """Return the rows between the ones on the left and a stretch behind them, all of them if `is_joined`.
+
+        When a row in front is deleted, all rows behind it move up by one, and a row that was not read moves to an offset that was. So
+        rows in front of the stretch are read again, further and further back, until one that is known comes.
         """
+        bridge = _Stretch(right.offset, 0)
+        for _ in range(_STEPS_BACK):
+            if not left or right.offset == 0 or right.overlaps(left):
+                return bridge
+            half = max(1, self._size() // 2)
+            start = max(0, right.offset - half)
+            back = await self._stretch(start, right.offset - start + half)
+            bridge.rows = back.rows + bridge.rows
+            # The end of the list joins a stretch behind the end.
+            if not (right.overlaps(back.ids) or (not right.rows and back.is_short)):
+                break
+            right = back
+        bridge.is_joined = False
+        return bridge
+
+    async def _stretch(self, offset: int, size: int) -> _Stretch:
+        """Return the rows from `offset`, `size` of them unless the list ends earlier or the site sends fewer at once."""
+        stretch = _Stretch(offset, size)
         try:
             answer = await self._caller.ask(
                 self._list.action,
@@ -99,153 +211,120 @@ class ListReader:
         except WhmcsError as error:
             if not error.is_about_rows:
                 raise
-            return await self._halves(offset, size, error)
-        page = await self._translated(answer)
-        if not page.rows and page.total and offset < page.total:
-            raise self._bad_response(f"none of {page.total} rows came")
-        if 0 < page.rows < size and page.total is not None and offset + page.rows < page.total:
-            return await self._completed(offset, size, page)
-        return page
-
-    async def _halves(self, offset: int, size: int, error: WhmcsError) -> Page:
-        """Read a stretch that failed in two halves, down to the row that WHMCS fails on."""
-        if size == 1:
+            if size > 1:
+                return await self._parts(stretch, error)
             records_skipped.add(1, {"kind": self._list.kind})
             log.warning(
                 "Skipped a row that WHMCS fails on", extra={"kind": self._list.kind, "offset": offset}
             )
-            return Page([], 1, 1, None)
-        half = size // 2
-        first = await self._stretch(offset, half)
-        if half >= _BAD_ROWS_IN_A_ROW and first.bad == half:
-            raise error  # not single rows, but the action itself
-        second = await self._stretch(offset + half, size - half)
-        return await self._joined(offset + half, first, second)
+            stretch.failed = [offset]
+        else:
+            stretch.rows, stretch.total = self._rows(answer), answers.total(answer.body)
+            # Answers to calls made ahead arrive in any order, and only the newest total tells how many rows there are now.
+            if stretch.total is not None and answer.seq > self._newest:
+                self._total, self._newest = stretch.total, answer.seq
+        return stretch
 
-    async def _completed(self, offset: int, size: int, page: Page) -> Page:
-        """Read the rest of a stretch when the site sends fewer rows at once than requested, and ask for smaller pages from now on."""
-        politeness = self._caller.politeness
-        politeness.page_size = max(1, min(politeness.page_size, page.rows))
-        rest = await self._stretch(offset + page.rows, size - page.rows)
-        return await self._joined(offset + page.rows, page, rest)
+    async def _parts(self, stretch: _Stretch, error: WhmcsError) -> _Stretch:
+        """Read a stretch that failed in smaller parts, down to the row that WHMCS fails on."""
+        last = stretch.offset + stretch.asked
+        while stretch.end < last:
+            part = await self._stretch(stretch.end, min(max(1, stretch.asked // _PARTS), last - stretch.end))
+            if None not in (stretch.total, part.total) and stretch.total != part.total:
+                stretch.is_joined = False  # rows may have moved between the two answers
+            stretch.rows += part.rows
+            stretch.failed += part.failed
+            stretch.total = stretch.total if part.total is None else part.total
+            if (
+                len(stretch.failed) >= _BAD_ROWS_IN_A_ROW
+                and len(stretch.failed) == stretch.end - stretch.offset
+            ):
+                raise error  # not single rows, but the action itself
+            if part.is_short:
+                break
+        if stretch.failed:
+            self._caller.politeness.restore(self._list.action, stretch.asked)
+        return stretch
 
-    async def _joined(self, edge: int, first: Page, second: Page) -> Page:
-        """Return two pages that meet at an offset as one."""
-        shifted = await self._rows_shifted(edge, first.total, second.total)
-        total = first.total if second.total is None else second.total
-        facts = [*first.facts, *shifted, *second.facts]
-        return Page(facts, first.rows + second.rows, first.bad + second.bad, total)
+    def _size(self) -> int:
+        """Return how many rows to ask for at once: at least two, because one of them belongs to the page before."""
+        return max(_MIN_ROWS, min(self._cap, self._caller.politeness.size_of(self._list.action)))
 
-    async def _rows_shifted(self, edge: int, before: int | None, after: int | None) -> list[Fact]:
-        """Return the rows that moved across the offset `edge` between two answers with these totals.
-
-        When a row in front of `edge` is deleted, all rows behind it move up by one. The row at `edge` moves to `edge - 1`, which was read
-        already, and the next page begins one row too late. The total falls by as many rows, so that many rows in front of `edge` are
-        read again. A deletion behind `edge` lowers the total as well: then rows are read twice, which changes nothing.
-        """
-        facts: list[Fact] = []
-        end = edge
-        # More rows may be deleted while these are read, so each answer moves the beginning further down.
-        while before is not None and after is not None and end > max(0, edge - (before - after)):
-            size = min(self._caller.politeness.page_size, end - max(0, edge - (before - after)))
-            page = await self._stretch(end - size, size)
-            facts += page.facts
-            end -= size
-            after = after if page.total is None else min(after, page.total)
-        return facts
-
-    async def _translated(self, answer: Answer) -> Page:
+    def _rows(self, answer: Answer) -> list[RawRow]:
         rows = answers.rows(answer.body, self._list.plural, self._list.singular)
-        facts = await _facts(self._list, rows, answer, self._settings)
-        return Page(facts, len(rows), len(rows) - len(facts), answers.total(answer.body))
+        id_field, seq, at = self._list.id_field, answer.seq, answer.observed_at
+        return [RawRow(_id(row.get(id_field)), row, seq, at) for row in rows]
 
     def _bad_response(self, detail: str) -> WhmcsError:
         return WhmcsError("bad_response", self._list.action, detail)
 
 
+def _is_end(stretch: _Stretch, page: Page) -> bool:
+    """Return whether a list ends with this page. A short page alone may only show how many rows the site sends at once."""
+    if page.rows or page.failed:
+        return stretch.is_short and page.total is not None and page.end >= page.total
+    # More rows than requested, and all of them known: the site sends the whole list each time.
+    return stretch.is_short or len(stretch.rows) > stretch.asked
+
+
+class _Left(NamedTuple):
+    """Where the rows that were read end, the ids of the last page, and whether that page was shorter than requested."""
+
+    end: int
+    ids: Sequence[int | None]
+    is_short: bool = False
+
+
 class _PagesAhead:
-    """Pages that were asked for and not yet returned, in the order of the list.
+    """Stretches that were asked for and not yet returned, in the order of the list. Each begins with the last row of the one before.
 
     Asking ahead lets WHMCS work on the next pages while this process publishes one. Politeness limits how many of these calls run at
     once; the others wait for a slot.
     """
 
-    def __init__(self, stretch: Callable[[int, int], Coroutine[Any, Any, Page]]) -> None:
-        self._stretch = stretch
+    def __init__(self, stretch: Callable[[int, int], Coroutine[Any, Any, _Stretch]], most: int) -> None:
+        self._stretch, self._most = stretch, most
         self._asked = 0
-        self._tasks: deque[asyncio.Task[Page]] = deque()
+        self._tasks: deque[asyncio.Task[_Stretch]] = deque()
 
-    def ask(self, position: int, total: int | None, size: int) -> bool:
-        """Ask for the pages behind `position`, only one until the total is known; return whether there are any."""
+    def ask(self, position: int, total: int | None, size: int) -> None:
+        """Ask for the stretches behind `position`: the next one, and more of them as far as the list is known to go."""
         if not self._tasks:
-            self._asked = position  # the last page may have been shorter than requested
-        while len(self._tasks) < _PAGES_AHEAD and (total is None or self._asked < total):
-            rows = size if total is None else min(size, total - self._asked)
-            self._tasks.append(asyncio.create_task(self._stretch(self._asked, rows)))
-            self._asked += rows
-            if total is None:
-                break
-        return bool(self._tasks)
+            self._asked = position  # the last stretch may have been shorter than requested
+        while not self._tasks or (
+            total is not None and self._asked < total and len(self._tasks) < self._most
+        ):
+            offset = max(0, self._asked - 1)
+            self._tasks.append(asyncio.create_task(self._stretch(offset, size)))
+            self._asked = offset + size
 
-    async def next(self) -> Page:
-        """Return the first page. Its task stays in the queue while it runs, so that cancel() reaches it."""
-        page = await self._tasks[0]
+    async def next(self) -> _Stretch:
+        """Return the first stretch. Its task stays in the queue while it runs, so that cancel() reaches it."""
+        stretch = await self._tasks[0]
         self._tasks.popleft()
-        return page
+        return stretch
 
     async def cancel(self) -> None:
-        """Discard the pages that were not returned."""
-        for task in self._tasks:
+        """Discard the stretches that were not returned."""
+        tasks, self._tasks = self._tasks, deque()
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class _RepeatGuard:
-    """Notices a site that ignores the offset, so that reading it would never end."""
-
-    def __init__(self, action: str, total: int | None) -> None:
-        self._action, self._first_total = action, total
-        self._pages = 0
-        self._ids: frozenset[int] = frozenset()
-
-    def check(self, page: Page, position: int, total: int | None) -> None:
-        """Raise WhmcsError when a page repeats the one before it, or the list has no end."""
-        self._pages += 1
-        self._first_total = total if self._first_total is None else self._first_total
-        ids = frozenset(fact.id for fact in page.facts)
-        is_repeated = len(ids) > 1 and ids == self._ids
-        is_too_long = self._first_total is not None and position > 2 * self._first_total + 1_000
-        if is_repeated or is_too_long or self._pages > _MAX_PAGES:
-            raise WhmcsError("inconsistent_pagination", self._action, f"at row {position}")
-        self._ids = ids
-
-
-async def look_up_customer(caller: Caller, customer_id: int) -> list[Fact]:
-    """Return the details of a customer; nothing when the customer was deleted or its row cannot be read."""
+async def look_up(caller: Caller, action: LookUp, id: int) -> list[RawRow]:
+    """Return the row with an id; nothing when it does not exist."""
     try:
-        answer = await caller.ask(CUSTOMER_DETAILS.action, {CUSTOMER_DETAILS.id_parameter: customer_id})
+        answer = await caller.ask(action.action, {action.id_parameter: id})
     except WhmcsError as error:
         if error.code == "not_found":
             return []
         raise
-    return await _facts(CUSTOMER_DETAILS, [CUSTOMER_DETAILS.row(answer.body)], answer, InstanceSettings())
+    return [RawRow(id, action.row(answer.body), answer.seq, answer.observed_at)]
 
 
-async def _facts(
-    action: ListAction | LookUp, rows: Iterable[Row], answer: Answer, settings: InstanceSettings
-) -> list[Fact]:
-    """Return the facts that the rows become. Rows that cannot be read are logged and omitted."""
-    facts = []
-    for number, row in enumerate(rows):
-        if number % _ROWS_AT_A_TIME == 0:
-            await asyncio.sleep(0)
-        try:
-            content = translate_row(action, row, settings).content
-            facts.append(fact(action.kind, content, answer.seq, answer.observed_at))
-        except UnreadableRow as error:
-            records_skipped.add(1, {"kind": action.kind})
-            log.warning(
-                "Skipped a row that could not be read",
-                extra={"kind": action.kind, "id": error.id, "reason": error.reason},
-            )
-    return facts
+def _id(value: object) -> int | None:
+    try:
+        return row_id(value)
+    except (ValueError, TypeError):
+        return None

@@ -127,6 +127,9 @@ checkpoints: Final = _owned(
     # As UnreadableRows: {"count": 1, "rows": [{"id": 7, "reason": "…"}]}, and how often each field could not be read.
     Column("unreadable", JSONB, nullable=False, server_default="{}"),
     Column("warnings", JSONB, nullable=False, server_default="{}"),
+    # The id of the row before `position`, and whether each page has shown that no row was skipped between it and the page before.
+    Column("last_id", BigInteger),
+    Column("is_joined", Boolean, nullable=False, server_default="true"),
 )
 # The ids that a run has read, as one bit per id in blocks of 10,000 ids: bit n of block b is the id 10,000 b + n.
 seen_blocks: Final = _owned(
@@ -164,10 +167,10 @@ scans: Final = _owned(
     Column("scanned_at", _Moment),
 )
 # A null fingerprint means that the row must be published again. `raw_hash` is the hash of the row as WHMCS sent it; a row with the same
-# hash needs no translation. `is_open` is true for invoices that are not settled yet. `is_detail_due` is true while the details that
-# belong to the row must be read by its id, and `detail_failures` counts how often that failed. `customer_id` is set for subscriptions
-# with a price and for invoices. A customer with such a subscription and no invoice is looked up, because only an invoice or the look-up
-# tells the currency.
+# hash needs no translation. It is empty for a row with a warning, and null if an earlier release stored the row. `is_open` is true for
+# invoices that are not settled yet. `is_detail_due` is true while the details that belong to the row must be read by its id, and
+# `detail_failures` counts how often that failed. `customer_id` is set for subscriptions with a price and for invoices. A customer with
+# such a subscription and no invoice is looked up, because only an invoice or the look-up tells the currency.
 fingerprints: Final = _owned(
     "fingerprints",
     Column("kind", Text, primary_key=True),

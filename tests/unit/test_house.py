@@ -44,6 +44,7 @@ PURE = (
     "services/connector/deletion.py",
     "services/connector/plan.py",
     "services/connector/politeness.py",
+    "services/connector/translating.py",
     "services/connector/whmcs/answers.py",
     "services/connector/whmcs/catalogue.py",
     "services/connector/whmcs/customers.py",

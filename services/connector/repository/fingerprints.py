@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.instances import InstanceKey
-from services.connector.changes import Fact
+from services.connector.changes import KINDS_WITH_DETAILS, Changes, Fact, Stored
 
 
 class FactKey(NamedTuple):
@@ -15,35 +15,52 @@ class FactKey(NamedTuple):
     id: int
 
 
-async def load(
-    connection: Any, instance: InstanceKey, kind: Kind, ids: Iterable[int]
-) -> dict[int, bytes | None]:
-    """Return fingerprints by id; ids that were never published are missing."""
+async def load(connection: Any, instance: InstanceKey, kind: Kind, ids: Iterable[int]) -> dict[int, Stored]:
+    """Return what is stored of rows, by id; ids that were never published are missing."""
     rows = await connection.fetch(
-        """SELECT id, fingerprint FROM connector.fingerprints
+        """SELECT id, fingerprint, raw_hash FROM connector.fingerprints
            WHERE organization_id = $1 AND instance_id = $2 AND kind = $3 AND id = ANY($4::bigint[])""",
         *instance,
         kind,
         list(ids),
     )
-    return {row["id"]: row["fingerprint"] for row in rows}
+    return {row["id"]: Stored(row["fingerprint"], row["raw_hash"]) for row in rows}
 
 
-async def save(
-    connection: Any, instance: InstanceKey, kind: Kind, facts: Sequence[Fact], *, published: bool
-) -> None:
-    """Store the fingerprints of published facts, or null for those that are about to be published."""
+async def announce(connection: Any, instance: InstanceKey, kind: Kind, facts: Sequence[Fact]) -> None:
+    """Set the fingerprints of facts that are about to be published to null."""
     await connection.execute(
-        """INSERT INTO connector.fingerprints
-               (organization_id, instance_id, kind, id, fingerprint, customer_id)
-           SELECT $1, $2, $3, * FROM unnest($4::bigint[], $5::bytea[], $6::bigint[])
-           ON CONFLICT (organization_id, instance_id, kind, id) DO UPDATE
-           SET fingerprint = excluded.fingerprint, customer_id = excluded.customer_id""",
+        """INSERT INTO connector.fingerprints (organization_id, instance_id, kind, id)
+           SELECT $1, $2, $3, unnest($4::bigint[])
+           ON CONFLICT (organization_id, instance_id, kind, id) DO UPDATE SET fingerprint = NULL""",
         *instance,
         kind,
         [fact.id for fact in facts],
-        [fact.fingerprint if published else None for fact in facts],
+    )
+
+
+async def save(connection: Any, instance: InstanceKey, kind: Kind, changes: Changes) -> None:
+    """Store published facts, and refresh what is stored beside the fingerprints of others.
+
+    The statement never sets the fingerprint of an unpublished fact, because another transaction may have cleared it meanwhile.
+    """
+    facts = [*changes.published, *changes.refreshed]
+    await connection.execute(
+        """UPDATE connector.fingerprints f SET
+               fingerprint = coalesce(fact.fingerprint, f.fingerprint), raw_hash = fact.raw_hash,
+               customer_id = fact.customer_id, is_open = fact.is_open,
+               is_detail_due = f.is_detail_due OR fact.is_due
+           FROM unnest($4::bigint[], $5::bytea[], $6::bytea[], $7::bigint[], $8::boolean[], $9::boolean[])
+               AS fact (id, fingerprint, raw_hash, customer_id, is_open, is_due)
+           WHERE organization_id = $1 AND instance_id = $2 AND kind = $3 AND f.id = fact.id""",
+        *instance,
+        kind,
+        [fact.id for fact in facts],
+        [fact.fingerprint for fact in changes.published] + [None] * len(changes.refreshed),
+        [fact.raw_hash for fact in facts],
         [fact.customer_id for fact in facts],
+        [fact.is_open for fact in facts],
+        [fact.id in changes.due for fact in facts],
     )
 
 
@@ -70,13 +87,14 @@ async def clear_blocks(connection: Any, instance: InstanceKey, kind: str, blocks
 
 
 async def clear_some(connection: Any, instance: InstanceKey, limit: int) -> int:
-    """Set up to `limit` fingerprints of an instance to null; return how many, 0 when all are null."""
+    """Set up to `limit` fingerprints of an instance to null; return how many, 0 when all are null. Their details become due again."""
     status: str = await connection.execute(
-        """UPDATE connector.fingerprints SET fingerprint = NULL WHERE ctid = ANY (ARRAY(
-               SELECT ctid FROM connector.fingerprints
+        """UPDATE connector.fingerprints SET fingerprint = NULL, is_detail_due = kind = ANY($4::text[])
+           WHERE ctid = ANY (ARRAY(SELECT ctid FROM connector.fingerprints
                WHERE organization_id = $1 AND instance_id = $2 AND fingerprint IS NOT NULL LIMIT $3))""",
         *instance,
         limit,
+        sorted(KINDS_WITH_DETAILS),
     )
     return int(status.removeprefix("UPDATE "))
 

@@ -209,6 +209,9 @@ async def end(connection: Any, run: Run, state: RunState, code: str | None = Non
     if run.mode is SyncMode.FULL:
         await details.resume(connection, instance)
     await connection.execute(
+        "DELETE FROM connector.seen_blocks WHERE organization_id = $1 AND instance_id = $2", *instance
+    )
+    await connection.execute(
         """DELETE FROM connector.runs WHERE organization_id = $1 AND instance_id = $2
                AND ended_at < now() - interval '400 days'""",
         *instance,

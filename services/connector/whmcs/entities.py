@@ -30,6 +30,7 @@ class ListAction:
     is_paged: bool = True
     parameters: Mapping[str, str] = field(default_factory=dict)
     max_rows: int | None = None
+    id_field: str = "id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,15 @@ LISTS: Final = (
         is_needed=False,
         is_paged=False,
     ),
-    ListAction(Kind.PRODUCT, "GetProducts", "products", "product", catalogue.product, is_paged=False),
+    ListAction(
+        Kind.PRODUCT,
+        "GetProducts",
+        "products",
+        "product",
+        catalogue.product,
+        is_paged=False,
+        id_field="pid",
+    ),
     ListAction(
         Kind.PROMOTION,
         "GetPromotions",

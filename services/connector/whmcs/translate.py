@@ -4,17 +4,12 @@ The fields that are read, and all that is read of a row, stand in the modules cu
 for their values stand in fields.
 """
 
-from typing import Final
-
 from libs.common.contracts.instances import InstanceSettings
 from services.connector.changes import UnreadableRow
 from services.connector.whmcs.answers import Row
 from services.connector.whmcs.entities import ListAction, LookUp
 from services.connector.whmcs.fields import row_id
 from services.connector.whmcs.shapes import Translated
-
-# Raise it when the same row becomes another body: rows that did not change are then translated again.
-VERSION: Final = 1
 
 
 def translate_row(action: ListAction | LookUp, row: Row, settings: InstanceSettings) -> Translated:

@@ -8,41 +8,43 @@ import pytest
 from libs.common.clock import utc_now
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.envelope import read_headers
+from libs.common.contracts.instances import InstanceSettings
 from libs.common.database import raw, transaction
 from libs.common.kafka.publisher import Publisher
-from services.connector.changes import fact
+from services.connector.changes import Stored
 from services.connector.publishing import FactPublisher
 from services.connector.repository import fingerprints
 from services.connector.repository.leases import FencedError, Lease
+from services.connector.translating import RawRow, Translator
+from services.connector.whmcs.entities import ACTIONS
 from tests.integration.connector.conftest import (
     INSTANCE,
     World,
     facts,
 )
 
+CURRENCIES = Translator(ACTIONS[Kind.CURRENCY], InstanceSettings())
+EURO = RawRow(1, {"id": 1, "code": "EUR", "rate": "1"}, 1, datetime(2026, 11, 24, tzinfo=UTC))
+
 
 @pytest.mark.rule("R1")
 async def test_worker_without_the_lease_publishes_nothing(world: World, kafka: str) -> None:
     await world.add_instance()
     stale = Lease(INSTANCE, 1)
-    currency = fact(
-        Kind.CURRENCY, {"id": 1, "code": "EUR", "rate": "1", "is_default": True}, 1, datetime.now(UTC)
-    )
 
     async def save(*_: Any) -> None:
         raise AssertionError("a fenced worker must not come here")
 
     with pytest.raises(FencedError):
-        await FactPublisher(world.engine, world.publisher, utc_now).publish_changes(stale, [currency], save)
+        await FactPublisher(world.engine, world.publisher, utc_now).publish_rows(
+            stale, CURRENCIES, [EURO], save
+        )
 
     assert await facts(kafka) == []
 
 
 async def test_lease_lost_while_publishing_clears_the_fingerprint(world: World, kafka: str) -> None:
     await world.add_instance()
-    currency = fact(
-        Kind.CURRENCY, {"id": 1, "code": "EUR", "rate": "1", "is_default": True}, 1, datetime.now(UTC)
-    )
     lease = Lease(INSTANCE, 0)
 
     class Thief(Publisher):
@@ -56,12 +58,12 @@ async def test_lease_lost_while_publishing_clears_the_fingerprint(world: World, 
 
     thief = Thief(world.settings)
     with pytest.raises(FencedError):
-        await FactPublisher(world.engine, thief, utc_now).publish_changes(lease, [currency], save)
+        await FactPublisher(world.engine, thief, utc_now).publish_rows(lease, CURRENCIES, [EURO], save)
     await thief.close()
 
     async with transaction(world.engine) as connection:
         stored = await fingerprints.load(await raw(connection), INSTANCE, Kind.CURRENCY, [1])
-    assert stored == {1: None}
+    assert stored == {1: Stored(None, None)}
     assert len(await facts(kafka)) == 1
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.envelope import MAX_RECORD_BYTES
-from services.connector.changes import changed, fact, newest
-from tests.builders import FIRST_SEEN, subscription
+from services.connector.changes import Fact, Stored, compare, fact
+from tests.builders import FIRST_SEEN, invoice, subscription
 
 AT = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -40,14 +40,45 @@ def test_escaped_backslash_is_no_character_zero() -> None:
     assert fact(Kind.SERVICE, subscription(1, 7, label="C:\\u0000"), 1, FIRST_SEEN).id == 1
 
 
-def test_newest_fact_counts_if_its_fingerprint_differs() -> None:
-    rows = [{"id": number, "code": "EUR", "rate": "1", "is_default": True} for number in (2, 1)]
-    facts = [fact(Kind.CURRENCY, row, 1, AT) for row in rows]
-    again = fact(Kind.CURRENCY, rows[0] | {"rate": "2"}, 2, AT)
+def invoice_fact(number: int, *, status: str = "paid", raw_hash: bytes = b"raw") -> Fact:
+    return fact(Kind.INVOICE, invoice(number, 7, status=status), 1, AT, raw_hash)
 
-    by_id = newest([*facts, again])
 
-    assert list(by_id) == [1, 2]
-    assert by_id[2] is again
-    assert changed(by_id, {1: facts[1].fingerprint, 2: facts[0].fingerprint}) == [again]
-    assert changed(by_id, {1: None, 2: again.fingerprint}) == [facts[1]]
+def test_fact_is_published_if_its_fingerprint_differs() -> None:
+    facts = [invoice_fact(number) for number in (1, 2, 3, 4)]
+    same = Stored(facts[0].fingerprint, b"raw")
+    stored = {1: same, 2: Stored(b"another", b"raw"), 3: Stored(None, b"raw")}
+
+    changes = compare(facts, stored)
+
+    assert [fact.id for fact in changes.published] == [2, 3, 4]
+    assert changes.refreshed == []
+
+
+def test_details_are_due_after_a_change_of_the_row() -> None:
+    facts = [invoice_fact(number, raw_hash=b"new") for number in (1, 2, 3)]
+    stored = {1: Stored(b"another", b"old"), 2: Stored(None, b"new")}
+
+    assert compare(facts, stored).due == {1, 3}
+
+
+def test_row_of_an_earlier_release_is_refreshed() -> None:
+    made = invoice_fact(1)
+
+    changes = compare([made], {1: Stored(made.fingerprint, None)})
+
+    assert (changes.published, changes.refreshed, changes.due) == ([], [made], {1})
+
+
+def test_row_with_a_warning_is_due_only_after_a_change() -> None:
+    before, after = invoice_fact(1, raw_hash=b""), invoice_fact(1, status="unpaid", raw_hash=b"")
+    stored = {1: Stored(before.fingerprint, b"")}
+
+    assert compare([before], stored) == ([], [], frozenset())
+    assert compare([after], stored) == ([after], [], {1})
+
+
+def test_only_unsettled_invoices_are_open() -> None:
+    statuses = ("unpaid", "draft", "payment_pending", "collections", "paid", "cancelled", "refunded")
+
+    assert [invoice_fact(1, status=status).is_open for status in statuses] == [True] * 4 + [False] * 3

@@ -1,15 +1,17 @@
 """What a run reads follows from its checkpoints, and so does how it ends."""
 
+from contextlib import nullcontext
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
 
 from libs.common.contracts.billing import Kind
-from libs.common.contracts.sync import Outcome
+from libs.common.contracts.sync import Outcome, UnreadableRow, UnreadableRows
 from services.connector import plan
 from services.connector.plan import Checkpoint
 from services.connector.whmcs.answers import WhmcsError
-from services.connector.whmcs.entities import ACTIONS, LISTS, ListAction
+from services.connector.whmcs.entities import ACTIONS, LISTS
 
 ADDONS = next(action for action in LISTS if action.kind is Kind.ADDON)
 CUSTOMERS = next(action for action in LISTS if action.kind is Kind.CUSTOMER)
@@ -81,16 +83,87 @@ def test_progress_names_every_list_from_the_start() -> None:
     assert (progress.kinds["service"].rows, progress.kinds["service"].expected) == (0, None)
 
 
-@pytest.mark.parametrize(("rows", "bad", "is_too_much"), [(99, 99, False), (100, 5, False), (100, 6, True)])
-def test_share_of_bad_rows_is_bounded(rows: int, bad: int, is_too_much: bool) -> None:
-    action: ListAction = CUSTOMERS
-    point = Checkpoint(action.kind, rows=rows, bad=bad)
+def unreadable(count: int, row_id: int | None = 7) -> UnreadableRows:
+    rows = [UnreadableRow(id=row_id, reason="its amount is no number")] * min(count, 1_000)
+    return UnreadableRows(count=count, rows=tuple(rows))
 
-    def check() -> bool:
-        try:
-            plan.check_share_of_bad_rows(action, point)
-        except WhmcsError:
-            return True
-        return False
 
-    assert check() is is_too_much
+@pytest.mark.parametrize(("rows", "bad", "is_refused"), [(99, 99, False), (100, 99, False), (100, 100, True)])
+def test_list_without_one_readable_row_fails(rows: int, bad: int, is_refused: bool) -> None:
+    point = Checkpoint(CUSTOMERS.kind, rows=rows, unreadable=unreadable(bad))
+
+    with pytest.raises(WhmcsError) if is_refused else nullcontext():
+        plan.check_readable(CUSTOMERS, point)
+
+
+@pytest.mark.parametrize(
+    ("point", "distinct", "is_whole"),
+    [
+        (Checkpoint(Kind.SERVICE, expected=60), 60, True),
+        (Checkpoint(Kind.SERVICE, expected=60), 61, True),
+        (Checkpoint(Kind.SERVICE, expected=60), 59, False),
+        (Checkpoint(Kind.SERVICE, expected=60, is_joined=False), 60, True),
+        (Checkpoint(Kind.SERVICE), 60, True),
+        (Checkpoint(Kind.SERVICE, is_joined=False), 60, False),
+        (Checkpoint(Kind.SERVICE, expected=60, unreadable=unreadable(2, None)), 58, True),
+        (Checkpoint(Kind.SERVICE, expected=60, unreadable=unreadable(2)), 58, False),
+        (Checkpoint(Kind.SERVICE, expected=60, unreadable=unreadable(1_001)), 60, False),
+    ],
+)
+def test_list_is_whole_with_as_many_ids_as_its_total(
+    point: Checkpoint, distinct: int, is_whole: bool
+) -> None:
+    assert (plan.at_end(point, distinct).is_whole is True) == is_whole
+
+
+def test_list_that_did_not_come_whole_is_read_twice() -> None:
+    point = Checkpoint(Kind.SERVICE, position=60, expected=60, rows=60, changed=3, warnings={"qty": 1})
+
+    again = plan.at_end(point, 59)
+    ended = plan.at_end(replace(again, position=60, expected=60, rows=60), 59)
+
+    assert again == Checkpoint(Kind.SERVICE, changed=3, is_whole=False)
+    assert (ended.done, ended.code, ended.rows) == (True, "not_whole", 59)
+
+
+def test_run_tells_what_it_read_whole_and_what_not() -> None:
+    points = all_done() | {
+        Kind.SERVICE: Checkpoint(Kind.SERVICE, rows=5, done=True, is_whole=True, unreadable=unreadable(2)),
+        Kind.ADDON: Checkpoint(Kind.ADDON, rows=5, done=True, is_whole=True, warnings={"qty": 2}),
+        Kind.DOMAIN: Checkpoint(Kind.DOMAIN, rows=5, done=True, is_whole=False, code="not_whole"),
+    }
+
+    result = plan.result_of(points)
+
+    assert result.whole == (Kind.SERVICE, Kind.ADDON)
+    assert (result.unreadable, result.warnings) == ({"service": unreadable(2)}, {"addon": {"qty": 2}})
+    assert [(skip.kind, skip.code) for skip in result.skipped] == [("domain", "not_whole")]
+    assert result.outcome is Outcome.PARTIAL
+
+
+def test_only_the_first_thousand_unreadable_rows_are_listed() -> None:
+    row = UnreadableRow(id=None, reason="its id is no number")
+
+    point = plan.with_unreadable(Checkpoint(Kind.SERVICE, unreadable=unreadable(999)), [row] * 3)
+
+    assert (point.unreadable.count, len(point.unreadable.rows)) == (1_002, 1_000)
+
+
+def test_run_of_some_kinds_reads_only_their_lists() -> None:
+    kinds = ["domain", "promotion"]
+
+    assert [action.kind for action in plan.lists_to_read({}, kinds)] == [Kind.PROMOTION, Kind.DOMAIN]
+    assert plan.result_of(done(Kind.DOMAIN, Kind.PROMOTION), kinds).outcome is Outcome.COMPLETE
+    with pytest.raises(WhmcsError):
+        plan.result_of(done(Kind.DOMAIN, code="server_error") | done(Kind.PROMOTION), kinds)
+
+
+def test_list_that_has_answered_is_asked_whether_whmcs_works() -> None:
+    points = done(Kind.PRODUCT, Kind.DOMAIN) | done(Kind.CUSTOMER, rows=0, code="permission_missing")
+
+    other, last = (plan.answering_list(points, action) for action in ("GetClients", "GetClientsDomains"))
+
+    assert other is not None
+    assert last is not None
+    assert (other.kind, last.kind) == (Kind.DOMAIN, Kind.PRODUCT)
+    assert plan.answering_list({}, "GetClients") is None

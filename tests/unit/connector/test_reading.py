@@ -1,96 +1,17 @@
 """Reading a list yields each of its rows, whatever the site does with its pages."""
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing
-from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from libs.common.contracts.billing import Kind
-from libs.common.contracts.instances import InstanceSettings
 from services.connector.caller import Answer, Caller
 from services.connector.plan import Checkpoint
-from services.connector.politeness import Politeness
-from services.connector.reading import ListReader, Page, look_up_customer
+from services.connector.reading import look_up
 from services.connector.whmcs.answers import Row, WhmcsError
-from services.connector.whmcs.entities import ListAction
-from services.connector.whmcs.shapes import Translated
-
-AT = datetime(2026, 11, 24, tzinfo=UTC)
-BEGINNING = Checkpoint(Kind.CURRENCY)
-
-
-def currencies(*, is_paged: bool = True) -> ListAction:
-    return ListAction(
-        Kind.CURRENCY,
-        "GetCurrencies",
-        "currencies",
-        "currency",
-        lambda row, _: Translated({"id": row["id"], "code": row["code"], "rate": "1", "is_default": False}),
-        is_paged=is_paged,
-    )
-
-
-class Site(Caller):
-    """A WHMCS whose one list has the ids from 1 to `size`."""
-
-    def __init__(
-        self,
-        size: int,
-        *,
-        page_size: int = 10,
-        largest_page: int = 1_000,
-        failing: frozenset[int] = frozenset(),
-        unreadable: frozenset[int] = frozenset(),
-    ) -> None:
-        self.politeness = Politeness(page_size=page_size)
-        self.ids = list(range(1, size + 1))
-        self.largest_page, self.failing, self.unreadable = largest_page, failing, unreadable
-        self.answers = self.cancelled = 0
-        self.answers_left = 1_000
-        self.after_answer: Callable[[int], None] = lambda _: None
-        self.names_total = self.honours_offset = True
-
-    async def ask(self, action: str, parameters: Mapping[str, str | int], *, rows: int = 1) -> Answer:
-        await self._wait()
-        offset = int(parameters.get("limitstart", 0)) if self.honours_offset else 0
-        ids = self.ids[offset:][: min(int(parameters.get("limitnum", 1_000)), self.largest_page)]
-        if not self.failing.isdisjoint(ids):
-            raise WhmcsError("server_error", action, "500", is_about_rows=True)
-        body: Row = {"currencies": {"currency": [self.row(number) for number in ids]}}
-        if self.names_total:
-            body["totalresults"] = len(self.ids)
-        self.answers += 1
-        self.after_answer(self.answers)
-        return Answer(body, self.answers, AT)
-
-    async def _wait(self) -> None:
-        self.answers_left -= 1
-        try:
-            await asyncio.sleep(0 if self.answers_left >= 0 else 60)
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
-
-    def row(self, number: int) -> Row:
-        return {"id": number} if number in self.unreadable else {"id": number, "code": f"C{number}"}
-
-    def pages(
-        self, start: Checkpoint = BEGINNING, *, action: ListAction | None = None
-    ) -> AsyncGenerator[Page]:
-        return ListReader(self, action or currencies(), InstanceSettings()).pages(start)
-
-
-async def pages_of(site: Site, start: Checkpoint = BEGINNING, **options: ListAction) -> list[Page]:
-    async with aclosing(site.pages(start, **options)) as pages:
-        return [page async for page in pages]
-
-
-def ids_of(pages: list[Page]) -> list[int]:
-    return [fact.id for page in pages for fact in page.facts]
+from services.connector.whmcs.entities import CUSTOMER_DETAILS
+from tests.unit.connector.site import AT, Site, currencies, ids_of, is_whole, pages_of
 
 
 async def test_whole_list_is_read_in_order() -> None:
@@ -98,11 +19,11 @@ async def test_whole_list_is_read_in_order() -> None:
 
     assert ids_of(pages) == list(range(1, 96))
     assert {page.total for page in pages} == {95}
-    assert sum(page.rows for page in pages) == 95
+    assert is_whole(pages)
 
 
 async def test_reading_continues_at_the_checkpoint() -> None:
-    pages = await pages_of(Site(95), Checkpoint(Kind.CURRENCY, position=70, expected=95, rows=70))
+    pages = await pages_of(Site(95), Checkpoint(Kind.CURRENCY, position=70, expected=95, rows=70, last_id=70))
 
     assert ids_of(pages) == list(range(71, 96))
 
@@ -115,25 +36,42 @@ async def test_empty_list_has_no_rows() -> None:
 
 async def test_list_without_a_total_is_read_to_its_end() -> None:
     site = Site(95)
-    site.names_total = False
+    site.total = lambda: None
 
-    assert ids_of(await pages_of(site)) == list(range(1, 96))
+    pages = await pages_of(site)
+
+    assert ids_of(pages) == list(range(1, 96))
+    assert is_whole(pages)
 
 
 async def test_unpaged_list_is_read_with_one_request() -> None:
-    site = Site(95, unreadable=frozenset({7}))
+    site = Site(95)
 
     (page,) = await pages_of(site, action=currencies(is_paged=False))
 
-    assert (page.rows, page.bad, page.total, site.answers) == (95, 1, 95, 1)
-    assert ids_of([page]) == [number for number in range(1, 96) if number != 7]
+    assert (page.total, site.answers) == (95, 1)
+    assert ids_of([page]) == list(range(1, 96))
+    assert is_whole([page])
 
 
-async def test_capped_pages_are_completed_and_the_cap_is_learned() -> None:
-    site = Site(95, page_size=50, largest_page=20)
+@pytest.mark.parametrize("size", [91, 92, 95])
+async def test_capped_pages_are_read_to_the_end(size: int) -> None:
+    site = Site(size, page_size=50, largest_page=20)
 
-    assert ids_of(await pages_of(site)) == list(range(1, 96))
-    assert site.politeness.page_size == 20
+    pages = await pages_of(site)
+
+    assert ids_of(pages) == list(range(1, size + 1))
+    assert site.answers <= 6
+    assert site.politeness.size_of("GetClients") == 50
+    assert is_whole(pages)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 9, 10, 11, 19, 20, 28, 29, 100])
+async def test_list_of_any_length_is_whole(size: int) -> None:
+    pages = await pages_of(Site(size))
+
+    assert ids_of(pages) == list(range(1, size + 1))
+    assert is_whole(pages)
 
 
 @pytest.mark.parametrize("is_paged", [True, False])
@@ -146,18 +84,15 @@ async def test_total_without_rows_is_a_bad_response(is_paged: bool) -> None:
     assert caught.value.code == "bad_response"
 
 
-async def test_row_that_fails_its_page_is_omitted() -> None:
-    pages = await pages_of(Site(95, page_size=32, failing=frozenset({41})))
+@pytest.mark.parametrize("failing", [{41}, {1}, {95}, {32}, {33}, {41, 42}, {3, 50, 90}])
+async def test_row_that_fails_its_page_is_omitted(failing: set[int]) -> None:
+    site = Site(95, page_size=32, failing=frozenset(failing))
 
-    assert ids_of(pages) == [number for number in range(1, 96) if number != 41]
-    assert (sum(page.rows for page in pages), sum(page.bad for page in pages)) == (95, 1)
+    pages = await pages_of(site)
 
-
-async def test_row_that_cannot_be_translated_is_omitted() -> None:
-    pages = await pages_of(Site(95, unreadable=frozenset({41})))
-
-    assert ids_of(pages) == [number for number in range(1, 96) if number != 41]
-    assert sum(page.bad for page in pages) == 1
+    assert set(ids_of(pages)) == set(range(1, 96)) - failing
+    assert sum(page.failed for page in pages) == len(failing)
+    assert is_whole(pages)
 
 
 async def test_many_failing_rows_in_a_row_fail_the_action() -> None:
@@ -182,24 +117,63 @@ async def test_other_failures_are_raised_at_once() -> None:
     assert caught.value.code == "permission_missing"
 
 
-async def test_site_that_ignores_the_offset_is_noticed() -> None:
+async def test_site_that_always_sends_its_first_page_is_not_whole() -> None:
     site = Site(95)
     site.honours_offset = False
 
-    with pytest.raises(WhmcsError) as caught:
-        await pages_of(site)
+    pages = await pages_of(site)
 
-    assert caught.value.code == "inconsistent_pagination"
+    assert ids_of(pages) == list(range(1, 11))
+    assert not is_whole(pages)
 
 
-async def test_list_that_grows_for_ever_is_noticed() -> None:
+@pytest.mark.parametrize("names_total", [True, False])
+async def test_site_that_always_sends_the_whole_list_is_whole(names_total: bool) -> None:
+    site = Site(95)
+    site.honours_offset = site.honours_size = False
+    if not names_total:
+        site.total = lambda: None
+
+    pages = await pages_of(site)
+
+    assert ids_of(pages) == list(range(1, 96))
+    assert is_whole(pages)
+
+
+async def test_list_that_grows_for_ever_is_not_whole() -> None:
     site = Site(20)
     site.after_answer = lambda _: site.ids.extend(range(len(site.ids) + 1, len(site.ids) + 21))
 
-    with pytest.raises(WhmcsError) as caught:
-        await pages_of(site)
+    assert not is_whole(await pages_of(site))
 
-    assert caught.value.code == "inconsistent_pagination"
+
+@pytest.mark.parametrize("total", [90, 94, 100, 1_000])
+async def test_wrong_total_hides_no_row(total: int) -> None:
+    site = Site(95)
+    site.total = lambda: total
+
+    pages = await pages_of(site)
+
+    assert ids_of(pages) == list(range(1, 96))
+    assert is_whole(pages) == (total < 95)
+
+
+@pytest.mark.parametrize("number", range(1, 12))
+@pytest.mark.parametrize("offset", [0, 9, 50, 94])
+async def test_wrong_page_hides_no_row(number: int, offset: int) -> None:
+    site = Site(95)
+    ask, calls = site.ask, 0
+
+    async def send_another(action: str, parameters: Mapping[str, str | int], *, rows: int = 1) -> Answer:
+        nonlocal calls
+        calls += 1
+        wrong = {**parameters, "limitstart": offset}
+        return await ask(action, wrong if calls == number else parameters, rows=rows)
+
+    site.ask = send_another  # type: ignore[method-assign]
+    pages = await pages_of(site)
+
+    assert is_whole(pages) == (set(ids_of(pages)) == set(range(1, 96)))
 
 
 async def test_closed_generator_cancels_what_it_asked_ahead() -> None:
@@ -211,29 +185,6 @@ async def test_closed_generator_cancels_what_it_asked_ahead() -> None:
         await anext(pages)  # the total is known by now, so that more pages were asked for
 
     assert site.cancelled == 7
-
-
-@given(
-    size=st.integers(0, 60),
-    page_size=st.integers(1, 25),
-    largest_page=st.integers(1, 30),
-    deletions=st.lists(st.tuples(st.integers(1, 20), st.integers(0, 60)), max_size=12),
-)
-def test_every_row_that_stays_is_yielded(
-    size: int, page_size: int, largest_page: int, deletions: list[tuple[int, int]]
-) -> None:
-    """`deletions`: after which answer the row at which index is deleted."""
-    site = Site(size, page_size=page_size, largest_page=largest_page)
-
-    def delete(answer: int) -> None:
-        for moment, index in deletions:
-            if moment == answer and index < len(site.ids):
-                del site.ids[index]
-
-    site.after_answer = delete
-    pages = asyncio.run(pages_of(site))
-
-    assert set(site.ids) <= set(ids_of(pages)) <= set(range(1, size + 1))
 
 
 class Clients(Caller):
@@ -253,16 +204,18 @@ class Clients(Caller):
     [{"client": {"id": 7, "currency_code": "EUR"}}, {"id": "7", "currency_code": "EUR", "result": "success"}],
     ids=["nested", "flat"],
 )
-async def test_details_of_a_customer_are_one_fact(body: Row) -> None:
-    (fact,) = await look_up_customer(Clients(body), 7)
+async def test_details_of_a_customer_are_one_row(body: Row) -> None:
+    (row,) = await look_up(Clients(body), CUSTOMER_DETAILS, 7)
 
-    assert (fact.kind, fact.id) == (Kind.CUSTOMER_DETAIL, 7)
+    assert (row.id, row.content["currency_code"]) == (7, "EUR")
 
 
 async def test_details_of_a_deleted_customer_are_nothing() -> None:
-    assert await look_up_customer(Clients(WhmcsError("not_found", "GetClientsDetails")), 7) == []
+    site = Clients(WhmcsError("not_found", "GetClientsDetails"))
+
+    assert await look_up(site, CUSTOMER_DETAILS, 7) == []
 
 
 async def test_details_that_may_not_be_read_are_a_failure() -> None:
     with pytest.raises(WhmcsError):
-        await look_up_customer(Clients(WhmcsError("permission_missing", "GetClientsDetails")), 7)
+        await look_up(Clients(WhmcsError("permission_missing", "GetClientsDetails")), CUSTOMER_DETAILS, 7)

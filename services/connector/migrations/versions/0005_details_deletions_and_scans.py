@@ -33,7 +33,8 @@ def upgrade() -> None:
     )
     op.execute(
         """ALTER TABLE connector.checkpoints ADD COLUMN is_whole boolean,
-               ADD COLUMN unreadable jsonb NOT NULL DEFAULT '{}', ADD COLUMN warnings jsonb NOT NULL DEFAULT '{}'"""
+               ADD COLUMN unreadable jsonb NOT NULL DEFAULT '{}', ADD COLUMN warnings jsonb NOT NULL DEFAULT '{}',
+               ADD COLUMN last_id bigint, ADD COLUMN is_joined boolean NOT NULL DEFAULT true"""
     )
     # Runs are kept for 400 days.
     op.execute("CREATE INDEX runs_ended ON connector.runs (organization_id, instance_id, ended_at)")

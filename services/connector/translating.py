@@ -1,0 +1,100 @@
+"""Turns the rows of one list or look-up into facts, and tells which rows need no translation. Pure."""
+
+import pkgutil
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+import orjson
+
+from libs.common.contracts import sync
+from libs.common.contracts.instances import InstanceSettings
+from services.connector import whmcs
+from services.connector.changes import Fact, Stored, UnreadableRow, fact
+from services.connector.whmcs.answers import Row
+from services.connector.whmcs.entities import ListAction, LookUp
+from services.connector.whmcs.translate import translate_row
+
+# The raw hash of a row that has a warning. It equals no hash, so such a row is translated, and its warning counted, in each run.
+_HAS_WARNING: Final = b""
+
+
+class RawRow(NamedTuple):
+    """A row as WHMCS sent it. `id` is None when it cannot be read. `seq` and `observed_at`: see Fact."""
+
+    id: int | None
+    content: Row
+    seq: int
+    observed_at: datetime
+
+
+@dataclass(slots=True)
+class Translation:
+    """The facts that rows became, the rows that could not be read, and how often each descriptive field could not be read."""
+
+    facts: list[Fact] = field(default_factory=list)
+    unreadable: list[sync.UnreadableRow] = field(default_factory=list)
+    warnings: Counter[str] = field(default_factory=Counter)
+
+
+class Translator:
+    """Translates the rows of one action for one instance."""
+
+    def __init__(self, action: ListAction | LookUp, settings: InstanceSettings) -> None:
+        self.kind, self.action = action.kind, action
+        self._settings = settings
+        # A row that did not change is translated again when this key has changed.
+        text = f"{action.kind}:{settings.store_names}".encode()
+        self._key = blake2b(_version() + text, digest_size=32).digest()
+
+    def translate(self, rows: Iterable[RawRow], stored: Mapping[int, Stored], into: Translation) -> None:
+        """Add what rows become to a translation, except for those that are stored exactly as they are."""
+        for row in rows:
+            try:
+                made = self._fact(row, stored, into.warnings)
+            except UnreadableRow as error:
+                into.unreadable.append(sync.UnreadableRow(id=row.id, reason=error.reason))
+            else:
+                if made is not None:
+                    into.facts.append(made)
+
+    def _fact(self, row: RawRow, stored: Mapping[int, Stored], warnings: Counter[str]) -> Fact | None:
+        if row.id is None:
+            raise UnreadableRow(None, "its id is no number")
+        raw_hash = blake2b(orjson.dumps(row.content), digest_size=16, key=self._key).digest()
+        before = stored.get(row.id)
+        if before is not None and before.raw_hash == raw_hash and before.fingerprint is not None:
+            return None
+        content, fields = translate_row(self.action, row.content, self._settings)
+        made = fact(self.kind, content, row.seq, row.observed_at, _HAS_WARNING if fields else raw_hash)
+        if made.id != row.id:
+            raise UnreadableRow(row.id, "a row with another id came")
+        warnings.update(fields)
+        return made
+
+
+def newest_rows(rows: Iterable[RawRow]) -> list[RawRow]:
+    """Return the newest row of each id, in the order of ids, then the rows without an id. Pages of a list that changes may repeat a row."""
+    by_id: dict[int, RawRow] = {}
+    without_id: list[RawRow] = []
+    for row in rows:
+        if row.id is None:
+            without_id.append(row)
+        elif row.id not in by_id or by_id[row.id].seq <= row.seq:
+            by_id[row.id] = row
+    return [*map(by_id.__getitem__, sorted(by_id)), *without_id]
+
+
+@lru_cache(1)
+def _version() -> bytes:
+    """Return a digest of the code that translates rows. A release that changes it lets all rows be translated again."""
+    digest = blake2b()
+    modules = sorted(module.name for module in pkgutil.iter_modules(whmcs.__path__))
+    for package, name in [(whmcs.__name__, name) for name in modules] + [(__package__, "changes")]:
+        digest.update(pkgutil.get_data(package, f"{name}.py") or b"")
+    digest.update(pkgutil.get_data("libs.common.contracts", "billing.py") or b"")
+    return digest.digest()

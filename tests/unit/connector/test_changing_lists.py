@@ -1,0 +1,88 @@
+"""Laws of reading a list that changes between the calls."""
+
+import asyncio
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.connector.site import Site, ids_of, is_whole, pages_of
+
+Changes = list[tuple[int, int, bool]]
+# After which answer, at which index, and whether a row is added there or the one there is deleted.
+changes = st.lists(st.tuples(st.integers(1, 20), st.integers(0, 60), st.booleans()), max_size=12)
+
+
+def change_after_answers(site: Site, changes: Changes, size: int) -> None:
+    def change(answer: int) -> None:
+        for moment, index, is_added in changes:
+            if moment == answer and is_added:
+                site.ids.insert(index, size + len(site.born) + 1)
+                site.born.add(size + len(site.born) + 1)
+            elif moment == answer and index < len(site.ids):
+                del site.ids[index]
+
+    site.after_answer = change
+
+
+@given(
+    size=st.integers(0, 60),
+    page_size=st.integers(1, 25),
+    largest_page=st.integers(2, 30),
+    names_total=st.booleans(),
+    changes=changes,
+)
+def test_whole_list_has_every_row_that_stays(
+    size: int, page_size: int, largest_page: int, names_total: bool, changes: Changes
+) -> None:
+    site = Site(size, page_size=page_size, largest_page=largest_page)
+    if not names_total:
+        site.total = lambda: None
+    change_after_answers(site, changes, size)
+
+    pages = asyncio.run(pages_of(site))
+
+    ids = set(ids_of(pages))
+    assert ids <= set(range(1, size + 1)) | site.born
+    if is_whole(pages):
+        assert set(site.ids) - site.born <= ids
+
+
+@given(
+    size=st.integers(0, 60),
+    page_size=st.integers(1, 25),
+    deletions=st.lists(st.tuples(st.integers(1, 20), st.integers(0, 60)), max_size=3),
+)
+def test_few_deletions_leave_a_list_whole(
+    size: int, page_size: int, deletions: list[tuple[int, int]]
+) -> None:
+    site = Site(size, page_size=page_size)
+    change_after_answers(site, [(moment, index, False) for moment, index in deletions], size)
+
+    pages = asyncio.run(pages_of(site))
+
+    assert is_whole(pages)
+    assert set(site.ids) <= set(ids_of(pages))
+
+
+@given(
+    size=st.integers(0, 40),
+    page_size=st.integers(1, 25),
+    random=st.randoms(use_true_random=False),
+    grows=st.booleans(),
+)
+def test_unstable_order_is_whole_only_with_every_row(
+    size: int, page_size: int, random: Random, grows: bool
+) -> None:
+    site = Site(size, page_size=page_size)
+
+    def shuffle(answer: int) -> None:
+        if grows and answer % 3 == 0:
+            site.ids.append(size + answer)
+        random.shuffle(site.ids)
+
+    site.after_answer = shuffle
+    pages = asyncio.run(pages_of(site))
+
+    if is_whole(pages):
+        assert set(range(1, size + 1)) <= set(ids_of(pages))
