@@ -11,7 +11,8 @@ from libs.common.contracts.billing import SUBSCRIPTION_KINDS, Kind, read_body
 from libs.common.contracts.envelope import MAX_RECORD_BYTES
 
 # Kinds whose rows have details that are read by their id.
-KINDS_WITH_DETAILS: Final = frozenset({Kind.CUSTOMER, Kind.INVOICE})
+# The kinds of details by the kind of the row that they belong to. WHMCS returns them only by the id of that row.
+DETAILS: Final = {Kind.INVOICE: Kind.INVOICE_LINES, Kind.CUSTOMER: Kind.CUSTOMER_DETAIL}
 OPEN_STATUSES: Final = frozenset({"unpaid", "draft", "payment_pending", "collections"})
 
 
@@ -107,6 +108,6 @@ def compare(facts: Iterable[Fact], stored: Mapping[int, Stored]) -> Changes:
             published.append(fact)
         elif raw_hash != fact.raw_hash:
             refreshed.append(fact)
-        if fact.kind in KINDS_WITH_DETAILS and (raw_hash is None or (is_changed and not is_same_row)):
+        if fact.kind in DETAILS and (raw_hash is None or (is_changed and not is_same_row)):
             due.add(fact.id)
     return Changes(published, refreshed, frozenset(due))

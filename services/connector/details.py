@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count, cycle
 from typing import Any, Final, NamedTuple
@@ -22,16 +22,21 @@ from libs.common.contracts.sync import DetailsProgressed, KindProgress
 from libs.common.database import raw, transaction
 from services.connector import events
 from services.connector.caller import Caller
+from services.connector.changes import DETAILS
 from services.connector.publishing import FactPublisher, Published
 from services.connector.reading import look_up
 from services.connector.repository import details, leases
-from services.connector.repository.details import DETAILS, DetailCount, DetailWork, DueDetail, Pause
+from services.connector.repository.details import DetailCount, DetailWork, DueDetail, Pause
 from services.connector.translating import RawRow, Translator
 from services.connector.whmcs.answers import WhmcsError
 from services.connector.whmcs.entities import LOOK_UPS
 
 log = logging.getLogger(__name__)
 
+# The call that reads the details, by the kind of the row that they belong to.
+_LOOK_UPS: Final = {
+    kind: look_up for look_up in LOOK_UPS for kind in DETAILS if DETAILS[kind] is look_up.kind
+}
 _SLICE_SECONDS: Final = 30.0
 _TURN_SECONDS: Final = 1.0
 _PROGRESS_SECONDS: Final = 10.0
@@ -46,7 +51,6 @@ _REFUSED: Final = frozenset({"permission_missing", "action_unsupported"})
 _OF_ONE_ROW: Final = frozenset({"bad_response", "server_error", "read_timeout"})
 _ABOVE_ALL: Final = 2**63 - 1
 REFUSED_SECONDS, _FAILED_SECONDS = 3600.0, 600.0
-_ACTIONS: Final = {action.kind: action for action in LOOK_UPS}
 
 
 class Pace:
@@ -108,11 +112,11 @@ class _Begun(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """The end of one call. Without `row` and `failure`, WHMCS no longer has the row."""
+    """The end of one call. Without `rows` and `failure`, WHMCS no longer has the row."""
 
     kind: Kind
     due: DueDetail
-    row: RawRow | None = None
+    rows: Sequence[RawRow] = ()
     failure: WhmcsError | None = None
 
 
@@ -190,10 +194,9 @@ class DetailReader:
 
     async def _read(self, kind: Kind, due: DueDetail) -> _Read:
         try:
-            rows = await look_up(self._caller, _ACTIONS[DETAILS[kind]], due.id)
+            return _Read(kind, due, await look_up(self._caller, _LOOK_UPS[kind], due.id))
         except WhmcsError as error:
             return _Read(kind, due, failure=error)
-        return _Read(kind, due, rows[0] if rows else None)
 
     async def _publish(self, reads: list[_Read]) -> None:
         """Publish what was read, and store which details are up to date and which failed."""
@@ -209,14 +212,18 @@ class DetailReader:
         instance = self._lease.instance
         failed = [read.due.id for read in bad if read.failure and read.failure.code in _OF_ONE_ROW]
 
-        async def save(_: AsyncConnection, database: Any, __: Published) -> None:
-            await details.save_read(database, instance, queue.kind, [read.due for read in good])
-            await details.save_failed(database, instance, queue.kind, failed)
+        async def save(_: AsyncConnection, database: Any, published: Published) -> None:
+            unreadable = {row.id for row in published.unreadable}
+            read = [read.due for read in good if read.due.id not in unreadable]
+            await details.save_read(database, instance, queue.kind, read)
+            await details.save_failed(
+                database, instance, queue.kind, [*failed, *(id for id in unreadable if id is not None)]
+            )
+            queue.read += len(read)
 
-        translator = Translator(_ACTIONS[DETAILS[queue.kind]], self._settings)
-        rows = [read.row for read in good if read.row is not None]
+        translator = Translator(_LOOK_UPS[queue.kind], self._settings)
+        rows = [row for read in good for row in read.rows]
         await self._publisher.publish_rows(self._lease, translator, rows, save)
-        queue.read += len(good)
 
     async def _judge(self, queue: _Queue, good: list[_Read], bad: list[_Read]) -> None:
         """Stop reading a kind that WHMCS refuses or fails on, or all kinds when WHMCS cannot be read at all."""
@@ -257,13 +264,15 @@ class DetailReader:
 
     async def _report(self, connection: AsyncConnection) -> None:
         left = {kind: max(0, queue.counted.due - queue.read) for kind, queue in self._queues.items()}
+        # Details that were set aside are not read, but no time is spent on them.
+        waiting = [max(0, queue.counted.waiting - queue.read) for queue in self._queues.values()]
         progressed = DetailsProgressed(
             instance_id=self._lease.instance.instance_id,
             kinds={
                 DETAILS[kind]: KindProgress(rows=queue.counted.rows - left[kind], expected=queue.counted.rows)
                 for kind, queue in self._queues.items()
             },
-            minutes_left=self._pace.minutes_left(sum(left.values()), time.monotonic()),
+            minutes_left=self._pace.minutes_left(sum(waiting), time.monotonic()),
         )
         number = next(self._numbers)
         message_id = f"{self._lease.instance.instance_id}.details.{self._lease.epoch}.{number}"

@@ -28,6 +28,7 @@ from libs.common.kafka.publisher import Publisher
 from libs.common.telemetry import sync_runs
 from services.connector import events
 from services.connector.caller import Caller, Pace
+from services.connector.changes import DETAILS
 from services.connector.checks import check_instance, unfinished
 from services.connector.credentials import Credentials, unseal
 from services.connector.details import REFUSED_SECONDS, DetailReader, Pauses
@@ -47,7 +48,7 @@ from services.connector.repository import (
     runs,
 )
 from services.connector.repository.checks import ClaimedCheck
-from services.connector.repository.details import DETAILS, DetailWork, Pause
+from services.connector.repository.details import DetailWork, Pause
 from services.connector.repository.leases import Lease
 from services.connector.repository.runs import Run
 from services.connector.settings import Settings

@@ -7,13 +7,12 @@ from uuid import UUID
 
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.instances import InstanceKey, InstanceSettings
+from services.connector.changes import DETAILS
 from services.connector.repository import leases, shares
 from services.connector.repository.leases import Lease
 
 # Instances of one process whose details are read at the same time.
 SLOTS: Final = 4
-# The kinds of details by the kind of the row that they belong to.
-DETAILS: Final = {Kind.CUSTOMER: Kind.CUSTOMER_DETAIL}
 # After so many failures details are set aside until the next full run has ended.
 _FAILURES: Final = 3
 _IS_DUE: Final = f"f.is_detail_due AND f.detail_failures < {_FAILURES}"
@@ -36,10 +35,11 @@ class DueDetail(NamedTuple):
 
 
 class DetailCount(NamedTuple):
-    """How many rows of a kind were published, and of how many the details are due."""
+    """How many rows of a kind were published, of how many the details are due, and how many of these are not set aside."""
 
     rows: int
     due: int
+    waiting: int
 
 
 class Pause(NamedTuple):
@@ -112,16 +112,16 @@ async def load_due(
 
 
 async def count(connection: Any, instance: InstanceKey, kind: Kind) -> DetailCount:
-    """Return how many rows of a kind there are, and of how many the details are due."""
+    """Return how many rows of a kind there are, and how many details are due."""
     row = await connection.fetchrow(
-        """SELECT (SELECT count(*) FROM connector.fingerprints
+        f"""SELECT (SELECT count(*) FROM connector.fingerprints
                    WHERE organization_id = $1 AND instance_id = $2 AND kind = $3) AS rows,
-               (SELECT count(*) FROM connector.fingerprints
-                   WHERE organization_id = $1 AND instance_id = $2 AND kind = $3 AND is_detail_due) AS due""",
+               count(*) AS due, count(*) FILTER (WHERE {_IS_DUE}) AS waiting FROM connector.fingerprints f
+           WHERE organization_id = $1 AND instance_id = $2 AND kind = $3 AND is_detail_due""",  # noqa: S608
         *instance,
         kind,
     )
-    return DetailCount(row["rows"], row["due"])
+    return DetailCount(row["rows"], row["due"], row["waiting"])
 
 
 async def save_read(connection: Any, instance: InstanceKey, kind: Kind, read: Sequence[DueDetail]) -> None:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.instances import InstanceKey
-from services.connector.changes import KINDS_WITH_DETAILS, Changes, Fact, Stored
+from services.connector.changes import DETAILS, Changes, Fact, Stored
 
 
 class FactKey(NamedTuple):
@@ -94,7 +94,7 @@ async def clear_some(connection: Any, instance: InstanceKey, limit: int) -> int:
                WHERE organization_id = $1 AND instance_id = $2 AND fingerprint IS NOT NULL LIMIT $3))""",
         *instance,
         limit,
-        sorted(KINDS_WITH_DETAILS),
+        list(DETAILS),
     )
     return int(status.removeprefix("UPDATE "))
 

@@ -14,9 +14,9 @@ from libs.common.contracts.billing import Kind, fact_key
 from libs.common.database import raw, transaction
 from services.connector import details as detail_reading
 from services.connector.caller import Caller
+from services.connector.changes import DETAILS
 from services.connector.jobs import Jobs
 from services.connector.repository import details
-from services.connector.repository.details import DETAILS
 from services.connector.whmcs.answers import WhmcsError
 from services.connector.worker import Worker
 from tests.integration.connector.conftest import INSTANCE, World, facts, kinds_of, run_command
@@ -54,7 +54,6 @@ async def queue(world: World) -> Queue:
     """Return the queue after a first sync."""
     await world.add_instance()
     await world.sync()
-    await world.execute("UPDATE connector.fingerprints SET is_detail_due = true WHERE kind = 'customer'")
     return Queue(world)
 
 
@@ -164,9 +163,10 @@ async def test_changed_row_stays_due(world: World, queue: Queue) -> None:
 
 async def test_refused_details_are_not_asked_for_again(world: World, queue: Queue) -> None:
     world.control("PUT", "/faults", json=[{"kind": "permission", "action": "GetClientsDetails"}])
-    due = (await queue.due())["customer"]
+    customers = (await queue.due())["customer"]
 
     assert await queue.work_once()
 
-    assert (await queue.due())["customer"] == due
+    assert customers
+    assert await queue.due() == {"invoice": [], "customer": customers}
     assert not await queue.work_once()

@@ -16,12 +16,13 @@ from libs.common.contracts.instances import InstanceKey, InstanceSettings
 from libs.common.contracts.received import Received
 from libs.common.crypto import seal
 from libs.common.database import raw, transaction
-from services.connector import worker
+from services.connector import caller, silence, worker
 from services.connector.commands import store_command, store_instance
 from services.connector.jobs import Jobs
 from services.connector.repository import checks, leases, runs
 from services.connector.repository.checks import ClaimedCheck
 from services.connector.repository.runs import Run
+from services.connector.whmcs import client
 from services.connector.worker import Worker
 from tests.builders import instance
 from tests.integration.connector.conftest import AT, World, check_command, run_command
@@ -221,3 +222,30 @@ async def wait_for_check(world: World, check_id: str) -> None:
             for event in await world.events("InstanceChecked")
         ):
             await asyncio.sleep(0.05)
+
+
+async def test_silent_run_gives_its_slot_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(silence, "_SILENT_SECONDS", 0.3)
+    monkeypatch.setattr(silence, "_LOOK_SECONDS", 0.1)
+    world.control("PUT", "/faults", json=[{"kind": "hang"}])
+    await world.add_instance()
+
+    failed = await world.sync()
+
+    assert (failed["type"], failed["code"]) == ("SyncFailed", "run_timeout")
+    assert len(await world.events("SyncStarted")) == 3
+
+
+async def test_silent_list_does_not_end_the_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(silence, "_SILENT_SECONDS", 0.5)
+    monkeypatch.setattr(silence, "_LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(client, "_READ_SECONDS", 0.3)
+    monkeypatch.setattr(caller, "_BACKOFF_SECONDS", 0.01)
+    world.control("PUT", "/faults", json=[{"kind": "hang", "action": "GetClientsDomains"}])
+    await world.add_instance()
+
+    done = await world.sync()
+
+    assert (done["type"], done["outcome"]) == ("SyncSucceeded", "partial")
+    assert [(kind["kind"], kind["code"]) for kind in done["skipped"]] == [("domain", "read_timeout")]
+    assert done["counts"]["service"] > 0
