@@ -106,7 +106,16 @@ class _Checklist:
         values = {**describe(self.url, self.settings), "action": error.action, "detail": error.detail}
         is_missing = code == "permission_missing"
         message = text_of_missing(error.action) if is_missing else text_of(code, **values)
-        await self.add(Check(name=name, state=state, code=code, message=message, action=action))
+        await self.add(
+            Check(
+                name=name,
+                state=state,
+                code=code,
+                message=message,
+                action=action,
+                detail=error.detail or None,
+            )
+        )
 
     async def send(self, *, complete: bool) -> None:
         await self.report(

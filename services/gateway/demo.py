@@ -6,7 +6,6 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from libs.common.contracts.commands import SyncMode
 from libs.common.contracts.instances import InstanceKey, InstanceState
 from libs.common.database import transaction
 from services.gateway import repository
@@ -61,7 +60,7 @@ def _is_outdated(instance: Instance, form: InstanceForm) -> bool:
 async def start_first_sync(connection: AsyncConnection, context: Context, key: InstanceKey) -> None:
     """Ask for the first sync of the sample company at once; do nothing for the instances of other organizations."""
     if await repository.organizations.is_demo(connection, key.organization_id):
-        await commands.start(connection, context, key, SyncMode.FULL, "the demo")
+        await commands.start(connection, context, key, commands.Request(), "the demo")
 
 
 def _demo_form(file: Path) -> InstanceForm:

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.received import Received
 from libs.common.contracts.sync import (
+    DetailsProgressed,
     InstanceChecked,
     InstancePurged,
     SyncCancelled,
@@ -70,6 +71,13 @@ async def _act(
             await runs.fail(connection, context, instance, event, message.at)
         case SyncCancelled() as event:
             await runs.cancel(connection, context, event, message.at)
+        case DetailsProgressed() as event:
+            await repository.instances.note(
+                connection,
+                event.instance_id,
+                details=event.model_dump(mode="json"),
+                details_at=message.at,
+            )
         case InstancePurged() if instance is not None:
             await transitions.finish_deletion(connection, context, instance)
 
@@ -78,7 +86,7 @@ def _subject(event: Any) -> UUID:
     match event:
         case InstanceChecked():
             return event.check_id
-        case InstancePurged():
+        case DetailsProgressed() | InstancePurged():
             return event.instance_id
         case _:
             run_id: UUID = event.run_id

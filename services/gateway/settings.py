@@ -15,6 +15,7 @@ class Settings(PostgresSettings, KafkaSettings, ProcessSettings):
     """The settings of the gateway. `init_*` create an organization, its owner and an API token once, if absent.
 
     `public_url` is what people type: https unless its host is this machine. `trusted_proxies` are separated by commas.
+    `egress_addresses` are shown to people who set up a firewall.
     """
 
     host: str = "127.0.0.1"
@@ -28,6 +29,7 @@ class Settings(PostgresSettings, KafkaSettings, ProcessSettings):
     init_owner_password: SecretStr | None = None
     init_api_token: SecretStr | None = None
     demo_instance_file: Path | None = None
+    egress_addresses: str | None = None
     database_pool_size: int = 10
 
     @property

@@ -91,6 +91,7 @@ attempts: Final = Table(
     Column("last_at", _Moment, nullable=False),
 )
 # `version` grows with each change; consumers keep the greatest. A draft has no credential in use: its check names the one entered.
+# `standing` is what its syncs left open, `details` how far the details of its records are read; neither is a new version.
 instances: Final = _of_instance(
     "instances",
     Column("name", Text, nullable=False),
@@ -105,6 +106,9 @@ instances: Final = _of_instance(
     Column("attention_message", Text),
     Column("whmcs_version", Text),
     Column("created_at", _Moment, nullable=False),
+    Column("standing", JSONB, nullable=False),
+    Column("details", JSONB),
+    Column("details_at", _Moment),
 )
 # Address and credential that are checked, and that the instance takes over once the check has passed.
 checks: Final = _of_instance(
@@ -123,7 +127,7 @@ checks: Final = _of_instance(
     Column("is_assumed", Boolean, nullable=False),
 )
 # A command and the run that it joined; several commands may have joined the same. `cancel_requested_at` is when it was
-# cancelled before it had a run.
+# cancelled before it had a run. Empty `kinds` are all kinds.
 syncs: Final = _of_instance(
     "syncs",
     Column("command_id", Uuid, primary_key=True),
@@ -133,6 +137,8 @@ syncs: Final = _of_instance(
     Column("requested_by", Text),
     Column("run_id", Uuid),
     Column("cancel_requested_at", _Moment),
+    Column("kinds", ARRAY(Text), nullable=False),
+    Column("accept_deletions", JSONB, nullable=False),
 )
 # `heard_at` is when the last event about the run came, `asked_at` when the gateway last asked about it. An end with `is_assumed` was
 # set without an event of the connector, and such an event replaces it. The same holds for checks.
@@ -156,6 +162,11 @@ runs: Final = _of_instance(
     Column("expected_rows", BigInteger),
     Column("per_cent", SmallInteger, nullable=False),
     Column("epoch", BigInteger),
+    Column("kinds", ARRAY(Text), nullable=False),
+    Column("whole", ARRAY(Text)),
+    Column("unreadable", JSONB),
+    Column("warnings", JSONB),
+    Column("held", JSONB),
 )
 # `subject` is the run, check or instance that the event is about; `id` is the id of the server-sent event.
 sync_events: Final = Table(

@@ -182,7 +182,7 @@ FAILURES: Final = {
 
 
 # What is missing without each action that no figure needs.
-_OPTIONAL: Final = {
+OPTIONAL: Final = {
     "GetCurrencies": "we do not know your exchange rates",
     "GetPromotions": "we cannot tell when a discount ends",
     "GetTransactions": "we do not see payments that belong to no invoice",
@@ -206,9 +206,9 @@ def text_of_skipped(code: str, action: str) -> str:
 
 def text_of_missing(action: str) -> str:
     """Return the text for an action that the API role lacks; of an optional one it says what is missing without it."""
-    if action not in _OPTIONAL:
+    if action not in OPTIONAL:
         return text_of("permission_missing", action=action)
     return (
-        f"Optional permission missing: {action}. Without it {_OPTIONAL[action]}. "
+        f"Optional permission missing: {action}. Without it {OPTIONAL[action]}. "
         "To add it, tick it in Manage API Credentials → API Roles."
     )

@@ -28,13 +28,17 @@ class RunState(StrEnum):
 
 
 class Check(Message):
-    """One line of the checklist. `code` is in the table of failures (docs/whmcs.md); `action` is the WHMCS action that was tried."""
+    """One line of the checklist. `code` is in the table of failures (docs/whmcs.md); `action` is the WHMCS action that was tried.
+
+    `detail` is what WHMCS or the network said, without secrets.
+    """
 
     name: Text
     state: Literal["ok", "warning", "failed"]
     code: Text | None = None
     message: LongText
     action: Text | None = None
+    detail: LongText | None = None
 
 
 class Estimate(Message):

@@ -69,6 +69,11 @@ REFUSALS: Final[Mapping[str, tuple[int, str]]] = {
         409,
         "This instance is not connected yet. Correct what failed in its connection test first.",
     ),
+    "kind_not_skipped": (409, "This sync read that list. Choose one that it skipped."),
+    "review_outdated": (
+        409,
+        "These deletions no longer wait for a decision, or their number has changed. Look at the instance again.",
+    ),
     "idempotency_key_reused": (409, "This Idempotency-Key was used with another body. Use a new key."),
     "too_large": (413, "The body may have at most 64 KiB here. Send less."),
     "not_json": (415, "Send JSON, with Content-Type: application/json."),
@@ -123,6 +128,7 @@ _CHECKLIST: Final = {
             "code": None,
             "message": "WHMCS accepts the identifier and secret.",
             "action": None,
+            "detail": None,
         },
         {
             "name": "permission",
@@ -130,6 +136,7 @@ _CHECKLIST: Final = {
             "code": "permission_missing",
             "message": "The API role lacks GetPromotions. Tick it in Manage API Credentials → API Roles.",
             "action": "GetPromotions",
+            "detail": 'Invalid Permissions: API action "getpromotions" is not allowed',
         },
     ],
     "seen_address": "203.0.113.7",
@@ -163,6 +170,22 @@ _INSTANCE_ANSWER: Final = {
     "attention": None,
     "missing_actions": ["GetPromotions"],
     "warnings": [],
+    "skipped": [
+        {
+            "sync_id": _SYNC,
+            "kind": "promotion",
+            "action": "GetPromotions",
+            "code": "permission_missing",
+            "required": False,
+        }
+    ],
+    "held": {"service": {"sync_id": _SYNC, "count": 312, "total": 1020, "reason": "ids_went_down"}},
+    "unreadable": {"invoice": {"sync_id": _SYNC, "count": 2}},
+    "details": {
+        "kinds": {"invoice_lines": {"rows": 12300, "expected": 118000}},
+        "minutes_left": 130,
+        "reported_at": "2026-11-23T06:20:00Z",
+    },
     "check": _CHECKLIST,
 }
 _SYNC_ANSWER: Final[Mapping[str, Any]] = {
@@ -187,9 +210,23 @@ _SYNC_ANSWER: Final[Mapping[str, Any]] = {
     "counts": None,
     "changes": None,
     "skipped": [],
+    "kinds": [],
+    "accept_deletions": {},
+    "whole": [],
+    "unreadable": {},
+    "warnings": {},
+    "held": {},
     "code": None,
     "message": None,
     "applied": False,
+}
+_STARTED_ANSWER: Final = {
+    **_SYNC_ANSWER,
+    "state": "queued",
+    "started_at": None,
+    "progress": {},
+    "per_cent": 0,
+    "expected_rows": None,
 }
 _TOKEN_ANSWER: Final = {
     "id": _KEY_ID,
@@ -277,14 +314,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     ),
     "GET /instances/{instance_id}/checks/{check_id}": Operation(_CHECKLIST, refusals=("check_not_found",)),
     "POST /instances/{instance_id}/syncs": Operation(
-        {
-            **_SYNC_ANSWER,
-            "state": "queued",
-            "started_at": None,
-            "progress": {},
-            "per_cent": 0,
-            "expected_rows": None,
-        },
+        _STARTED_ANSWER,
         {"mode": "full"},
         (
             "instance_not_found",
@@ -297,6 +327,28 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         {"items": [_SYNC_ANSWER], "next": _CURSOR}, refusals=("instance_not_found", "cursor_invalid")
     ),
     "GET /syncs/{sync_id}": Operation(_SYNC_ANSWER, refusals=("sync_not_found",)),
+    "POST /syncs/{sync_id}/retry": Operation(
+        {**_STARTED_ANSWER, "kinds": ["addon"]},
+        {"kind": "addon"},
+        (
+            "sync_not_found",
+            "kind_not_skipped",
+            "instance_paused",
+            "instance_deleting",
+            "idempotency_key_reused",
+        ),
+    ),
+    "POST /syncs/{sync_id}/accept": Operation(
+        {**_STARTED_ANSWER, "kinds": ["service"], "accept_deletions": {"service": 312}},
+        {"kind": "service"},
+        (
+            "sync_not_found",
+            "review_outdated",
+            "instance_paused",
+            "instance_deleting",
+            "idempotency_key_reused",
+        ),
+    ),
     "POST /syncs/{sync_id}/cancel": Operation(refusals=("sync_not_found",)),
     "GET /syncs/{sync_id}/events": Operation(
         f'id: 42\nevent: SyncStarted\ndata: {{"run_id": "{_RUN}", "mode": "full", '
@@ -531,6 +583,7 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "code": _CODE,
         "message": "The result for people, and what to do.",
         "action": "The WHMCS action that was checked; null when the check is about no action.",
+        "detail": "What WHMCS or the network said, at most 200 characters; null when nothing, and for callers without instances:write.",
     },
     "CheckProgress": {
         "check_id": "The id of the check.",
@@ -609,9 +662,49 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "next_check_at": "When it is tested again automatically, because it needs attention; null otherwise.",
         "attention": "Why syncs have stopped and what to do; null when they have not stopped.",
         "missing_actions": "WHMCS actions that the API role lacks.",
-        "warnings": "Warnings of the newest check and the newest sync, for people.",
+        "warnings": "Warnings of the newest check and of the syncs, for people.",
+        "skipped": "Kinds that could not be read, and that no later sync has read. POST /syncs/{sync_id}/retry reads one again.",
+        "held": "Records that are missing in WHMCS and wait for a person, by kind. POST /syncs/{sync_id}/accept removes them.",
+        "unreadable": "Records that could not be read, by kind. The sync lists them.",
+        "details": "How far the details are read that WHMCS gives one record at a time; null before the first.",
         "check": "The newest check; null before the first.",
     },
+    "Details": {
+        "kinds": "Records up to date and in total, by kind.",
+        "minutes_left": "About how many minutes the rest takes; null while there is no estimate.",
+        "reported_at": "When this was reported.",
+    },
+    "StillSkipped": {
+        "sync_id": "The sync that could not read it.",
+        "kind": "What could not be read.",
+        "action": "The WHMCS action that would read it.",
+        "code": "A stable code of why not (docs/whmcs.md).",
+        "required": "Whether figures need it.",
+    },
+    "HeldKind": {
+        "sync_id": "The sync that found them missing.",
+        "count": "How many records are missing.",
+        "total": "How many records of the kind there were.",
+        "reason": "`too_many` at once, `list_empty`, or `ids_went_down` as after a restored backup.",
+    },
+    "HeldDeletions": {
+        "count": "How many records are missing.",
+        "total": "How many records of the kind there were.",
+        "reason": "`too_many` at once, `list_empty`, or `ids_went_down` as after a restored backup.",
+    },
+    "UnreadableKind": {
+        "sync_id": "The sync that lists them.",
+        "count": "How many records.",
+    },
+    "UnreadableRows": {
+        "count": "How many records.",
+        "rows": "The first 1,000 of them; empty in a list of syncs.",
+    },
+    "UnreadableRow": {
+        "id": "Its number in WHMCS; null when that could not be read.",
+        "reason": "Why it could not be read, for people.",
+    },
+    "OneKind": {"kind": "The kind of record, such as `service`."},
     "KindProgress": {
         "rows": "Records read so far.",
         "expected": "Records in total; null until WHMCS has counted them.",
@@ -753,6 +846,12 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "counts": "Once ended: records read by kind.",
         "changes": "Once ended: records that differed from before, by kind.",
         "skipped": "Kinds that could not be read, and why.",
+        "kinds": "The only kinds that it reads; empty: all.",
+        "accept_deletions": "How many missing records of a kind a person has accepted to remove.",
+        "whole": "Once ended: kinds of which every record was read.",
+        "unreadable": "Once ended: records that could not be read, by kind.",
+        "warnings": "Once ended: how often a field that no figure needs could not be read, by kind and field.",
+        "held": "Once ended: records that are missing in WHMCS and wait for a person, by kind.",
         "code": _CODE,
         "message": "What was wrong and what to do, for people; null when nothing was wrong.",
         "applied": "Whether the figures contain what was read.",

@@ -1,21 +1,21 @@
-"""Syncs: start one, follow it, cancel it, and read its events as they come."""
+"""Syncs: start one, follow it, read one of its lists again, accept its deletions, cancel it, and read its events as they come."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from typing import Annotated
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Body, Depends, Header, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from libs.common.contracts.commands import SyncMode
 from libs.common.database import transaction
 from services.gateway import repository
 from services.gateway.api.caller import ApiCaller
 from services.gateway.api.idempotency import once
-from services.gateway.api.instances import Key
+from services.gateway.api.instances import Key, Writer
 from services.gateway.api.paging import Cursor, Limit, Moment, Page, key_of, page_of
 from services.gateway.context import Context, ContextDependency
 from services.gateway.principals import Principal
@@ -36,21 +36,27 @@ _STREAM_SECONDS = 25.0
 
 
 class NewSync(BaseModel):
-    """A sync to start. Full reads everything, incremental what may have changed; today that is everything, too."""
+    """A sync to start. Full reads everything, incremental what may have changed."""
 
     model_config = ConfigDict(extra="forbid")
 
     mode: SyncMode = SyncMode.FULL
 
 
-@router.post(
-    "/instances/{instance_id}/syncs",
-    status_code=202,
-    response_model=Sync,
-    responses={
-        202: {"description": "Location is the address of the sync: the new one, or the one under way."}
-    },
-)
+class OneKind(BaseModel):
+    """One kind of record, such as `service`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: str = Field(max_length=60)
+
+
+_STARTED: Final[dict[int | str, dict[str, Any]]] = {
+    202: {"description": "Location is the address of the sync: the new one, or the one under way."}
+}
+
+
+@router.post("/instances/{instance_id}/syncs", status_code=202, response_model=Sync, responses=_STARTED)
 async def sync_now(
     request: Request,
     context: ContextDependency,
@@ -61,16 +67,10 @@ async def sync_now(
 ) -> Response:
     """Start a sync and return it; while a sync that reads as much is under way, return that one."""
 
-    async def ask() -> Response:
-        mode = (new or NewSync()).mode
-        return await look(f"/api/v1/syncs/{await commands.sync_now(context, principal, instance_id, mode)}")
-
-    async def look(location: str) -> Response:
-        sync = await views.get_sync(context, principal, UUID(location.rpartition("/")[2]))
-        return JSONResponse(_SYNC.dump_python(sync, mode="json"), 202, {"Location": location})
-
-    path = request.scope["path"].encode()
-    return await once(context, principal, key, path + await request.body(), ask, look)
+    mode = (new or NewSync()).mode
+    return await _start(
+        request, context, principal, key, lambda: commands.sync_now(context, principal, instance_id, mode)
+    )
 
 
 @router.get("/instances/{instance_id}/syncs")
@@ -92,6 +92,40 @@ async def get_sync(context: ContextDependency, principal: Reader, sync_id: UUID)
     return await views.get_sync(context, principal, sync_id)
 
 
+@router.post("/syncs/{sync_id}/retry", status_code=202, response_model=Sync, responses=_STARTED)
+async def retry(
+    request: Request,
+    context: ContextDependency,
+    principal: Runner,
+    sync_id: UUID,
+    one: OneKind,
+    key: Key = None,
+) -> Response:
+    """Read one list again that this sync skipped or could not read completely, and return the new sync."""
+    return await _start(
+        request, context, principal, key, lambda: commands.retry_kind(context, principal, sync_id, one.kind)
+    )
+
+
+@router.post("/syncs/{sync_id}/accept", status_code=202, response_model=Sync, responses=_STARTED)
+async def accept(
+    request: Request,
+    context: ContextDependency,
+    principal: Writer,
+    sync_id: UUID,
+    one: OneKind,
+    key: Key = None,
+) -> Response:
+    """Remove the records of one kind that this sync found missing in WHMCS (`held`), and return the sync that does it."""
+    return await _start(
+        request,
+        context,
+        principal,
+        key,
+        lambda: commands.accept_deletions(context, principal, sync_id, one.kind),
+    )
+
+
 @router.post("/syncs/{sync_id}/cancel", status_code=202, response_class=Response)
 async def cancel(context: ContextDependency, principal: Runner, sync_id: UUID) -> Response:
     """End a sync at its next page; what it has read is kept."""
@@ -109,6 +143,26 @@ async def events(
     """Stream the events of a sync, named by their type, as server-sent events. It continues after Last-Event-ID."""
     await views.get_sync(context, principal, sync_id)
     return EventStream(_watch(context, principal, sync_id, last))
+
+
+async def _start(
+    request: Request,
+    context: Context,
+    principal: Principal,
+    key: str | None,
+    ask: Callable[[], Awaitable[UUID]],
+) -> Response:
+    """Return the sync that `ask` has started or found under way; ask once per key."""
+
+    async def work() -> Response:
+        return await look(f"/api/v1/syncs/{await ask()}")
+
+    async def look(location: str) -> Response:
+        sync = await views.get_sync(context, principal, UUID(location.rpartition("/")[2]))
+        return JSONResponse(_SYNC.dump_python(sync, mode="json"), 202, {"Location": location})
+
+    path = request.scope["path"].encode()
+    return await once(context, principal, key, path + await request.body(), work, look)
 
 
 async def _watch(context: Context, principal: Principal, sync_id: UUID, last: int) -> AsyncIterator[str]:

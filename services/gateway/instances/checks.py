@@ -79,7 +79,7 @@ async def get_check(context: Context, principal: Principal, check_id: UUID) -> C
             "check_not_found",
             "There is no such connection test in this organization. Test the instance again.",
         )
-    return progress_of(check)
+    return progress_of(check, principal)
 
 
 async def wait_for_check(context: Context, principal: Principal, check_id: UUID) -> CheckProgress:
@@ -92,14 +92,17 @@ async def wait_for_check(context: Context, principal: Principal, check_id: UUID)
         await asyncio.sleep(_POLL_SECONDS)
 
 
-def progress_of(check: StoredCheck) -> CheckProgress:
-    """Return a stored check as people see it."""
+def progress_of(check: StoredCheck, principal: Principal) -> CheckProgress:
+    """Return a stored check as this person sees it: what WHMCS said word for word is for those who can change the connection."""
+    lines = check.checks
+    if not principal.may("instances:write"):
+        lines = tuple(line.model_copy(update={"detail": None}) for line in lines)
     return CheckProgress(
         check_id=check.check_id,
         started_at=check.started_at,
         is_new_credential=check.is_new_credential,
         complete=check.is_complete,
-        checks=check.checks,
+        checks=lines,
         seen_address=check.seen_address,
         estimate=check.estimate,
     )

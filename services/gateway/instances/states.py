@@ -65,7 +65,10 @@ class ShownState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SyncHistory:
-    """How the syncs of an instance went. `synced_at` is the end of the newest good one, or the time of the figures."""
+    """How the syncs of an instance went. `synced_at` is the end of the newest good one, or the time of the figures.
+
+    `is_partial`: a list that figures need could not be read, and no later sync has read it.
+    """
 
     synced_at: datetime | None
     is_partial: bool

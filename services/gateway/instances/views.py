@@ -8,7 +8,7 @@ from uuid import UUID
 from libs.common.contracts.cadence import Schedule, next_due
 from libs.common.contracts.failures import text_of_skipped
 from libs.common.contracts.instances import InstanceState
-from libs.common.contracts.sync import RunState
+from libs.common.contracts.sync import KindProgress, RunState
 from libs.common.database import transaction
 from services.gateway import repository
 from services.gateway.context import Context
@@ -17,6 +17,7 @@ from services.gateway.instances.checks import CheckProgress, progress_of
 from services.gateway.instances.states import ShownState, SyncHistory, shown_state
 from services.gateway.principals import Principal
 from services.gateway.repository.instances import InstanceReport
+from services.gateway.standing import HeldKind, StillSkipped, UnreadableKind
 
 _LACKING: Final = "permission_missing"
 
@@ -41,12 +42,26 @@ class LastSync:
 
 
 @dataclass(frozen=True, slots=True)
+class Details:
+    """How far the details are read that WHMCS gives one record at a time. `minutes_left` is None while there is no estimate."""
+
+    kinds: dict[str, KindProgress]
+    minutes_left: int | None
+    reported_at: datetime
+
+    @property
+    def is_complete(self) -> bool:
+        """Return whether all details are read."""
+        return all(so_far.rows >= (so_far.expected or 0) for so_far in self.kinds.values())
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
     """An instance as people see it; `check` is the newest.
 
     `last_sync_at` is the end of the newest good sync, `last_sync` is the newest ended sync, good or not, and `sync_under_way` the sync
     that runs now. `next_sync_at` and `next_check_at` are the next times of the scheduler. While an instance needs attention it is
-    only checked, and a passed check lets its syncs start again.
+    only checked, and a passed check lets its syncs start again. `skipped`, `held` and `unreadable` are what its syncs left open.
     """
 
     id: UUID
@@ -70,6 +85,10 @@ class Instance:
     attention: Attention | None
     missing_actions: tuple[str, ...]
     warnings: tuple[str, ...]
+    skipped: tuple[StillSkipped, ...]
+    held: dict[str, HeldKind]
+    unreadable: dict[str, UnreadableKind]
+    details: Details | None
     check: CheckProgress | None
 
 
@@ -83,7 +102,7 @@ async def list_instances(
     now = context.clock()
     async with transaction(context.engine, principal.organization_id) as connection:
         reports = await repository.instances.reports(connection, now, after=after, limit=limit)
-    return [_instance(report, now) for report in reports]
+    return [_instance(report, principal, now) for report in reports]
 
 
 async def get_instance(context: Context, principal: Principal, instance_id: UUID) -> Instance:
@@ -93,10 +112,10 @@ async def get_instance(context: Context, principal: Principal, instance_id: UUID
         reports = await repository.instances.reports(connection, now, instance_id)
     if not reports:
         raise instance_not_found()
-    return _instance(reports[0], now)
+    return _instance(reports[0], principal, now)
 
 
-def _instance(report: InstanceReport, now: datetime) -> Instance:
+def _instance(report: InstanceReport, principal: Principal, now: datetime) -> Instance:
     is_active = report.state is InstanceState.ACTIVE
     needs_attention = report.state is InstanceState.NEEDS_ATTENTION
     missing_actions, warnings = _warnings(report)
@@ -122,18 +141,22 @@ def _instance(report: InstanceReport, now: datetime) -> Instance:
         attention=_attention(report) if needs_attention else None,
         missing_actions=missing_actions,
         warnings=warnings,
-        check=None if report.newest_check is None else progress_of(report.newest_check),
+        skipped=report.standing.skipped,
+        held=report.standing.held,
+        unreadable=report.standing.unreadable,
+        details=_details(report),
+        check=None if report.newest_check is None else progress_of(report.newest_check, principal),
     )
 
 
 def _warnings(report: InstanceReport) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the actions that the API role lacks, and the other warnings of the newest check and the newest good run."""
+    """Return the actions that the API role lacks, and the other warnings of the newest check and the syncs."""
     lines = [
         line
         for line in (report.newest_check.checks if report.newest_check else ())
         if line.state == "warning"
     ]
-    skipped = report.last_good_run.skipped if report.last_good_run else ()
+    skipped = report.standing.skipped
     missing = [line.action for line in lines if line.code == _LACKING and line.action]
     missing += [kind.action for kind in skipped if kind.code == _LACKING]
     others = [line.message for line in lines if line.code != _LACKING]
@@ -143,6 +166,12 @@ def _warnings(report: InstanceReport) -> tuple[tuple[str, ...], tuple[str, ...]]
 
 def _attention(report: InstanceReport) -> Attention:
     return Attention(report.attention_code or "", report.attention_message or "")
+
+
+def _details(report: InstanceReport) -> Details | None:
+    if report.details is None or report.details_at is None:
+        return None
+    return Details(report.details.kinds, report.details.minutes_left, report.details_at)
 
 
 def _last_sync(report: InstanceReport) -> LastSync | None:
@@ -157,7 +186,7 @@ def _history(report: InstanceReport) -> SyncHistory:
     return SyncHistory(
         # Old runs are deleted, but figures prove that there was a sync.
         synced_at=report.as_of if good is None else good.ended_at,
-        is_partial=good is not None and good.state is RunState.PARTIAL,
+        is_partial=report.standing.is_partial,
         is_running=report.sync_under_way is not None,
         has_failed=last is not None and last.state is RunState.FAILED,
     )

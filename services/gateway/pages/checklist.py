@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from libs.common.contracts.failures import OPTIONAL
 from libs.common.contracts.sync import Check
 from services.gateway.instances.checks import CheckProgress
 
@@ -25,19 +26,25 @@ _ORDER: Final = ("failed", "warning", "ok")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One check; `code` names its failure for those who look for help."""
+    """One check. `code` names its failure for those who look for help, and `detail` is what WHMCS said.
+
+    `new_address` is where WHMCS redirects to.
+    """
 
     title: str
     word: str
     level: str
     message: str
     code: str | None
+    detail: str | None
+    new_address: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Checklist:
     """A test as a page shows it: a notice, the lines to look at, and those that passed once the test is over.
 
+    `optional` are permissions that the role lacks and that only improve some figures; each line says what is missing without it.
     `asks_to_change`: something failed, so a person should change the connection or test it again.
     """
 
@@ -45,6 +52,7 @@ class Checklist:
     sentence: str
     level: str
     lines: tuple[Line, ...]
+    optional: tuple[Line, ...]
     passed: tuple[Line, ...]
     asks_to_change: bool
 
@@ -58,17 +66,19 @@ def checklist_of(check: CheckProgress, *, is_connected: bool) -> Checklist:
             "running",
             tuple(_line(line) for line in check.checks),
             (),
+            (),
             asks_to_change=False,
         )
     failed = [line for line in check.checks if line.state == "failed"]
-    lines = sorted(
-        (line for line in check.checks if line.state != "ok"), key=lambda line: _ORDER.index(line.state)
-    )
+    optional = [line for line in check.checks if line.state == "warning" and line.action in OPTIONAL]
+    others = [line for line in check.checks if line.state != "ok" and line not in optional]
+    lines = sorted(others, key=lambda line: _ORDER.index(line.state))
     return Checklist(
         _headline(failed, check, is_connected=is_connected),
         _sentence(failed, check, is_connected=is_connected),
         "bad" if failed else "good",
         tuple(_line(line) for line in lines),
+        tuple(_line(line) for line in optional),
         tuple(_line(line) for line in check.checks if line.state == "ok"),
         asks_to_change=bool(failed),
     )
@@ -100,7 +110,9 @@ def _names(failed: Sequence[Check]) -> str:
 
 def _line(line: Check) -> Line:
     word, level = _WORDS[line.state]
-    return Line(_title(line), word, level, line.message, line.code)
+    is_redirect = line.code == "redirected" and (line.detail or "").startswith("https://")
+    new_address = line.detail if is_redirect else None
+    return Line(_title(line), word, level, line.message, line.code, line.detail, new_address)
 
 
 def _title(line: Check) -> str:

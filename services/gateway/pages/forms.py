@@ -19,7 +19,7 @@ from services.gateway.principals import Principal
 _DRAFT: Final = "draft"
 _NEVER_KEPT: Final = frozenset({"csrf_token", "secret", "access_key", "password"})
 # The last part of the addresses that show a form and take it.
-_PAGES: Final = frozenset({"new", "edit", "tokens", "remove", "revoke"})
+_PAGES: Final = frozenset({"new", "edit", "tokens", "remove", "revoke", "accept"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +81,9 @@ def form_page(
 ) -> HTMLResponse:
     """Return the page of a form. On a GET it holds what was typed before the session ended, once."""
     is_get = request.method == "GET"
-    kept = resumed(request, context, request.scope["path"]) if is_get else None
-    answer = page(request, template, principal=principal, status=200, form=kept or form, **values)
-    if kept is not None:
+    draft = resumed(request, context, request.scope["path"]) if is_get else None
+    answer = page(request, template, principal=principal, status=200, form=draft or form, **values)
+    if draft is not None:
         flash.discard(answer, context, _DRAFT)
     return answer
 
@@ -114,10 +114,15 @@ async def keep(request: Request, context: Context, error: RequestError) -> Respo
         auth.same_origin(request, context)
     except Denied:
         return answer
-    fields = {name: text for name, text in (await posted(request)).items() if name not in _NEVER_KEPT}
+    fields = kept(await posted(request))
     if fields:
         flash.put(answer, context, _DRAFT, _Draft(path=shown_at, fields=fields))
     return answer
+
+
+def kept(fields: Mapping[str, str]) -> dict[str, str]:
+    """Return the fields that may stay in the browser: all but secrets."""
+    return {name: text for name, text in fields.items() if name not in _NEVER_KEPT}
 
 
 class _Draft(TypedDict):

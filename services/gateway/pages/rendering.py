@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from libs.common.contracts.failures import FAILURES
+from services.gateway.kinds import plural
 from services.gateway.pages import amounts, navigation, times
 from services.gateway.principals import Principal
 
@@ -81,6 +82,7 @@ def _environment() -> Environment:
         "count": amounts.count,
         "local": times.local,
         "failure": _failure,
+        "plural": plural,
     }
     return environment
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from libs.common.contracts.failures import text_of_skipped
 from services.gateway.instances.states import DRAFT_LIFE, ShownState
 from services.gateway.instances.views import Instance
 from services.gateway.pages.times import age_level, ago, clock_time
@@ -36,10 +37,13 @@ def common_zone(instances: Iterable[Instance]) -> str:
 def state_of(instance: Instance, zone: str, now: datetime) -> State:
     """Return what the instance is doing, why, and what happens next, with times in this zone."""
     match instance.shown_state:
+        case ShownState.HEALTHY if instance.held:
+            text = f"{_synced(instance, zone, now)} Some records are missing in WHMCS and wait for your decision."
+            return State(text, "Decision needed", "warn")
         case ShownState.HEALTHY:
             return State(_synced(instance, zone, now))
         case ShownState.SYNCED_IN_PART:
-            text = f"{_synced(instance, zone, now)} {_reason(instance)}"
+            text = f"{_synced(instance, zone, now)} {_omitted(instance)}".rstrip()
             return State(text, "Synced in part", "warn")
         case ShownState.DEGRADED:
             text = f"Last synced {_last(instance, now)}{_next(instance, zone, now)}."
@@ -124,9 +128,19 @@ def _reason(instance: Instance) -> str:
     return (instance.last_sync.message if instance.last_sync else None) or "See its last sync for the reason."
 
 
+def _omitted(instance: Instance) -> str:
+    """Return why the lists that figures need are not read, each reason once."""
+    texts = (text_of_skipped(kind.code, kind.action) for kind in instance.skipped if kind.required)
+    return " ".join(dict.fromkeys(texts))
+
+
 def _draft(instance: Instance, zone: str, now: datetime) -> str:
     if instance.check is not None and not instance.check.complete:
         return "The connection test is running."
     since = instance.check.started_at if instance.check else instance.created_at
     time = clock_time(since + DRAFT_LIFE, zone, now)
-    return f"The connection test did not pass. This draft is deleted at {time} if it is not connected."
+    failed = (
+        line.message for line in (instance.check.checks if instance.check else ()) if line.state == "failed"
+    )
+    reason = next(failed, "The connection test did not pass.")
+    return f"{reason} We keep what you entered until {time}."

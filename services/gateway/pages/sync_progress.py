@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from libs.common.contracts.billing import Kind
 from libs.common.contracts.failures import text_of_skipped
 from libs.common.contracts.sync import KindProgress, SkippedKind
+from services.gateway.kinds import title
+from services.gateway.pages.times import duration
 from services.gateway.progress import Size, seconds_left, size
 from services.gateway.silence import SILENT_AFTER
 from services.gateway.syncs.views import Sync
@@ -16,31 +17,19 @@ from services.gateway.syncs.views import Sync
 _GOOD: Final = ("succeeded", "partial")
 _OPEN: Final = ("queued", "running")
 _QUIET_AFTER: Final = timedelta(seconds=10)
-_NAMES: Final[dict[str, str]] = {
-    Kind.CUSTOMER: "Customers",
-    Kind.CUSTOMER_DETAIL: "Customer details",
-    Kind.SERVICE: "Services",
-    Kind.ADDON: "Addons",
-    Kind.DOMAIN: "Domains",
-    Kind.PRODUCT: "Products",
-    Kind.INVOICE: "Invoices",
-    Kind.INVOICE_LINES: "Invoice lines",
-    Kind.TRANSACTION: "Payments",
-    Kind.CANCELLATION_REQUEST: "Cancellation requests",
-    Kind.CURRENCY: "Currencies",
-    Kind.PROMOTION: "Promotions",
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One list of WHMCS in a sync. `advice` says why it was skipped and what to do."""
+    """One list of WHMCS in a sync. `changes` is known once the sync has ended. `advice` says why it was skipped and what to do."""
 
+    kind: str
     name: str
     state: str
     level: str
     rows: int
     expected: int | None
+    changes: int | None
     advice: str | None
 
 
@@ -56,7 +45,8 @@ class NoNews:
 class Progress:
     """A sync as its page shows it. `is_read`: every record is read.
 
-    `next_attempt` says when MRRlytics tries again. `log_entry` names the entry about a failure in the connector's log.
+    `next_attempt` says when MRRlytics tries again. `log_entry` names the entry about a failure in the connector's log. `can_retry`:
+    the sync has ended, so a list that it skipped can be read again.
     """
 
     sync: Sync
@@ -68,6 +58,7 @@ class Progress:
     lines: tuple[Line, ...]
     next_attempt: str
     log_entry: UUID | None
+    can_retry: bool
 
 
 def progress_of(sync: Sync, now: datetime, next_attempt: str = "") -> Progress:
@@ -84,6 +75,7 @@ def progress_of(sync: Sync, now: datetime, next_attempt: str = "") -> Progress:
         lines=tuple(_lines(sync)),
         next_attempt=next_attempt,
         # The gateway itself ends a sync that stayed silent: then the connector logged nothing.
+        can_retry=sync.state not in _OPEN,
         log_entry=sync.run_id if sync.state == "failed" and sync.code != "run_timeout" else None,
     )
 
@@ -110,17 +102,7 @@ def _time_left(sync: Sync, so_far: Size) -> str | None:
     seconds = seconds_left(so_far, (sync.heard_at - sync.started_at).total_seconds())
     if seconds is None:
         return None
-    return "a few seconds left" if seconds < 8 else f"about {_duration(seconds)} left"
-
-
-def _duration(seconds: float) -> str:
-    """Return a length in words, in steps of ten seconds, minutes or hours."""
-    if seconds < 90:
-        return f"{max(10, 10 * round(seconds / 10))} seconds"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} minutes"
-    return f"{round(minutes / 60)} hours"
+    return "a few seconds left" if seconds < 8 else f"about {duration(seconds)} left"
 
 
 def _quiet_for(sync: Sync, now: datetime) -> timedelta:
@@ -159,10 +141,11 @@ def _lines(sync: Sync) -> Iterator[Line]:
 
 
 def _line(sync: Sync, kind: str, so_far: KindProgress, skipped: SkippedKind | None) -> Line:
-    name = _NAMES.get(kind, kind.replace("_", " ").capitalize())
+    name = title(kind)
+    changes = None if sync.changes is None else sync.changes.get(kind, 0)
     if skipped is not None:
         advice = text_of_skipped(skipped.code, skipped.action)
-        return Line(name, "Skipped", "warn", so_far.rows, None, advice)
+        return Line(kind, name, "Skipped", "warn", so_far.rows, None, changes or None, advice)
     state, level = "Waiting", ""
     if sync.state in _GOOD or (so_far.expected is not None and so_far.rows >= so_far.expected):
         state, level = "Read", "good"
@@ -170,4 +153,4 @@ def _line(sync: Sync, kind: str, so_far: KindProgress, skipped: SkippedKind | No
         state = "Stopped"
     elif sync.state == "running" and so_far.rows:
         state, level = "Reading", "running"
-    return Line(name, state, level, so_far.rows, so_far.expected, None)
+    return Line(kind, name, state, level, so_far.rows, so_far.expected, changes, None)

@@ -15,6 +15,16 @@ def ago(moment: datetime, now: datetime) -> str:
     return "less than a minute ago"
 
 
+def duration(seconds: float) -> str:
+    """Return a length of time in words, in steps of ten seconds, minutes or hours."""
+    if seconds < 90:
+        return f"{max(10, 10 * round(seconds / 10))} seconds"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} minutes"
+    return f"{round(minutes / 60)} hours"
+
+
 def age_level(moment: datetime, now: datetime) -> str:
     """Return `warn` after two missed syncs, `bad` after a day, else `good`."""
     age = now - moment

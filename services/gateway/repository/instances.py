@@ -11,10 +11,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.instances import InstanceKey, InstanceSettings, InstanceState
-from libs.common.contracts.sync import RunState, SkippedKind
+from libs.common.contracts.sync import DetailsProgressed, RunState
 from services.gateway.repository.checks import StoredCheck
 from services.gateway.repository.rows import first_of, rows_of
 from services.gateway.repository.syncs import UNDER_WAY, around
+from services.gateway.standing import Standing
 from services.gateway.tables import checks, instances
 
 
@@ -36,6 +37,7 @@ class StoredInstance:
     attention_message: str | None
     whmcs_version: str | None
     created_at: datetime
+    standing: Standing
 
     @property
     def key(self) -> InstanceKey:
@@ -52,14 +54,14 @@ class EndedRun:
     ended_at: datetime
     code: str | None
     message: str | None
-    skipped: tuple[SkippedKind, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class InstanceReport(StoredInstance):
     """An instance with its newest check, its runs and the age of its figures.
 
-    `last_good_run` and `last_run` are the newest ended ones, `last_sync_id` is the sync that asked for the latter.
+    `last_good_run` and `last_run` are the newest ended ones that were not limited to some kinds, `last_sync_id` is the sync that
+    asked for the latter.
     """
 
     as_of: datetime | None
@@ -69,6 +71,8 @@ class InstanceReport(StoredInstance):
     last_sync_id: UUID | None
     sync_under_way: UUID | None
     has_credentials: bool
+    details: DetailsProgressed | None
+    details_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,14 @@ class NewDraft(TypedDict):
     address: str
     settings: Mapping[str, Any]
     created_at: datetime
+
+
+class Remarks(TypedDict, total=False):
+    """The columns that consumers do not see."""
+
+    standing: Mapping[str, Any]
+    details: Mapping[str, Any]
+    details_at: datetime
 
 
 class InstanceValues(TypedDict, total=False):
@@ -123,12 +135,14 @@ SELECT n.*, f.as_of, to_jsonb(c) AS newest_check, to_jsonb(good) AS last_good_ru
 FROM gateway.instances n
 LEFT JOIN metrics_read.freshness f USING (organization_id, instance_id)
 LEFT JOIN LATERAL (
-    SELECT r.run_id, r.state, r.ended_at, r.code, r.message, r.skipped FROM gateway.runs r
+    SELECT r.run_id, r.state, r.ended_at, r.code, r.message FROM gateway.runs r
     WHERE r.organization_id = n.organization_id AND r.instance_id = n.instance_id AND r.state IN ('succeeded', 'partial')
+        AND r.kinds = '{{}}'
     ORDER BY r.ended_at DESC LIMIT 1) good ON true
 LEFT JOIN LATERAL (
-    SELECT r.run_id, r.state, r.ended_at, r.code, r.message, r.skipped FROM gateway.runs r
+    SELECT r.run_id, r.state, r.ended_at, r.code, r.message FROM gateway.runs r
     WHERE r.organization_id = n.organization_id AND r.instance_id = n.instance_id AND r.ended_at IS NOT NULL
+        AND r.kinds = '{{}}'
     ORDER BY r.ended_at DESC LIMIT 1) last ON true
 LEFT JOIN LATERAL (
     SELECT c.* FROM gateway.checks c
@@ -207,6 +221,13 @@ async def change(
     changed = changed.values(version=instances.c.version + 1, **values)
     [instance] = rows_of(StoredInstance, await connection.execute(changed.returning(instances)))
     return instance
+
+
+async def note(connection: AsyncConnection, instance_id: UUID, **remarks: Unpack[Remarks]) -> None:
+    """Store remarks about an instance. They are no new version of it."""
+    await connection.execute(
+        update(instances).where(instances.c.instance_id == instance_id).values(**remarks)
+    )
 
 
 async def delete_row(connection: AsyncConnection, instance_id: UUID) -> None:

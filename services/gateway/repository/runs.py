@@ -19,19 +19,21 @@ from services.gateway.tables import runs
 
 _OPEN: Final = tuple(state for state in RunState if state.is_open)
 
-# The count of the newest good run, or of the newest check with an estimate if that is newer.
+# The count of the newest good run that was asked for the same, or for a whole sync that of a newer check with an estimate.
 _EXPECTED_ROWS: Final = text("""
 SELECT expected.rows FROM (
     SELECT r.ended_at AS at, (SELECT sum(value::bigint) FROM jsonb_each_text(r.counts)) AS rows FROM gateway.runs r
     WHERE r.instance_id = :instance_id AND r.state IN ('succeeded', 'partial') AND r.counts IS NOT NULL
+        AND r.mode = CAST(:mode AS text) AND r.kinds = CAST(:kinds AS text[])
     UNION ALL
     SELECT c.started_at, (c.estimate ->> 'rows')::bigint FROM gateway.checks c
-    WHERE c.instance_id = :instance_id AND c.estimate IS NOT NULL) expected
+    WHERE c.instance_id = :instance_id AND c.estimate IS NOT NULL
+        AND CAST(:mode AS text) = 'full' AND CAST(:kinds AS text[]) = '{}') expected
 ORDER BY expected.at DESC LIMIT 1""")
 
 _LOCK_OPEN: Final = text("""
 SELECT r.run_id, r.organization_id, r.instance_id, r.asked_at, coalesce(r.heard_at, r.started_at, s.requested_at) AS heard_at,
-    s.command_id, s.mode, s.trigger, n.state AS instance_state
+    s.command_id, s.mode, s.trigger, s.kinds, s.accept_deletions, n.state AS instance_state
 FROM gateway.runs r
 JOIN gateway.instances n USING (organization_id, instance_id)
 JOIN LATERAL (
@@ -50,6 +52,7 @@ class StoredRun:
     started_at: datetime | None
     expected_rows: int | None
     per_cent: int
+    kinds: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,8 @@ class OpenRun:
     command_id: UUID
     mode: str
     trigger: str
+    kinds: tuple[str, ...]
+    accept_deletions: dict[str, int]
     instance_state: InstanceState
 
 
@@ -82,6 +87,7 @@ class NewRun(TypedDict):
     run_id: UUID
     mode: str
     trigger: str
+    kinds: Sequence[str]
     expected_rows: int | None
 
 
@@ -98,6 +104,10 @@ class RunValues(TypedDict, total=False):
     counts: Mapping[str, int] | None
     changes: Mapping[str, int] | None
     skipped: Sequence[Mapping[str, Any]]
+    whole: Sequence[str] | None
+    unreadable: Mapping[str, Any]
+    warnings: Mapping[str, Mapping[str, int]]
+    held: Mapping[str, Any]
     code: str | None
     message: str | None
     epoch: int | None
@@ -159,9 +169,12 @@ async def has_later_end(connection: AsyncConnection, run: StoredRun) -> bool:
     return (await connection.execute(later.limit(1))).first() is not None
 
 
-async def expected_rows(connection: AsyncConnection, instance_id: UUID) -> int | None:
+async def expected_rows(
+    connection: AsyncConnection, instance_id: UUID, mode: str, kinds: Sequence[str]
+) -> int | None:
     """Return how many records a run of this instance will read, by the newest count; None when there is none."""
-    rows = (await connection.execute(_EXPECTED_ROWS, {"instance_id": instance_id})).scalar()
+    values = {"instance_id": instance_id, "mode": mode, "kinds": list(kinds)}
+    rows = (await connection.execute(_EXPECTED_ROWS, values)).scalar()
     return None if rows is None else int(rows)
 
 

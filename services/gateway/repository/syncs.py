@@ -1,15 +1,16 @@
 """Commands that ask for a run, with the run that each joined."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NotRequired, TypedDict, Unpack
 from uuid import UUID
 
-from sqlalchemy import text, update
+from sqlalchemy import select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from libs.common.contracts.sync import KindProgress, RunState, SkippedKind
+from libs.common.contracts.sync import HeldDeletions, KindProgress, RunState, SkippedKind, UnreadableRows
 from services.gateway.repository.rows import first_of, rows_of
 from services.gateway.silence import SILENT_AFTER
 from services.gateway.tables import syncs
@@ -18,31 +19,36 @@ from services.gateway.tables import syncs
 # further ahead than the limit are from before the clock was set back, and prove nothing.
 UNDER_WAY: Final = """
 WITH under_way AS (
-    SELECT s.instance_id, s.command_id, s.requested_at, r.mode
+    SELECT s.instance_id, s.command_id, s.requested_at, r.mode, r.kinds, s.accept_deletions
     FROM gateway.runs r JOIN gateway.syncs s USING (organization_id, instance_id, run_id)
     WHERE r.state IN ('queued', 'running') AND coalesce(r.heard_at, r.started_at, s.requested_at) BETWEEN :since AND :until
     UNION ALL
-    SELECT s.instance_id, s.command_id, s.requested_at, s.mode FROM gateway.syncs s
+    SELECT s.instance_id, s.command_id, s.requested_at, s.mode, s.kinds, s.accept_deletions FROM gateway.syncs s
     WHERE s.run_id IS NULL AND s.cancel_requested_at IS NULL AND s.requested_at BETWEEN :since AND :until)"""
 
 _NEWEST_UNDER_WAY: Final = f"""{UNDER_WAY}
 SELECT w.command_id FROM under_way w
 WHERE w.instance_id = :instance_id AND (:mode = 'incremental' OR w.mode = 'full')
+    AND w.kinds = CAST(:kinds AS text[]) AND (w.accept_deletions <> '{{}}') = :accepts
 ORDER BY w.requested_at DESC LIMIT 1"""  # noqa: S608  fixed text
 
 _SYNCS: Final = """
 SELECT s.instance_id, s.command_id, s.requested_at, s.requested_by, s.run_id, s.cancel_requested_at, n.name AS instance_name,
     coalesce(r.mode, s.mode) AS mode, coalesce(r.trigger, s.trigger) AS trigger, r.state, r.started_at, r.ended_at,
     r.progress, r.counts, r.changes, r.skipped, r.code, r.message, r.heard_at, r.expected_rows, r.per_cent, r.epoch,
-    f.as_of, f.epoch AS applied_epoch
+    coalesce(r.kinds, s.kinds) AS kinds, s.accept_deletions, r.whole, r.warnings, r.held, f.as_of, f.epoch AS applied_epoch"""
+_JOINS: Final = """
 FROM gateway.syncs s
 JOIN gateway.instances n USING (organization_id, instance_id)
 LEFT JOIN gateway.runs r USING (organization_id, instance_id, run_id)
 LEFT JOIN metrics_read.freshness f USING (organization_id, instance_id)"""
-_OF_COMMAND: Final = f"{_SYNCS} WHERE s.command_id = :command_id"
-_OF_INSTANCE: Final = f"""{_SYNCS} WHERE s.instance_id = :instance_id
+_OF_COMMAND: Final = f"{_SYNCS}, r.unreadable {_JOINS} WHERE s.command_id = :command_id"
+# A list has the counts of the unreadable rows alone: the rows of a page of syncs would be megabytes.
+_OF_INSTANCE: Final = f"""{_SYNCS},
+    (SELECT jsonb_object_agg(key, value - 'rows') FROM jsonb_each(r.unreadable)) AS unreadable
+{_JOINS} WHERE s.instance_id = :instance_id
     AND (CAST(:at AS timestamptz) IS NULL OR (s.requested_at, s.command_id) < (:at, CAST(:command_id AS uuid)))
-ORDER BY s.requested_at DESC, s.command_id DESC LIMIT :limit"""
+ORDER BY s.requested_at DESC, s.command_id DESC LIMIT :limit"""  # noqa: S608  fixed text
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,12 @@ class StoredSync:
     counts: dict[str, int] | None
     changes: dict[str, int] | None
     skipped: tuple[SkippedKind, ...] | None
+    kinds: tuple[str, ...]
+    accept_deletions: dict[str, int]
+    whole: tuple[str, ...] | None
+    unreadable: dict[str, UnreadableRows] | None
+    warnings: dict[str, dict[str, int]] | None
+    held: dict[str, HeldDeletions] | None
     code: str | None
     message: str | None
     epoch: int | None
@@ -89,6 +101,8 @@ class NewSync(TypedDict):
     requested_at: datetime
     requested_by: NotRequired[str | None]
     run_id: NotRequired[UUID]
+    kinds: NotRequired[Sequence[str]]
+    accept_deletions: NotRequired[Mapping[str, int]]
 
 
 async def add(connection: AsyncConnection, **sync: Unpack[NewSync]) -> None:
@@ -116,9 +130,27 @@ async def newest(
     return rows_of(StoredSync, await connection.execute(text(_OF_INSTANCE), values))
 
 
-async def under_way(connection: AsyncConnection, instance_id: UUID, mode: str, now: datetime) -> UUID | None:
-    """Return the newest command that is under way and reads at least as much as `mode`."""
-    values = {"instance_id": instance_id, "mode": mode}
+async def of_run(connection: AsyncConnection, run_id: UUID) -> UUID | None:
+    """Return the first command that joined a run."""
+    first = select(syncs.c.command_id).where(syncs.c.run_id == run_id).order_by(syncs.c.requested_at).limit(1)
+    command_id: UUID | None = (await connection.execute(first)).scalar()
+    return command_id
+
+
+async def under_way(
+    connection: AsyncConnection,
+    instance_id: UUID,
+    mode: str,
+    kinds: Sequence[str],
+    now: datetime,
+    *,
+    accepts: bool,
+) -> UUID | None:
+    """Return the newest command that is under way and reads at least as much as `mode` of the same kinds.
+
+    `accepts` is whether it accepts deletions, too.
+    """
+    values = {"instance_id": instance_id, "mode": mode, "kinds": list(kinds), "accepts": accepts}
     result = await connection.execute(text(_NEWEST_UNDER_WAY), values | around(now))
     command_id: UUID | None = result.scalar()
     return command_id

@@ -1,5 +1,7 @@
-"""Commands to the connector: start a sync now, or cancel it."""
+"""Commands to the connector: start a sync now, read one list again, accept deletions, or cancel a sync."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -17,6 +19,8 @@ from services.gateway.errors import Conflict, sync_not_found
 from services.gateway.instances.states import SYNCED
 from services.gateway.instances.transitions import lock
 from services.gateway.principals import Principal
+from services.gateway.repository.instances import StoredInstance
+from services.gateway.repository.syncs import StoredSync
 from services.gateway.silence import is_silent
 
 _NOT_SYNCED: Final = {
@@ -24,6 +28,15 @@ _NOT_SYNCED: Final = {
     InstanceState.PAUSED: "This instance is paused. Resume it first, then sync it.",
     InstanceState.DELETING: "This instance is being deleted. Choose another one.",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a person asks for: a sync of all kinds, or only of `kinds`. `accept_deletions` is in the words of RunSync."""
+
+    mode: SyncMode = SyncMode.FULL
+    kinds: tuple[str, ...] = ()
+    accept_deletions: Mapping[str, int] = field(default_factory=dict)
 
 
 async def sync_now(
@@ -34,23 +47,90 @@ async def sync_now(
     Raise NotFound, and Conflict while the instance is a draft, paused or being deleted.
     """
     async with transaction(context.engine, principal.organization_id) as connection:
-        instance = await lock(connection, instance_id)
-        if instance.state not in SYNCED:
-            raise Conflict(f"instance_{instance.state}", _NOT_SYNCED[instance.state])
-        # The connector joins this request to a command that it has not answered yet, so a cancel of that command no longer holds.
-        await repository.syncs.clear_cancels(connection, instance_id)
-        under_way = await repository.syncs.under_way(connection, instance_id, mode, context.clock())
+        instance = await _lock_synced(connection, instance_id)
         await audit.record(connection, context, principal, "sync.asked", instance_id)
-        if under_way is not None:
-            return under_way
-        return await start(connection, context, instance.key, mode, principal.actor)
+        return await _join_or_start(connection, context, principal, instance, Request(mode))
+
+
+async def retry_kind(context: Context, principal: Principal, command_id: UUID, kind: str) -> UUID:
+    """Request a sync of one list that this sync skipped or could not read whole; return the id of the new sync.
+
+    Raise NotFound for an unknown sync, and Conflict when it read the list or its instance is not synced now.
+    """
+    async with transaction(context.engine, principal.organization_id) as connection:
+        sync = await _read_sync(connection, command_id)
+        if kind not in {skipped.kind for skipped in sync.skipped or ()} | (sync.unreadable or {}).keys():
+            raise Conflict(
+                "kind_not_skipped", "This sync read that list. Choose one that it skipped.", "kind"
+            )
+        instance = await _lock_synced(connection, sync.instance_id)
+        await audit.record(connection, context, principal, "sync.list_asked", instance.instance_id)
+        return await _join_or_start(connection, context, principal, instance, Request(kinds=(kind,)))
+
+
+async def accept_deletions(context: Context, principal: Principal, command_id: UUID, kind: str) -> UUID:
+    """Request a sync that removes the records of a kind which this sync found missing; return the id of the new sync.
+
+    Raise NotFound for an unknown sync. Raise Conflict when the records no longer wait for a decision, when their number has changed
+    since, or when the instance is not synced now.
+    """
+    async with transaction(context.engine, principal.organization_id) as connection:
+        sync = await _read_sync(connection, command_id)
+        instance = await _lock_synced(connection, sync.instance_id)
+        reviewed, held = (sync.held or {}).get(kind), instance.standing.held.get(kind)
+        if reviewed is None or held is None or held.count != reviewed.count:
+            raise Conflict(
+                "review_outdated",
+                "These deletions no longer wait for a decision, or their number has changed. Look at the instance again.",
+                "kind",
+            )
+        request = Request(kinds=(kind,), accept_deletions={kind: reviewed.count})
+        accepting = await _join_or_start(connection, context, principal, instance, request)
+        await audit.record(connection, context, principal, "sync.deletions_accepted", accepting)
+        return accepting
+
+
+async def _read_sync(connection: AsyncConnection, command_id: UUID) -> StoredSync:
+    sync = await repository.syncs.read(connection, command_id)
+    if sync is None:
+        raise sync_not_found()
+    return sync
+
+
+async def _lock_synced(connection: AsyncConnection, instance_id: UUID) -> StoredInstance:
+    """Return the instance, locked; raise Conflict while it is not synced."""
+    instance = await lock(connection, instance_id)
+    if instance.state not in SYNCED:
+        raise Conflict(f"instance_{instance.state}", _NOT_SYNCED[instance.state])
+    return instance
+
+
+async def _join_or_start(
+    connection: AsyncConnection,
+    context: Context,
+    principal: Principal,
+    instance: StoredInstance,
+    request: Request,
+) -> UUID:
+    """Return the command under way that does as much as the request, or start one. The instance is locked."""
+    # The connector joins this request to a command that it has not answered yet, so a cancel of that command no longer holds.
+    await repository.syncs.clear_cancels(connection, instance.instance_id)
+    under_way = await repository.syncs.under_way(
+        connection,
+        instance.instance_id,
+        request.mode,
+        request.kinds,
+        context.clock(),
+        accepts=bool(request.accept_deletions),
+    )
+    return under_way or await start(connection, context, instance.key, request, principal.actor)
 
 
 async def start(
     connection: AsyncConnection,
     context: Context,
     key: InstanceKey,
-    mode: SyncMode,
+    request: Request,
     requested_by: str | None,
 ) -> UUID:
     """Store a command and send it, in the caller's transaction; return its id."""
@@ -60,13 +140,20 @@ async def start(
         organization_id=key.organization_id,
         instance_id=key.instance_id,
         command_id=command_id,
-        mode=mode,
+        mode=request.mode,
         trigger=SyncTrigger.MANUAL,
         requested_at=context.clock(),
         requested_by=requested_by,
+        kinds=request.kinds,
+        accept_deletions=request.accept_deletions,
     )
     command = RunSync(
-        command_id=command_id, instance_id=key.instance_id, mode=mode, trigger=SyncTrigger.MANUAL
+        command_id=command_id,
+        instance_id=key.instance_id,
+        mode=request.mode,
+        trigger=SyncTrigger.MANUAL,
+        kinds=request.kinds,
+        accept_deletions=dict(request.accept_deletions),
     )
     await send(connection, context, key, command, str(command_id))
     return command_id

@@ -1,7 +1,9 @@
 """Store what the connector reports of runs, and act on how they end."""
 
 from datetime import datetime
+from typing import Final
 
+from pydantic import TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.failures import text_of, text_of_skipped
@@ -20,10 +22,14 @@ from libs.common.contracts.sync import (
 from services.gateway import repository
 from services.gateway.context import Context
 from services.gateway.instances import transitions
+from services.gateway.kinds import plural
 from services.gateway.progress import per_cent
 from services.gateway.repository.instances import StoredInstance
 from services.gateway.repository.runs import StoredRun
+from services.gateway.standing import Standing, after_sync
 from services.gateway.syncs.commands import cancel_run
+
+_STANDING: Final = TypeAdapter(Standing)
 
 
 async def queue(connection: AsyncConnection, context: Context, message: Received, event: SyncQueued) -> None:
@@ -33,6 +39,8 @@ async def queue(connection: AsyncConnection, context: Context, message: Received
     if before is not None and before.run_id is not None and before.run_id != event.run_id:
         # The connector was restored without the run that this command had joined, and has begun another.
         await repository.runs.assume_ended(connection, before.run_id, RunState.FAILED, now, "run_timeout")
+    # A run that is stored already keeps its kinds: the command has joined the run of another command.
+    kinds = () if before is None else before.kinds
     await repository.runs.add(
         connection,
         organization_id=key.organization_id,
@@ -40,7 +48,8 @@ async def queue(connection: AsyncConnection, context: Context, message: Received
         run_id=event.run_id,
         mode=event.mode,
         trigger=event.trigger,
-        expected_rows=await repository.runs.expected_rows(connection, key.instance_id),
+        kinds=kinds,
+        expected_rows=await repository.runs.expected_rows(connection, key.instance_id, event.mode, kinds),
     )
     await repository.runs.change(connection, event.run_id, heard_at=now)
     await repository.syncs.add(
@@ -91,7 +100,8 @@ async def succeed(
     event: SyncSucceeded,
     at: datetime,
 ) -> None:
-    skipped = [kind.model_dump(mode="json") for kind in event.skipped]
+    """Store how a good run ended, and what it leaves open at its instance."""
+    report = event.model_dump(mode="json")
     code, message = _outcome(event)
     run = await repository.runs.end(
         connection,
@@ -103,13 +113,24 @@ async def succeed(
         progress={kind: {"rows": rows, "expected": rows} for kind, rows in event.counts.items()},
         counts=event.counts,
         changes=event.changes,
-        skipped=skipped,
         code=code,
         message=message,
         epoch=event.epoch,
+        skipped=report["skipped"],
+        whole=report["whole"],
+        unreadable=report["unreadable"],
+        warnings=report["warnings"],
+        held=report["held"],
     )
-    if instance is not None and not await _is_late(connection, run, instance):
-        await transitions.recover(connection, context, instance)
+    if run is None or instance is None or await _is_late(connection, run, instance):
+        return
+    sync_id = await repository.syncs.of_run(connection, run.run_id)
+    if sync_id is not None:
+        standing = after_sync(instance.standing, event, sync_id, run.kinds)
+        await repository.instances.note(
+            connection, instance.instance_id, standing=_STANDING.dump_python(standing, mode="json")
+        )
+    await transitions.recover(connection, context, instance)
 
 
 async def fail(
@@ -162,11 +183,9 @@ def _outcome(event: SyncSucceeded) -> tuple[str | None, str | None]:
     needed: list[SkippedKind] = [kind for kind in event.skipped if kind.required]
     texts = [text_of_skipped(kind.code, kind.action) for kind in needed]
     if event.bad_rows:
-        omitted = ", ".join(
-            f"{kind.replace('_', ' ')} ({rows})" for kind, rows in sorted(event.bad_rows.items())
-        )
+        omitted = ", ".join(f"{plural(kind)} ({rows})" for kind, rows in sorted(event.bad_rows.items()))
         texts.append(
             f"Some records could not be read and are omitted: {omitted}. "
-            "Correct them in WHMCS. The person who runs MRRlytics finds their ids in its log."
+            "The page of this sync lists them. Correct them in WHMCS."
         )
     return needed[0].code if needed else None, " ".join(texts) or None

@@ -43,6 +43,8 @@ async def _follow_silent_run(
                 instance_id=run.instance_id,
                 mode=SyncMode(run.mode),
                 trigger=SyncTrigger(run.trigger),
+                kinds=run.kinds,
+                accept_deletions=run.accept_deletions,
             )
             key = InstanceKey(run.organization_id, run.instance_id)
             await send(connection, context, key, command, f"{run.command_id}.{uuid4()}")

@@ -6,31 +6,19 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from libs.common.contracts.billing import Kind
 from libs.common.contracts.instances import InstanceState
-from libs.common.contracts.sync import KindProgress, RunState, SkippedKind
+from libs.common.contracts.sync import HeldDeletions, KindProgress, RunState, SkippedKind, UnreadableRows
 from libs.common.database import transaction
 from services.gateway import repository
 from services.gateway.context import Context
 from services.gateway.errors import instance_not_found, sync_not_found
+from services.gateway.kinds import IN_ORDER
 from services.gateway.principals import Principal
 from services.gateway.repository.syncs import StoredSync
 from services.gateway.silence import is_silent
 
 PAGE: Final = 50
 _GOOD: Final = (RunState.SUCCEEDED, RunState.PARTIAL)
-_READ_IN_ORDER: Final = (
-    Kind.CURRENCY,
-    Kind.PRODUCT,
-    Kind.PROMOTION,
-    Kind.CUSTOMER,
-    Kind.INVOICE,
-    Kind.SERVICE,
-    Kind.ADDON,
-    Kind.DOMAIN,
-    Kind.CANCELLATION_REQUEST,
-    Kind.CUSTOMER_DETAIL,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +27,8 @@ class Sync:
 
     `progress` is by kind, in the order of reading. `applied` is True once the figures contain what was read. `heard_at` is the time of
     the last event about the run. `per_cent` of about `expected_rows` records are read, at most 99 until the run has ended.
+    `kinds` are the only ones that it reads; none means all. `whole` to `held` are as in SyncSucceeded, but a list of syncs has only
+    the counts of unreadable rows.
     """
 
     id: UUID
@@ -59,6 +49,12 @@ class Sync:
     counts: dict[str, int] | None
     changes: dict[str, int] | None
     skipped: tuple[SkippedKind, ...]
+    kinds: tuple[str, ...]
+    accept_deletions: dict[str, int]
+    whole: tuple[str, ...]
+    unreadable: dict[str, UnreadableRows]
+    warnings: dict[str, dict[str, int]]
+    held: dict[str, HeldDeletions]
     code: str | None
     message: str | None
     applied: bool
@@ -113,6 +109,12 @@ def _sync(stored: StoredSync, now: datetime) -> Sync:
         counts=stored.counts,
         changes=stored.changes,
         skipped=stored.skipped or (),
+        kinds=stored.kinds,
+        accept_deletions=stored.accept_deletions,
+        whole=stored.whole or (),
+        unreadable=stored.unreadable or {},
+        warnings=stored.warnings or {},
+        held=stored.held or {},
         code=stored.code,
         message=stored.message,
         applied=state in _GOOD and _is_applied(stored),
@@ -132,6 +134,6 @@ def _is_applied(stored: StoredSync) -> bool:
 
 
 def _progress(kinds: Mapping[str, KindProgress]) -> dict[str, KindProgress]:
-    ordered: list[str] = [kind for kind in _READ_IN_ORDER if kind in kinds]
+    ordered: list[str] = [kind for kind in IN_ORDER if kind in kinds]
     ordered += sorted(kinds.keys() - set(ordered))
     return {kind: kinds[kind] for kind in ordered}

@@ -594,7 +594,7 @@ async def test_demo_is_made_once_and_starts_its_first_sync(gateway: Gateway, tmp
     commands = await gateway.sent("sync.commands")
     assert [sorted(command) for command in commands] == [
         ["check_id", "credential_id", "instance_id", "settings"],
-        ["command_id", "instance_id", "mode", "scheduled_for", "trigger"],
+        ["accept_deletions", "command_id", "instance_id", "kinds", "mode", "scheduled_for", "trigger"],
     ]
     assert welcome.headers["location"] == f"/o/demo/syncs/{commands[1]['command_id']}"
     await follow_demo(gateway.context)

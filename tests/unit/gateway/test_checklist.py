@@ -62,6 +62,33 @@ def test_warning_is_no_failure() -> None:
     assert (checklist.headline, checklist.level, checklist.asks_to_change) == ("Connected.", "good", False)
 
 
+def test_optional_permissions_are_apart_with_their_use() -> None:
+    optional = Check(
+        name="permission",
+        state="warning",
+        code="permission_missing",
+        message="Optional permission missing: GetCurrencies.",
+        action="GetCurrencies",
+    )
+
+    checklist = checklist_of(check(OK, optional, WARNING), is_connected=True)
+
+    assert [line.title for line in checklist.optional] == ["Permission GetCurrencies"]
+    assert [line.title for line in checklist.lines] == ["Clock of the server"]
+
+
+@pytest.mark.parametrize(
+    ("detail", "address"),
+    [("https://www.example.com/", "https://www.example.com/"), ("/login", None), (None, None)],
+)
+def test_redirect_offers_its_address(detail: str | None, address: str | None) -> None:
+    moved = Check(name="api", state="failed", code="redirected", message="It redirects.", detail=detail)
+
+    [line] = checklist_of(check(moved), is_connected=False).lines
+
+    assert line.new_address == address
+
+
 def test_running_test_shows_its_results_in_order() -> None:
     checklist = checklist_of(check(OK, FAILED, complete=False), is_connected=False)
 

@@ -10,6 +10,7 @@ from services.gateway.instances.checks import CheckProgress
 from services.gateway.instances.states import ShownState
 from services.gateway.instances.views import Attention, Instance, LastSync
 from services.gateway.pages.states import State, common_zone, freshness_of, next_attempt, state_of
+from services.gateway.standing import HeldKind, StillSkipped
 
 NOW = datetime(2026, 11, 29, 11, 32, tzinfo=UTC)
 NEXT = datetime(2026, 11, 29, 11, 45, tzinfo=UTC)
@@ -40,6 +41,10 @@ def instance(state: ShownState, **values: Any) -> Instance:
             "attention": None,
             "missing_actions": (),
             "warnings": (),
+            "skipped": (),
+            "held": {},
+            "unreadable": {},
+            "details": None,
             "check": None,
         }
         | values
@@ -77,11 +82,27 @@ def ended(state: str, message: str) -> LastSync:
             instance(
                 ShownState.SYNCED_IN_PART,
                 last_sync_at=TWO_MINUTES_AGO,
-                last_sync=ended("partial", "The API role lacks GetClientsAddons."),
+                skipped=(
+                    StillSkipped(UUID(int=3), "addon", "GetClientsAddons", "permission_missing", True),
+                    StillSkipped(UUID(int=3), "promotion", "GetPromotions", "permission_missing", False),
+                ),
             ),
             State(
-                "Synced 2 minutes ago, next at 11:45. The API role lacks GetClientsAddons.",
+                "Synced 2 minutes ago, next at 11:45. "
+                "The API role lacks GetClientsAddons. Tick it in Manage API Credentials → API Roles.",
                 "Synced in part",
+                "warn",
+            ),
+        ),
+        (
+            instance(
+                ShownState.HEALTHY,
+                last_sync_at=TWO_MINUTES_AGO,
+                held={"service": HeldKind(UUID(int=3), 312, 1020, "ids_went_down")},
+            ),
+            State(
+                "Synced 2 minutes ago, next at 11:45. Some records are missing in WHMCS and wait for your decision.",
+                "Decision needed",
                 "warn",
             ),
         ),

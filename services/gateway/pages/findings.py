@@ -1,0 +1,104 @@
+"""What syncs found besides good records, in words: records and fields that could not be read, and records that are missing."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from libs.common.contracts.billing import Kind
+from libs.common.contracts.sync import UnreadableRows
+from services.gateway.kinds import plural, title
+from services.gateway.standing import HeldKind
+
+_SHOWN: Final = 20
+_REASONS: Final = {
+    "too_many": "So many missing at once look like a lost permission or a wrong address, not like deleted records.",
+    "list_empty": "WHMCS sent an empty list, although it had records before.",
+    "ids_went_down": "The highest numbers in WHMCS went down, as after a backup was restored.",
+}
+# Pages of the admin area of WHMCS, in the folder that it has unless its owner renamed it.
+_PAGES: Final[Mapping[str, str]] = {
+    Kind.CUSTOMER: "clientssummary.php?userid=",
+    Kind.CUSTOMER_DETAIL: "clientssummary.php?userid=",
+    Kind.SERVICE: "clientsservices.php?id=",
+    Kind.DOMAIN: "clientsdomains.php?id=",
+    Kind.PRODUCT: "configproducts.php?action=edit&id=",
+    Kind.INVOICE: "invoices.php?action=edit&id=",
+    Kind.INVOICE_LINES: "invoices.php?action=edit&id=",
+}
+_FIELD_ENDS: Final = {"_micros": "", "_on": " date", "_at": " time", "_id": ""}
+
+
+class Row(NamedTuple):
+    """An unreadable record: its number in WHMCS, why, and its page there. Number and address are None when they are not known."""
+
+    number: int | None
+    reason: str
+    href: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """The unreadable records of a kind. `rows` are shown at once, `more_rows` on demand, and `unlisted` are only counted."""
+
+    kind: str
+    title: str
+    count: int
+    rows: tuple[Row, ...]
+    more_rows: tuple[Row, ...]
+    unlisted: int
+
+
+class Held(NamedTuple):
+    """Records of a kind that wait for a decision: how many are missing, and why they are not removed at once."""
+
+    kind: str
+    sentence: str
+    reason: str
+
+
+def unreadable_of(kinds: Mapping[str, UnreadableRows], address: str | None) -> Iterator[Unreadable]:
+    """Yield the unreadable records by kind, with links into the WHMCS at this address."""
+    for kind, found in sorted(kinds.items()):
+        rows = tuple(Row(row.id, row.reason, link(address, kind, row.id)) for row in found.rows)
+        yield Unreadable(
+            kind, title(kind), found.count, rows[:_SHOWN], rows[_SHOWN:], found.count - len(rows)
+        )
+
+
+def warnings_of(kinds: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Return `Invoices: due date (12), paid time (3)` for each kind with fields that could not be read."""
+    return [
+        f"{title(kind)}: {', '.join(f'{_field(name)} ({count:,})' for name, count in sorted(fields.items()))}"
+        for kind, fields in sorted(kinds.items())
+    ]
+
+
+def held_of(kinds: Mapping[str, HeldKind]) -> list[Held]:
+    """Return the records that wait for a decision, by kind."""
+    return [
+        Held(kind, held_sentence(kind, held.count, held.total), _REASONS.get(held.reason, ""))
+        for kind, held in sorted(kinds.items())
+    ]
+
+
+def held_sentence(kind: str, count: int, total: int) -> str:
+    """Return how many records of a kind are missing, and what happens to them."""
+    verb = "is" if count == 1 else "are"
+    pronoun = "it" if count == 1 else "them"
+    return (
+        f"{count:,} of {total:,} {plural(kind)} {verb} missing in WHMCS. We keep {pronoun} until you decide."
+    )
+
+
+def link(address: str | None, kind: str, number: int | None) -> str | None:
+    """Return the address of a record in the admin area of WHMCS; None when it is not known."""
+    if address is None or number is None or kind not in _PAGES:
+        return None
+    return f"{address.rstrip('/')}/admin/{_PAGES[kind]}{number}"
+
+
+def _field(name: str) -> str:
+    for end, word in _FIELD_ENDS.items():
+        if name.endswith(end):
+            return name.removesuffix(end).replace("_", " ") + word
+    return name.replace("_", " ")
