@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 
+from libs.common.contracts.sync import Check
 from services.gateway.instances.checks import CheckProgress
 from services.gateway.instances.states import ShownState
 from services.gateway.instances.views import Attention, Instance, LastSync
@@ -148,13 +149,14 @@ def test_freshness_names_its_zone_and_its_day() -> None:
     )
 
 
-def test_draft_says_when_it_is_deleted() -> None:
-    test = CheckProgress(UUID(int=3), TWO_MINUTES_AGO, True, True, (), None, None)
+def test_draft_says_why_and_until_when() -> None:
+    failed = Check(name="credentials", state="failed", message="WHMCS refused the secret.")
+    test = CheckProgress(UUID(int=3), TWO_MINUTES_AGO, True, True, (failed,), None, None)
     draft = instance(ShownState.DRAFT, check=test)
 
     sentence = state_of(draft, "UTC", NOW).sentence
 
-    assert sentence.endswith("This draft is deleted at 11:45 if it is not connected.")
+    assert sentence == "WHMCS refused the secret. We keep what you entered until 11:45."
 
 
 def test_paused_instance_has_no_next_attempt() -> None:
