@@ -98,12 +98,16 @@ async def retry(
     context: ContextDependency,
     principal: Runner,
     sync_id: UUID,
-    one: OneKind,
+    chosen: OneKind,
     key: Key = None,
 ) -> Response:
     """Read one list again that this sync skipped or could not read completely, and return the new sync."""
     return await _start(
-        request, context, principal, key, lambda: commands.retry_kind(context, principal, sync_id, one.kind)
+        request,
+        context,
+        principal,
+        key,
+        lambda: commands.retry_kind(context, principal, sync_id, chosen.kind),
     )
 
 
@@ -113,7 +117,7 @@ async def accept(
     context: ContextDependency,
     principal: Writer,
     sync_id: UUID,
-    one: OneKind,
+    chosen: OneKind,
     key: Key = None,
 ) -> Response:
     """Remove the records of one kind that this sync found missing in WHMCS (`held`), and return the sync that does it."""
@@ -122,7 +126,7 @@ async def accept(
         context,
         principal,
         key,
-        lambda: commands.accept_deletions(context, principal, sync_id, one.kind),
+        lambda: commands.accept_deletions(context, principal, sync_id, chosen.kind),
     )
 
 

@@ -58,10 +58,10 @@ class Held(NamedTuple):
 
 def unreadable_of(kinds: Mapping[str, UnreadableRows], address: str | None) -> Iterator[Unreadable]:
     """Yield the unreadable records by kind, with links into the WHMCS at this address."""
-    for kind, found in sorted(kinds.items()):
-        rows = tuple(Row(row.id, row.reason, link(address, kind, row.id)) for row in found.rows)
+    for kind, listed in sorted(kinds.items()):
+        rows = tuple(Row(row.id, row.reason, link(address, kind, row.id)) for row in listed.rows)
         yield Unreadable(
-            kind, title(kind), found.count, rows[:_SHOWN], rows[_SHOWN:], found.count - len(rows)
+            kind, title(kind), listed.count, rows[:_SHOWN], rows[_SHOWN:], listed.count - len(rows)
         )
 
 

@@ -208,12 +208,12 @@ def _skipped(instance: Instance) -> list[SkippedList]:
 
 async def _unreadable(context: Context, principal: Principal, instance: Instance) -> list[Unreadable]:
     """Return the records that could not be read, from the syncs that list them."""
-    found = {}
+    listed = {}
     for kind, place in instance.unreadable.items():
         with contextlib.suppress(NotFound):  # its history was deleted by its age
             sync = await get_sync(context, principal, place.sync_id)
-            found[kind] = sync.unreadable.get(kind, UnreadableRows(count=place.count))
-    return list(unreadable_of(found, instance.address))
+            listed[kind] = sync.unreadable.get(kind, UnreadableRows(count=place.count))
+    return list(unreadable_of(listed, instance.address))
 
 
 def _address(principal: Principal, instance_id: UUID) -> str:

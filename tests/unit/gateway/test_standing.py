@@ -101,10 +101,10 @@ def test_newest_reason_replaces_the_one_before() -> None:
 def test_held_deletions_wait_until_a_whole_reading() -> None:
     held = after_sync(Standing(), run("full", held={"service": HELD}, whole=("service",)), FIRST, ())
     silent = after_sync(held, run(counts={"service": 20}), SECOND, ())
-    gone = after_sync(silent, run("full", whole=("service",)), SECOND, ("service",))
+    whole = after_sync(silent, run("full", whole=("service",)), SECOND, ("service",))
 
     assert held.held == silent.held == {"service": HeldKind(FIRST, 312, 1020, "ids_went_down")}
-    assert gone.held == {}
+    assert whole.held == {}
 
 
 def test_repeated_report_keeps_the_review() -> None:
