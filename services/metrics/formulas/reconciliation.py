@@ -23,9 +23,6 @@ class Digest(NamedTuple):
     total: int
 
 
-_EMPTY: Final = Digest(0, 0)
-
-
 @dataclass(frozen=True, slots=True)
 class Digests:
     """The digests of a full run, per kind and block. Of the kinds in `read_fully` it read every row, and holds back no deletion."""
@@ -73,24 +70,23 @@ def judge(
     published: Mapping[int, Digest],
     now: datetime,
 ) -> Verdict:
-    """Return what to do about the blocks of a kind.
+    """Return what to do about the blocks of a kind that have a digest. A block without one proves nothing.
 
     `stored` are all blocks with records, `asked` those that were asked for, and `published` the digests of the rows of these that have a
     newer epoch than the records had when metrics asked.
     """
-    theirs = digests.kinds[kind]
     ask, healed, failed, vanished = [], [], [], []
-    for block in sorted(stored.keys() | theirs.keys()):
+    for block, digest in sorted(digests.kinds[kind].items()):
         if block in stored and stored[block].newest_epoch > digests.epoch:
             continue  # facts after the run have changed the block
         before = asked.get(block)
-        if _is_equal(stored.get(block), theirs.get(block, _EMPTY)):
+        if _is_equal(stored.get(block), digest):
             if before is not None:
                 healed.append(block)
         elif before is None:
             ask.append(block)
         elif digests.started_at > before.at:
-            if kind in digests.read_fully and published.get(block, _EMPTY) == theirs.get(block, _EMPTY):
+            if kind in digests.read_fully and published.get(block) == digest:
                 vanished.append(block)
                 continue
             failed.append(block)

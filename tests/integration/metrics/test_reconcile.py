@@ -133,8 +133,9 @@ async def test_row_whose_tombstone_was_lost_ends(company: Tables) -> None:
 async def test_many_rows_are_not_removed_at_once(tables: Tables) -> None:
     ids = list(range(1, 101))
     await tables.take(services(ids, 0))
-    for day in (1, 2):
-        await end(tables, day, [])
+    await end(tables, 1, [1])
+    await tables.take(services([1], 2))
+    await end(tables, 2, [1])
 
     assert await tables.fetch("SELECT count(*) FROM metrics.records WHERE NOT gone") == [(100,)]
     assert await tables.fetch(ASKED) == [("service", 0)]

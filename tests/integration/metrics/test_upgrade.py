@@ -207,7 +207,7 @@ async def copy_without_owners(source: Tables, execute: Callable[..., Awaitable[N
         )
         [(names,)] = await source.fetch(
             """SELECT string_agg(attname, ', ') FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0
-            AND attname NOT IN ('owner_kind', 'owner_id')""",
+            AND attname NOT IN ('owner_kind', 'owner_id', 'digest')""",
             f"metrics.{table}",
         )
         await execute(

@@ -17,6 +17,7 @@ from services.metrics.formulas.reconciliation import (
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
+YESTERDAY = Asked(NOON - DAY, 5)
 SAME, OTHER = Digest(2, 2**64 - 1), Digest(2, 5)
 NOTHING = Verdict((), (), (), ())
 
@@ -47,25 +48,28 @@ def stored(digest: Digest, *, undigested: int = 0, epoch: int = 9) -> Stored:
     return Stored(digest, undigested, epoch)
 
 
-YESTERDAY = Asked(NOON - DAY, 5)
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (stored(SAME), SAME),
+        (stored(Digest(2, 1), undigested=1), SAME),
+        (stored(OTHER, epoch=10), SAME),
+        (stored(SAME), None),
+    ],
+    ids=["equal", "count alone", "newer facts", "no digest"],
+)
+def test_block_without_a_difference_is_left_alone(ours: Stored, theirs: Digest | None) -> None:
+    assert verdict(ours, theirs) == NOTHING
+    assert verdict(ours, theirs, YESTERDAY).published == ()
 
 
 @pytest.mark.parametrize(
     "ours",
-    [stored(SAME), stored(Digest(2, 1), undigested=1), stored(OTHER, epoch=10)],
-    ids=["equal", "count alone", "newer facts"],
+    [stored(OTHER), None, stored(Digest(1, 1), undigested=1)],
+    ids=["sum", "no records", "count"],
 )
-def test_block_without_a_difference_is_left_alone(ours: Stored) -> None:
-    assert verdict(ours) == NOTHING
-
-
-@pytest.mark.parametrize(
-    ("ours", "theirs"),
-    [(stored(OTHER), SAME), (None, SAME), (stored(SAME), None), (stored(Digest(1, 1), undigested=1), SAME)],
-    ids=["sum", "no records", "no rows", "count"],
-)
-def test_block_that_differs_is_asked_for(ours: Stored | None, theirs: Digest | None) -> None:
-    assert verdict(ours, theirs) == Verdict((3,), (), (), ())
+def test_block_that_differs_is_asked_for(ours: Stored | None) -> None:
+    assert verdict(ours) == Verdict((3,), (), (), ())
 
 
 def test_block_is_healed_once_it_is_equal() -> None:
@@ -89,7 +93,6 @@ def test_rows_that_were_not_published_again_are_gone() -> None:
     ours = stored(Digest(3, 7))
 
     assert verdict(ours, asked=YESTERDAY, published=SAME) == Verdict((), (), (), (3,))
-    assert verdict(stored(SAME), None, YESTERDAY) == Verdict((), (), (), (3,))
 
 
 def test_kind_with_rows_that_wait_or_are_unreadable_loses_none() -> None:
