@@ -246,7 +246,8 @@ def read_body(kind: Kind, value: bytes) -> Any:
     Both sides use this rule, so the connector publishes no body that a consumer refuses. It is strict, because metrics
     stores the text itself and reads it by SQL, where neither "7" nor 7.0 is the number 7.
     """
-    if b"\\u0000" in value and _ESCAPED_ZERO.search(value):
+    # Hardly any body has a backslash, and to look for one byte costs a twentieth of looking for six.
+    if b"\\" in value and _ESCAPED_ZERO.search(value):
         raise ValueError("the body has a character 0")
     body: Any = _VALIDATORS[kind](value, strict=True)
     if kind in SUBSCRIPTION_KINDS and body["kind"] != kind:

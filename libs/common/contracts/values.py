@@ -31,12 +31,6 @@ def check_moment(moment: datetime) -> datetime:
     return moment
 
 
-def _check_integer(number: int) -> int:
-    if not -(2**63) <= number < 2**63:
-        raise ValueError("the number is too large")
-    return number
-
-
 def _check_long_text(text: str) -> str:
     if "\0" in text:
         raise ValueError("the text has a character 0")
@@ -62,11 +56,11 @@ def _check_partition(number: int) -> int:
 
 
 Count = Annotated[int, AfterValidator(check_count)]
-Integer = Annotated[int, AfterValidator(_check_integer)]
 LongText = Annotated[str, AfterValidator(_check_long_text)]
 Moment = Annotated[AwareDatetime, AfterValidator(check_moment)]
 Partition = Annotated[int, AfterValidator(_check_partition)]
-# The rule of check_text, without a call of Python for each text: facts have many texts.
+# Rules without a call of Python for each value: facts have many of them.
+Integer = Annotated[int, Field(ge=-(2**63), lt=2**63), WithJsonSchema({"type": "integer"})]
 Text = Annotated[
     str, Field(max_length=_LONGEST_TEXT, pattern=r"^[^\x00]*$"), WithJsonSchema({"type": "string"})
 ]

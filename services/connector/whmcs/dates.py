@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import date, datetime
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from services.connector.whmcs.fields import cached
 
@@ -12,53 +12,58 @@ _NO_DAY: Final = re.compile(r"[-0/.: T]*|0000-.*|.*-000.*", re.DOTALL)
 # The beginning of PHP's calendar, in time zones behind UTC and others.
 _FIRST_DAYS: Final = frozenset({date(1969, 12, 31), date(1970, 1, 1)})
 _FIRST_YEAR, _LAST_YEAR, _NO_END_YEAR = 1971, 2200, 9999
+_Day = TypeVar("_Day", date, datetime)
 
 
 @cached
 def day(value: object) -> date | None:
     """Return a date; None for a zero date in any form, and for the year 9999."""
-    on = _date(value)
-    if on is None or on.year == _NO_END_YEAR:
-        return None
-    return _plausible(on)
+    on = _parsed(date.fromisoformat, _date_part(value))
+    if on is None or _FIRST_YEAR <= on.year <= _LAST_YEAR:
+        return on
+    _refuse_unless_none(on)
+    return None
 
 
 @cached
 def due_day(value: object) -> date | None:
     """Return a due date; None for a zero date in any form. Years after 2200, like 9999, mean that no end is in sight."""
-    on = _date(value)
-    return on if on is None or on.year > _LAST_YEAR else _plausible(on)
+    on = _parsed(date.fromisoformat, _date_part(value))
+    if on is None or on.year >= _FIRST_YEAR:
+        return on
+    _refuse_unless_none(on)
+    return None
 
 
 def moment(value: object) -> datetime | None:
     """Return a local date and time; None for a zero date in any form, and for the year 9999."""
-    if value is None or _NO_DAY.fullmatch(written := str(value).strip()):
+    # Few moments repeat, so they are not cached. But most are this one.
+    if value == "0000-00-00 00:00:00":
         return None
-    at = _parsed(datetime.fromisoformat, written)
-    if at.date() in _FIRST_DAYS or at.year == _NO_END_YEAR:
+    at = _parsed(datetime.fromisoformat, value)
+    if at is None:
         return None
-    _plausible(at)
+    if not _FIRST_YEAR <= at.year <= _LAST_YEAR:
+        _refuse_unless_none(at.date())
+        return None
     return at if at.tzinfo is None else at.replace(tzinfo=None)
 
 
-def _date(value: object) -> date | None:
-    if value is None or _NO_DAY.fullmatch(written := str(value).strip()[:10]):
-        return None
-    on = _parsed(date.fromisoformat, written)
-    return None if on in _FIRST_DAYS else on
+def _date_part(value: object) -> object:
+    return value[:10] if type(value) is str else value
 
 
-_Day = TypeVar("_Day", date, datetime)
-
-
-def _parsed(parse: Callable[[str], _Day], written: str) -> _Day:
+def _parsed(parse: Callable[[Any], _Day], value: object) -> _Day | None:
+    """Return the date that a text states; None for a zero date."""
     try:
-        return parse(written)
-    except ValueError:
+        return parse(value)
+    except (ValueError, TypeError):
+        if value is None or _NO_DAY.fullmatch(str(value)):
+            return None
         raise ValueError("is no date") from None
 
 
-def _plausible(on: _Day) -> _Day:
-    if not _FIRST_YEAR <= on.year <= _LAST_YEAR:
+def _refuse_unless_none(on: date) -> None:
+    """Raise ValueError for a date that is a mistake and does not stand for none."""
+    if on.year != _NO_END_YEAR and on not in _FIRST_DAYS:
         raise ValueError("is no plausible date")
-    return on

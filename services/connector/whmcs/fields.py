@@ -21,6 +21,8 @@ _CURRENCY_LIMIT: Final = 16
 _NUMBER_LIMIT: Final = 64
 _CACHED_TEXTS, _CACHED_LENGTH = 8192, 40
 _CENTS: Final = re.compile(r"-?[0-9]{1,12}\.[0-9]{2}")
+# Up to here every decimal with two places has a float of its own.
+_EXACT_CENTS: Final = 1e12
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 # What contracts.billing accepts as the text of a decimal.
 _DECIMAL: Final = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,20})?")
@@ -73,15 +75,17 @@ def cached(read: Callable[[object], _Read]) -> Callable[[object], _Read]:
 
 def row_id(value: object) -> int:
     """Return an id above 0."""
-    if type(value) is int:
+    if type(value) is str:
+        digits = value.strip()
+        if not (digits.isdigit() and digits.isascii() and len(digits) < _NUMBER_LIMIT):
+            raise ValueError("is not the number of a row")
+        number = int(digits)
+    elif type(value) is int:
         number = value
     elif type(value) is float and value.is_integer():
         number = int(value)
     else:
-        digits = str(value).strip()
-        if not (digits.isdigit() and digits.isascii() and len(digits) < _NUMBER_LIMIT):
-            raise ValueError("is not the number of a row")
-        number = int(digits)
+        raise ValueError("is not the number of a row")
     if not 0 < number < 2**63:
         raise ValueError("is not the number of a row")
     return number
@@ -89,7 +93,7 @@ def row_id(value: object) -> int:
 
 def reference(value: object) -> int | None:
     """Return an id that may be absent. WHMCS writes "", 0 or "0" for none, and some sites -1."""
-    if not value or value == -1 or (type(value) is str and value in _NO_ID):
+    if not value or (value in _NO_ID if type(value) is str else value == -1):
         return None
     return row_id(value)
 
@@ -99,17 +103,25 @@ def micros(value: object) -> int:
     """Return an amount in micros. Separators are accepted if they can mean one amount only: "1,234.56" and "1.234,56"."""
     if type(value) is str and _CENTS.fullmatch(value):
         return int(value.replace(".", "")) * 10_000
+    if type(value) is float and abs(value) < _EXACT_CENTS:
+        cents = round(value * 100)
+        if cents / 100 == value:  # the float stands for a decimal with two places
+            return cents * 10_000
     text = str(value).strip()[:_NUMBER_LIMIT]
-    if _WITH_COMMA_GROUPS.fullmatch(text):
-        text = text.replace(",", "")
-    elif _WITH_DECIMAL_COMMA.fullmatch(text):
-        text = text.replace(".", "").replace(",", ".")
     if not _NUMBER.fullmatch(text):
-        raise ValueError("is no number")
+        text = _without_separators(text)
     try:
         return parse_micros(text)
     except ValueError:
         raise ValueError("is too large") from None
+
+
+def _without_separators(text: str) -> str:
+    if _WITH_COMMA_GROUPS.fullmatch(text):
+        return text.replace(",", "")
+    if _WITH_DECIMAL_COMMA.fullmatch(text):
+        return text.replace(".", "").replace(",", ".")
+    raise ValueError("is no number")
 
 
 @cached
@@ -150,6 +162,8 @@ def rate(value: object) -> str:
 @cached
 def whole_number(value: object) -> int:
     """Return a number of things; 0 for an empty value. WHMCS also writes "1.00"."""
+    if type(value) is int and 0 <= value < 2**63:
+        return value
     number = Decimal(decimal(value))
     if not 0 <= number < 2**63 or number != int(number):
         raise ValueError("is no whole number")
@@ -214,8 +228,10 @@ def host_name(value: object) -> str | None:
 
 def _unescaped(value: object) -> str:
     """Return a text as users typed it: WHMCS stores it escaped, so unescape it once. Leave out what PostgreSQL does not store."""
+    if value is None or value == "":
+        return ""
     if type(value) is not str:
-        if value is None or value == [] or value == {}:
+        if value == [] or value == {}:
             return ""
         if isinstance(value, (list, dict)):
             raise ValueError("is no text")
@@ -256,7 +272,7 @@ def cycle(value: object) -> str:
 @cached
 def years_text(value: object) -> str:
     """Return a number of years as it is shown; "0" for an empty value."""
-    return shared_name(value) or "0"
+    return name(value) or "0"
 
 
 @cached
