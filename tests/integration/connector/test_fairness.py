@@ -28,13 +28,15 @@ from tests.builders import instance
 from tests.integration.connector.conftest import AT, World, check_command, run_command
 
 
-async def add_instance(world: World, organization: int, number: int, address: str = "") -> InstanceKey:
+async def add_instance(
+    world: World, organization: int, number: int, address: str = "", **secrets: str
+) -> InstanceKey:
     """Add an instance of an organization, with an address of its own unless one is given."""
     key = InstanceKey(UUID(int=organization, version=4), UUID(int=1_000 * organization + number, version=4))
     credential, address = uuid4(), address or f"https://{organization}-{number}.example.com/whmcs"
     sealed = seal(
         world.keyring,
-        {"identifier": "i", "secret": "s"},
+        {"identifier": "i", "secret": "s", **secrets},
         organization_id=key.organization_id,
         instance_id=key.instance_id,
         origin=origin(address),
