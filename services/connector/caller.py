@@ -99,6 +99,11 @@ class Caller:
         finally:
             self._asking -= 1
 
+    def next_seq(self) -> int:
+        """Return the next number of the lease, greater than those of all requests before."""
+        self._seq += 1
+        return self._seq
+
     async def _ask_patiently(self, action: str, parameters: Mapping[str, str | int], rows: int) -> Answer:
         for attempt in range(1, _ATTEMPTS + 1):
             started = time.monotonic()
@@ -129,8 +134,7 @@ class Caller:
     async def _ask(self, action: str, parameters: Mapping[str, str | int], rows: int) -> Answer:
         async with self._pace.slot(self._per_second):
             # The number is taken before the request is sent, so of two answers about a row, the one with the greater number is newer.
-            self._seq += 1
-            seq, observed_at, started = self._seq, self._clock(), time.monotonic()
+            seq, observed_at, started = self.next_seq(), self._clock(), time.monotonic()
             try:
                 body = await self._client.call(action, parameters)
             except WhmcsError as error:

@@ -53,13 +53,18 @@ class RowLookUp:
     rows: ListAction | None
 
 
-def held_kinds(censuses: Mapping[Kind, Census], accepted: Mapping[str, int]) -> dict[Kind, HeldDeletions]:
+def held_kinds(
+    censuses: Mapping[Kind, Census], accepted: Mapping[str, int], before: Mapping[str, HeldDeletions]
+) -> dict[Kind, HeldDeletions]:
     """Return the kinds of which no fact may be removed until a person has reviewed the missing rows.
 
-    `accepted` says how many missing rows of a kind a person has reviewed. If more are missing by now, the kind is held again.
+    `accepted` says how many missing rows of a kind a person has reviewed. If more are missing by now, the kind is held again. `before` are
+    the kinds that were held until now.
     """
     down = {kind for kind, census in censuses.items() if census.is_newest_missing}
-    fallen = down if len(down) >= _FALLEN_KINDS else set()
+    # A run may read fewer kinds than the one that noticed a restored backup.
+    were_down = {kind for kind, deletions in before.items() if deletions.reason == "ids_went_down"}
+    fallen = down if len(down) >= _FALLEN_KINDS else down & were_down
     held = {}
     for kind, census in censuses.items():
         reason = _reason_to_hold(census, is_fallen=kind in fallen)

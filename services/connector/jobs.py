@@ -216,7 +216,7 @@ class Jobs:
     async def purge(self, lease: Lease) -> None:
         """Publish tombstones for all facts of a deleted instance, then delete its rows."""
         instance = lease.instance
-        await self._publisher.publish_tombstones(lease)
+        await self._publisher.remove_all(lease)
         async with transaction(self._engine) as connection:
             database = await raw(connection)
             await leases.fence(database, lease)

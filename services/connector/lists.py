@@ -14,6 +14,7 @@ from libs.common.clock import Clock
 from libs.common.contracts.billing import Kind
 from services.connector import events, plan
 from services.connector.caller import Caller
+from services.connector.changes import Fact
 from services.connector.plan import Checkpoint
 from services.connector.publishing import FactPublisher, Published
 from services.connector.reading import ListReader
@@ -98,6 +99,16 @@ class RunLists:
         translator = Translator(action, self._run.settings)
         await self._publisher.publish_rows(self._run.lease, translator, rows, save)
         return saved
+
+    async def remove(self, kind: Kind, tombstones: Iterable[Fact]) -> None:
+        """Publish tombstones of rows of a kind and of their details, and count them as changes of the kind."""
+
+        async def save(connection: AsyncConnection, database: Any, published: Published) -> None:
+            point = self.point(kind)
+            self.points[kind] = replace(point, changed=point.changed + published.changes)
+            await checkpoints.save(database, self._run, self.points[kind])
+
+        await self._publisher.remove(self._run.lease, tombstones, save)
 
     async def _read_to_end(self, action: ListAction, point: Checkpoint) -> None:
         """Publish a list in the order of its pages, so that its checkpoint is one offset.

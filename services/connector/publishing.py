@@ -18,6 +18,7 @@ from libs.common.kafka.publisher import Publisher
 from libs.common.telemetry import current_traceparent, records_skipped
 from services.connector.changes import Fact, Stored, compare, tombstone
 from services.connector.repository import fingerprints
+from services.connector.repository.fingerprints import FactKey
 from services.connector.repository.leases import FencedError, Lease, fence
 from services.connector.translating import RawRow, Translation, Translator, newest_rows
 
@@ -82,20 +83,46 @@ class FactPublisher:
                 await self._clear(lease, changes.published)
             raise
 
-    async def publish_tombstones(self, lease: Lease) -> None:
-        """Publish a tombstone for every fact of the instance, and delete all its fingerprints.
+    async def remove(self, lease: Lease, tombstones: Iterable[Fact], save: Save) -> None:
+        """Publish the tombstones of those facts that were published, then delete their fingerprints, and store what `save` stores.
 
-        A fingerprint is deleted after its tombstone is acknowledged, so a worker that is killed in between publishes it again.
+        First, one transaction sets the fingerprints to null: if the worker is killed after Kafka has the tombstones, and the rows come back
+        unchanged, they are published again. A fingerprint is deleted after its tombstone is acknowledged, so a worker that is killed before
+        publishes it again.
+
+        Raise FencedError without the lease.
         """
-        seq = 0
-        while keys := await self._keys(lease):
-            seq += 1
-            at = self._clock()
-            await self._publish(lease, [tombstone(kind, fact_id, seq, at) for kind, fact_id in keys])
+        by_key = {FactKey(fact.kind, fact.id): fact for fact in tombstones}
+        async with transaction(self._engine) as connection:
+            database = await raw(connection)
+            await fence(database, lease)
+            keys = await fingerprints.clear_keys(database, lease.instance, list(by_key))
+        if not keys:
+            return
+        await self._publish(lease, [by_key[key] for key in keys])
+        try:
             async with transaction(self._engine) as connection:
                 database = await raw(connection)
                 await fence(database, lease)
                 await fingerprints.delete(database, lease.instance, keys)
+                await save(connection, database, Published(len(keys)))
+        except FencedError:
+            # As in publish_rows: another worker may have published newer states before our tombstones.
+            async with transaction(self._engine) as connection:
+                await fingerprints.clear_keys(await raw(connection), lease.instance, keys)
+            raise
+
+    async def remove_all(self, lease: Lease) -> None:
+        """Remove every fact of the instance."""
+
+        async def save(*_: Any) -> None:
+            pass
+
+        seq = 0
+        while keys := await self._keys(lease):
+            seq += 1
+            at = self._clock()
+            await self.remove(lease, [tombstone(kind, fact_id, seq, at) for kind, fact_id in keys], save)
 
     async def _load(self, lease: Lease, kind: Kind, rows: Iterable[RawRow]) -> dict[int, Stored]:
         ids = [row.id for row in rows if row.id is not None]
@@ -115,7 +142,7 @@ class FactPublisher:
             ids = [fact.id for fact in facts]
             await fingerprints.clear(await raw(connection), lease.instance, facts[0].kind, ids)
 
-    async def _keys(self, lease: Lease) -> list[fingerprints.FactKey]:
+    async def _keys(self, lease: Lease) -> list[FactKey]:
         async with transaction(self._engine) as connection:
             database = await raw(connection)
             await fence(database, lease)

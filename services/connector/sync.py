@@ -1,10 +1,10 @@
-"""Conducts one full run: read and publish every WHMCS list, then look up the currency of customers without invoices."""
+"""Conducts one full run: read and publish every WHMCS list, look up the currency of customers without invoices, and remove what is gone."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -13,10 +13,12 @@ from libs.common.contracts.billing import Kind
 from libs.common.database import raw, transaction
 from services.connector import plan
 from services.connector.caller import Caller
+from services.connector.concurrency import together
 from services.connector.lists import RunLists
 from services.connector.plan import Checkpoint, Result
 from services.connector.publishing import FactPublisher
 from services.connector.reading import look_up
+from services.connector.removing import Removal
 from services.connector.repository import fingerprints
 from services.connector.repository.runs import Run
 from services.connector.whmcs.entities import CUSTOMER_DETAILS
@@ -39,6 +41,7 @@ class Sync:
     ) -> None:
         self._engine, self._caller, self._run = engine, caller, run
         self._lists = RunLists(publisher, caller, clock, run, points)
+        self._removal = Removal(engine, caller, clock, run, self._lists.remove)
         self._slots = asyncio.Semaphore(_LISTS_AT_ONCE)
 
     async def read_all(self) -> Result:
@@ -49,6 +52,7 @@ class Sync:
         )
         if not (self._run.kinds or self._lists.point(Kind.CUSTOMER_DETAIL).done):
             await self._in_slot(Kind.CUSTOMER_DETAIL, self._look_up_customers)
+        await self._removal.remove_missing(self._lists.points)
         return plan.result_of(self._lists.points, self._run.kinds)
 
     async def _in_slot(self, kind: Kind, read: Callable[[], Awaitable[None]]) -> None:
@@ -70,14 +74,3 @@ class Sync:
             point = replace(point, position=batch[-1], rows=point.rows + len(rows))
             point = await self._lists.publish(CUSTOMER_DETAILS, rows, point)
         await self._lists.publish(CUSTOMER_DETAILS, [], replace(point, done=True))
-
-
-async def together(work: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
-    """Return all results. The first failure cancels the rest and is raised alone, without its exception group."""
-    tasks = []
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(coroutine) for coroutine in work]
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None
-    return [task.result() for task in tasks]

@@ -75,6 +75,22 @@ async def clear(connection: Any, instance: InstanceKey, kind: Kind, ids: Sequenc
     )
 
 
+async def clear_keys(connection: Any, instance: InstanceKey, keys: Sequence[FactKey]) -> list[FactKey]:
+    """Set the fingerprints of these facts to null, and return the keys of those that are stored. Their details become due again."""
+    rows = await connection.fetch(
+        """UPDATE connector.fingerprints f
+           SET fingerprint = NULL, is_detail_due = f.is_detail_due OR f.kind = ANY($5::text[])
+           FROM unnest($3::text[], $4::bigint[]) AS cleared (kind, id)
+           WHERE organization_id = $1 AND instance_id = $2 AND f.kind = cleared.kind AND f.id = cleared.id
+           RETURNING f.kind, f.id""",
+        *instance,
+        [key.kind for key in keys],
+        [key.id for key in keys],
+        sorted(KINDS_WITH_DETAILS),
+    )
+    return [FactKey(Kind(row["kind"]), row["id"]) for row in rows]
+
+
 async def clear_blocks(connection: Any, instance: InstanceKey, kind: str, blocks: Sequence[int]) -> None:
     """Set the fingerprints of blocks of 10,000 ids to null."""
     await connection.execute(

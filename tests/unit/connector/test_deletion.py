@@ -25,7 +25,7 @@ def censuses(draw: st.DrawFn) -> dict[Kind, Census]:
 
 @given(censuses())
 def test_guard_lets_at_most_twenty_rows_or_percent_pass(counts: dict[Kind, Census]) -> None:
-    held = held_kinds(counts, {})
+    held = held_kinds(counts, {}, {})
 
     for kind in counts.keys() - held.keys():
         assert counts[kind].missing <= max(20, counts[kind].total * 0.2)
@@ -36,14 +36,17 @@ def test_guard_lets_at_most_twenty_rows_or_percent_pass(counts: dict[Kind, Censu
 def test_acceptance_covers_so_many_rows_and_no_more(
     counts: dict[Kind, Census], accepted: dict[Kind, int]
 ) -> None:
-    strict, held = held_kinds(counts, {}), held_kinds(counts, {k.value: n for k, n in accepted.items()})
+    strict, held = (
+        held_kinds(counts, {}, {}),
+        held_kinds(counts, {k.value: n for k, n in accepted.items()}, {}),
+    )
 
     assert held.keys() == {kind for kind in strict if counts[kind].missing > accepted.get(kind, 0)}
 
 
 @given(censuses())
 def test_held_kind_says_how_many_rows_are_missing(counts: dict[Kind, Census]) -> None:
-    for kind, deletions in held_kinds(counts, {}).items():
+    for kind, deletions in held_kinds(counts, {}, {}).items():
         assert (deletions.count, deletions.total) == (counts[kind].missing, counts[kind].total)
         assert deletions.count > 0
 
@@ -60,7 +63,7 @@ def test_held_kind_says_how_many_rows_are_missing(counts: dict[Kind, Census]) ->
     ],
 )
 def test_kind_is_held_for_its_missing_rows(counts: Census, reason: str | None) -> None:
-    held = held_kinds({Kind.SERVICE: counts}, {})
+    held = held_kinds({Kind.SERVICE: counts}, {}, {})
 
     assert (held[Kind.SERVICE].reason if held else None) == reason
 
@@ -68,10 +71,13 @@ def test_kind_is_held_for_its_missing_rows(counts: Census, reason: str | None) -
 def test_newest_rows_missing_in_two_kinds_are_held() -> None:
     down, unchanged = Census(100, 1, is_newest_missing=True), Census(100, 1)
 
-    alone = held_kinds({Kind.SERVICE: down, Kind.INVOICE: unchanged}, {})
-    both = held_kinds({Kind.SERVICE: down, Kind.INVOICE: down, Kind.DOMAIN: unchanged}, {})
+    alone = held_kinds({Kind.SERVICE: down, Kind.INVOICE: unchanged}, {}, {})
+    both = held_kinds({Kind.SERVICE: down, Kind.INVOICE: down, Kind.DOMAIN: unchanged}, {}, {})
+
+    later = held_kinds({Kind.SERVICE: down}, {}, {kind.value: held for kind, held in both.items()})
 
     assert alone == {}
+    assert later.keys() == {Kind.SERVICE}
     assert {kind: deletions.reason for kind, deletions in both.items()} == {
         Kind.SERVICE: "ids_went_down",
         Kind.INVOICE: "ids_went_down",

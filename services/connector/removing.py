@@ -1,0 +1,125 @@
+"""Removes the facts of rows that WHMCS no longer has: the last step of a run."""
+
+import logging
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from libs.common.clock import Clock
+from libs.common.contracts.billing import Kind
+from libs.common.database import raw, transaction
+from services.connector.caller import Caller
+from services.connector.changes import Fact, tombstone
+from services.connector.concurrency import together
+from services.connector.deletion import LOOK_UPS, Census, Existence, existence, held_kinds, with_details
+from services.connector.plan import Checkpoints
+from services.connector.repository import held, missing
+from services.connector.repository.leases import fence
+from services.connector.repository.runs import Run
+from services.connector.whmcs.answers import WhmcsError
+
+log = logging.getLogger(__name__)
+
+# A run looks up so many rows. The next run continues, because the rows are still missing then.
+_LOOK_UPS_PER_RUN: Final = 200
+_LOOK_UPS_AT_ONCE: Final = 20
+_ROWS_AT_ONCE: Final = 1_000
+
+# Publishes tombstones of rows of a kind and of their details, and deletes the fingerprints of their facts.
+Remove = Callable[[Kind, Iterable[Fact]], Awaitable[None]]
+
+
+class Removal:
+    """The removal of facts by one run, after it has read its lists."""
+
+    def __init__(self, engine: AsyncEngine, caller: Caller, clock: Clock, run: Run, remove: Remove) -> None:
+        self._engine, self._caller, self._clock = engine, caller, clock
+        self._run, self._remove_facts = run, remove
+        self._look_ups_left = _LOOK_UPS_PER_RUN
+
+    async def remove_missing(self, points: Checkpoints) -> None:
+        """Remove the facts of missing rows of the kinds that the run has read whole.
+
+        A worker that is killed at any line leaves rows that are missing in the next run as well. Raise FencedError without the lease.
+        """
+        whole = [kind for kind, point in points.items() if point.is_whole and point.code is None]
+        censuses = {kind: await self._count(kind, whole) for kind in whole}
+        async with transaction(self._engine) as connection:
+            database = await raw(connection)
+            await fence(database, self._run.lease)
+            before = await held.load(database, self._run.lease.instance)
+            kept = held_kinds(censuses, self._run.accept_deletions, before)
+            await held.save(database, self._run, whole, kept, self._clock())
+        for kind, census in censuses.items():
+            if kind in LOOK_UPS:
+                if census.missing and kind not in kept:
+                    await self._remove_confirmed(kind)
+            elif all(row.id is not None for row in points[kind].unreadable.rows):
+                # Any missing row may be the one that came without a readable id.
+                await self._store_missing(kind)
+                if kind not in kept:
+                    await self._remove_twice_missing(kind)
+
+    async def _count(self, kind: Kind, whole: Collection[Kind]) -> Census:
+        async with transaction(self._engine) as connection:
+            return await missing.count(
+                await raw(connection), self._run, kind, are_customers_whole=Kind.CUSTOMER in whole
+            )
+
+    async def _remove_confirmed(self, kind: Kind) -> None:
+        try:
+            await self._look_up_and_remove(kind)
+        except WhmcsError as error:
+            # All rows were read, so the run is good without this. The rows are missing in the next run, which asks again.
+            log.warning(
+                "Could not ask for missing rows; will ask again in the next run",
+                extra={"kind": kind, "action": error.action, "code": error.code, "detail": error.detail},
+            )
+
+    async def _look_up_and_remove(self, kind: Kind) -> None:
+        """Ask for the missing rows by id, and remove those that WHMCS says it does not have."""
+        after = -1
+        # A person who has reviewed so many rows expects all of them to be removed.
+        is_reviewed = kind in self._run.accept_deletions
+        while is_reviewed or self._look_ups_left > 0:
+            async with transaction(self._engine) as connection:
+                ids = await missing.load(await raw(connection), self._run, kind, after, _LOOK_UPS_AT_ONCE)
+            if not ids:
+                return
+            after = ids[-1]
+            self._look_ups_left -= len(ids)
+            # The number is taken before the requests are sent, so a tombstone never replaces a newer state.
+            seq, at = self._caller.next_seq(), self._clock()
+            results = await together(self._ask(kind, id) for id in ids)
+            missing_ids = [id for id, result in zip(ids, results, strict=True) if result is Existence.GONE]
+            await self._remove_facts(kind, with_details(tombstone(kind, id, seq, at) for id in missing_ids))
+            if Existence.UNCLEAR in results:
+                log.warning("WHMCS ignores the id of a look-up; will keep missing rows", extra={"kind": kind})
+                return
+
+    async def _ask(self, kind: Kind, id: int) -> Existence:
+        look_up = LOOK_UPS[kind]
+        try:
+            answer = await self._caller.ask(look_up.action, {look_up.id_parameter: id})
+        except WhmcsError as error:
+            if error.code == "not_found":
+                return Existence.GONE
+            raise
+        return existence(look_up, id, answer.body)
+
+    async def _store_missing(self, kind: Kind) -> None:
+        async with transaction(self._engine) as connection:
+            database = await raw(connection)
+            await fence(database, self._run.lease)
+            await missing.store(database, self._run, kind, self._clock())
+
+    async def _remove_twice_missing(self, kind: Kind) -> None:
+        """Remove the rows that this run and an earlier whole read did not contain."""
+        while True:
+            async with transaction(self._engine) as connection:
+                ids = await missing.load_twice_missing(await raw(connection), self._run, kind, _ROWS_AT_ONCE)
+            if not ids:
+                return
+            seq, at = self._caller.next_seq(), self._clock()
+            await self._remove_facts(kind, [tombstone(kind, id, seq, at) for id in ids])
