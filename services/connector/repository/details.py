@@ -150,6 +150,18 @@ async def save_failed(connection: Any, instance: InstanceKey, kind: Kind, ids: S
     )
 
 
+async def make_due(connection: Any, instance: InstanceKey, kind: str, blocks: Sequence[int]) -> None:
+    """Let the details of a kind be read again, for the rows in blocks of 10,000 ids. Of other kinds there is nothing to read by id."""
+    await connection.execute(
+        """UPDATE connector.fingerprints SET is_detail_due = true
+           WHERE organization_id = $1 AND instance_id = $2 AND kind = ANY($3::text[])
+             AND id / 10000 = ANY($4::bigint[])""",
+        *instance,
+        [header for header, detail in DETAILS.items() if detail == kind],
+        blocks,
+    )
+
+
 async def resume(connection: Any, instance: InstanceKey) -> None:
     """Let all details be tried again that were set aside."""
     await connection.execute(

@@ -13,7 +13,7 @@ from aiokafka import ConsumerRecord
 from libs.common.clock import utc_now
 from libs.common.contracts import topics
 from libs.common.contracts.billing import Kind
-from libs.common.contracts.commands import CancelSync, RunSync, SyncMode, SyncTrigger
+from libs.common.contracts.commands import CancelSync, Republish, RunSync, SyncMode, SyncTrigger
 from libs.common.contracts.envelope import read_headers
 from libs.common.database import raw, transaction
 from libs.common.outbox import relay_once
@@ -316,3 +316,26 @@ async def test_purge_is_reported_again_when_it_was_missed(world: World) -> None:
     await world.publish_state("deleted")
 
     assert len(await world.events("InstancePurged")) == 2
+
+
+async def test_republished_details_are_due_again(world: World) -> None:
+    await world.add_instance()
+    await world.execute(
+        """INSERT INTO connector.fingerprints (organization_id, instance_id, kind, id, fingerprint)
+           VALUES ($1, $2, 'customer', 7, 'x'), ($1, $2, 'customer', 10007, 'x'), ($1, $2, 'customer_detail', 7, 'x')""",
+        *INSTANCE,
+    )
+
+    await world.command(
+        Republish(command_id=uuid4(), instance_id=INSTANCE.instance_id, kind="customer_detail", blocks=(0,))
+    )
+
+    async with transaction(world.engine) as connection:
+        rows = await (await raw(connection)).fetch(
+            "SELECT kind, id, is_detail_due, fingerprint IS NULL AS is_cleared FROM connector.fingerprints ORDER BY 1, 2"
+        )
+    assert [tuple(row) for row in rows] == [
+        ("customer", 7, True, False),
+        ("customer", 10_007, False, False),
+        ("customer_detail", 7, False, True),
+    ]
