@@ -7,10 +7,10 @@ from typing import Any, Final, Literal
 
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.sync import HeldDeletions
-from services.connector.changes import Fact, tombstone
-from services.connector.whmcs import answers
+from services.connector.changes import DETAILS, Fact, tombstone
+from services.connector.whmcs import answers, entities
 from services.connector.whmcs.answers import Row
-from services.connector.whmcs.entities import CUSTOMER_DETAILS, INVOICE_LINES, LISTS, ListAction, LookUp
+from services.connector.whmcs.entities import LISTS, ListAction
 
 _MAX_ROWS, _MAX_PERCENT = 20, 20
 _FALLEN_KINDS: Final = 2
@@ -86,19 +86,18 @@ def _reason_to_hold(census: Census, *, is_fallen: bool) -> Reason | None:
 def _look_ups() -> Mapping[Kind, RowLookUp]:
     # GetClientsAddons has no such parameter: its `addonid` selects the addons of one predefined addon. A wrong filter would find
     # nothing, which looks like a deleted row. So addons are missing from two whole reads before they are removed, as other lists are.
-    lists = {Kind.SERVICE: "serviceid", Kind.DOMAIN: "domainid"}
-    by_kind = {
-        action.kind: RowLookUp(action.action, lists[action.kind], action)
+    parameters = {Kind.SERVICE: "serviceid", Kind.DOMAIN: "domainid"}
+    of_lists = {
+        action.kind: RowLookUp(action.action, parameters[action.kind], action)
         for action in LISTS
-        if action.kind in lists
+        if action.kind in parameters
     }
-    for kind, look_up in DETAILS.items():
-        by_kind[kind] = RowLookUp(look_up.action, look_up.id_parameter, None)
-    return by_kind
+    of_details = {
+        look_up.kind: RowLookUp(look_up.action, look_up.id_parameter, None) for look_up in entities.LOOK_UPS
+    }
+    return of_lists | {kind: of_details[detail] for kind, detail in DETAILS.items()}
 
 
-# The look-up that reads the details of a row, by the kind of that row. Details are removed with their row.
-DETAILS: Final[Mapping[Kind, LookUp]] = {Kind.CUSTOMER: CUSTOMER_DETAILS, Kind.INVOICE: INVOICE_LINES}
 # Kinds whose rows can be asked for by id. Rows of other kinds are removed when two whole reads did not contain them.
 LOOK_UPS: Final = _look_ups()
 
@@ -127,5 +126,5 @@ def with_details(tombstones: Iterable[Fact]) -> list[Fact]:
     for fact in tombstones:
         facts.append(fact)
         if fact.kind in DETAILS:
-            facts.append(tombstone(DETAILS[fact.kind].kind, fact.id, fact.seq, fact.observed_at))
+            facts.append(tombstone(DETAILS[fact.kind], fact.id, fact.seq, fact.observed_at))
     return facts

@@ -86,7 +86,7 @@ async def clear_keys(connection: Any, instance: InstanceKey, keys: Sequence[Fact
         *instance,
         [key.kind for key in keys],
         [key.id for key in keys],
-        sorted(KINDS_WITH_DETAILS),
+        list(DETAILS),
     )
     return [FactKey(Kind(row["kind"]), row["id"]) for row in rows]
 

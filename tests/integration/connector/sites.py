@@ -16,8 +16,8 @@ from libs.common.contracts.instances import InstanceKey, InstanceSettings
 from libs.common.contracts.sync import HeldDeletions
 from libs.common.database import raw, transaction
 from services.connector.caller import Answer
-from services.connector.changes import Fact
-from services.connector.deletion import DETAILS, LOOK_UPS
+from services.connector.changes import DETAILS, Fact
+from services.connector.deletion import LOOK_UPS
 from services.connector.plan import Checkpoint
 from services.connector.publishing import FactPublisher
 from services.connector.removing import Removal
@@ -101,7 +101,7 @@ class Site:
             for kind, ids in self.rows.items():
                 await self._store_facts(database, kind, ids)
                 if kind in DETAILS:
-                    await self._store_facts(database, DETAILS[kind].kind, ids)
+                    await self._store_facts(database, DETAILS[kind], ids)
 
     async def _store_facts(self, database: Any, kind: Kind, ids: set[int]) -> None:
         self.topics |= {(kind, id): True for id in ids}
@@ -162,4 +162,4 @@ class Site:
     def true_rows(self) -> set[tuple[Kind, int]]:
         """Return the rows that WHMCS has, and their details."""
         rows = {(kind, id) for kind, ids in self.rows.items() for id in ids}
-        return rows | {(DETAILS[kind].kind, id) for kind, id in rows if kind in DETAILS}
+        return rows | {(DETAILS[kind], id) for kind, id in rows if kind in DETAILS}
