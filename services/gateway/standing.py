@@ -47,11 +47,12 @@ class UnreadableKind:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What is open at an instance, by kind."""
+    """What is open at an instance, by kind. `same_as` are the organization's other instances that read the same WHMCS."""
 
     skipped: tuple[StillSkipped, ...] = ()
     held: dict[str, HeldKind] = field(default_factory=dict)
     unreadable: dict[str, UnreadableKind] = field(default_factory=dict)
+    same_as: tuple[UUID, ...] = ()
 
     @property
     def is_partial(self) -> bool:
@@ -68,6 +69,7 @@ def after_sync(before: Standing, run: SyncSucceeded, sync_id: UUID, kinds: Itera
         skipped=_skipped(Standing() if is_of_everything else before, run, whole, sync_id),
         held=_held(before, run, whole, sync_id),
         unreadable=_unreadable(before, run, whole, sync_id),
+        same_as=run.same_as if is_of_everything else before.same_as,
     )
 
 

@@ -181,6 +181,7 @@ _INSTANCE_ANSWER: Final = {
     ],
     "held": {"service": {"sync_id": _SYNC, "count": 312, "total": 1020, "reason": "ids_went_down"}},
     "unreadable": {"invoice": {"sync_id": _SYNC, "count": 2}},
+    "same_as": [],
     "details": {
         "kinds": {"invoice_lines": {"rows": 12300, "expected": 118000}},
         "minutes_left": 130,
@@ -666,6 +667,7 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "skipped": "Kinds that could not be read, and that no later sync has read. POST /syncs/{sync_id}/retry reads one again.",
         "held": "Records that are missing in WHMCS and wait for a person, by kind. POST /syncs/{sync_id}/accept removes them.",
         "unreadable": "Records that could not be read, by kind. The sync lists them.",
+        "same_as": "The ids of other instances that read the same WHMCS. Figures over both count its customers twice.",
         "details": "How far the details are read that WHMCS gives one record at a time; null before the first.",
         "check": "The newest check; null before the first.",
     },

@@ -88,6 +88,7 @@ class Instance:
     skipped: tuple[StillSkipped, ...]
     held: dict[str, HeldKind]
     unreadable: dict[str, UnreadableKind]
+    same_as: tuple[UUID, ...]
     details: Details | None
     check: CheckProgress | None
 
@@ -144,6 +145,7 @@ def _instance(report: InstanceReport, principal: Principal, now: datetime) -> In
         skipped=report.standing.skipped,
         held=report.standing.held,
         unreadable=report.standing.unreadable,
+        same_as=report.standing.same_as,
         details=_details(report),
         check=None if report.newest_check is None else progress_of(report.newest_check, principal),
     )

@@ -9,7 +9,7 @@ from libs.common.contracts.sync import UnreadableRows
 from services.gateway.kinds import plural, title
 from services.gateway.standing import HeldKind
 
-_SHOWN: Final = 20
+_SHOWN: Final = 10
 _REASONS: Final = {
     "too_many": "So many missing at once look like a lost permission or a wrong address, not like deleted records.",
     "list_empty": "WHMCS sent an empty list, although it had records before.",

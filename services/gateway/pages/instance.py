@@ -14,7 +14,7 @@ from libs.common.contracts.sync import UnreadableRows
 from services.gateway.context import Context, ContextDependency
 from services.gateway.errors import NotFound
 from services.gateway.instances import checks, lifecycle
-from services.gateway.instances.views import Instance, get_instance
+from services.gateway.instances.views import Instance, get_instance, list_instances
 from services.gateway.kinds import title
 from services.gateway.pages.callers import InstanceReader, InstanceWriter, SyncStarter
 from services.gateway.pages.checklist import checklist_of
@@ -66,6 +66,7 @@ async def instance_page(
         skipped=_skipped(instance),
         held=[(row, instance.held[row.kind].sync_id) for row in held_of(instance.held)],
         unreadable=await _unreadable(context, principal, instance),
+        twins=await _twins(context, principal, instance),
         details=details_sentence(instance.details, now),
         check=instance.check,
         checklist=checklist_of(instance.check, is_connected=is_connected) if instance.check else None,
@@ -214,6 +215,16 @@ async def _unreadable(context: Context, principal: Principal, instance: Instance
             sync = await get_sync(context, principal, place.sync_id)
             listed[kind] = sync.unreadable.get(kind, UnreadableRows(count=place.count))
     return list(unreadable_of(listed, instance.address))
+
+
+async def _twins(context: Context, principal: Principal, instance: Instance) -> list[Instance]:
+    """Return the other instances that read the same WHMCS, whichever of the two has noticed it."""
+    others = await list_instances(context, principal)
+    return [
+        other
+        for other in others
+        if other.id != instance.id and (other.id in instance.same_as or instance.id in other.same_as)
+    ]
 
 
 def _address(principal: Principal, instance_id: UUID) -> str:

@@ -35,7 +35,7 @@ def test_long_list_is_shown_on_demand() -> None:
 
     [invoices] = unreadable_of({"invoice": UnreadableRows(count=30, rows=rows)}, ADDRESS)
 
-    assert (len(invoices.rows), len(invoices.more_rows), invoices.unlisted) == (20, 10, 0)
+    assert (len(invoices.rows), len(invoices.more_rows), invoices.unlisted) == (10, 20, 0)
 
 
 def test_link_needs_an_address_and_a_known_page() -> None:

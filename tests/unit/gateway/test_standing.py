@@ -128,6 +128,14 @@ def test_unreadable_records_stay_until_a_whole_reading() -> None:
     assert whole.unreadable == {}
 
 
+def test_full_sync_says_who_reads_the_same() -> None:
+    full = after_sync(Standing(), run("full", same_as=(SECOND,)), FIRST, ())
+    retried = after_sync(full, run("full", whole=("service",)), FIRST, ("service",))
+
+    assert full.same_as == retried.same_as == (SECOND,)
+    assert after_sync(retried, run("full"), FIRST, ()).same_as == ()
+
+
 def test_earlier_connector_read_its_kinds_whole() -> None:
     before = Standing(skipped=(still(NOT_WHOLE),), unreadable={"service": UnreadableKind(FIRST, 2)})
 

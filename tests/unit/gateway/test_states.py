@@ -45,6 +45,7 @@ def instance(state: ShownState, **values: Any) -> Instance:
             "skipped": (),
             "held": {},
             "unreadable": {},
+            "same_as": (),
             "details": None,
             "check": None,
         }
