@@ -143,7 +143,9 @@ DIRT: Final[dict[str, Dirt]] = {
         _one_of("N/A", {}, None),
     ),
     # WHMCS 9.0: credit and debit notes correct published invoices; how they show is not documented. inferred: statuses and sums.
-    "notes_of_version_9": Dirt({_INVOICES: ("status",)}, _one_of("Credited", "Credit Note", "Adjusted")),
+    "notes_of_version_9": Dirt(
+        {_INVOICES: ("status",)}, _one_of("Credited", "Credit Note", "Adjusted"), harm="figure"
+    ),
     # Reported: a due date that is no date, and one without end.
     "no_due_dates": Dirt(
         dict.fromkeys(_SUBSCRIPTIONS, ("nextduedate",)),
