@@ -85,12 +85,9 @@ def _folder(path: str) -> str:
             folders = folders[: number + 1]
             break
     is_file = bool(folders and _FILE.search(folders[-1]))
-    file = folders.pop().lower() if is_file else ""
+    if is_file:
+        folders.pop()
     last = folders[-1].lower() if folders else ""
-    if (
-        last == "admin"
-        or (last == "includes" and file in ("", "api.php"))
-        or (last == "login" and not is_file)
-    ):
+    if last in ("admin", "includes") or (last == "login" and not is_file):
         folders.pop()
     return "".join(f"/{part}" for part in folders)
