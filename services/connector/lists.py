@@ -142,12 +142,12 @@ class RunLists:
         return ended
 
     async def _is_of_one_action(self, error: WhmcsError) -> bool:
-        """Return whether only one action fails: either WHMCS says so, or another list that the run has read still answers."""
+        """Return whether only one action fails: either WHMCS says so, or another list answers now."""
         if error.code in plan.FAILURES_OF_ONE_ACTION:
             return True
-        other = plan.answering_list(self.points, error.action)
-        if other is None or not (error.is_transient or error.code == "blocked_by_firewall"):
+        if not (error.is_transient or error.code == "blocked_by_firewall"):
             return False
+        other = plan.other_list(self.points, error.action)
         try:
             await self._caller.ask(other.action, {**other.parameters, "limitstart": 0, "limitnum": 1})
         except WhmcsError:

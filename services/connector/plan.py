@@ -88,16 +88,15 @@ def start_of(action: ListAction, points: Checkpoints) -> Checkpoint:
     return point if action.is_paged else replace(_beginning(point), is_whole=point.is_whole)
 
 
-def answering_list(points: Checkpoints, failing: str) -> ListAction | None:
-    """Return a list that has answered in this run, other than the failing action; the cheapest to ask again."""
-    answered = [
-        action
-        for action in LISTS
-        if action.action != failing
-        and action.kind in points
-        and (points[action.kind].rows or (points[action.kind].done and not points[action.kind].code))
-    ]
-    return min(answered, key=lambda action: not action.is_paged, default=None)
+def other_list(points: Checkpoints, failing: str) -> ListAction:
+    """Return a list whose answer shows that only the failing action fails: if possible one that has answered in this run."""
+
+    def unsuitability(action: ListAction) -> tuple[bool, bool, bool]:
+        point = points.get(action.kind, Checkpoint(action.kind))
+        has_answered = point.rows > 0 or (point.done and point.code is None)
+        return point.code is not None, not has_answered, not action.is_paged
+
+    return min((action for action in LISTS if action.action != failing), key=unsuitability)
 
 
 def with_unreadable(point: Checkpoint, rows: Iterable[UnreadableRow]) -> Checkpoint:

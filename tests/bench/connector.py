@@ -153,6 +153,7 @@ def _without_fingerprints() -> Iterator[None]:
 
     with (
         mock.patch.object(fingerprints, "load", nothing),
+        mock.patch.object(fingerprints, "announce", nothing),
         mock.patch.object(fingerprints, "save", nothing),
     ):
         yield

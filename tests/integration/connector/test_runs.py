@@ -17,6 +17,7 @@ from services.connector.plan import Result
 from services.connector.sync import Sync
 from services.connector.tables import metadata
 from services.connector.whmcs import client
+from services.connector.whmcs.entities import LISTS
 from tests.integration.connector.conftest import (
     INSTANCE,
     World,
@@ -138,6 +139,56 @@ async def test_failed_run_says_why_and_what_to_do(
     assert (failed["type"], failed["code"]) == ("SyncFailed", code)
     assert text.format(url=world.simulator["url"]) in failed["message"]
     assert await facts(kafka) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "skipped", "outcome"),
+    [
+        (
+            {"kind": "status", "value": 500, "action": "GetClientsAddons"},
+            ("addon", "server_error"),
+            "partial",
+        ),
+        ({"kind": "hang", "action": "GetClientsDomains"}, ("domain", "read_timeout"), "partial"),
+        ({"kind": "firewall", "action": "GetPromotions"}, ("promotion", "blocked_by_firewall"), "complete"),
+        ({"kind": "repeated_page", "action": "GetInvoices"}, ("invoice", "not_whole"), "partial"),
+    ],
+)
+async def test_trouble_of_one_list_leaves_the_others_whole(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: dict[str, Any],
+    skipped: tuple[str, str],
+    outcome: str,
+) -> None:
+    monkeypatch.setattr(client, "_READ_SECONDS", 1)
+    monkeypatch.setattr(caller, "_BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(caller, "Politeness", partial(caller.Politeness, page_size=50))
+    world.control("PUT", "/faults", json=[fault])
+    await world.add_instance()
+
+    done = await world.sync()
+
+    assert done["outcome"] == outcome
+    assert [(kind["kind"], kind["code"]) for kind in done["skipped"]] == [skipped]
+    assert set(done["whole"]) == {action.kind for action in LISTS} - {skipped[0]}
+
+
+async def test_dirty_rows_are_listed_and_hide_no_other(world: World, kafka: str) -> None:
+    await world.add_instance()
+    world.control("PUT", "/dirt", json={"on": "all"})
+    try:
+        done = await world.sync()
+    finally:
+        world.control("PUT", "/dirt", json={"on": []})
+
+    published, bad = kinds_of(await facts(kafka)), done["bad_rows"]
+    assert done["outcome"] == "complete"
+    assert set(done["whole"]) == {action.kind for action in LISTS}
+    assert bad.keys() >= {"customer", "invoice", "service"}
+    assert {kind: published[kind] + bad.get(kind, 0) for kind in done["counts"]} == done["counts"]
+    assert {kind: len(rows["rows"]) for kind, rows in done["unreadable"].items()} == bad
+    assert done["warnings"]["service"]
 
 
 async def test_failing_page_is_read_in_halves(world: World) -> None:

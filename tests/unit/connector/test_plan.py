@@ -158,12 +158,15 @@ def test_run_of_some_kinds_reads_only_their_lists() -> None:
         plan.result_of(done(Kind.DOMAIN, code="server_error") | done(Kind.PROMOTION), kinds)
 
 
-def test_list_that_has_answered_is_asked_whether_whmcs_works() -> None:
+@pytest.mark.parametrize(
+    ("failing", "kind"), [("GetClients", Kind.DOMAIN), ("GetClientsDomains", Kind.PRODUCT)]
+)
+def test_list_that_has_answered_shows_that_whmcs_works(failing: str, kind: Kind) -> None:
     points = done(Kind.PRODUCT, Kind.DOMAIN) | done(Kind.CUSTOMER, rows=0, code="permission_missing")
 
-    other, last = (plan.answering_list(points, action) for action in ("GetClients", "GetClientsDomains"))
+    assert plan.other_list(points, failing).kind is kind
 
-    assert other is not None
-    assert last is not None
-    assert (other.kind, last.kind) == (Kind.DOMAIN, Kind.PRODUCT)
-    assert plan.answering_list({}, "GetClients") is None
+
+def test_paged_list_is_asked_when_none_has_answered() -> None:
+    assert plan.other_list({}, "GetClients").kind is Kind.INVOICE
+    assert plan.other_list({}, "GetPromotions").kind is Kind.CUSTOMER
