@@ -85,6 +85,11 @@ class Caller:
         """Return for how long WHMCS has given no good answer, although answers were waited for."""
         return time.monotonic() - self._silent_since if self._asking else 0.0
 
+    @property
+    def calls(self) -> int:
+        """Return how many calls were made."""
+        return self._seq
+
     async def ask(self, action: str, parameters: Mapping[str, str | int], *, rows: int = 1) -> Answer:
         """Return one answer; raise WhmcsError.
 

@@ -14,7 +14,7 @@ from libs.common.contracts.sync import InstancePurged, RunState, SyncCancelled, 
 from libs.common.database import check_owner, raw, transaction
 from services.connector import events
 from services.connector.plan import progress_of
-from services.connector.repository import checkpoints, checks, details, fingerprints, instances, runs
+from services.connector.repository import checkpoints, checks, details, fingerprints, instances, runs, scans
 from services.connector.repository.runs import JoinedRun
 
 _INSTANCES: Final = "connector.instances"
@@ -54,6 +54,7 @@ async def store_command(engine: AsyncEngine, message: Received, clock: Clock) ->
             case Republish() as republish:
                 await fingerprints.clear_blocks(database, instance, republish.kind, republish.blocks)
                 await details.make_due(database, instance, republish.kind, republish.blocks)
+                await scans.delete(database, instance, republish.kind)
 
 
 async def _queue(

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -33,6 +34,7 @@ from services.connector.checks import check_instance, unfinished
 from services.connector.credentials import Credentials, unseal
 from services.connector.details import REFUSED_SECONDS, DetailReader, Pauses
 from services.connector.details import Pace as DetailPace
+from services.connector.incremental import IncrementalSync
 from services.connector.plan import Result
 from services.connector.positions import Positions, load_last_positions, read_positions
 from services.connector.publishing import FactPublisher
@@ -46,6 +48,7 @@ from services.connector.repository import (
     instances,
     leases,
     runs,
+    scans,
 )
 from services.connector.repository.checks import ClaimedCheck
 from services.connector.repository.details import DetailWork, Pause
@@ -87,7 +90,9 @@ class Jobs:
             # Compare before and after: this run fills topics that were emptied before it, the next run those emptied during this one.
             last = await load_last_positions(self._engine, instance)
             before = await read_positions(self._settings, self._engine, instance, last)
+            run = await self._widened(run)
             result = await self._read(run, opened)
+            await self._save_scans(run)
         except SilentError as silence:
             await self._fail_or_give_back(run, url, silence.last)
         except WhmcsError as error:
@@ -98,13 +103,27 @@ class Jobs:
             after = await read_positions(self._settings, self._engine, instance, before)
             await self._succeed(run, result, after)
 
+    async def _widened(self, run: Run) -> Run:
+        """Return the run, as a full one if no run has read the instance whole or its facts must be published again."""
+        async with transaction(self._engine) as connection:
+            lists = await scans.load(await raw(connection), run.lease.instance)
+        is_known = any(scan.total is not None for scan in lists.values())
+        return run if is_known or run.kinds else replace(run, mode=SyncMode.FULL)
+
+    async def _save_scans(self, run: Run) -> None:
+        async with transaction(self._engine) as connection:
+            database = await raw(connection)
+            await leases.fence(database, run.lease)
+            await scans.save_end(database, run)
+
     async def _read(self, run: Run, opened: Credentials) -> Result:
         async with transaction(self._engine) as connection:
             points = await checkpoints.load(await raw(connection), run.lease.instance, run.run_id)
         seconds = _RUN_SECONDS - (self._clock() - run.started_at).total_seconds()
         async with Client(self._settings, opened) as client:
             caller = self._caller(client, opened, run.settings)
-            work = Sync(self._engine, self._publisher, caller, self._clock, run, points).read_all()
+            mode = IncrementalSync if run.mode is SyncMode.INCREMENTAL and not run.kinds else Sync
+            work = mode(self._engine, self._publisher, caller, self._clock, run, points).read_all()
             if run.attempts < _ATTEMPTS or not points:
                 # A later attempt of a run that has read something skips the list on which WHMCS hangs, which takes more than a minute.
                 work = unless_silent(caller, work)

@@ -10,7 +10,7 @@ from libs.common.contracts.instances import InstanceKey
 from libs.common.contracts.sync import SyncSucceeded
 from libs.common.database import raw, transaction
 from libs.common.kafka.administration import end_offsets
-from services.connector.repository import fingerprints, runs
+from services.connector.repository import fingerprints, runs, scans
 from services.connector.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -58,4 +58,6 @@ async def _clear_fingerprints(engine: AsyncEngine, instance: InstanceKey) -> Non
     cleared = _CLEARED_AT_ONCE
     while cleared == _CLEARED_AT_ONCE:
         async with transaction(engine) as connection:
-            cleared = await fingerprints.clear_some(await raw(connection), instance, _CLEARED_AT_ONCE)
+            database = await raw(connection)
+            cleared = await fingerprints.clear_some(database, instance, _CLEARED_AT_ONCE)
+            await scans.delete(database, instance)

@@ -253,7 +253,7 @@ class ListReader:
     def _rows(self, answer: Answer) -> list[RawRow]:
         rows = answers.rows(answer.body, self._list.plural, self._list.singular)
         id_field, seq, at = self._list.id_field, answer.seq, answer.observed_at
-        return [RawRow(_id(row.get(id_field)), row, seq, at) for row in rows]
+        return [RawRow(readable_id(row.get(id_field)), row, seq, at) for row in rows]
 
     def _bad_response(self, detail: str) -> WhmcsError:
         return WhmcsError("bad_response", self._list.action, detail)
@@ -323,7 +323,8 @@ async def look_up(caller: Caller, action: LookUp, id: int) -> list[RawRow]:
     return [RawRow(id, action.row(answer.body), answer.seq, answer.observed_at)]
 
 
-def _id(value: object) -> int | None:
+def readable_id(value: object) -> int | None:
+    """Return an id as WHMCS writes it; None when it cannot be read."""
     try:
         return row_id(value)
     except (ValueError, TypeError):

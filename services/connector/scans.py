@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from libs.common.contracts.billing import Kind
 
 # Incremental runs come every 15 minutes, so each row is looked at within an hour.
-_RUNS_PER_ROUND: Final = 4
+RUNS_PER_ROUND: Final = 4
 _ROWS_TO_READ_AT_ONCE: Final = 10_000
 _WHOLE_AGAIN_AFTER: Final = timedelta(minutes=50)
 
@@ -23,12 +23,11 @@ COUNTED_STATUSES: Final = ("Cancelled", "Refunded")
 class Scan:
     """What earlier runs know about a list.
 
-    Rows from the offset `position` on have been looked at in this round; those in front of it are still to come. `newest_id` is the
-    greatest id and `totals` are the counts of rows by status, that of all rows under ALL; both are from the newest run that could
-    explain them. `scanned_at` is when the list was read whole.
+    `quarter`, from 0 to 3, comes next in the rotation. `newest_id` is the greatest id and `totals` are the counts of rows by status, that
+    of all rows under ALL; both are from the newest run that could explain them. `scanned_at` is when the list was read whole.
     """
 
-    position: int = 0
+    quarter: int = 0
     newest_id: int | None = None
     totals: Mapping[str, int] = field(default_factory=dict)
     scanned_at: datetime | None = None
@@ -49,14 +48,6 @@ class Stretch(NamedTuple):
     rows: int
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """The parts of a list that one run looks at, and the position behind them."""
-
-    stretches: tuple[Stretch, ...]
-    position: int
-
-
 class LeftInvoice(NamedTuple):
     """An invoice that was open and is not among the open ones any more. `offset` is its place in the list by ids."""
 
@@ -65,19 +56,20 @@ class LeftInvoice(NamedTuple):
     offset: int
 
 
-def next_turn(position: int, total: int, new_rows: int) -> Turn:
-    """Return a quarter of the list in front of `position`, and more when rows were added, continued at the end of the list.
+def next_quarter(scan: Scan, total: int, new_rows: int) -> Stretch:
+    """Return the rows of the quarter that comes next in a list of this size.
 
-    Going from the end to the beginning misses no row: when rows are deleted, the rows behind them move towards the beginning, which is
-    where the next runs look. New rows are added at the end. They lengthen the round, so this run looks at as many rows more.
+    It begins where the quarter before ended in the run before. It begins earlier if rows were deleted, because the rows behind them have
+    moved to offsets that were looked at. The ends of all quarters move with the size of the list, so no row waits for a fifth run.
     """
-    rows = min(total, -(-total // _RUNS_PER_ROUND) + new_rows)
-    end = min(position, total)
-    if rows <= end:
-        return Turn((Stretch(end - rows, rows),) if rows else (), end - rows)
-    start = total - (rows - end)
-    stretches = (Stretch(start, total - start), *((Stretch(0, end),) if end else ()))
-    return Turn(stretches, start)
+    before = total if scan.total is None else scan.total
+    deleted = max(0, before + new_rows - total)
+    start = max(0, _end_of_quarter(min(before, total), scan.quarter) - deleted)
+    return Stretch(start, max(0, _end_of_quarter(total, scan.quarter + 1) - start))
+
+
+def _end_of_quarter(total: int, count: int) -> int:
+    return -(-total * count // RUNS_PER_ROUND)
 
 
 def is_explained(scan: Scan, total: int | None, new_rows: int) -> bool:
@@ -94,14 +86,19 @@ def may_read_whole(scan: Scan, total: int | None, now: datetime) -> bool:
     )
 
 
-def longest_unread(kinds: Sequence[Kind], scans: Scans) -> Kind:
-    """Return the list that nobody has read for the longest time. There are four that are not paged, so each comes once an hour."""
+def unpaged_to_read(kinds: Sequence[Kind], scans: Scans) -> set[Kind]:
+    """Return which of the lists that are not paged to read: the one that nobody has read for the longest time, and those not read yet.
+
+    There are four, so each comes once an hour. One that could not be read yet is tried, and reported, in each run.
+    """
 
     def read_at(kind: Kind) -> float:
-        at = scans[kind].scanned_at if kind in scans else None
+        at = scans.get(kind, Scan()).scanned_at
         return 0.0 if at is None else at.timestamp()
 
-    return min(kinds, key=read_at)
+    unread = {kind for kind in kinds if scans.get(kind, Scan()).total is None}
+    others = [kind for kind in kinds if kind not in unread]
+    return unread | ({min(others, key=read_at)} if others else set())
 
 
 def pages_around(offsets: Iterable[int], page_size: int) -> list[int]:

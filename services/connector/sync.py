@@ -39,7 +39,7 @@ class Sync:
         run: Run,
         points: dict[Kind, Checkpoint],
     ) -> None:
-        self._engine, self._caller, self._run = engine, caller, run
+        self._engine, self._caller, self._clock, self._run = engine, caller, clock, run
         self._lists = RunLists(publisher, caller, clock, run, points)
         self._removal = Removal(engine, caller, clock, run, self._lists.remove)
         self._slots = asyncio.Semaphore(_LISTS_AT_ONCE)

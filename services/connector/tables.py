@@ -157,11 +157,11 @@ held_deletions: Final = _owned(
     Column("run_id", Uuid, nullable=False),
     Column("at", _Moment, nullable=False),
 )
-# Where the scan of a list by incremental runs continues, and what the last run saw of it. `totals` are counts by status ("" is all rows).
+# Which quarter of a list incremental runs look at next, and what the last run saw of it: see scans.Scan.
 scans: Final = _owned(
     "scans",
     Column("kind", Text, primary_key=True),
-    Column("position", BigInteger, nullable=False, server_default="0"),
+    Column("quarter", Integer, nullable=False, server_default="0"),
     Column("newest_id", BigInteger),
     Column("totals", JSONB, nullable=False, server_default="{}"),
     Column("scanned_at", _Moment),

@@ -13,12 +13,12 @@ from services.connector.scans import LeftInvoice, Scan
 async def load(connection: Any, instance: InstanceKey) -> dict[str, Scan]:
     """Return the scans of an instance by kind; a kind that was never read whole has none."""
     rows = await connection.fetch(
-        """SELECT kind, position, newest_id, totals, scanned_at FROM connector.scans
+        """SELECT kind, quarter, newest_id, totals, scanned_at FROM connector.scans
            WHERE organization_id = $1 AND instance_id = $2""",
         *instance,
     )
     return {
-        row["kind"]: Scan(row["position"], row["newest_id"], row["totals"], row["scanned_at"]) for row in rows
+        row["kind"]: Scan(row["quarter"], row["newest_id"], row["totals"], row["scanned_at"]) for row in rows
     }
 
 
@@ -26,37 +26,58 @@ async def save(connection: Any, instance: InstanceKey, kind: str, scan: Scan) ->
     """Store what a run knows about a list."""
     await connection.execute(
         """INSERT INTO connector.scans
-               (organization_id, instance_id, kind, position, newest_id, totals, scanned_at)
+               (organization_id, instance_id, kind, quarter, newest_id, totals, scanned_at)
            VALUES ($1, $2, $3, $4, $5, $6, $7)
-           ON CONFLICT (organization_id, instance_id, kind) DO UPDATE SET position = excluded.position,
+           ON CONFLICT (organization_id, instance_id, kind) DO UPDATE SET quarter = excluded.quarter,
                newest_id = excluded.newest_id, totals = excluded.totals, scanned_at = excluded.scanned_at""",
         *instance,
         kind,
-        scan.position,
+        scan.quarter,
         scan.newest_id,
         json.dumps(dict(scan.totals)),
         scan.scanned_at,
     )
 
 
-async def save_whole(connection: Any, run: Run) -> None:
-    """Store size and greatest id of each list that the run read whole, as of its start: later rows count as new."""
+async def save_end(connection: Any, run: Run) -> None:
+    """Store size and greatest id of each list that the run read whole, as of its start: later rows count as new.
+
+    Of a list that failed or did not come whole, only the time is stored, so that it is not read to its end again at once. A list that
+    the role may not read is unknown from then on.
+    """
     await connection.execute(
-        """INSERT INTO connector.scans (organization_id, instance_id, kind, newest_id, totals, scanned_at)
-           SELECT c.organization_id, c.instance_id, c.kind, seen.newest_id,
-                  jsonb_build_object('', coalesce(c.expected, c.rows)), $4
-           FROM connector.checkpoints c LEFT JOIN LATERAL (
+        """WITH lists AS (
+               SELECT organization_id, instance_id, run_id, kind, is_whole AND code IS NULL AS is_whole,
+                      coalesce(code IN ('permission_missing', 'action_unsupported'), false) AS is_refused,
+                      coalesce(expected, rows) AS total
+               FROM connector.checkpoints WHERE organization_id = $1 AND instance_id = $2 AND run_id = $3
+                 AND (is_whole IS NOT NULL OR code IS NOT NULL))
+           INSERT INTO connector.scans AS stored (organization_id, instance_id, kind, newest_id, totals, scanned_at)
+           SELECT organization_id, instance_id, kind, newest.id,
+                  CASE WHEN is_whole THEN jsonb_build_object('', total) ELSE '{}' END, $4
+           FROM lists LEFT JOIN LATERAL (
                -- Bit n is the character n of the bit string, so the last 1 is the greatest id of the block.
-               SELECT block * 10000 + length(rtrim(ids::text, '0')) - 1 AS newest_id FROM connector.seen_blocks s
+               SELECT block * 10000 + length(rtrim(ids::text, '0')) - 1 AS id FROM connector.seen_blocks s
                WHERE (s.organization_id, s.instance_id, s.run_id, s.kind)
-                   = (c.organization_id, c.instance_id, c.run_id, c.kind) AND ids::text LIKE '%1%'
-               ORDER BY block DESC LIMIT 1) seen ON true
-           WHERE c.organization_id = $1 AND c.instance_id = $2 AND c.run_id = $3 AND c.is_whole
-           ON CONFLICT (organization_id, instance_id, kind) DO UPDATE SET newest_id = excluded.newest_id,
-               totals = scans.totals || excluded.totals, scanned_at = excluded.scanned_at""",
+                   = (lists.organization_id, lists.instance_id, lists.run_id, lists.kind)
+               ORDER BY block DESC LIMIT 1) newest ON is_whole
+           ON CONFLICT (organization_id, instance_id, kind) DO UPDATE
+           SET newest_id = coalesce(excluded.newest_id, stored.newest_id), scanned_at = excluded.scanned_at,
+               totals = CASE WHEN (SELECT is_refused FROM lists WHERE lists.kind = stored.kind) THEN '{}'
+                             ELSE stored.totals || excluded.totals END""",
         *run.lease.instance,
         run.run_id,
         run.started_at,
+    )
+
+
+async def delete(connection: Any, instance: InstanceKey, kind: str | None = None) -> None:
+    """Let the next incremental run read a list to its end, or all lists, because facts must be published again."""
+    await connection.execute(
+        """DELETE FROM connector.scans
+           WHERE organization_id = $1 AND instance_id = $2 AND kind = coalesce($3, kind)""",
+        *instance,
+        kind,
     )
 
 

@@ -243,9 +243,9 @@ async def facts(bootstrap: str, *selected: topics.Topic) -> list[ConsumerRecord]
         await consumer.stop()
 
 
-def ask(simulator: dict[str, str], action: str) -> Any:
+def ask(simulator: dict[str, str], action: str, **parameters: str) -> Any:
     """Call WHMCS directly."""
-    form = {"action": action, "responsetype": "json"}
+    form = {"action": action, "responsetype": "json", **parameters}
     form |= {name: simulator[name] for name in ("identifier", "secret")}
     context = ssl.create_default_context(cafile=simulator["ca_file"])
     return httpx.post(simulator["url"] + "/includes/api.php", data=form, verify=context).json()

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from libs.common.contracts.billing import Kind
 from services.connector.scans import (
     ALL,
+    RUNS_PER_ROUND,
     Scan,
     Stretch,
-    Turn,
     is_explained,
-    longest_unread,
     may_read_whole,
     moved_counts,
-    next_turn,
+    next_quarter,
     pages_around,
+    unpaged_to_read,
 )
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -63,14 +63,15 @@ class Site:
         tail = self._look(Stretch(max(0, before - 1), total))
         newest = self.scan.newest_id or 0
         new_rows = sum(id_ > newest for id_ in tail)
+        quarter = self.scan.quarter
         if is_explained(self.scan, total, new_rows):
-            turn = next_turn(self.scan.position, total, new_rows)
+            stretch, quarter = next_quarter(self.scan, total, new_rows), (quarter + 1) % RUNS_PER_ROUND
         else:
             assert may_read_whole(self.scan, total, NOON)
-            turn = Turn((Stretch(0, total),), self.scan.position)
-        looked = [id_ for stretch in turn.stretches for id_ in self._look(stretch)]
+            stretch = Stretch(0, total)
+        looked = self._look(stretch)
         newest = max([newest, *tail, *looked])
-        self.scan = replace(self.scan, position=turn.position, newest_id=newest, totals={ALL: total})
+        self.scan = replace(self.scan, quarter=quarter, newest_id=newest, totals={ALL: total})
         return len(looked)
 
     def _look(self, stretch: Stretch) -> list[int]:
@@ -104,20 +105,22 @@ def test_added_rows_are_seen_by_the_next_run(size: int, additions: list[int]) ->
         assert new.keys() <= site.seen.keys()
 
 
-@given(st.integers(0, 500), st.integers(0, 500), st.integers(0, 50))
-def test_turn_looks_at_a_quarter_and_at_no_row_twice(position: int, total: int, new_rows: int) -> None:
-    turn = next_turn(position, total, new_rows)
+@given(st.integers(0, 3), st.integers(0, 500), st.integers(0, 50), st.integers(0, 50))
+def test_quarter_begins_where_no_row_was_skipped(quarter: int, before: int, added: int, deleted: int) -> None:
+    total = max(0, before - deleted) + added
+    end_before = -(-before * quarter // RUNS_PER_ROUND)
 
-    rows = [row for start, rows in turn.stretches for row in range(start, start + rows)]
-    assert len(rows) == len(set(rows)) == min(total, (total + 3) // 4 + new_rows)
-    assert all(0 <= row < total for row in rows)
+    start, rows = next_quarter(Scan(quarter, totals={ALL: before}), total, added)
+
+    assert 0 <= start <= start + rows <= total
+    assert start <= max(0, end_before - min(deleted, before))
 
 
 def test_quiet_list_is_looked_at_in_four_quarters() -> None:
     site = Site(1_000)
 
     assert [site.run() for _ in range(4)] == [250, 250, 250, 250]
-    assert site.scan.position == 0
+    assert site.scan.quarter == 0
 
 
 @pytest.mark.parametrize(
@@ -143,15 +146,22 @@ def test_long_list_is_read_whole_once_an_hour(total: int | None, minutes: int, e
 
 
 def test_unpaged_lists_come_in_turn() -> None:
-    scans: dict[str, Scan] = {}
+    scans = {str(kind): Scan(totals={ALL: 3}, scanned_at=NOON) for kind in UNPAGED}
     order = []
 
-    for run in range(8):
-        kind = longest_unread(UNPAGED, scans)
+    for run in range(1, 9):
+        (kind,) = unpaged_to_read(UNPAGED, scans)
         order.append(kind)
-        scans[kind] = Scan(scanned_at=NOON + run * timedelta(minutes=15))
+        scans[kind] = replace(scans[kind], scanned_at=NOON + run * timedelta(minutes=15))
 
     assert order == [*UNPAGED, *UNPAGED]
+
+
+def test_list_that_could_not_be_read_is_tried_in_each_run() -> None:
+    scans = {str(kind): Scan(totals={ALL: 3}, scanned_at=NOON) for kind in UNPAGED[1:]}
+    scans[UNPAGED[0]] = Scan(scanned_at=NOON)
+
+    assert unpaged_to_read(UNPAGED, scans) == {UNPAGED[0], UNPAGED[1]}
 
 
 @given(st.sets(st.integers(0, 5_000), max_size=40), st.integers(1, 1_000))

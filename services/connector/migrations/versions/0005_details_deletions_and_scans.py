@@ -70,7 +70,7 @@ def upgrade() -> None:
     _create(
         "scans",
         sa.Column("kind", sa.Text, primary_key=True),
-        sa.Column("position", sa.BigInteger, nullable=False, server_default="0"),
+        sa.Column("quarter", sa.Integer, nullable=False, server_default="0"),
         sa.Column("newest_id", sa.BigInteger),
         sa.Column("totals", JSONB, nullable=False, server_default="{}"),
         sa.Column("scanned_at", moment),
