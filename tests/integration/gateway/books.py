@@ -139,7 +139,9 @@ def coverage(site: Site) -> Coverage:
         read_at = site.read_at if kind in site.missing else site.as_of
         first_at = None if read_at is None else noon(site.began_on.get(kind, site.first_on))
         skipped = Skipped(ACTIONS[kind], "permission_missing", True) if kind in site.missing else None
-        kinds[kind] = KindCoverage(first_at, read_at, None if read_at is None else 1, skipped)
+        last_at = read_at if kind in site.missing else noon(site.last_on)
+        epoch = None if read_at is None else 1
+        kinds[kind] = KindCoverage(first_at, read_at, last_at, epoch, skipped)
     return Coverage(uuid4(), site.as_of, noon(site.last_on), 1, kinds)
 
 
@@ -148,7 +150,7 @@ async def sync(gateway: Gateway, site: Site) -> Site:
     async with transaction(gateway.admin) as connection:
         database, key = await raw(connection), InstanceKey(site.organization_id, site.id)
         time_zone = await instances.read_time_zone(database, key)
-        await stored_coverage.store(database, key, coverage(site), time_zone or "UTC")
+        await stored_coverage.store(database, key, coverage(site), time_zone or "UTC", {})
     return site
 
 
