@@ -199,7 +199,7 @@ async def test_gateway_sees_only_rows_of_its_organization(
 async def _fill(catalogue: Catalogue, tables: set[str], organization_id: UUID) -> None:
     """Insert a row into each table. Equal columns get equal values, so that the rows of an organization join."""
     columns = await catalogue.fetch(
-        """SELECT attrelid::regclass::text AS "table", attname AS name, format_type(atttypid, NULL) AS type,
+        """SELECT attrelid::regclass::text AS "table", attname AS name, format_type(atttypid, atttypmod) AS type,
             (SELECT (regexp_match(pg_get_constraintdef(k.oid), '''([^'']+)'''))[1] FROM pg_constraint k
              WHERE k.conrelid = attrelid AND k.contype = 'c' AND attnum = ANY (k.conkey) LIMIT 1) AS allowed
         FROM pg_attribute WHERE attrelid = ANY ($1::regclass[]) AND attnum > 0 AND NOT attisdropped
@@ -228,6 +228,7 @@ def _literal(column: Any, organization_id: UUID) -> str:
         "bytea": f"{column['name']} {number}",
         "jsonb": "{}",
         "boolean": "false",
+        "bit(10000)": "1",
         "date": f"2026-01-{number:02}",
         "timestamp with time zone": f"2026-01-{number:02} 00:00Z",
     }
