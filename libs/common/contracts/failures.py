@@ -48,7 +48,8 @@ FAILURES: Final = {
     "dns_timeout": Failure(
         _T,
         Retry.SOON,
-        "The name server of {host} did not answer within {detail} s. If this stays, ask the company that runs its DNS.",
+        "No name server told the address of {host}. This often passes by itself. "
+        "If it stays, ask the company that runs its DNS.",
     ),
     "address_not_allowed": Failure(
         _C, Retry.NO, "MRRlytics may not connect to this address. Use the public https address of your WHMCS."

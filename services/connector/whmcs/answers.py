@@ -12,7 +12,7 @@ from libs.common.errors import MRRlyticsError, Permanent
 from services.connector.whmcs.masking import Mask
 from services.connector.whmcs.objects import Row, TooLargeError, find_object
 
-__all__ = ["Answer", "Call", "Response", "Row", "WhmcsError", "read", "rows", "total"]
+__all__ = ["Call", "Response", "Row", "WhmcsAnswer", "WhmcsError", "read", "rows", "total"]
 
 _FLAT_KEY: Final = re.compile(r"(\w+)\[(\w+)\]\[(\d{1,9})\]\[(\w+)\]", re.ASCII)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]+")
@@ -109,14 +109,14 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class WhmcsAnswer:
     """The body of a good answer. `has_noise`: the site wrote something around it."""
 
     body: Row
     has_noise: bool
 
 
-def read(response: Response, call: Call) -> Answer:
+def read(response: Response, call: Call) -> WhmcsAnswer:
     """Return a good answer; raise WhmcsError. The body counts more than the status, which proxies may change."""
     try:
         match = find_object(response.content, lambda body: _is_of_whmcs(response.status, body))
@@ -124,7 +124,7 @@ def read(response: Response, call: Call) -> Answer:
         raise call.error("bad_response", str(error), is_about_rows=True) from None
     if match.body is not None and match.is_envelope:
         if _result(match.body) == "success":
-            return Answer(match.body, match.has_noise)
+            return WhmcsAnswer(match.body, match.has_noise)
         raise _refusal(response, match.body, call)
     if message := _name_value_message(response.content):
         raise _refusal(response, {"message": message}, call)

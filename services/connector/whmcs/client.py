@@ -108,7 +108,7 @@ class Client:
         self.noisy_answers += answer.has_noise
         return answer.body
 
-    def _read(self, response: Response, call: Call) -> answers.Answer:
+    def _read(self, response: Response, call: Call) -> answers.WhmcsAnswer:
         """Return the answer, and remember whether WHMCS itself gave it."""
         try:
             answer = answers.read(response, call)

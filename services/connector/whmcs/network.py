@@ -32,18 +32,21 @@ class Resolver:
         self._under_way: dict[str, Future[list[str]]] = {}
 
     async def addresses(self, host: str) -> list[str]:
-        """Return the addresses of a name, none if it has none; raise WhmcsError after 5 seconds."""
+        """Return the addresses of a name; raise WhmcsError when it has none, or no name server answers within 5 seconds."""
         look_up = self._under_way.get(host) or self._start(host)
         # A look-up that has begun cannot be cancelled, so no caller takes it away from the others.
         answer = asyncio.wrap_future(look_up)
         try:
             return await asyncio.wait_for(answer, RESOLVE_SECONDS)
         except TimeoutError:
-            raise WhmcsError("dns_timeout", "connect", f"{RESOLVE_SECONDS:g}") from None
+            raise WhmcsError("dns_timeout", "connect", host) from None
+        except (OSError, UnicodeError) as error:
+            is_temporary = isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
+            raise WhmcsError("dns_timeout" if is_temporary else "dns_not_found", "connect", host) from None
 
     def _start(self, host: str) -> Future[list[str]]:
         if len(self._under_way) >= _MAX_LOOK_UPS:
-            raise WhmcsError("dns_timeout", "connect", f"{RESOLVE_SECONDS:g}")
+            raise WhmcsError("dns_timeout", "connect", host)
         answer = self._under_way[host] = Future()
         answer.set_running_or_notify_cancel()
         # A daemon, so that a name that hangs does not delay the end of the process.
@@ -53,10 +56,12 @@ class Resolver:
     def _work(self, host: str, answer: Future[list[str]]) -> None:
         try:
             addresses = self._look_up(host)
-        except (OSError, UnicodeError):
-            addresses = []
-        del self._under_way[host]
-        answer.set_result(addresses)
+        except (OSError, UnicodeError) as error:
+            del self._under_way[host]
+            answer.set_exception(error)
+        else:
+            del self._under_way[host]
+            answer.set_result(addresses)
 
 
 def _system_look_up(host: str) -> list[str]:
@@ -113,9 +118,7 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         addresses = await self._resolver.addresses(host)
-        if not addresses:
-            raise WhmcsError("dns_not_found", "connect", host)
-        if not all(is_allowed(address, self._allow, self._deny) for address in addresses):
+        if not addresses or not all(is_allowed(address, self._allow, self._deny) for address in addresses):
             egress_blocked.add(1)
             raise WhmcsError("address_not_allowed", "connect")
         for address in addresses[:-1]:

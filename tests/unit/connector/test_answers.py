@@ -41,7 +41,7 @@ CODES_BY_NAME = {
 
 def read(
     status: int, headers: dict[str, str], content: bytes, action: str = "GetClients", **more: Any
-) -> answers.Answer:
+) -> answers.WhmcsAnswer:
     return answers.read(Response(status, headers, bytearray(content)), Call(action, **more))
 
 

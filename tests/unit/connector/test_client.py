@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import socket
 import threading
 import tracemalloc
 import zlib
@@ -192,18 +193,39 @@ async def test_name_that_hangs_delays_no_other_name(monkeypatch: pytest.MonkeyPa
 
 async def test_name_is_looked_up_again_after_it_hung(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "RESOLVE_SECONDS", 0.05)
-    released, is_slow = threading.Event(), [True, False]
+    released, ended = threading.Event(), threading.Event()
 
     def look_up(_: str) -> list[str]:
-        if is_slow.pop(0):
+        if not released.is_set():
             released.wait(10)
-        raise OSError("no such name")
+            ended.set()
+        return ["192.0.2.1"]
 
     resolver = Resolver(look_up)
-    with pytest.raises(WhmcsError, match=r"0\.05"):
+    with pytest.raises(WhmcsError, match=r"slow\.example"):
         await resolver.addresses("slow.example")
     released.set()
-    async with asyncio.timeout(5):
-        while is_slow:
-            await asyncio.sleep(0.01)
-            assert await resolver.addresses("slow.example") == []
+    ended.wait(10)
+    monkeypatch.setattr(network, "RESOLVE_SECONDS", 5.0)
+
+    assert await resolver.addresses("slow.example") == ["192.0.2.1"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "no such name"), "dns_not_found"),
+        (socket.gaierror(socket.EAI_AGAIN, "try again"), "dns_timeout"),
+        (UnicodeError("label too long"), "dns_not_found"),
+        (OSError("no file handles"), "dns_not_found"),
+    ],
+    ids=["no name", "no server", "no name at all", "other"],
+)
+async def test_name_without_an_address_has_a_code(error: Exception, code: str) -> None:
+    def look_up(_: str) -> list[str]:
+        raise error
+
+    with pytest.raises(WhmcsError) as caught:
+        await Resolver(look_up).addresses("example.com")
+
+    assert caught.value.code == code
