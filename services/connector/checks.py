@@ -18,6 +18,7 @@ from libs.common.contracts.failures import FAILURES, text_of, text_of_missing
 from libs.common.contracts.instances import InstanceSettings
 from libs.common.contracts.sync import Check, Estimate, InstanceChecked
 from libs.common.errors import NeedsOperator
+from services.connector.changes import UnreadableRow
 from services.connector.credentials import Credentials
 from services.connector.settings import Settings
 from services.connector.whmcs import answers
@@ -25,6 +26,7 @@ from services.connector.whmcs.answers import Row, WhmcsError
 from services.connector.whmcs.client import Client, describe
 from services.connector.whmcs.entities import LISTS, LOOK_UPS, VERSION_ACTION, ListAction, LookUp
 from services.connector.whmcs.masking import Mask
+from services.connector.whmcs.translate import translate_row
 
 Report = Callable[[InstanceChecked], Awaitable[None]]
 CheckState = Literal["ok", "warning", "failed"]
@@ -310,8 +312,8 @@ async def _check_sample(client: Client, checklist: _Checklist) -> None:
 
 def _is_readable(action: ListAction, row: Row) -> bool:
     try:
-        action.translate(row, InstanceSettings())
-    except (ValueError, KeyError, TypeError, ArithmeticError, AttributeError):
+        translate_row(action, row, InstanceSettings())
+    except UnreadableRow:
         return False
     return True
 

@@ -2,7 +2,8 @@
 
 Money is integer micros of the customer's currency. Ids are those of WHMCS. Dates are calendar dates of WHMCS; a field
 `…_at` is its local date and time, in the instance's time zone, without an offset. None means that WHMCS has no value there
-("0000-00-00", ""). A `status` is the status in WHMCS, in lower case and with "_" between words ("transferred_away").
+("0000-00-00", "") or that the value could not be read. A `status` is the status in WHMCS, in lower case and with "_" between words
+("transferred_away"), or "unknown" if WHMCS has none. A `next_due_on` in a year after 2200 means that no end is in sight.
 """
 
 import re
@@ -142,7 +143,10 @@ class InvoiceChanged(TypedDict):
 
 
 class InvoiceLine(TypedDict):
-    """One line of an invoice. `related_id` is the id of a row of the kind that `type` names."""
+    """One line of an invoice. `related_id` is the id of a row of the kind that `type` names.
+
+    `type` is as WHMCS writes it ("Hosting"), "" for a line that was typed in; modules of WHMCS write types of their own.
+    """
 
     id: Id
     type: Text
@@ -172,7 +176,10 @@ class InvoiceLinesChanged(TypedDict):
 
 
 class TransactionChanged(TypedDict):
-    """Money in or out (GetTransactions). `rate` is the exchange rate to the default currency at that time."""
+    """Money in or out (GetTransactions). `rate` is the exchange rate to the default currency at that time; 0 when there is none.
+
+    `currency` is None when it is that of the customer, and when WHMCS names one by an id only.
+    """
 
     id: Id
     customer_id: Id | None
