@@ -1,6 +1,6 @@
 """Decides which facts a run may remove because WHMCS no longer has their rows. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Literal
@@ -23,12 +23,13 @@ class Census:
     """How the published rows of a kind compare with a whole read of it: `missing` of the `total` rows did not come.
 
     `is_newest_missing` says that rows with the greatest ids are missing, other than those of a customer who is missing as well. WHMCS
-    never uses an id twice, so a restored backup looks like this.
+    never uses an id twice, so a restored backup looks like this. `blocks` are the blocks of 10,000 ids with missing rows.
     """
 
     total: int
     missing: int
     is_newest_missing: bool = False
+    blocks: Sequence[int] = ()
 
     @property
     def is_empty(self) -> bool:

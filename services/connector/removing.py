@@ -1,7 +1,7 @@
 """Removes the facts of rows that WHMCS no longer has: the last step of a run."""
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -54,10 +54,10 @@ class Removal:
         for kind, census in censuses.items():
             if kind in LOOK_UPS:
                 if census.missing and kind not in kept:
-                    await self._remove_confirmed(kind)
+                    await self._remove_confirmed(kind, census.blocks)
             elif all(row.id is not None for row in points[kind].unreadable.rows):
                 # Any missing row may be the one that came without a readable id.
-                await self._store_missing(kind)
+                await self._store_missing(kind, census.blocks)
                 if kind not in kept:
                     await self._remove_twice_missing(kind)
 
@@ -67,9 +67,17 @@ class Removal:
                 await raw(connection), self._run, kind, are_customers_whole=Kind.CUSTOMER in whole
             )
 
-    async def _remove_confirmed(self, kind: Kind) -> None:
+    async def _remove_confirmed(self, kind: Kind, blocks: Sequence[int]) -> None:
+        """Ask for the missing rows by id, and remove those that WHMCS says it does not have."""
+        # A person who has reviewed so many rows expects all of them to be removed.
+        is_reviewed = kind in self._run.accept_deletions
         try:
-            await self._look_up_and_remove(kind)
+            for block in blocks:
+                ids = await self._load(kind, block)
+                for start in range(0, len(ids), _LOOK_UPS_AT_ONCE):
+                    if not is_reviewed and self._look_ups_left <= 0:
+                        return
+                    await self._look_up_and_remove(kind, ids[start : start + _LOOK_UPS_AT_ONCE])
         except WhmcsError as error:
             # All rows were read, so the run is good without this. The rows are missing in the next run, which asks again.
             log.warning(
@@ -77,26 +85,19 @@ class Removal:
                 extra={"kind": kind, "action": error.action, "code": error.code, "detail": error.detail},
             )
 
-    async def _look_up_and_remove(self, kind: Kind) -> None:
-        """Ask for the missing rows by id, and remove those that WHMCS says it does not have."""
-        after = -1
-        # A person who has reviewed so many rows expects all of them to be removed.
-        is_reviewed = kind in self._run.accept_deletions
-        while is_reviewed or self._look_ups_left > 0:
-            async with transaction(self._engine) as connection:
-                ids = await missing.load(await raw(connection), self._run, kind, after, _LOOK_UPS_AT_ONCE)
-            if not ids:
-                return
-            after = ids[-1]
-            self._look_ups_left -= len(ids)
-            # The number is taken before the requests are sent, so a tombstone never replaces a newer state.
-            seq, at = self._caller.next_seq(), self._clock()
-            results = await together(self._ask(kind, id) for id in ids)
-            missing_ids = [id for id, result in zip(ids, results, strict=True) if result is Existence.GONE]
-            await self._remove_facts(kind, with_details(tombstone(kind, id, seq, at) for id in missing_ids))
-            if Existence.UNCLEAR in results:
-                log.warning("WHMCS ignores the id of a look-up; will keep missing rows", extra={"kind": kind})
-                return
+    async def _load(self, kind: Kind, block: int) -> list[int]:
+        async with transaction(self._engine) as connection:
+            return await missing.load(await raw(connection), self._run, kind, block)
+
+    async def _look_up_and_remove(self, kind: Kind, ids: Sequence[int]) -> None:
+        self._look_ups_left -= len(ids)
+        # The number is taken before the requests are sent, so a tombstone never replaces a newer state.
+        seq, at = self._caller.next_seq(), self._clock()
+        results = await together(self._ask(kind, id) for id in ids)
+        missing_ids = [id for id, result in zip(ids, results, strict=True) if result is Existence.GONE]
+        await self._remove_facts(kind, with_details(tombstone(kind, id, seq, at) for id in missing_ids))
+        if Existence.UNCLEAR in results:
+            raise WhmcsError("bad_response", LOOK_UPS[kind].action, "the parameter for one row is ignored")
 
     async def _ask(self, kind: Kind, id: int) -> Existence:
         look_up = LOOK_UPS[kind]
@@ -108,11 +109,11 @@ class Removal:
             raise
         return existence(look_up, id, answer.body)
 
-    async def _store_missing(self, kind: Kind) -> None:
+    async def _store_missing(self, kind: Kind, blocks: Sequence[int]) -> None:
         async with transaction(self._engine) as connection:
             database = await raw(connection)
             await fence(database, self._run.lease)
-            await missing.store(database, self._run, kind, self._clock())
+            await missing.store(database, self._run, kind, blocks, self._clock())
 
     async def _remove_twice_missing(self, kind: Kind) -> None:
         """Remove the rows that this run and an earlier whole read did not contain."""

@@ -48,6 +48,7 @@ class Site:
     numbers: int = 0
     lives: int = -1
     broken: str = ""
+    mark: bytes = b"x"
 
     def step(self) -> None:
         self.lives -= 1
@@ -107,10 +108,11 @@ class Site:
         self.topics |= {(kind, id): True for id in ids}
         await database.execute(
             """INSERT INTO connector.fingerprints (organization_id, instance_id, kind, id, fingerprint)
-               SELECT $1, $2, $3, unnest($4::bigint[]), '\\x01'""",
+               SELECT $1, $2, $3, unnest($4::bigint[]), $5""",
             *self.instance,
             kind,
             sorted(ids),
+            self.mark,
         )
 
     async def run(self, whole: Sequence[Kind] = KINDS, **accepted: int) -> dict[str, HeldDeletions]:

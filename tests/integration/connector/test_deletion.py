@@ -6,15 +6,18 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from hashlib import sha256
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.contracts.billing import Kind, parse_fact_key
+from libs.common.contracts.instances import InstanceKey
 from libs.common.contracts.sync import HeldDeletions
 from libs.common.database import build_engine, raw, transaction
 from libs.common.settings import PostgresSettings
+from services.connector.repository import digests
 from tests.integration.connector.conftest import World, ask, facts
 from tests.integration.connector.sites import KINDS, Killed, Site
 from tests.servers import Database
@@ -153,6 +156,22 @@ async def test_row_of_a_small_list_is_missing_twice(engine: AsyncEngine) -> None
 
     assert whmcs.present() == whmcs.true_rows()
     assert whmcs.tombstones == 1
+
+
+async def test_instances_that_read_the_same_whmcs_are_named(engine: AsyncEngine) -> None:
+    organization = uuid4()
+    first, twin, stranger = (
+        Site(engine, InstanceKey(owner, uuid4()), {Kind.INVOICE: set(range(1, 51))})
+        for owner in (organization, organization, uuid4())
+    )
+    other = Site(engine, InstanceKey(organization, uuid4()), {Kind.INVOICE: set(range(1, 51))}, mark=b"y")
+    for instance in (first, twin, stranger, other):
+        await instance.store()
+
+    async with transaction(engine) as connection:
+        names = await digests.load_same(await raw(connection), first.instance)
+
+    assert names == (twin.instance.instance_id,)
 
 
 async def test_rows_deleted_in_whmcs_leave_tombstones(world: World, kafka: str) -> None:
