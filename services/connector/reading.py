@@ -7,7 +7,7 @@ no row was skipped between them, as long as the list keeps its order.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
@@ -128,9 +128,8 @@ class ListReader:
         rows, total = self._rows(answer), answers.total(answer.body)
         if total and not rows:
             raise self._bad_response(f"none of {total} rows came")
-        for start in range(0, max(1, len(rows)), _ROWS_PER_PAGE):
-            part = rows[start : start + _ROWS_PER_PAGE]
-            yield Page(part, start + len(part), len(rows) if total is None else total, None)
+        for part in _parts_of(Page(rows, len(rows), len(rows) if total is None else total, None)):
+            yield part
 
     async def _paged(self, start: Checkpoint) -> AsyncGenerator[Page]:
         left = _Left(start.position, () if start.last_id is None else (start.last_id,))
@@ -150,7 +149,8 @@ class ListReader:
                 stale = 0 if page.rows or page.failed else stale + 1
                 # A site that ignores the offset sends the same rows for ever.
                 is_endless = stale > _STALE_PAGES or page.end > 2 * (first_total or page.end) + 1_000
-                yield replace(page, is_joined=False) if is_endless else page
+                for part in _parts_of(replace(page, is_joined=False) if is_endless else page):
+                    yield part
                 if is_endless or _is_end(right, page):
                     return
                 left = _Left(page.end, right.ids or left.ids, right.is_short)
@@ -257,6 +257,17 @@ class ListReader:
 
     def _bad_response(self, detail: str) -> WhmcsError:
         return WhmcsError("bad_response", self._list.action, detail)
+
+
+def _parts_of(page: Page) -> Iterator[Page]:
+    """Return a page in parts of 2,000 rows, because some sites send a whole list at once."""
+    rows = page.rows
+    for start in range(0, len(rows) - _ROWS_PER_PAGE, _ROWS_PER_PAGE):
+        part = rows[start : start + _ROWS_PER_PAGE]
+        end = page.end - len(rows) + start + len(part)
+        yield replace(page, rows=part, end=end, last_id=part[-1].id, failed=0)
+    start = max(0, len(rows) - 1) // _ROWS_PER_PAGE * _ROWS_PER_PAGE
+    yield replace(page, rows=rows[start:])
 
 
 def _is_end(stretch: _Stretch, page: Page) -> bool:

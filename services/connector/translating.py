@@ -47,9 +47,9 @@ class Translator:
     def __init__(self, action: ListAction | LookUp, settings: InstanceSettings) -> None:
         self.kind, self.action = action.kind, action
         self._settings = settings
-        # A row that did not change is translated again when this key has changed.
+        # A row that did not change is translated again when this text has changed.
         text = f"{action.kind}:{settings.store_names}".encode()
-        self._key = blake2b(_version() + text, digest_size=32).digest()
+        self._hasher = blake2b(digest_size=16, key=blake2b(_version() + text, digest_size=32).digest())
 
     def translate(self, rows: Iterable[RawRow], stored: Mapping[int, Stored], into: Translation) -> None:
         """Add what rows become to a translation, except for those that are stored exactly as they are."""
@@ -65,7 +65,9 @@ class Translator:
     def _fact(self, row: RawRow, stored: Mapping[int, Stored], warnings: Counter[str]) -> Fact | None:
         if row.id is None:
             raise UnreadableRow(None, "its id is no number")
-        raw_hash = blake2b(orjson.dumps(row.content), digest_size=16, key=self._key).digest()
+        hasher = self._hasher.copy()  # cheaper than one with the key for each row
+        hasher.update(orjson.dumps(row.content))
+        raw_hash = hasher.digest()
         before = stored.get(row.id)
         if before is not None and before.raw_hash == raw_hash and before.fingerprint is not None:
             return None

@@ -42,17 +42,19 @@ async def announce(connection: Any, instance: InstanceKey, kind: Kind, facts: Se
 async def save(connection: Any, instance: InstanceKey, kind: Kind, changes: Changes) -> None:
     """Store published facts, and refresh what is stored beside the fingerprints of others.
 
-    The statement never sets the fingerprint of an unpublished fact, because another transaction may have cleared it meanwhile.
+    The statement never sets the fingerprint of an unpublished fact, because another transaction may have cleared it meanwhile. All rows
+    exist, but ON CONFLICT finds them by the primary key. A join would scan the whole table if it was planned while the table was small.
     """
     facts = [*changes.published, *changes.refreshed]
     await connection.execute(
-        """UPDATE connector.fingerprints f SET
-               fingerprint = coalesce(fact.fingerprint, f.fingerprint), raw_hash = fact.raw_hash,
-               customer_id = fact.customer_id, is_open = fact.is_open,
-               is_detail_due = f.is_detail_due OR fact.is_due
-           FROM unnest($4::bigint[], $5::bytea[], $6::bytea[], $7::bigint[], $8::boolean[], $9::boolean[])
-               AS fact (id, fingerprint, raw_hash, customer_id, is_open, is_due)
-           WHERE organization_id = $1 AND instance_id = $2 AND kind = $3 AND f.id = fact.id""",
+        """INSERT INTO connector.fingerprints AS f (organization_id, instance_id, kind, id,
+               fingerprint, raw_hash, customer_id, is_open, is_detail_due)
+           SELECT $1, $2, $3, * FROM unnest(
+               $4::bigint[], $5::bytea[], $6::bytea[], $7::bigint[], $8::boolean[], $9::boolean[])
+           ON CONFLICT (organization_id, instance_id, kind, id) DO UPDATE SET
+               fingerprint = coalesce(excluded.fingerprint, f.fingerprint), raw_hash = excluded.raw_hash,
+               customer_id = excluded.customer_id, is_open = excluded.is_open,
+               is_detail_due = f.is_detail_due OR excluded.is_detail_due""",
         *instance,
         kind,
         [fact.id for fact in facts],

@@ -53,7 +53,7 @@ class Site(Caller):
     async def ask(self, action: str, parameters: Mapping[str, str | int], *, rows: int = 1) -> Answer:
         await self._wait()
         offset = int(parameters.get("limitstart", 0)) if self.honours_offset else 0
-        size = int(parameters.get("limitnum", 1_000)) if self.honours_size else 1_000
+        size = int(parameters.get("limitnum", 1_000)) if self.honours_size else self.largest_page
         ids = self.ids[offset:][: min(size, self.largest_page)]
         if not self.failing.isdisjoint(ids):
             raise WhmcsError("server_error", action, "500", is_about_rows=True)

@@ -140,6 +140,19 @@ async def test_site_that_always_sends_the_whole_list_is_whole(names_total: bool)
     assert is_whole(pages)
 
 
+@pytest.mark.parametrize("size", [1_999, 2_000, 2_001, 4_500])
+async def test_whole_list_in_one_answer_comes_in_parts(size: int) -> None:
+    site = Site(size, largest_page=10_000)
+    site.honours_offset = site.honours_size = False
+
+    pages = await pages_of(site)
+
+    assert ids_of(pages) == list(range(1, size + 1))
+    assert max(len(page.rows) for page in pages) <= 2_000
+    assert [page.last_id for page in pages if page.rows] == [page.end for page in pages if page.rows]
+    assert is_whole(pages)
+
+
 async def test_list_that_grows_for_ever_is_not_whole() -> None:
     site = Site(20)
     site.after_answer = lambda _: site.ids.extend(range(len(site.ids) + 1, len(site.ids) + 21))
