@@ -7,10 +7,11 @@ from pathlib import Path
 
 import psutil
 
+from libs.common.contracts.commands import SyncMode
 from tests.bench.pages import SEED
 from tests.bench.ratio import Line
 from tests.bench.servers import YEARS, BenchServers, Pages
-from tests.integration.pipeline.system import System, running_system
+from tests.integration.pipeline.system import Instance, System, running_system
 from tests.simulator import Whmcs, simulate
 from tools.local_stack.process import running
 
@@ -19,6 +20,7 @@ LATENCY_MS = 50
 _SERVICES = ("connector", "metrics")
 _MEBIBYTES = 300
 _LONGEST_SECONDS = 1_800
+_QUIET_CALLS = 60
 _FEW, _MANY = 100_000, 1_000_000
 
 
@@ -64,6 +66,7 @@ async def first_sync(
                 readable = time.perf_counter() - began
                 calls = whmcs.control("GET", "/calls")
                 memory = {name: peak_mebibytes(process) for name, process in processes.items()}
+                quiet_calls = await _calls_of_a_quiet_run(system, whmcs, instance)
     assert done["outcome"] == "complete", done
     explained = calls["shared_seconds"]
     rows = sum(done["counts"].values())
@@ -77,6 +80,16 @@ async def first_sync(
             None,
             f"{seconds:.1f} s",
             f"{explained:.1f} s",
+            lower_is_better=True,
+        ),
+        Line(
+            "quiet",
+            f"calls of an incremental run over {customers:,} customers while nothing changes / 10,000 customers",
+            quiet_calls * CUSTOMERS / customers,
+            _QUIET_CALLS,
+            None,
+            f"{quiet_calls}",
+            f"{_QUIET_CALLS}",
             lower_is_better=True,
         ),
         *(
@@ -93,6 +106,16 @@ async def first_sync(
             for name, used in memory.items()
         ),
     ]
+
+
+async def _calls_of_a_quiet_run(system: System, whmcs: Whmcs, instance: Instance) -> int:
+    """Return how many calls an incremental run makes, without those that read details before and after it."""
+    whmcs.control("DELETE", "/calls")
+    run = await system.request_sync(instance, SyncMode.INCREMENTAL)
+    await system.event("SyncSucceeded", "SyncFailed", run_id=str(run), seconds=_LONGEST_SECONDS)
+    actions = whmcs.control("GET", "/calls")["actions"]
+    details = ("GetInvoice", "GetClientsDetails")
+    return sum(calls["count"] for action, calls in actions.items() if action not in details)
 
 
 async def memory(servers: BenchServers, pages: Pages) -> list[Line]:

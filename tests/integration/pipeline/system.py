@@ -139,11 +139,9 @@ class System:
         record = message_record(topic, body, instance=key, at=utc_now(), message_id=message_id)
         await self.publisher.publish([record])
 
-    async def request_sync(self, instance: Instance) -> UUID:
-        """Request a full sync, and return the id of the run that the connector assigned."""
-        command = RunSync(
-            command_id=uuid4(), instance_id=instance.id, mode=SyncMode.FULL, trigger=SyncTrigger.MANUAL
-        )
+    async def request_sync(self, instance: Instance, mode: SyncMode = SyncMode.FULL) -> UUID:
+        """Request a sync, and return the id of the run that the connector assigned."""
+        command = RunSync(command_id=uuid4(), instance_id=instance.id, mode=mode, trigger=SyncTrigger.MANUAL)
         await self.send(instance, topics.SYNC_COMMANDS, command, str(command.command_id))
         queued = await self.event("SyncQueued", command_id=str(command.command_id))
         return UUID(queued["run_id"])
