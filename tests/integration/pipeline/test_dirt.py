@@ -14,7 +14,7 @@ from tests.simulator import Whmcs, simulate
 
 @pytest.fixture
 def company(tmp_path: Path) -> Iterator[Whmcs]:
-    with simulate(tmp_path / "whmcs", seed=4, customers=250, years=2) as whmcs:
+    with simulate(tmp_path / "whmcs", seed=4, customers=150, years=1) as whmcs:
         yield whmcs
 
 
@@ -45,7 +45,7 @@ async def test_figures_stay_true_with_dirty_rows(system: System, company: Whmcs)
 
     lost = dirtiest["unreadable"]["service"]
     assert lost["count"] == len(lost["rows"]) == dirtiest["bad_rows"]["service"] > 0
-    assert {"its amount is no number"} < {row["reason"] for row in lost["rows"]}
+    assert "its amount is no number" in {row["reason"] for row in lost["rows"]}
 
     company.control("PUT", "/dirt", json={"on": []})
     clean = await system.sync(instance)
