@@ -131,7 +131,7 @@ REPLIES: Final[dict[str, Callable[[Any, str], Reply]]] = {
         headers=(("retry-after", str(value if value is not None else 1)),),
     ),
     # inferred: a security plugin sends everybody who is not logged in to the login.
-    "login_redirect": lambda _, __: Reply(302, b"", "text/html", (("location", "index.php?rp=/login"),)),
+    "login_redirect": lambda _, __: Reply(302, b"", "text/html", (("location", "../index.php?rp=/login"),)),
     # RFC 9110 (8.4): encodings are a list, so a few bytes may become gigabytes.
     "gzip_bomb": lambda value, _: Reply(
         200, _bomb(int(value or 100_000_000)), headers=(("content-encoding", "gzip, gzip"),)

@@ -199,6 +199,14 @@ FAULT_OF = {
     "redirect_to_https": {"kind": "redirect"},
     "not_whmcs": {"kind": "not_found"},
     "gateway_timeout": {"kind": "gateway_timeout"},
+    "web_server_password": {"kind": "basic_auth"},
+    "ip_banned": {"kind": "ip_banned"},
+    "ip_banned_redirect": {"kind": "ban_redirect"},
+    "admin_user_required": {"kind": "admin_required"},
+    "firewall_json": {"kind": "firewall_json"},
+    "rate_limited_json": {"kind": "too_many_requests_json"},
+    "database_page": {"kind": "database_page"},
+    "login_redirect": {"kind": "login_redirect"},
 }
 # Faults that damage a good answer: only the damage is compared.
 DAMAGE = {"php_warning_before_json", "bom_before_json", "truncated_json"}

@@ -27,6 +27,10 @@ CODES = {
     "blocked_by_proxy": "blocked_by_firewall",
     "redirect": "redirected",
     "wrong_url": "not_whmcs_api",
+    "password": "password_required",
+    "banned": "ip_banned",
+    "admin": "admin_missing",
+    "rate_limited": "rate_limited",
 }
 CODES_BY_NAME = {
     "status_key_instead_of_result": "not_found",
@@ -68,7 +72,7 @@ def test_known_failure_has_its_code(error: dict[str, Any], status: int) -> None:
     headers = {name.lower(): value for name, value in error.get("headers", {}).items()}
 
     with pytest.raises(WhmcsError) as caught:
-        read(status, headers, content_of(error), "GetClients")
+        read(status, headers, content_of(error), url="https://billing.example.org")
 
     assert caught.value.code == CODES_BY_NAME.get(error["name"], CODES.get(error["class"]))
 
@@ -151,7 +155,7 @@ NOT_GRANTED = (
     *(
         content_of(error)
         for error in ERRORS
-        if error["class"] in ("credentials", "permission", "ip", "unsupported_action")
+        if error["class"] in ("credentials", "permission", "ip", "unsupported_action", "admin")
     ),
 )
 
