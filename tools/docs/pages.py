@@ -9,7 +9,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from libs.common.contracts.envelope import MAX_RECORD_BYTES
-from libs.common.contracts.failures import FAILURES
+from libs.common.contracts.failures import FAILURES, Category
 from libs.common.contracts.topics import NOT_SENT_YET, TOPICS, Topic
 from libs.common.figures.catalogue import METRICS
 from tools.docs.compatibility import breaking_changes
@@ -31,6 +31,15 @@ _FACT_HEADERS: Final = {
     "ce_seq": "second half of the version: an integer, greater with each request within the lease",
     "ce_observedat": "time of the request to WHMCS whose answer had the row, UTC",
 }
+_FIRST_STEPS: Final = {
+    Category.CONNECTION: "MRRlytics did not reach the API of your WHMCS, or something in front of it answered. Open the address in a "
+    "browser first: if that fails too, the trouble is not between MRRlytics and WHMCS.",
+    Category.AUTHENTICATION: "WHMCS answered and refused. Compare the user, the role, the credential and the allowed address with the "
+    "four steps above.",
+    Category.TIMEOUT: "WHMCS was asked and did not answer in time. MRRlytics keeps what it has read and asks for less at a time.",
+    Category.NO_DATA: "The sync worked, and there is nothing to show. Compare the role with the list of actions above, and look at the "
+    "page of the sync: it lists what was skipped and what could not be read.",
+}
 _OPTIONAL_HEADERS: Final = {"traceparent": "W3C trace context"}
 _OPTIONAL_FACT_HEADERS: Final = {"ce_fingerprint": "sha256 of the body, in hex; absent on a tombstone"}
 
@@ -41,7 +50,6 @@ def generated(repository: Path) -> dict[Path, str]:
     pages = {folder / f"{name}.schema.json": _json(schema) for name, schema in schemas().items()}
     example = (repository / ".env.example").read_text(encoding="utf-8")
     settings = ["| setting | value in the example | meaning |", "|---|---|---|", *_settings(example)]
-    failures = ["| code | category | text and next step | tried again |", "|---|---|---|---|", *_failures()]
     metrics = [
         "| metric | title | meaning | formula | parts sum to the total |",
         "|---|---|---|---|---|",
@@ -51,7 +59,7 @@ def generated(repository: Path) -> dict[Path, str]:
         folder / "asyncapi.json": _json(asyncapi()),
         folder / "README.md": _readme(),
         **_with_table(repository / "docs" / "operations.md", "settings", settings),
-        **_with_table(repository / "docs" / "whmcs.md", "failures", failures),
+        **_with_table(repository / "docs" / "whmcs.md", "failures", _failures()),
         **_with_table(repository / "docs" / "metrics.md", "metrics", metrics),
     }
 
@@ -251,8 +259,14 @@ def _with_table(page: Path, name: str, lines: Iterable[str]) -> dict[Path, str]:
 
 
 def _failures() -> Iterator[str]:
-    for code, failure in FAILURES.items():
-        yield f"| `{code}` | {failure.category} | {failure.text} | {failure.retry.replace('next_tick', 'next sync')} |"
+    """Yield a section with a table for each of the four names under which people look for help."""
+    for category in Category:
+        yield from (f"### {category}", "", _FIRST_STEPS[category], "")
+        yield from ("| code | text and next step | tried again |", "|---|---|---|")
+        for code, failure in FAILURES.items():
+            if failure.category is category:
+                yield f"| `{code}` | {failure.text} | {failure.retry.replace('next_tick', 'next sync')} |"
+        yield ""
 
 
 def _metrics() -> Iterator[str]:
