@@ -111,7 +111,7 @@ async def test_instance_is_added_by_keyboard_alone(pages: Pages) -> None:
         await keyboard.press("Tab")
     await keyboard.press("Enter")
 
-    await expect(page.get_by_role("heading", name="Main")).to_be_visible()
+    await expect(page.get_by_role("heading", name="3. Test")).to_be_visible()
     await expect(page.locator("#checklist")).to_contain_text("Testing the connection.")
 
 
