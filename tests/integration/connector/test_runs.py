@@ -174,6 +174,17 @@ async def test_trouble_of_one_list_leaves_the_others_whole(
     assert set(done["whole"]) == {action.kind for action in LISTS} - {skipped[0]}
 
 
+async def test_run_of_one_kind_reads_only_its_list(world: World) -> None:
+    await world.add_instance()
+    world.control("DELETE", "/calls")
+    await world.command(run_command(kinds=("domain",)))
+
+    done = await world.until(("SyncSucceeded", "SyncFailed"))
+
+    assert world.control("GET", "/calls")["actions"].keys() == {"GetClientsDomains"}
+    assert (done["outcome"], done["whole"], list(done["counts"])) == ("complete", ["domain"], ["domain"])
+
+
 async def test_dirty_rows_are_listed_and_hide_no_other(world: World, kafka: str) -> None:
     await world.add_instance()
     world.control("PUT", "/dirt", json={"on": "all"})
