@@ -59,6 +59,25 @@ async def test_only_deleted_rows_are_removed_wherever_killed(engine: AsyncEngine
         assert whmcs.present() == whmcs.true_rows() == await whmcs.published(), seed
 
 
+async def test_row_that_returns_after_a_kill_is_published(engine: AsyncEngine) -> None:
+    whmcs = await site(engine)
+    whmcs.rows[Kind.INVOICE].discard(5)
+    # The worker asks, publishes, and is killed before it stores that.
+    whmcs.lives = 3
+
+    with pytest.raises(Killed):
+        await whmcs.run()
+
+    async with transaction(engine) as connection:
+        rows = await (await raw(connection)).fetch(
+            """SELECT kind, fingerprint, is_detail_due FROM connector.fingerprints
+               WHERE instance_id = $1 AND kind IN ('invoice', 'invoice_lines') AND id = 5 ORDER BY kind""",
+            whmcs.instance.instance_id,
+        )
+    assert whmcs.tombstones == 2
+    assert [tuple(row) for row in rows] == [("invoice", None, True), ("invoice_lines", None, False)]
+
+
 async def test_many_missing_rows_wait_for_a_person(engine: AsyncEngine) -> None:
     whmcs = await site(engine, 200)
     whmcs.rows[Kind.SERVICE] -= set(range(1, 61))
