@@ -32,7 +32,6 @@ def _any_form(character: str) -> str:
     percent = "".join(f"%{byte:02x}" for byte in character.encode("utf-8", "replace"))
     units = character.encode("utf-16-be", "surrogatepass")
     forms = [
-        rf"\\?{re.escape(character)}",
         percent,
         f"&#0*{code};",
         f"&#x0*{code:x};",
@@ -42,4 +41,6 @@ def _any_form(character: str) -> str:
         forms.append(f"&{name};")
     if character == " ":
         forms.append(r"\+")
+    # The plain character comes last: "%" and "&" also begin their own escaped forms.
+    forms.append(rf"\\?{re.escape(character)}")
     return f"(?:{'|'.join(forms)})"
