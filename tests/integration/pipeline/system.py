@@ -163,6 +163,19 @@ class System:
         await eventually(is_applied, seconds=seconds)
         return done
 
+    async def details_read(self, instance: Instance, *, seconds: float = 120) -> None:
+        """Wait until the connector has reported that no detail of an instance is left to read."""
+
+        async def are_read() -> bool:
+            reports = [
+                event.body["kinds"]
+                for event in self.events
+                if event.type == "DetailsProgressed" and event.instance_id == instance.id
+            ]
+            return bool(reports) and all(kind["rows"] == kind["expected"] for kind in reports[-1].values())
+
+        await eventually(are_read, seconds=seconds)
+
     async def event(self, *types: str, seconds: float = 60, **fields: str) -> dict[str, Any]:
         """Wait for an event of these types with these fields, and return the body of the first."""
         async with asyncio.timeout(seconds):

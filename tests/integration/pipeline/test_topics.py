@@ -16,7 +16,7 @@ import orjson
 import pytest
 
 from libs.common.contracts import topics
-from tests.integration.pipeline.system import Instance, System, eventually, running_system, started
+from tests.integration.pipeline.system import Instance, running_system, started
 from tests.servers import Postgres
 from tests.simulator import Whmcs, simulate
 
@@ -37,7 +37,7 @@ async def test_topics_alone_hold_the_state_of_whmcs(
         with started(system, system.program("connector"), system.program("metrics")):
             instance = await system.add_instance(whmcs)
             await system.sync(instance)
-            await _details_are_read(system, instance)
+            await system.details_read(instance)
             for kind in ("service", "domain", "invoice"):
                 [first, second, *_] = sorted(_ids(whmcs, kind))
                 change = {"status": "Cancelled"} if kind == "invoice" else {"recurring": "12.34"}
@@ -45,7 +45,7 @@ async def test_topics_alone_hold_the_state_of_whmcs(
                 _change(whmcs, kind=kind, id=second, set=change)
             system.events.clear()
             await system.sync(instance)
-            await _details_are_read(system, instance)
+            await system.details_read(instance)
             published = _published(kafka_broker, instance)
 
     expected = _present(whmcs)
@@ -56,16 +56,6 @@ async def test_topics_alone_hold_the_state_of_whmcs(
 
 def _change(whmcs: Whmcs, **change: Any) -> None:
     whmcs.control("POST", "/change", json=change)
-
-
-async def _details_are_read(system: System, instance: Instance) -> None:
-    """Wait until the connector has reported that no detail is left to read."""
-
-    async def are_read() -> bool:
-        reports = [event.body["kinds"] for event in system.events if event.type == "DetailsProgressed"]
-        return bool(reports) and all(kind["rows"] == kind["expected"] for kind in reports[-1].values())
-
-    await eventually(are_read, seconds=120)
 
 
 def _published(bootstrap: str, instance: Instance) -> State:

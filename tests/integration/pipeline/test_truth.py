@@ -3,7 +3,6 @@
 import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack
-from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -12,7 +11,6 @@ import pytest
 
 from libs.common.contracts import topics
 from libs.common.contracts.lenses import Lens
-from libs.common.kafka.administration import end_offsets
 from tests.integration.pipeline.figures import shown_figures, true_figures
 from tests.integration.pipeline.system import Instance, System, records_of, running_system, started
 from tests.servers import Postgres
@@ -111,66 +109,6 @@ async def kinds_read(system: System, instance: Instance) -> dict[str, Any]:
         instance.id,
     )
     return {row["key"]: orjson.loads(row["value"]) for row in rows}
-
-
-async def test_sync_of_an_unchanged_whmcs_writes_no_row(system: System, companies: list[Whmcs]) -> None:
-    instance = await system.add_instance(companies[1])
-    first = await system.sync(instance)
-    facts, rows = await end_offsets(system.kafka, topics.BILLING), await written(system)
-
-    second = await system.sync(instance)
-
-    assert second["run_id"] != first["run_id"]
-    assert second["counts"] == first["counts"]
-    assert second["epoch"] > first["epoch"]
-    assert not any(second["changes"].values())
-    assert await end_offsets(system.kafka, topics.BILLING) == facts
-    assert await written(system) == rows
-
-
-async def written(system: System) -> dict[str, Any]:
-    """Return the transaction that wrote each row of metrics, and how many dirty marks were ever made.
-
-    Omit the tables that record that a run was applied.
-    """
-    tables = await system.ask_as_admin(
-        "SELECT tablename FROM pg_tables WHERE schemaname = 'metrics' AND tablename NOT IN ('coverage', 'freshness', 'readings', 'runs')"
-    )
-    rows: dict[str, Any] = {
-        name: await system.ask_as_admin(
-            f"SELECT ctid::text, xmin::text FROM metrics.{name} ORDER BY ctid"  # noqa: S608
-        )
-        for (name,) in tables
-    }
-    assert {"versions", "records", "segments", "positions"} <= rows.keys()
-    return rows | {"marks": await system.ask_as_admin("SELECT last_value FROM metrics.dirty_id_seq")}
-
-
-async def test_changed_price_gives_one_fact_and_the_new_mrr(system: System, companies: list[Whmcs]) -> None:
-    whmcs = companies[2]
-    instance = await system.add_instance(whmcs)
-    await system.sync(instance)
-    before = await shown_figures(system, instance, Lens.CONTRACT)
-    keys_before = await keys(system)
-    service = whmcs.control("GET", "/pick?kind=service&live=true&cycle=monthly")["items"][0]
-    price = str(Decimal(service["recurring"]) + Decimal("7.50"))
-
-    whmcs.control(
-        "POST", "/change", json={"kind": "service", "id": service["id"], "set": {"recurring": price}}
-    )
-    await system.sync(instance)
-
-    after = await shown_figures(system, instance, Lens.CONTRACT)
-    assert (await keys(system))[len(keys_before) :] == [f"{instance.id}:service:{service['id']}"]
-    assert after == true_figures(instance, Lens.CONTRACT)
-    code = service["currency"]
-    assert after["currencies"][code]["mrr_micros"] == before["currencies"][code]["mrr_micros"] + 7_500_000
-
-
-async def keys(system: System) -> list[str]:
-    """Return the keys of all facts, the newest last."""
-    records = [record async for record in records_of(system.kafka.kafka_bootstrap, topics.BILLING)]
-    return [record.key.decode() for record in sorted(records, key=lambda record: record.timestamp)]
 
 
 @pytest.mark.rule("C8")
