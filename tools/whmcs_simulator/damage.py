@@ -17,7 +17,7 @@ DAMAGED_TEXT: Final[dict[str, Callable[[bytes, Any], bytes]]] = {
     "notice_with_braces": lambda body, _: (
         b'<b>Notice</b>:  Undefined index: {"id": in {closure}() {"a":[1]} on line <b>7</b><br />\n' + body
     ),
-    # inferred: cache plugins and nginx's length hiding filter write a comment behind each text/html answer.
+    # Manuals of cache plugins and of nginx's length hiding filter: a comment behind each text/html answer.
     "comment_behind": lambda body, _: body + b"\n<!-- Page cached by LiteSpeed Cache on 2026-11-24 {x} -->\n",
     "huge": lambda body, value: body[:-1] + b',"filler":"' + b"x" * int(value or 20_000_000) + b'"}',
     "duplicate_keys": lambda body, _: b'{"result":"error",' + body[1:],

@@ -115,7 +115,7 @@ REPLIES: Final[dict[str, Callable[[Any, str], Reply]]] = {
     "ban_redirect": lambda _, __: Reply(302, b"", "text/html", (("location", "/banned.php?ip=203.0.113.9"),)),
     # client code: yashodhank/whmcs-mcp-server explains this message, with status 200.
     "admin_required": lambda _, __: _error("An admin user is required", 200),
-    # inferred: the text of Imunify360, its status 415 or 200, and no other keys.
+    # Reports about Imunify360 quote this text, with status 415 or 200. inferred: no other keys.
     "firewall_json": lambda value, _: Reply(
         int(value or 415),
         b'{"message":"Access denied by Imunify360 bot-protection. IPs used for automation should be whitelisted"}',

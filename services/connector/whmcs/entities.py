@@ -18,7 +18,7 @@ class ListAction:
     """An action that returns many rows, under the keys `plural` and `singular` of its answer.
 
     Without a needed action, figures are missing. A paged action honours limitstart and limitnum; the others return all rows at once.
-    An action with `max_rows` is called only while the company has at most so many invoices.
+    An action with `max_rows` is called only while the company is known to have at most so many rows.
     """
 
     kind: Kind
@@ -110,7 +110,7 @@ LISTS: Final = (
         subscriptions.cancellation_request,
     ),
 )
-# It has one answer for all rows, so a full run reads it only while the company has few invoices.
+# No run reads it yet: it has one answer for all rows, which are more than all invoices.
 TRANSACTIONS: Final = ListAction(
     Kind.TRANSACTION,
     "GetTransactions",
@@ -124,6 +124,7 @@ TRANSACTIONS: Final = ListAction(
 CUSTOMER_DETAILS: Final = LookUp(
     Kind.CUSTOMER_DETAIL, "GetClientsDetails", "clientid", customers.customer_detail, key="client"
 )
+# No run reads it yet; the connection check asks whether it is allowed.
 INVOICE_LINES: Final = LookUp(Kind.INVOICE_LINES, "GetInvoice", "invoiceid", invoices.invoice_lines)
 LOOK_UPS: Final = (CUSTOMER_DETAILS, INVOICE_LINES)
 ACTIONS: Final[Mapping[Kind, ListAction | LookUp]] = {
