@@ -54,7 +54,8 @@ async def written(system: System) -> dict[str, Any]:
     Omit the tables that record that a run was applied.
     """
     tables = await system.ask_as_admin(
-        "SELECT tablename FROM pg_tables WHERE schemaname = 'metrics' AND tablename NOT IN ('coverage', 'digests', 'freshness', 'readings', 'runs')"
+        "SELECT tablename FROM pg_tables WHERE schemaname = 'metrics' "
+        "AND tablename NOT IN ('coverage', 'digests', 'freshness', 'readings', 'runs')"
     )
     rows: dict[str, Any] = {
         name: await system.ask_as_admin(
