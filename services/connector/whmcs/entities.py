@@ -124,7 +124,6 @@ TRANSACTIONS: Final = ListAction(
 CUSTOMER_DETAILS: Final = LookUp(
     Kind.CUSTOMER_DETAIL, "GetClientsDetails", "clientid", customers.customer_detail, key="client"
 )
-# No run reads it yet; the connection check asks whether it is allowed.
 INVOICE_LINES: Final = LookUp(Kind.INVOICE_LINES, "GetInvoice", "invoiceid", invoices.invoice_lines)
 LOOK_UPS: Final = (CUSTOMER_DETAILS, INVOICE_LINES)
 ACTIONS: Final[Mapping[Kind, ListAction | LookUp]] = {
