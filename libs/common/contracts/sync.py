@@ -1,7 +1,7 @@
 """Events of checks and runs, from the connector. Their key is the instance, so they are in order for each instance."""
 
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -9,6 +9,9 @@ from pydantic import Field
 from libs.common.contracts.commands import SyncMode, SyncTrigger
 from libs.common.contracts.message import Message
 from libs.common.contracts.values import Count, LongText, Moment, Partition, Text
+
+# Digests and Republish divide the rows of a kind into blocks of so many ids: a row is in the block `id // IDS_PER_BLOCK`.
+IDS_PER_BLOCK: Final = 10_000
 
 
 class RunState(StrEnum):

@@ -17,13 +17,13 @@ from libs.common.contracts.billing import parse_fact_key
 from libs.common.contracts.commands import Republish
 from libs.common.contracts.envelope import Record, headers, read_headers
 from libs.common.contracts.instances import InstanceKey
+from libs.common.contracts.sync import IDS_PER_BLOCK
 from libs.common.contracts.topics import BILLING, DEAD_LETTER, SYNC_COMMANDS
 from libs.common.kafka.connection import client_options
 from libs.common.kafka.publisher import Publisher
 from libs.common.settings import KafkaSettings
 
 _DISCARDS: Final = "dl_discards"
-_BLOCK: Final = 10_000
 _POLL_MS: Final = 1_000
 
 
@@ -101,7 +101,9 @@ def republish(letter: Letter, at: datetime) -> Record:
         raise ValueError("it is not a billing fact")
     instance_id, kind, fact_id = parse_fact_key(letter.key.decode())
     instance = InstanceKey(UUID(letter.headers.get("ce_organization", "")), instance_id)
-    command = Republish(command_id=uuid4(), instance_id=instance_id, kind=kind, blocks=(fact_id // _BLOCK,))
+    command = Republish(
+        command_id=uuid4(), instance_id=instance_id, kind=kind, blocks=(fact_id // IDS_PER_BLOCK,)
+    )
     subject = str(instance_id)
     of_message = headers(
         message_id=str(command.command_id),

@@ -1,26 +1,25 @@
 """The ids that a run has read of each kind, as one bit per id in blocks of 10,000 ids."""
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from asyncpg import BitString
 
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.instances import InstanceKey
+from libs.common.contracts.sync import IDS_PER_BLOCK
 from services.connector.repository.runs import Run
-
-BLOCK: Final = 10_000
 
 
 async def add(connection: Any, run: Run, kind: Kind, ids: Iterable[int]) -> None:
     """Remember that a run has read these rows."""
     blocks: dict[int, bytearray] = {}
     for row_id in ids:
-        block, number = divmod(row_id, BLOCK)
+        block, number = divmod(row_id, IDS_PER_BLOCK)
         bits = blocks.get(block)
         if bits is None:
-            bits = blocks[block] = bytearray(BLOCK // 8)
+            bits = blocks[block] = bytearray(IDS_PER_BLOCK // 8)
         bits[number >> 3] |= 0x80 >> (
             number & 7
         )  # the first bit of a bit string is the highest of its first byte
@@ -35,7 +34,7 @@ async def add(connection: Any, run: Run, kind: Kind, ids: Iterable[int]) -> None
             run.run_id,
             kind,
             list(blocks),
-            [BitString.frombytes(bytes(bits), BLOCK) for bits in blocks.values()],
+            [BitString.frombytes(bytes(bits), IDS_PER_BLOCK) for bits in blocks.values()],
         )
 
 

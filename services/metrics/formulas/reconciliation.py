@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-BLOCK: Final = 10_000
 # A block is asked for at most once a day.
 _ASK_AGAIN: Final = timedelta(days=1)
 # More removals than this at once are more likely a fault of ours than removals in WHMCS.

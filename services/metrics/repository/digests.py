@@ -6,7 +6,8 @@ from typing import Final, NamedTuple
 import orjson
 
 from libs.common.contracts.instances import InstanceKey, InstanceState
-from services.metrics.formulas.reconciliation import BLOCK, Asked, Digest, Digests, Stored
+from libs.common.contracts.sync import IDS_PER_BLOCK
+from services.metrics.formulas.reconciliation import Asked, Digest, Digests, Stored
 from services.metrics.repository.driver import Connection
 
 _SUMS: Final = 2**64
@@ -40,7 +41,7 @@ _DELETE: Final = """
 DELETE FROM metrics.digests WHERE organization_id = $1 AND instance_id = $2 AND epoch = $3"""
 
 _READ_STORED: Final = f"""
-SELECT id / {BLOCK} AS block, count(*) FILTER (WHERE NOT gone) AS rows,
+SELECT id / {IDS_PER_BLOCK} AS block, count(*) FILTER (WHERE NOT gone) AS rows,
     coalesce(sum(digest) FILTER (WHERE NOT gone), 0)::text AS total,
     count(*) FILTER (WHERE NOT gone AND digest IS NULL) AS undigested, max(epoch) AS newest_epoch
 FROM metrics.records WHERE organization_id = $1 AND instance_id = $2 AND kind = $3 GROUP BY 1"""
@@ -51,7 +52,7 @@ SELECT block, asked_at, epoch FROM metrics.mismatches WHERE organization_id = $1
 # The conditions on the id keep the look-ups inside the block.
 _IN_BLOCK: Final = f"""
     r.organization_id = $1 AND r.instance_id = $2 AND r.kind = $3 AND NOT r.gone
-    AND r.id >= m.block * {BLOCK} AND r.id < (m.block + 1) * {BLOCK}"""
+    AND r.id >= m.block * {IDS_PER_BLOCK} AND r.id < (m.block + 1) * {IDS_PER_BLOCK}"""
 
 _READ_PUBLISHED: Final = f"""
 SELECT m.block, count(*) AS rows, coalesce(sum(r.digest), 0)::text AS total
