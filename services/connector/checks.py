@@ -24,7 +24,7 @@ from services.connector.settings import Settings
 from services.connector.whmcs import answers
 from services.connector.whmcs.answers import Row, WhmcsError
 from services.connector.whmcs.client import Client, describe
-from services.connector.whmcs.entities import LISTS, LOOK_UPS, VERSION_ACTION, ListAction, LookUp
+from services.connector.whmcs.entities import LIST_OF, LISTS, LOOK_UPS, VERSION_ACTION, ListAction, LookUp
 from services.connector.whmcs.masking import Mask
 from services.connector.whmcs.translate import translate_row
 
@@ -293,7 +293,7 @@ def _check_clock(server: datetime | None, now: datetime) -> Check:
 
 async def _check_sample(client: Client, checklist: _Checklist) -> None:
     """Read some services as a sync would."""
-    action = next(action for action in LISTS if action.kind is Kind.SERVICE)
+    action = LIST_OF[Kind.SERVICE]
     try:
         body = await client.call(action.action, {"limitstart": 0, "limitnum": _SAMPLE_ROWS})
         rows = answers.rows(body, action.plural, action.singular)

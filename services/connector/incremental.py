@@ -11,7 +11,7 @@ from libs.common.contracts.billing import Kind
 from libs.common.database import raw, transaction
 from services.connector import activity, plan
 from services.connector.concurrency import together
-from services.connector.open_invoices import OpenInvoices
+from services.connector.open_invoices import NEWEST_FIRST, OpenInvoices
 from services.connector.parts import TO_THE_END, FilterIgnoredError, Filters, ids_of, read_part
 from services.connector.plan import Checkpoint, Result
 from services.connector.reading import readable_id
@@ -40,7 +40,7 @@ _MOST_NEW_ROWS: Final = 5_000
 # Two lists can be read from their newest row on. The others are read from their last known row on: new rows are behind it.
 _NEWEST_FIRST: Final[dict[Kind, Filters]] = {
     Kind.CUSTOMER: {"orderby": "id", "sorting": "DESC"},
-    Kind.INVOICE: {"orderby": "id", "order": "desc"},
+    Kind.INVOICE: NEWEST_FIRST,
 }
 # How each list is asked for the rows of one customer, and which field of a row names its customer.
 _BY_CUSTOMER: Final = {

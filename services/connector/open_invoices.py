@@ -23,10 +23,10 @@ from services.connector.scans import (
 from services.connector.translating import RawRow
 from services.connector.whmcs import answers
 from services.connector.whmcs.answers import Row
-from services.connector.whmcs.entities import LISTS
+from services.connector.whmcs.entities import LIST_OF
 
-_INVOICES: Final = next(action for action in LISTS if action.kind is Kind.INVOICE)
-_NEWEST_FIRST: Final[Filters] = {"orderby": "id", "order": "desc"}
+_INVOICES: Final = LIST_OF[Kind.INVOICE]
+NEWEST_FIRST: Final[Filters] = {"orderby": "id", "order": "desc"}
 _ROWS_OF_A_MOVED_STATUS: Final = 2_000
 _CUSTOMERS_TO_ASK_FOR: Final = 20
 
@@ -64,7 +64,7 @@ class OpenInvoices:
                 raise FilterIgnoredError
             counts[status] = answers.total(body) or 0
         for status in moved_counts(scan, counts):
-            filters = {**_NEWEST_FIRST, "status": status}
+            filters = {**NEWEST_FIRST, "status": status}
             await self._read(Stretch(0, _ROWS_OF_A_MOVED_STATUS), filters, _has_status(status))
         return counts
 

@@ -110,6 +110,7 @@ LISTS: Final = (
         subscriptions.cancellation_request,
     ),
 )
+LIST_OF: Final[Mapping[Kind, ListAction]] = {action.kind: action for action in LISTS}
 # No run reads it yet: it has one answer for all rows, which are more than all invoices.
 TRANSACTIONS: Final = ListAction(
     Kind.TRANSACTION,
