@@ -24,6 +24,7 @@ from services.metrics.formulas.evidence import Subscription, add_version, by_kin
 from services.metrics.formulas.timeline import Observation, Request, timeline
 from services.metrics.formulas.unreadable import UnreadableRow, after_run, open_from, still_unreadable
 from services.metrics.repository import (
+    applied_runs,
     coverage,
     currencies,
     evidence,
@@ -55,18 +56,27 @@ class _Undone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One step of an instance: from the applied coverage `before` to the coverage `after`, whose days are those of a time zone."""
+    """One step of an instance: from the applied coverage `before` to the coverage `after`, whose days are those of a time zone.
+
+    `mrr_before` is the MRR before the step, None before the first run.
+    """
 
     key: InstanceKey
     before: State
     after: Coverage
     time_zone: str
     unreadable: tuple[UnreadableRow, ...]
+    mrr_before: str | None
 
     @property
     def is_new(self) -> bool:
         """Return whether a newer run or another time zone is applied. If not, only late facts of the applied run are computed."""
         return self.after != self.before.coverage or self.time_zone != self.before.time_zone
+
+    @property
+    def has_new_run(self) -> bool:
+        """Return whether a newer run is applied. Runs that are applied together are one step, under the newest of them."""
+        return self.before.coverage is None or self.after.epoch > self.before.coverage.epoch
 
     @property
     def cut(self) -> Cut:
@@ -129,9 +139,9 @@ class Computing:
             if step is None:
                 return False
             computed = await self._compute_step(database, step, stop)
+            if not step.is_new and not computed:
+                return False
             await _finish_step(database, step)
-        if not step.is_new and not computed:
-            return False
         ids = {"instance_id": str(key.instance_id), "run_id": str(step.after.run_id)}
         log.info("Figures are up to date", extra={**ids, "customers": computed})
         return True
@@ -163,11 +173,12 @@ async def _claim_step(database: Connection, key: InstanceKey) -> _Step | None:
     if time_zone is None or after is None:
         return None
     await marks.date(database, key)
-    return _Step(key, before, after, time_zone, rows)
+    mrr_before = None if before.coverage is None else await applied_runs.read_mrr(database, key)
+    return _Step(key, before, after, time_zone, rows, mrr_before)
 
 
 async def _finish_step(database: Connection, step: _Step) -> None:
-    """Store the coverage of the step as applied.
+    """Store the coverage of the step as applied, and its effect on MRR.
 
     This locks rows that transactions with facts, settings and runs of the instance need, so it comes after the long computation.
     """
@@ -180,6 +191,10 @@ async def _finish_step(database: Connection, step: _Step) -> None:
         await unreadable.store_rows(database, step.key, rows)
         await coverage.store(database, step.key, step.after, step.time_zone, open_from(rows, states))
         await runs.delete_applied(database, step.key, step.after.epoch)
+    if step.has_new_run:
+        await applied_runs.store(database, step.key, step.after, step.mrr_before)
+    else:
+        await applied_runs.correct(database, step.key, step.after)
 
 
 def _changes_all(step: _Step) -> bool:

@@ -220,6 +220,8 @@ _SYNC_ANSWER: Final[Mapping[str, Any]] = {
     "code": None,
     "message": None,
     "applied": False,
+    "mrr_change": None,
+    "mrr_change_reason": "not_ended",
 }
 _STARTED_ANSWER: Final = {
     **_SYNC_ANSWER,
@@ -857,6 +859,11 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "code": _CODE,
         "message": "What was wrong and what to do, for people; null when nothing was wrong.",
         "applied": "Whether the figures contain what was read.",
+        "mrr_change": "How the MRR of the instance changed with this sync, by currency, as decimal strings (lens `contract`); "
+        "empty: no change. null: see `mrr_change_reason`.",
+        "mrr_change_reason": "Why there is no `mrr_change`: `not_ended`; `not_good`, what it read counts from the next good sync on; "
+        "`not_applied`, the figures do not contain it yet; `first_sync`, no MRR was known before; `with_later_sync`, it is in the change "
+        "of the next sync that has one; `not_recorded`, it ran before MRRlytics recorded changes.",
     },
     "Token": {
         "id": "The id of the token.",

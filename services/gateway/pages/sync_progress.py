@@ -9,6 +9,7 @@ from uuid import UUID
 from libs.common.contracts.failures import text_of_skipped
 from libs.common.contracts.sync import KindProgress, SkippedKind
 from services.gateway.kinds import title
+from services.gateway.pages.sync_history import mrr_effect
 from services.gateway.pages.times import duration
 from services.gateway.progress import Size, seconds_left, size
 from services.gateway.silence import SILENT_AFTER
@@ -46,7 +47,7 @@ class Progress:
     """A sync as its page shows it. `is_read`: every record is read.
 
     `next_attempt` says when MRRlytics tries again. `log_entry` names the entry about a failure in the connector's log. `can_retry`:
-    the sync has ended, so a list that it skipped can be read again.
+    the sync has ended, so a list that it skipped can be read again. `mrr` is how MRR changed with it.
     """
 
     sync: Sync
@@ -59,6 +60,7 @@ class Progress:
     next_attempt: str
     log_entry: UUID | None
     can_retry: bool
+    mrr: str
 
 
 def progress_of(sync: Sync, now: datetime, next_attempt: str = "") -> Progress:
@@ -77,6 +79,7 @@ def progress_of(sync: Sync, now: datetime, next_attempt: str = "") -> Progress:
         # The gateway itself ends a sync that stayed silent: then the connector logged nothing.
         can_retry=sync.state not in _OPEN,
         log_entry=sync.run_id if sync.state == "failed" and sync.code != "run_timeout" else None,
+        mrr=mrr_effect(sync) if sync.applied else "",
     )
 
 

@@ -36,12 +36,17 @@ _SYNCS: Final = """
 SELECT s.instance_id, s.command_id, s.requested_at, s.requested_by, s.run_id, s.cancel_requested_at, n.name AS instance_name,
     coalesce(r.mode, s.mode) AS mode, coalesce(r.trigger, s.trigger) AS trigger, r.state, r.started_at, r.ended_at,
     r.progress, r.counts, r.changes, r.skipped, r.code, r.message, r.heard_at, r.expected_rows, r.per_cent, r.epoch,
-    coalesce(r.kinds, s.kinds) AS kinds, s.accept_deletions, r.whole, r.warnings, r.held, f.as_of, f.epoch AS applied_epoch"""
+    coalesce(r.kinds, s.kinds) AS kinds, s.accept_deletions, r.whole, r.warnings, r.held, f.as_of, f.epoch AS applied_epoch,
+    a.mrr_before, a.mrr_after, (
+        SELECT min(m.epoch) FROM metrics_read.applied_runs m
+        WHERE m.organization_id = s.organization_id AND m.instance_id = s.instance_id) AS recorded_from"""
 _JOINS: Final = """
 FROM gateway.syncs s
 JOIN gateway.instances n USING (organization_id, instance_id)
 LEFT JOIN gateway.runs r USING (organization_id, instance_id, run_id)
-LEFT JOIN metrics_read.freshness f USING (organization_id, instance_id)"""
+LEFT JOIN metrics_read.freshness f USING (organization_id, instance_id)
+LEFT JOIN metrics_read.applied_runs a
+    ON (a.organization_id, a.instance_id, a.epoch) = (s.organization_id, s.instance_id, r.epoch)"""
 _OF_COMMAND: Final = f"{_SYNCS}, r.unreadable {_JOINS} WHERE s.command_id = :command_id"
 # A list has the counts of the unreadable rows alone: the rows of a page of syncs would be megabytes.
 _OF_INSTANCE: Final = f"""{_SYNCS},
@@ -55,7 +60,8 @@ ORDER BY s.requested_at DESC, s.command_id DESC LIMIT :limit"""  # noqa: S608  f
 class StoredSync:
     """A command and its run, whose fields are None until the command has joined one.
 
-    `as_of` and `applied_epoch` are start and epoch of the run whose facts are in the figures of the instance.
+    `as_of` and `applied_epoch` are start and epoch of the run whose facts are in the figures of the instance. `mrr_before` and
+    `mrr_after` are its MRR by currency before and after this run, in micros. They are recorded for runs from the epoch `recorded_from` on.
     """
 
     instance_id: UUID
@@ -88,6 +94,9 @@ class StoredSync:
     epoch: int | None
     as_of: datetime | None
     applied_epoch: int | None
+    mrr_before: dict[str, int] | None
+    mrr_after: dict[str, int] | None
+    recorded_from: int | None
 
 
 class NewSync(TypedDict):

@@ -16,6 +16,7 @@ from services.gateway.kinds import IN_ORDER
 from services.gateway.principals import Principal
 from services.gateway.repository.syncs import StoredSync
 from services.gateway.silence import is_silent
+from services.gateway.syncs.effects import Effect, NoEffect, effect_of
 
 PAGE: Final = 50
 _GOOD: Final = (RunState.SUCCEEDED, RunState.PARTIAL)
@@ -28,7 +29,8 @@ class Sync:
     `progress` is by kind, in the order of reading. `applied` is True once the figures contain what was read. `heard_at` is the time of
     the last event about the run. `per_cent` of about `expected_rows` records are read, at most 99 until the run has ended.
     `kinds` are the only ones that it reads; none means all. `whole` to `held` are as in SyncSucceeded, but a list of syncs has only
-    the counts of unreadable rows.
+    the counts of unreadable rows. `mrr_change` is its effect on the MRR of the instance by currency; without one,
+    `mrr_change_reason` says why.
     """
 
     id: UUID
@@ -58,6 +60,8 @@ class Sync:
     code: str | None
     message: str | None
     applied: bool
+    mrr_change: dict[str, str] | None
+    mrr_change_reason: NoEffect | None
 
 
 async def get_sync(context: Context, principal: Principal, command_id: UUID) -> Sync:
@@ -90,6 +94,7 @@ def _sync(stored: StoredSync, now: datetime) -> Sync:
     is_cancelled = stored.run_id is None and stored.cancel_requested_at is not None
     waiting = "not_picked_up" if is_silent(stored.requested_at, now) else "queued"
     state = stored.state or ("cancelled" if is_cancelled else waiting)
+    effect = _effect(stored, state)
     return Sync(
         id=stored.command_id,
         instance_id=stored.instance_id,
@@ -118,7 +123,25 @@ def _sync(stored: StoredSync, now: datetime) -> Sync:
         code=stored.code,
         message=stored.message,
         applied=state in _GOOD and _is_applied(stored),
+        mrr_change=effect.change,
+        mrr_change_reason=effect.reason,
     )
+
+
+def _effect(stored: StoredSync, state: str) -> Effect:
+    """Return the effect of a sync on MRR, or why it has none of its own."""
+    if stored.mrr_after is not None:
+        return effect_of(stored.mrr_before, stored.mrr_after)
+    if state not in _GOOD:
+        has_ended = state in (RunState.FAILED, RunState.CANCELLED)
+        return Effect(None, NoEffect.NOT_GOOD if has_ended else NoEffect.NOT_ENDED)
+    if not _is_applied(stored):
+        return Effect(None, NoEffect.NOT_APPLIED)
+    # From the first recorded run on, only runs that are applied together with a later one are not recorded.
+    is_joined = (
+        stored.epoch is not None and stored.recorded_from is not None and stored.epoch >= stored.recorded_from
+    )
+    return Effect(None, NoEffect.WITH_LATER_SYNC if is_joined else NoEffect.NOT_RECORDED)
 
 
 def _is_applied(stored: StoredSync) -> bool:

@@ -84,6 +84,7 @@ _TABLES: Final = (
     "segments",
     "issues",
     "runs",
+    "applied_runs",
     "freshness",
     "coverage",
     "unreadable",

@@ -1,5 +1,6 @@
 """What a sync leaves behind: its history, lists to read again, and deletions that wait for a person."""
 
+import json
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -53,6 +54,33 @@ class Connector(Running):
                 positions={},
                 **ended | values,
             )
+        )
+
+    async def applied(self, epoch: int, before: dict[str, int] | None, after: dict[str, int]) -> None:
+        """Let the figures take over a run, as metrics stores it."""
+        await self.gateway.execute(
+            """INSERT INTO metrics.instances (organization_id, instance_id, name, state, settings, version)
+            SELECT organization_id, instance_id, name, state, settings, version FROM gateway.instances ON CONFLICT DO NOTHING"""
+        )
+        values = {
+            "organization": self.owner.organization_id,
+            "instance": self.instance_id,
+            "run": uuid4(),
+            "epoch": epoch,
+        }
+        await self.gateway.execute(
+            """INSERT INTO metrics.freshness (organization_id, instance_id, run_id, as_of, last_at, epoch)
+            VALUES (:organization, :instance, :run, :at, :at, :epoch)
+            ON CONFLICT (organization_id, instance_id) DO UPDATE SET epoch = :epoch""",
+            at=self.gateway.clock.now,
+            **values,
+        )
+        await self.gateway.execute(
+            """INSERT INTO metrics.applied_runs (organization_id, instance_id, epoch, run_id, mrr_before, mrr_after)
+            VALUES (:organization, :instance, :epoch, :run, CAST(:before AS jsonb), CAST(:after AS jsonb))""",
+            before=None if before is None else json.dumps(before),
+            after=json.dumps(after),
+            **values,
         )
 
     async def instance(self) -> dict[str, Any]:
@@ -223,3 +251,26 @@ async def test_retry_keeps_its_kinds_when_it_is_asked_for(connector: Connector) 
     sync = await connector.get(retry)
 
     assert (sync["kinds"], sync["mode"]) == (["addon"], "full")
+
+
+async def test_history_tells_the_effect_of_each_sync_on_mrr(connector: Connector) -> None:
+    """Metrics applies the runs of the epochs 2, 3 with 4, and 5; of the first it recorded nothing, and 6 it has not applied yet."""
+    ids = [await connector.run(epoch=epoch) for epoch in range(1, 7)]
+    await connector.applied(2, None, {"EUR": 10_000_000})
+    await connector.applied(4, {"EUR": 10_000_000}, {"EUR": 12_500_000, "JPY": 3_000_000})
+    await connector.applied(5, {"EUR": 12_500_000}, {"EUR": 12_500_000})
+
+    syncs = [await connector.get(sync_id) for sync_id in ids]
+    page = await connector.owner.open(f"/settings/instances/{connector.instance_id}")
+
+    assert [(sync["mrr_change"], sync["mrr_change_reason"]) for sync in syncs] == [
+        (None, "not_recorded"),
+        (None, "first_sync"),
+        (None, "with_later_sync"),
+        ({"EUR": "2.500000", "JPY": "3.000000"}, None),
+        ({}, None),
+        (None, "not_applied"),
+    ]
+    assert faults(parsed(page)) == []
+    for text in ("▲ up 2.50\N{NO-BREAK SPACE}EUR, ▲ up 3\N{NO-BREAK SPACE}JPY", "no change", "first figures"):
+        assert text in page.text

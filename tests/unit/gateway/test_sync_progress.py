@@ -44,6 +44,8 @@ def sync(state: str, **values: Any) -> Sync:
             "code": None,
             "message": None,
             "applied": False,
+            "mrr_change": None,
+            "mrr_change_reason": "not_ended",
         }
         | values
     )

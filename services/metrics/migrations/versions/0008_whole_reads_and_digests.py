@@ -1,4 +1,4 @@
-"""Which kinds a run read whole, which rows it could not read, and what metrics compares with the connector.
+"""Which kinds a run read whole, which rows it could not read, its effect on MRR, and what metrics compares with the connector.
 
 The release before writes none of the new columns: its runs read all kinds that they could, and its records have no digest.
 """
@@ -25,6 +25,10 @@ _TABLES = {
         organization_id uuid NOT NULL, instance_id uuid NOT NULL, number bigint NOT NULL, kind text NOT NULL, id bigint,
         reason text NOT NULL, since timestamptz NOT NULL, read_at timestamptz, epoch bigint NOT NULL,
         PRIMARY KEY (organization_id, instance_id, number))""",
+    "applied_runs": """(
+        organization_id uuid NOT NULL, instance_id uuid NOT NULL, epoch bigint NOT NULL, run_id uuid NOT NULL,
+        mrr_before jsonb, mrr_after jsonb NOT NULL,
+        PRIMARY KEY (organization_id, instance_id, epoch))""",
     "digests": """(
         organization_id uuid NOT NULL, instance_id uuid NOT NULL, epoch bigint NOT NULL, started_at timestamptz NOT NULL,
         kinds jsonb NOT NULL, read_fully text[] NOT NULL,
@@ -37,7 +41,7 @@ _TABLES = {
 
 
 def upgrade() -> None:
-    """Add columns and tables, the outbox, and what three views show of them."""
+    """Add columns and tables, the outbox, and the views that show them."""
     for statement in _COLUMNS:
         op.execute(statement)
     for name, definition in _TABLES.items():
@@ -46,7 +50,8 @@ def upgrade() -> None:
     for statement in outbox_ddl("metrics"):
         op.execute(statement)
     protect("metrics.outbox", service="metrics")
-    op.execute("GRANT SELECT ON metrics.unreadable_rows TO metrics_views")
+    op.execute("GRANT SELECT ON metrics.unreadable_rows, metrics.applied_runs TO metrics_views")
+    replace_view("applied_runs")
     replace_view("coverage")
     replace_view("issues")
     replace_view("unreadable")
