@@ -150,6 +150,7 @@ async def _chosen(connection: AsyncConnection, instance_ids: Sequence[UUID]) -> 
             first_on=instance.first_on,
             last_on=instance.last_on,
             kinds=kinds.get(instance.instance_id, {}),
+            same_as=instance.same_as,
         )
         for instance in instances
         if (instance.instance_id in chosen if chosen else instance.state is not InstanceState.DRAFT)

@@ -73,7 +73,10 @@ class KindState:
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """The known days [first_on, last_on] of an instance, and the start `as_of` of its last applied run; all None before its first sync."""
+    """The known days [first_on, last_on] of an instance, and the start `as_of` of its last applied run; all None before its first sync.
+
+    `same_as` are other instances that read the same WHMCS.
+    """
 
     instance_id: UUID
     name: str
@@ -82,6 +85,7 @@ class Freshness:
     first_on: date | None
     last_on: date | None
     kinds: Mapping[str, KindState]
+    same_as: tuple[UUID, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import combinations
 from typing import Final
 
 from libs.common.calendar import day_of
@@ -32,6 +33,7 @@ def notes_on(instances: Sequence[Freshness], start: date, lens: Lens) -> tuple[N
     """Return the notes on figures from `start` on."""
     return (
         *_never_synced(instances),
+        *_counted_twice(instances),
         *_history(instances, start),
         *(note for instance in instances for note in _unreadable(instance, lens)),
     )
@@ -41,6 +43,17 @@ def _never_synced(instances: Iterable[Freshness]) -> Iterator[Note]:
     for instance in instances:
         if instance.as_of is None:
             yield Note(f"{instance.name} has not been synced yet. Its figures are missing here.")
+
+
+def _counted_twice(instances: Sequence[Freshness]) -> Iterator[Note]:
+    """Yield a note for each pair of instances that read the same WHMCS, whichever of the two has noticed it."""
+    for one, other in combinations(instances, 2):
+        if other.instance_id in one.same_as or one.instance_id in other.same_as:
+            text = (
+                f"{one.name} and {other.name} read the same WHMCS, so its customers and subscriptions are counted twice here. "
+                "Delete one of the two instances, or look at one of them alone."
+            )
+            yield Note(text, SUBSCRIPTION_KINDS, "counted twice")
 
 
 def _history(instances: Sequence[Freshness], start: date) -> Iterator[Note]:

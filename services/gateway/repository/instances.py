@@ -77,7 +77,10 @@ class InstanceReport(StoredInstance):
 
 @dataclass(frozen=True, slots=True)
 class InstanceFigures:
-    """The known days [first_on, last_on] of an instance, and the start `as_of` of its applied sync; all None before its first sync."""
+    """The known days [first_on, last_on] of an instance, and the start `as_of` of its applied sync; all None before its first sync.
+
+    `same_as` are the instances of which its syncs found that they read the same WHMCS.
+    """
 
     instance_id: UUID
     name: str
@@ -86,6 +89,7 @@ class InstanceFigures:
     as_of: datetime | None
     first_on: date | None
     last_on: date | None
+    same_as: tuple[UUID, ...]
 
 
 class NewDraft(TypedDict):
@@ -155,7 +159,7 @@ ORDER BY n.created_at, n.instance_id LIMIT :limit"""  # noqa: S608  fixed text
 
 _WITH_FIGURES: Final = """
 SELECT n.instance_id, n.name, n.state, coalesce(f.time_zone, n.settings ->> 'time_zone') AS time_zone,
-    f.as_of, f.first_on, f.last_on
+    f.as_of, f.first_on, f.last_on, coalesce(n.standing -> 'same_as', '[]') AS same_as
 FROM gateway.instances n LEFT JOIN metrics_read.freshness f USING (organization_id, instance_id)
 WHERE n.state NOT IN ('deleting', 'deleted')
 ORDER BY n.created_at, n.instance_id"""

@@ -291,3 +291,20 @@ async def test_amount_has_the_digits_of_its_currency(gateway: Gateway) -> None:
     tile = _the(page.root, ".//dl[@data-currency='JPY']/div/dd")
     assert "".join(tile.itertext()) == "17\N{NO-BREAK SPACE}JPY"
     assert "Each amount is rounded" in "".join(page.panel("By product, JPY").itertext())
+
+
+async def test_same_whmcs_is_noted_while_both_instances_count(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    main = await books(gateway, owner)
+    await gateway.execute(
+        """UPDATE gateway.instances SET standing = jsonb_build_object('same_as', jsonb_build_array(CAST(:main AS text)))
+        WHERE name = 'Other'""",
+        main=str(main.id),
+    )
+
+    both, alone = await overview(owner), await overview(owner, instance=str(main.id))
+    answer = await asked(owner, "mrr", "currency")
+
+    note = "Main and Other read the same WHMCS"
+    assert [note in page.text for page in (both, alone)] == [True, False]
+    assert [text.startswith(note) for text in answer["notes"]].count(True) == 1

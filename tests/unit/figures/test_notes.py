@@ -62,3 +62,17 @@ def test_note_names_the_last_look_at_a_kind() -> None:
     )
 
     assert note_on(state).text.startswith("Addons of Main were last read on 2026-03-04 at 12:00 UTC. Since")
+
+
+def test_same_whmcs_in_two_instances_is_noted_once() -> None:
+    main, other, third = (
+        Freshness(UUID(int=number), name, "UTC", NOON, DAYS.first_on, DAYS.last_on, {}, same_as)
+        for number, name, same_as in ((1, "Main", (UUID(int=2),)), (2, "Copy", ()), (3, "Shop", ()))
+    )
+
+    [note] = notes_on([main, third, other], DAYS.first_on, Lens.CONTRACT)
+
+    assert note.text.startswith("Main and Copy read the same WHMCS, so its customers and subscriptions")
+    assert note.mark == "counted twice"
+    assert notes_on([main, third], DAYS.first_on, Lens.CONTRACT) == ()
+    assert notes_on([other, third], DAYS.first_on, Lens.CONTRACT) == ()
