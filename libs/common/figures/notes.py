@@ -47,10 +47,10 @@ def _never_synced(instances: Iterable[Freshness]) -> Iterator[Note]:
 
 def _counted_twice(instances: Sequence[Freshness]) -> Iterator[Note]:
     """Yield a note for each pair of instances that read the same WHMCS, whichever of the two has noticed it."""
-    for one, other in combinations(instances, 2):
-        if other.instance_id in one.same_as or one.instance_id in other.same_as:
+    for instance, other in combinations(instances, 2):
+        if other.instance_id in instance.same_as or instance.instance_id in other.same_as:
             text = (
-                f"{one.name} and {other.name} read the same WHMCS, so its customers and subscriptions are counted twice here. "
+                f"{instance.name} and {other.name} read the same WHMCS, so its customers and subscriptions are counted twice here. "
                 "Delete one of the two instances, or look at one of them alone."
             )
             yield Note(text, SUBSCRIPTION_KINDS, "counted twice")
