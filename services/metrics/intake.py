@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.clock import Clock, utc_now
@@ -18,7 +18,7 @@ from services.metrics.decoding import Decoded, Refused, decode, positions_after,
 from services.metrics.repository import instances, positions, unreadable
 from services.metrics.repository.driver import Connection
 from services.metrics.repository.positions import Partition, Position
-from services.metrics.repository.unreadable import UnreadableFact
+from services.metrics.repository.unreadable import RecordPlace, UnreadableFact
 from services.metrics.storing import store_facts
 
 log = logging.getLogger(__name__)
@@ -82,6 +82,7 @@ class Intake:
         admitted = admit(decoded, refused, named, states)
         changed = await store_facts(database, [item.fact for item in admitted.decoded])
         await unreadable.store(database, _unreadable(admitted.refused))
+        await unreadable.delete_replaced(database, [_place(item.record) for item in admitted.decoded])
         await positions.store(database, reached)
         for record, reason, _ in admitted.refused:
             await dead_letter(self._publisher, record, group=GROUP, code="unreadable", reason=reason)
@@ -171,12 +172,14 @@ def _unreadable(refused: Sequence[Refused]) -> list[UnreadableFact]:
     return [
         UnreadableFact(
             *refusal.instance,
-            topic=refusal.record.topic,
-            partition=refusal.record.partition,
-            offset=refusal.record.offset,
-            key=printable((refusal.record.key or b"").decode("utf-8", "replace")),
+            **_place(refusal.record)._asdict(),
             reason=refusal.reason,
         )
         for refusal in refused
         if refusal.instance is not None
     ]
+
+
+def _place(record: ConsumerRecord) -> RecordPlace:
+    key = printable((record.key or b"").decode("utf-8", "replace"))
+    return RecordPlace(record.topic, record.partition, record.offset, key)

@@ -21,11 +21,27 @@ class UnreadableFact(NamedTuple):
     reason: str
 
 
+class RecordPlace(NamedTuple):
+    """The place of a record on Kafka, and its key."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: str
+
+
 _FACT: Final = column_types(UnreadableFact)
 
 _STORE: Final = f"""
 INSERT INTO metrics.unreadable (organization_id, instance_id, topic, partition, "offset", key, reason)
 SELECT t.* FROM {unnest(_FACT)} ON CONFLICT DO NOTHING"""
+
+_PLACE: Final = column_types(RecordPlace)
+
+# The later fact of a row holds all that its unreadable facts should have said.
+_DELETE_REPLACED: Final = f"""
+DELETE FROM metrics.unreadable u USING {unnest(_PLACE)}
+WHERE u."offset" < t."offset" AND u.topic = t.topic AND u.partition = t.partition AND u.key = t.key"""
 
 _ROW: Final = column_types(UnreadableRow)
 _ROW_ID: Final = column_types(RowId)
@@ -51,6 +67,12 @@ async def store(connection: Connection, facts: Sequence[UnreadableFact]) -> None
     """Store unreadable facts; those that are stored already stay unchanged."""
     if facts:
         await connection.execute(_STORE, *columns(_FACT, facts))
+
+
+async def delete_replaced(connection: Connection, stored: Sequence[RecordPlace]) -> None:
+    """Delete the unreadable facts whose key has a later record among the stored ones."""
+    if stored:
+        await connection.execute(_DELETE_REPLACED, *columns(_PLACE, stored))
 
 
 async def read_rows(connection: Connection, key: InstanceKey) -> tuple[UnreadableRow, ...]:
