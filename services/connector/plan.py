@@ -20,6 +20,8 @@ from services.connector.whmcs.entities import ACTIONS, LISTS, ListAction
 
 _MIN_ROWS_TO_JUDGE: Final = 100
 _MAX_UNREADABLE: Final = 1_000
+# Of all reasons of a run. An event has room for them, a thousand ids of every kind, and digests (MAX_RECORD_BYTES).
+_MAX_REASON_BYTES: Final = 150_000
 _NONE_UNREADABLE: Final = UnreadableRows(count=0)
 NOT_WHOLE: Final = "not_whole"
 # A kind that fails in one of these ways is skipped, whatever the other lists do.
@@ -154,10 +156,32 @@ def result_of(points: Checkpoints, kinds: Collection[str] = ()) -> Result:
         {kind: point.rows for kind, point in read.items()},
         {kind: point.changed for kind, point in points.items()},
         tuple(kind for kind, point in read.items() if point.is_whole),
-        {kind: point.unreadable for kind, point in points.items() if point.unreadable.count},
+        _with_short_reasons(
+            {kind: point.unreadable for kind, point in points.items() if point.unreadable.count}
+        ),
         {kind: dict(point.warnings) for kind, point in points.items() if point.warnings},
         skipped,
     )
+
+
+def _with_short_reasons(kinds: Mapping[Kind, UnreadableRows]) -> dict[str, UnreadableRows]:
+    """Return the unreadable rows with reasons that are short enough for all of them to be sent in one event."""
+    longest = _MAX_REASON_BYTES // max(sum(len(rows.rows) for rows in kinds.values()), 1)
+    return {
+        kind: rows.model_copy(
+            update={
+                "rows": tuple(
+                    row.model_copy(update={"reason": _cut(row.reason, longest)}) for row in rows.rows
+                )
+            }
+        )
+        for kind, rows in kinds.items()
+    }
+
+
+def _cut(text: str, longest: int) -> str:
+    """Return the beginning of a text, at most so many bytes in UTF-8."""
+    return text.encode()[:longest].decode(errors="ignore")
 
 
 def progress_of(run_id: UUID, points: Checkpoints) -> SyncProgressed:

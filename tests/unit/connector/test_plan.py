@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 
 from libs.common.contracts.billing import Kind
+from libs.common.contracts.envelope import MAX_RECORD_BYTES
 from libs.common.contracts.sync import Outcome, UnreadableRow, UnreadableRows
 from services.connector import plan
 from services.connector.plan import Checkpoint
@@ -147,6 +148,28 @@ def test_only_the_first_thousand_unreadable_rows_are_listed() -> None:
     point = plan.with_unreadable(Checkpoint(Kind.SERVICE, unreadable=unreadable(999)), [row] * 3)
 
     assert (point.unreadable.count, len(point.unreadable.rows)) == (1_002, 1_000)
+
+
+def test_reasons_leave_room_for_every_id_in_one_event() -> None:
+    rows = tuple(
+        UnreadableRow(id=2**63 - number, reason='its "amount" \u20ac' * 30) for number in range(1, 1_001)
+    )
+    points = {
+        action.kind: replace(point, unreadable=UnreadableRows(count=1_000, rows=rows))
+        for action, point in zip(LISTS, all_done(2_000).values(), strict=False)
+    }
+    few = UnreadableRows(count=2, rows=rows[:2])
+
+    result = plan.result_of(points)
+
+    assert all(
+        [row.id for row in of_kind.rows] == [row.id for row in rows] for of_kind in result.unreadable.values()
+    )
+    size = sum(len(of_kind.model_dump_json().encode()) for of_kind in result.unreadable.values())
+    # Digests have 5,000 blocks, each with an id, a count and a sum.
+    assert size + 5_000 * 60 < MAX_RECORD_BYTES
+    alone = plan.result_of({CUSTOMERS.kind: replace(points[CUSTOMERS.kind], unreadable=few)})
+    assert alone.unreadable == {"customer": few}
 
 
 def test_run_of_some_kinds_reads_only_their_lists() -> None:
