@@ -138,6 +138,21 @@ async def save_read(connection: Any, instance: InstanceKey, kind: Kind, read: Se
     )
 
 
+async def save_published(connection: Any, lease: Lease, kind: Kind, ids: Sequence[int]) -> None:
+    """Store that the details of these rows are up to date if they are published; raise FencedError without the lease."""
+    await leases.fence(connection, lease)
+    await connection.execute(
+        """UPDATE connector.fingerprints f SET is_detail_due = false FROM connector.fingerprints detail
+           WHERE f.organization_id = $1 AND f.instance_id = $2 AND f.kind = $3 AND f.id = ANY($4::bigint[])
+             AND detail.organization_id = $1 AND detail.instance_id = $2 AND detail.kind = $5
+             AND detail.id = f.id AND detail.fingerprint IS NOT NULL""",
+        *lease.instance,
+        kind,
+        ids,
+        DETAILS[kind],
+    )
+
+
 async def save_failed(connection: Any, instance: InstanceKey, kind: Kind, ids: Sequence[int]) -> None:
     """Count a failure of the details of these rows. Details that fail again and again are set aside, so that they hold up no others."""
     await connection.execute(

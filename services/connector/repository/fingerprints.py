@@ -117,6 +117,18 @@ async def clear_some(connection: Any, instance: InstanceKey, limit: int) -> int:
     return int(status.removeprefix("UPDATE "))
 
 
+async def count(connection: Any, instance: InstanceKey, kind: Kind, most: int) -> int:
+    """Return how many rows of a kind are stored, counting up to `most`."""
+    rows: int = await connection.fetchval(
+        """SELECT count(*) FROM (SELECT FROM connector.fingerprints
+               WHERE organization_id = $1 AND instance_id = $2 AND kind = $3 LIMIT $4) AS counted""",
+        *instance,
+        kind,
+        most,
+    )
+    return rows
+
+
 async def customers_without_currency(connection: Any, instance: InstanceKey, after: int) -> list[int]:
     """Return the ids above `after` of customers with a priced subscription and no invoice, in order."""
     rows = await connection.fetch(

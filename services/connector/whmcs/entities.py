@@ -18,7 +18,7 @@ class ListAction:
     """An action that returns many rows, under the keys `plural` and `singular` of its answer.
 
     Without a needed action, figures are missing. A paged action honours limitstart and limitnum; the others return all rows at once.
-    An action with `max_rows` is called only while the company is known to have at most so many rows.
+    An action with `max_invoices` is called only while the company has at most so many invoices.
     """
 
     kind: Kind
@@ -29,7 +29,7 @@ class ListAction:
     is_needed: bool = True
     is_paged: bool = True
     parameters: Mapping[str, str] = field(default_factory=dict)
-    max_rows: int | None = None
+    max_invoices: int | None = None
     id_field: str = "id"
 
 
@@ -111,7 +111,7 @@ LISTS: Final = (
     ),
 )
 LIST_OF: Final[Mapping[Kind, ListAction]] = {action.kind: action for action in LISTS}
-# No run reads it yet: it has one answer for all rows, which are more than all invoices.
+# It has one answer for all rows, so a full run reads it only while the company has few invoices.
 TRANSACTIONS: Final = ListAction(
     Kind.TRANSACTION,
     "GetTransactions",
@@ -120,7 +120,7 @@ TRANSACTIONS: Final = ListAction(
     invoices.transaction,
     is_needed=False,
     is_paged=False,
-    max_rows=20_000,
+    max_invoices=20_000,
 )
 CUSTOMER_DETAILS: Final = LookUp(
     Kind.CUSTOMER_DETAIL, "GetClientsDetails", "clientid", customers.customer_detail, key="client"

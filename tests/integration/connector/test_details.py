@@ -68,7 +68,8 @@ async def test_queue_reads_every_detail_once(world: World, kafka: str, queue: Qu
 
     records = await facts(kafka)
     assert all(due.values())
-    assert of_details(records) == {DETAILS[Kind(kind)]: len(ids) for kind, ids in due.items()}
+    rows = kinds_of(records)
+    assert {kind: rows[detail] for kind, detail in DETAILS.items()} == {kind: rows[kind] for kind in DETAILS}
     assert not any((await queue.due()).values())
     last = (await world.events("DetailsProgressed"))[-1]
     assert last["minutes_left"] == 0

@@ -1,5 +1,6 @@
 """A run publishes what it reads, once, and says how it ended."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -12,7 +13,7 @@ from libs.common.contracts.billing import Kind, fact_key
 from libs.common.contracts.commands import Republish
 from libs.common.contracts.envelope import read_headers
 from libs.common.database import raw, transaction
-from services.connector import caller
+from services.connector import caller, sync
 from services.connector.plan import Result
 from services.connector.sync import Sync
 from services.connector.tables import metadata
@@ -28,6 +29,8 @@ from tests.integration.connector.conftest import (
     run_command,
 )
 from tests.servers import recreate_topics
+
+EVERY_LIST = {*(action.kind for action in LISTS), Kind.TRANSACTION}
 
 
 async def test_first_sync_publishes_every_row_once(world: World, kafka: str) -> None:
@@ -45,6 +48,7 @@ async def test_first_sync_publishes_every_row_once(world: World, kafka: str) -> 
         ("GetClients", "customer"),
         ("GetInvoices", "invoice"),
         ("GetClientsAddons", "addon"),
+        ("GetTransactions", "transaction"),
     ):
         assert done["counts"][kind] == int(ask(world.simulator, action)["totalresults"])
     truth = world.control("GET", f"/truth?day={world.simulator['today']}&lens=status")
@@ -93,6 +97,7 @@ async def test_forbidden_list_is_skipped_and_the_rest_is_synced(world: World, ka
         ("addon", "permission_missing", True),
         ("currency", "permission_missing", False),
         ("promotion", "permission_missing", False),
+        ("transaction", "permission_missing", False),
     }
     assert "addon" not in kinds_of(await facts(kafka))
 
@@ -171,7 +176,7 @@ async def test_trouble_of_one_list_leaves_the_others_whole(
 
     assert done["outcome"] == outcome
     assert [(kind["kind"], kind["code"]) for kind in done["skipped"]] == [skipped]
-    assert set(done["whole"]) == {action.kind for action in LISTS} - {skipped[0]}
+    assert set(done["whole"]) == EVERY_LIST - {skipped[0]}
 
 
 async def test_run_of_one_kind_reads_only_its_list(world: World) -> None:
@@ -195,7 +200,7 @@ async def test_dirty_rows_are_listed_and_hide_no_other(world: World, kafka: str)
 
     published, bad = kinds_of(await facts(kafka)), done["bad_rows"]
     assert done["outcome"] == "complete"
-    assert set(done["whole"]) == {action.kind for action in LISTS}
+    assert set(done["whole"]) == EVERY_LIST
     assert bad.keys() >= {"customer", "invoice", "service"}
     assert {kind: published[kind] + bad.get(kind, 0) for kind in done["counts"]} == done["counts"]
     assert {kind: len(rows["rows"]) for kind, rows in done["unreadable"].items()} == bad
@@ -249,6 +254,20 @@ async def test_deleted_rows_hide_none_of_the_others(
     assert answers > len(when)
     assert done["outcome"] == "complete"
     assert {fact_key(INSTANCE.instance_id, Kind.SERVICE, service) for service in left} <= published
+
+
+async def test_many_invoices_keep_transactions_from_being_read(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sync, "TRANSACTIONS", replace(sync.TRANSACTIONS, max_invoices=5))
+    world.control("DELETE", "/calls")
+    await world.add_instance()
+
+    done = await world.sync()
+
+    assert done["outcome"] == "complete"
+    assert "transaction" not in done["counts"]
+    assert "GetTransactions" not in world.control("GET", "/calls")["actions"]
 
 
 async def test_republish_lets_the_next_run_publish_all_rows(world: World) -> None:

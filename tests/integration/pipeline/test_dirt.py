@@ -50,7 +50,9 @@ async def test_figures_stay_true_with_dirty_rows(system: System, company: Whmcs)
     company.control("PUT", "/dirt", json={"on": []})
     clean = await system.sync(instance)
 
-    assert (clean["outcome"], clean["bad_rows"], clean["warnings"]) == ("complete", {}, {})
+    assert (clean["outcome"], clean["bad_rows"]) == ("complete", {})
+    # A payment of no customer names its currency by an id only.
+    assert clean["warnings"].keys() <= {"transaction"}
     assert clean["counts"] == dirty["counts"]
     for lens in Lens:
         assert await shown_figures(system, instance, lens) == true_figures(instance, lens)
