@@ -71,12 +71,13 @@ async def _check_partitions(admin: AIOKafkaAdminClient, present: Sequence[Topic]
 
 async def end_offsets(settings: KafkaSettings, of: Sequence[Topic]) -> dict[str, dict[int, int]]:
     """Return per topic and partition the offset that the next record will get; raise Transient when Kafka is unreachable."""
+    partitions = [TopicPartition(topic.name, number) for topic in of for number in range(topic.partitions)]
     consumer = AIOKafkaConsumer(**client_options(settings))
+    # aiokafka learns of assigned topics at once. Otherwise it asks for one topic after the other, with a pause of 0.1 s before each.
+    consumer.assign(partitions)
+    consumer.pause(*partitions)
     try:
         await consumer.start()
-        partitions = [
-            TopicPartition(topic.name, number) for topic in of for number in range(topic.partitions)
-        ]
         ends = await consumer.end_offsets(partitions)
     except (KafkaError, OSError) as error:
         raise Transient(
