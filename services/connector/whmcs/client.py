@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -28,7 +29,9 @@ _PORTS: Final = (443, 8443)
 _CONNECT_SECONDS, _READ_SECONDS, _TOTAL_SECONDS = 10.0, 30.0, 60.0
 
 
+@lru_cache
 def _context(extra_ca: Path | None, minimum: str) -> ssl.SSLContext:
+    # One for all clients of the process: loading the system's authorities takes 30 ms, and each run and check makes a client.
     version = ssl.TLSVersion.TLSv1_2 if minimum == "1.2" else ssl.TLSVersion.TLSv1_3
     return client_context(extra_ca, version)
 
@@ -67,9 +70,10 @@ class Client:
         )
 
     def _transport(self) -> httpx.AsyncHTTPTransport:
-        transport = httpx.AsyncHTTPTransport(trust_env=False)
+        context = _context(self._settings.extra_ca_file, self._settings.whmcs_tls_min)
+        transport = httpx.AsyncHTTPTransport(verify=context, trust_env=False)
         transport._pool = httpcore.AsyncConnectionPool(
-            ssl_context=_context(self._settings.extra_ca_file, self._settings.whmcs_tls_min),
+            ssl_context=context,
             max_connections=10,
             max_keepalive_connections=10,
             keepalive_expiry=30,
