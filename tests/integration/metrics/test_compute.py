@@ -71,7 +71,8 @@ async def test_several_workers_lose_no_mark_while_facts_come_in(tables: Tables, 
         await taking
     await others.compute()
 
-    assert min(computed) > 0
+    # Nothing promises that each worker finds something to compute.
+    assert sum(computed) > 0
     expected, content = await tables.content(), await others.content()
     assert content.pop("dirty") == expected.pop("dirty") == []
     # Only one of the databases has readings, and they show what was seen unpaid: segments may differ.
