@@ -37,6 +37,9 @@ class Politeness:
         `now` is the time of a clock and `worked` the CPU time of this process, both in seconds. An answer is late when it took more than
         1.5 times as long as the fastest one of the same action and size. One round is `limit` answers.
         """
+        # Longer pages mean fewer calls, so they suit a busy process as well.
+        if size == self.size_of(action) and seconds < _QUICK_SECONDS:
+            self._sizes[action] = min(_MAX_PAGE, size * 2)
         if self._is_late(action, size, seconds):
             self._late, self._on_time = self._late + 1, 0
         else:
@@ -47,7 +50,7 @@ class Politeness:
         if self._late >= _LATE_ROUNDS_TO_HALVE * self.limit:
             self._set_limit(self.limit // 2)
         elif self._on_time > _ON_TIME_ROUNDS_TO_GROW * self.limit:
-            self._grow(action, size, seconds, is_idle=self._was_idle(now, worked))
+            self._grow(is_idle=self._was_idle(now, worked))
 
     def refused(self, action: str, *, is_about_rows: bool) -> None:
         """Halve the calls at once after a 429, a 5xx or a timeout; halve the action's pages as well if smaller ones may help."""
@@ -72,11 +75,9 @@ class Politeness:
         since, worked_before = self._on_time_since
         return worked - worked_before < _BUSY_SHARE * (now - since)
 
-    def _grow(self, action: str, size: int, seconds: float, *, is_idle: bool) -> None:
+    def _grow(self, *, is_idle: bool) -> None:
         """Raise the limit after ten on-time rounds: at once up to its start value, above that only for an idle process."""
         self._set_limit(self.limit + 1 if is_idle or self.limit < _START_LIMIT else self.limit)
-        if is_idle and size == self.size_of(action) and seconds < _QUICK_SECONDS:
-            self._sizes[action] = min(_MAX_PAGE, size * 2)
 
     def _set_limit(self, limit: int) -> None:
         """Set the limit and count rounds anew, because answers before the change say nothing about the new limit."""

@@ -30,16 +30,16 @@ def test_limit_grows_while_answers_are_on_time_and_then_halves() -> None:
     assert (politeness.limit, politeness.size_of("GetClients")) == (4, 1_000)
 
 
-def test_busy_process_does_not_ask_for_more() -> None:
+def test_busy_process_makes_no_more_calls_at_once() -> None:
     politeness = Politeness()
     answers = Answers(politeness, busy=0.5)
     answers.come(100, 0.05)
-    assert (politeness.limit, politeness.size_of("GetClients")) == (2, 250)
+    assert (politeness.limit, politeness.size_of("GetClients")) == (2, 1_000)
 
     answers.come(4, 0.5)
     assert politeness.limit == 1
     answers.come(30, 0.05)
-    assert (politeness.limit, politeness.size_of("GetClients")) == (2, 250)
+    assert (politeness.limit, politeness.size_of("GetClients")) == (2, 1_000)
 
 
 def test_refusals_halve_calls_and_pages_down_to_one() -> None:
