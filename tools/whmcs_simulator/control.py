@@ -64,10 +64,13 @@ async def get_truth(control: Control, request: Request) -> Answer:
 
 
 async def post_advance(control: Control, request: Request) -> Answer:
-    days = (await _json(request, dict)).get("days", 1)
-    if type(days) is not int:
-        raise ValueError(f"`days` is an integer; got {days!r}")
-    control.world.advance(days)
+    """Live `days` days, or `steps` steps of one day: a step is one thing that happens."""
+    body = await _json(request, dict)
+    name = "steps" if "steps" in body else "days"
+    number = body.get(name, 1)
+    if type(number) is not int:
+        raise ValueError(f"`{name}` is an integer; got {number!r}")
+    (control.world.live if name == "steps" else control.world.advance)(number)
     return {"today": iso(control.world.company.today)}
 
 

@@ -1,6 +1,7 @@
 """The company day by day. `live_one_day` makes both the history and all later days."""
 
 from collections import Counter
+from collections.abc import Iterator
 from datetime import date
 from typing import Final
 
@@ -46,27 +47,36 @@ def advance(company: Company, days: int) -> None:
 
 
 def live_one_day(company: Company) -> None:
-    """Live the next day: planned events, sales and chance, then the events that these planned for the same day."""
+    """Live the next day from its beginning to its end."""
+    for _ in live_step_by_step(company):
+        pass
+
+
+def live_step_by_step(company: Company) -> Iterator[None]:
+    """Live the next day: planned events, sales and chance, then the events that these planned for the same day. Yield after each."""
     # The day that ends is over: events planned for it by hand or at the opening happen tomorrow.
     leftover = company.agenda.pop(company.today, [])
     company.today += 1
     company.agenda[company.today] = leftover + company.agenda[company.today]
-    _do_planned_events(company)
-    _sell(company)
-    _let_chance_happen(company)
+    yield from _do_planned_events(company)
+    yield from _sell(company)
+    yield from _let_chance_happen(company)
     if date.fromordinal(company.today).day == 1:
         _raise_some_prices(company)
-    _do_planned_events(company)
+        yield
+    yield from _do_planned_events(company)
 
 
-def _do_planned_events(company: Company) -> None:
+def _do_planned_events(company: Company) -> Iterator[None]:
     while planned := company.agenda.pop(company.today, None):
         for event, about in planned:
             EVENTS[event](company, about)
+            yield
         issue_collected(company)
+        yield
 
 
-def _sell(company: Company) -> None:
+def _sell(company: Company) -> Iterator[None]:
     dice = company.random
     if company.today <= company.grows_by_plan_until:
         new = company.sign_ups.pop(company.today, 0)
@@ -74,9 +84,10 @@ def _sell(company: Company) -> None:
         new = int(company.sign_ups_per_day_later + dice.random())
     for _ in range(new):
         orders.order(company, orders.new_customer(company))
+        yield
 
 
-def _let_chance_happen(company: Company) -> None:
+def _let_chance_happen(company: Company) -> Iterator[None]:
     for event, kind, per_thousand_a_year in CHANCES:
         last = company.last_id(kind)
         for _ in range(int(last * per_thousand_a_year / 365_000 + company.random.random())):
@@ -84,6 +95,7 @@ def _let_chance_happen(company: Company) -> None:
             row = rows.get(company.random.randint(1, last)) if last else None
             if row is not None:
                 event(company, row)
+                yield
 
 
 def _raise_some_prices(company: Company) -> None:

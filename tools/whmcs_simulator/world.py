@@ -2,13 +2,15 @@
 
 import json
 import os
+from collections.abc import Iterator
 from datetime import date
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from tools.whmcs_simulator.change import Change, change
 from tools.whmcs_simulator.company import Company
-from tools.whmcs_simulator.life import advance, build_company
+from tools.whmcs_simulator.life import advance, build_company, live_step_by_step
 
 
 class World:
@@ -26,6 +28,7 @@ class World:
                 f"{state} holds another company: {plan}. Start that company, or choose another state folder."
             )
         self.company: Company = build_company(seed, customers, years, date.fromisoformat(plan["today"]))
+        self._day: Iterator[None] = iter(())
         self._replay()
         self.live_until(today)
 
@@ -33,8 +36,15 @@ class World:
         """Let the company live `days` more days. Raise ValueError unless 0 <= days <= 3660."""
         if not 0 <= days <= 3_660:
             raise ValueError(f"`days` lies between 0 and 3660; got {days}")
-        advance(self.company, days)
+        self._advance(days)
         self._write({"advance": days})
+
+    def live(self, steps: int) -> None:
+        """Live so many steps of a day that is under way, or of the next day. Raise ValueError for less than one step."""
+        if steps < 1:
+            raise ValueError(f"`steps` is at least 1; got {steps}")
+        self._live(steps)
+        self._write({"steps": steps})
 
     def live_until(self, day: date) -> None:
         """Let the company live until that day, unless it is already past it."""
@@ -48,6 +58,21 @@ class World:
         self._write({"change": dict(what)})
         return done
 
+    def _advance(self, days: int) -> None:
+        """Live the rest of a day that is under way, and `days` days more."""
+        for _ in self._day:
+            pass
+        advance(self.company, days)
+
+    def _live(self, steps: int) -> None:
+        left = steps
+        while left:
+            for _ in islice(self._day, left):
+                left -= 1
+            if left:
+                self._day = live_step_by_step(self.company)
+        self.company.revision += 1
+
     def _replay(self) -> None:
         if not self._history.exists():
             return
@@ -58,7 +83,9 @@ class World:
         for line in whole.splitlines():
             event = json.loads(line)
             if "advance" in event:
-                advance(self.company, event["advance"])
+                self._advance(event["advance"])
+            elif "steps" in event:
+                self._live(event["steps"])
             else:
                 change(self.company, event["change"])
 

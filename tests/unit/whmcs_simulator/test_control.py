@@ -78,6 +78,7 @@ async def test_truth_can_list_its_items(ends: Ends) -> None:
         ("GET", "/pick?kind=service&colour=red", None, "unknown: colour"),
         ("POST", "/advance", {"days": "2"}, "`days` is an integer"),
         ("POST", "/advance", {"days": -1}, "between 0 and 3660"),
+        ("POST", "/advance", {"steps": 0}, "`steps` is at least 1"),
         ("POST", "/change", [], "the body is a JSON object"),
         ("POST", "/change", {"kind": "server"}, "`kind` is one of"),
         ("POST", "/change", {"kind": ["service"], "id": 1, "set": {}}, "`kind` is one of"),

@@ -39,6 +39,20 @@ def test_restart_restores_days_and_changes(tmp_path: Path) -> None:
     assert true_figures(again.company, TODAY, "contract") == true_figures(world.company, TODAY, "contract")
 
 
+def test_day_in_steps_is_the_day_lived_at_once(tmp_path: Path) -> None:
+    for name in ("at-once", "in-steps"):
+        (tmp_path / name).mkdir()
+    at_once, in_steps = start(tmp_path / "at-once"), start(tmp_path / "in-steps")
+    at_once.advance(3)
+    while in_steps.company.today < at_once.company.today:
+        in_steps.live(2)
+    in_steps.advance(0)
+
+    again = start(tmp_path / "in-steps")
+
+    assert pages(in_steps) == pages(at_once) == pages(again)
+
+
 def test_restart_moves_the_company_only_forward(tmp_path: Path) -> None:
     start(tmp_path)
 
