@@ -15,6 +15,7 @@ from services.connector.open_invoices import NEWEST_FIRST, OpenInvoices
 from services.connector.parts import TO_THE_END, FilterIgnoredError, Filters, ids_of, read_part
 from services.connector.plan import Checkpoint, Result
 from services.connector.reading import readable_id
+from services.connector.repository import missing
 from services.connector.repository import scans as stored_scans
 from services.connector.repository.leases import fence
 from services.connector.scans import (
@@ -37,6 +38,8 @@ log = logging.getLogger(__name__)
 
 _UNPAGED: Final = tuple(action.kind for action in LISTS if not action.is_paged)
 _MOST_NEW_ROWS: Final = 5_000
+# New rows are further in front when so many others were deleted.
+_DELETED_ROWS: Final = 100
 # Two lists can be read from their newest row on. The others are read from their last known row on: new rows are behind it.
 _NEWEST_FIRST: Final[dict[Kind, Filters]] = {
     Kind.CUSTOMER: {"orderby": "id", "sorting": "DESC"},
@@ -69,13 +72,17 @@ class _NewRows:
 
 
 class IncrementalSync(Sync):
-    """One incremental run under one lease."""
+    """One incremental run under one lease. `_missing_once` are the kinds that it reads whole to confirm that rows are gone."""
+
+    _missing_once: frozenset[Kind] = frozenset()
 
     async def read_all(self) -> Result:
         """Look at all that may have changed; raise WhmcsError, FencedError or Transient."""
         async with transaction(self._engine) as connection:
-            scans = await stored_scans.load(await raw(connection), self._run.lease.instance)
-        unpaged = unpaged_to_read(_UNPAGED, scans)
+            database = await raw(connection)
+            scans = await stored_scans.load(database, self._run.lease.instance)
+            self._missing_once = await missing.load_kinds_missing_once(database, self._run.lease.instance)
+        unpaged = unpaged_to_read(_UNPAGED, scans) | self._missing_once
         await together(
             self._in_slot(action.kind, partial(self._look_at, action, scans.get(action.kind, Scan())))
             for action in plan.lists_to_read(self._lists.points)
@@ -86,7 +93,7 @@ class IncrementalSync(Sync):
         return plan.result_of(self._lists.points)
 
     async def _look_at(self, action: ListAction, scan: Scan) -> None:
-        """Publish the new rows of a list and a quarter of the others, or the whole list when new rows do not explain its size."""
+        """Publish the new rows of a list and a quarter of the others, or the whole list when rows of it were deleted."""
         point = self._lists.point(action.kind)
         # An earlier attempt of this run may have begun to read the whole list.
         if not action.is_paged or point.position or point.is_whole is not None:
@@ -94,7 +101,7 @@ class IncrementalSync(Sync):
             return
         self._lists.points[action.kind] = Checkpoint(action.kind, changed=point.changed)
         new = await self._new_rows(action, scan)
-        is_whole_due = not is_explained(scan, new.total, new.count)
+        is_whole_due = action.kind in self._missing_once or not is_explained(scan, new.total, new.count)
         may_be_whole = may_read_whole(scan, new.total, self._clock())
         if action.kind is Kind.INVOICE and not (is_whole_due and may_be_whole):
             try:
@@ -120,7 +127,7 @@ class IncrementalSync(Sync):
     async def _new_rows(self, action: ListAction, scan: Scan) -> _NewRows:
         """Return the rows that were added since the run before, and some others."""
         filters = _NEWEST_FIRST.get(action.kind)
-        start = 0 if filters or not scan.total else scan.total - 1
+        start = 0 if filters or not scan.total else max(0, scan.total - _DELETED_ROWS)
         rows: list[RawRow] = []
         added: set[int] = set()
         total = None

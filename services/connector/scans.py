@@ -10,6 +10,7 @@ from libs.common.contracts.billing import Kind
 # Incremental runs come every 15 minutes, so each row is looked at within an hour.
 RUNS_PER_ROUND: Final = 4
 _ROWS_TO_READ_AT_ONCE: Final = 10_000
+_UNPAGED_PER_RUN: Final = 2
 _WHOLE_AGAIN_AFTER: Final = timedelta(minutes=50)
 
 ALL: Final = ""
@@ -87,9 +88,10 @@ def may_read_whole(scan: Scan, total: int | None, now: datetime) -> bool:
 
 
 def unpaged_to_read(kinds: Sequence[Kind], scans: Scans) -> set[Kind]:
-    """Return which of the lists that are not paged to read: the one that nobody has read for the longest time, and those not read yet.
+    """Return which of the lists that are not paged to read: the two that nobody has read for the longest time, and those not read yet.
 
-    There are four, so each comes once an hour. One that could not be read yet is tried, and reported, in each run.
+    There are four, so each comes in every second run. That leaves time within the hour to read a list again from which rows are missing.
+    One that could not be read yet is tried, and reported, in each run.
     """
 
     def read_at(kind: Kind) -> float:
@@ -97,8 +99,8 @@ def unpaged_to_read(kinds: Sequence[Kind], scans: Scans) -> set[Kind]:
         return 0.0 if at is None else at.timestamp()
 
     unread = {kind for kind in kinds if scans.get(kind, Scan()).total is None}
-    others = [kind for kind in kinds if kind not in unread]
-    return unread | ({min(others, key=read_at)} if others else set())
+    others = sorted((kind for kind in kinds if kind not in unread), key=read_at)
+    return unread | set(others[:_UNPAGED_PER_RUN])
 
 
 def pages_around(offsets: Iterable[int], page_size: int) -> list[int]:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from libs.common.contracts.billing import Kind
+from libs.common.contracts.instances import InstanceKey
 from services.connector.deletion import Census
 from services.connector.repository.runs import Run
 
@@ -117,6 +118,18 @@ async def load_twice_missing(connection: Any, run: Run, kind: Kind, limit: int) 
         limit,
     )
     return [row["id"] for row in rows]
+
+
+async def load_kinds_missing_once(connection: Any, instance: InstanceKey) -> frozenset[Kind]:
+    """Return the kinds with published rows that a whole read did not contain, and that a second one may remove."""
+    rows = await connection.fetch(
+        """SELECT DISTINCT kind FROM connector.missing
+           JOIN connector.fingerprints USING (organization_id, instance_id, kind, id)
+           LEFT JOIN connector.held_deletions held USING (organization_id, instance_id, kind)
+           WHERE organization_id = $1 AND instance_id = $2 AND held.kind IS NULL""",
+        *instance,
+    )
+    return frozenset(Kind(row["kind"]) for row in rows)
 
 
 def _values(run: Run, kind: Kind) -> tuple[Any, ...]:
