@@ -55,7 +55,7 @@ async def written(system: System) -> dict[str, Any]:
     """
     tables = await system.ask_as_admin(
         "SELECT tablename FROM pg_tables WHERE schemaname = 'metrics' "
-        "AND tablename NOT IN ('coverage', 'digests', 'freshness', 'readings', 'runs')"
+        "AND tablename NOT IN ('applied_runs', 'coverage', 'digests', 'freshness', 'readings', 'runs')"
     )
     rows: dict[str, Any] = {
         name: await system.ask_as_admin(
