@@ -53,7 +53,7 @@ _ABOVE_ALL: Final = 2**63 - 1
 REFUSED_SECONDS, _FAILED_SECONDS = 3600.0, 600.0
 
 
-class Pace:
+class TimeLeft:
     """Estimates how long the details of an instance still take, from the pace of the last minutes."""
 
     _SECONDS: Final = 300.0
@@ -131,11 +131,11 @@ class DetailReader:
         clock: Clock,
         work: DetailWork,
         pauses: Pauses,
-        pace: Pace,
+        time_left: TimeLeft,
     ) -> None:
         self._engine, self._publisher, self._caller, self._clock = engine, publisher, caller, clock
         self._lease, self._settings = work.lease, work.settings
-        self._pauses, self._pace = pauses, pace
+        self._pauses, self._time_left = pauses, time_left
         self._queues: dict[Kind, _Queue] = {}
         self._reads: dict[asyncio.Task[_Read], _Begun] = {}
         self._numbers = count(1)
@@ -272,7 +272,7 @@ class DetailReader:
                 DETAILS[kind]: KindProgress(rows=queue.counted.rows - left[kind], expected=queue.counted.rows)
                 for kind, queue in self._queues.items()
             },
-            minutes_left=self._pace.minutes_left(sum(waiting), time.monotonic()),
+            minutes_left=self._time_left.minutes_left(sum(waiting), time.monotonic()),
         )
         number = next(self._numbers)
         message_id = f"{self._lease.instance.instance_id}.details.{self._lease.epoch}.{number}"

@@ -32,8 +32,7 @@ from services.connector.caller import Caller, Pace
 from services.connector.changes import DETAILS
 from services.connector.checks import check_instance, unfinished
 from services.connector.credentials import Credentials, unseal
-from services.connector.details import REFUSED_SECONDS, DetailReader, Pauses
-from services.connector.details import Pace as DetailPace
+from services.connector.details import REFUSED_SECONDS, DetailReader, Pauses, TimeLeft
 from services.connector.incremental import IncrementalSync
 from services.connector.plan import Result
 from services.connector.positions import Positions, load_last_positions, read_positions
@@ -77,7 +76,7 @@ class Jobs:
         self._publisher = FactPublisher(engine, publisher, clock)
         self._paces: dict[str, Pace] = {}
         self._detail_pauses = Pauses()
-        self._detail_paces: defaultdict[InstanceKey, DetailPace] = defaultdict(DetailPace)
+        self._times_left: defaultdict[InstanceKey, TimeLeft] = defaultdict(TimeLeft)
 
     async def run(self, run: Run) -> None:
         """Do a run and report how it ended."""
@@ -164,9 +163,9 @@ class Jobs:
             return
         async with Client(self._settings, opened) as client:
             caller = self._caller(client, opened, work.settings)
-            pace = self._detail_paces[instance]
+            time_left = self._times_left[instance]
             reader = DetailReader(
-                self._engine, self._publisher, caller, self._clock, work, self._detail_pauses, pace
+                self._engine, self._publisher, caller, self._clock, work, self._detail_pauses, time_left
             )
             await reader.read()
 
