@@ -7,6 +7,7 @@ from uuid import UUID
 
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.instances import InstanceKey, InstanceSettings
+from libs.common.contracts.sync import IDS_PER_BLOCK
 from services.connector.changes import DETAILS
 from services.connector.repository import leases, shares
 from services.connector.repository.leases import Lease
@@ -166,11 +167,11 @@ async def save_failed(connection: Any, instance: InstanceKey, kind: Kind, ids: S
 
 
 async def make_due(connection: Any, instance: InstanceKey, kind: str, blocks: Sequence[int]) -> None:
-    """Let the details of a kind be read again, for the rows in blocks of 10,000 ids. Of other kinds there is nothing to read by id."""
+    """Let the details of a kind be read again, for the rows in blocks of ids. Of other kinds there is nothing to read by id."""
     await connection.execute(
-        """UPDATE connector.fingerprints SET is_detail_due = true
-           WHERE organization_id = $1 AND instance_id = $2 AND kind = ANY($3::text[])
-             AND id / 10000 = ANY($4::bigint[])""",
+        f"""UPDATE connector.fingerprints SET is_detail_due = true
+            WHERE organization_id = $1 AND instance_id = $2 AND kind = ANY($3::text[])
+              AND id / {IDS_PER_BLOCK} = ANY($4::bigint[])""",  # noqa: S608  a constant
         *instance,
         [header for header, detail in DETAILS.items() if detail == kind],
         blocks,

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.instances import InstanceKey
+from libs.common.contracts.sync import IDS_PER_BLOCK
 from services.connector.changes import DETAILS, Changes, Fact, Stored
 
 
@@ -94,10 +95,10 @@ async def clear_keys(connection: Any, instance: InstanceKey, keys: Sequence[Fact
 
 
 async def clear_blocks(connection: Any, instance: InstanceKey, kind: str, blocks: Sequence[int]) -> None:
-    """Set the fingerprints of blocks of 10,000 ids to null."""
+    """Set the fingerprints of blocks of ids to null."""
     await connection.execute(
-        """UPDATE connector.fingerprints SET fingerprint = NULL
-           WHERE organization_id = $1 AND instance_id = $2 AND kind = $3 AND id / 10000 = ANY($4::bigint[])""",
+        f"""UPDATE connector.fingerprints SET fingerprint = NULL WHERE organization_id = $1 AND instance_id = $2 AND kind = $3
+            AND id / {IDS_PER_BLOCK} = ANY($4::bigint[])""",  # noqa: S608  a constant
         *instance,
         kind,
         blocks,
