@@ -5,9 +5,9 @@ from typing import Final, NamedTuple
 from services.connector.caller import Caller
 from services.connector.reading import readable_id
 from services.connector.whmcs import answers
+from services.connector.whmcs.entities import ACTIVITY_LOG
 
 KIND: Final = "activity"
-_ACTION: Final = "GetActivityLog"
 _ENTRIES_PER_PAGE, _MOST_PAGES = 100, 5
 
 
@@ -24,7 +24,7 @@ async def touched_since(caller: Caller, entry_id: int | None) -> Touched:
     newest_id = entry_id or 0
     for number in range(_MOST_PAGES):
         page = {"limitstart": number * _ENTRIES_PER_PAGE, "limitnum": _ENTRIES_PER_PAGE}
-        answer = await caller.ask(_ACTION, page, rows=_ENTRIES_PER_PAGE)
+        answer = await caller.ask(ACTIVITY_LOG, page, rows=_ENTRIES_PER_PAGE)
         ids = [
             (readable_id(row.get("id")) or 0, row) for row in answers.rows(answer.body, "activity", "entry")
         ]

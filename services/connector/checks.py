@@ -5,7 +5,7 @@ The order is that of a call: find the server, connect, reach the API, log in. So
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal
@@ -24,7 +24,14 @@ from services.connector.settings import Settings
 from services.connector.whmcs import answers
 from services.connector.whmcs.answers import Row, WhmcsError
 from services.connector.whmcs.client import Client, describe
-from services.connector.whmcs.entities import LIST_OF, LISTS, LOOK_UPS, VERSION_ACTION, ListAction, LookUp
+from services.connector.whmcs.entities import (
+    LIST_OF,
+    LISTS,
+    PERMISSIONS,
+    VERSION_ACTION,
+    ListAction,
+    Permission,
+)
 from services.connector.whmcs.masking import Mask
 from services.connector.whmcs.translate import translate_row
 
@@ -76,8 +83,6 @@ _NOISE: Final = (
 _VERSION_LENGTH: Final = 40
 _VERSION: Final = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})")
 _ABOUT_ACTION: Final = frozenset({"permission_missing", "action_unsupported"})
-# No WHMCS has so many rows. An id of 0 does not work: PHP treats "0" as empty, so WHMCS would report a missing parameter.
-_ABSENT_ID: Final = 2_147_483_647
 
 
 @dataclass(slots=True)
@@ -191,7 +196,7 @@ async def _check(client: Client, checklist: _Checklist, clock: Clock) -> None:
         return
     await checklist.add(_check_clock(client.server_time, clock()))
     await _check_sample(client, checklist)
-    await _estimate(sum(answers.total(body) or 0 for body in bodies), checklist)
+    await _estimate(sum(answers.total(bodies.get(action.action, {})) or 0 for action in LISTS), checklist)
 
 
 async def _find_api(client: Client, checklist: _Checklist) -> Row | WhmcsError:
@@ -249,33 +254,29 @@ def _version_in(answer: Row) -> str:
     return "".join(character for character in version if character.isprintable())
 
 
-async def _check_permissions(client: Client, checklist: _Checklist) -> list[Row]:
-    """Call each action once, and return the bodies of the answers.
+async def _check_permissions(client: Client, checklist: _Checklist) -> dict[str, Row]:
+    """Call each action once, and return the bodies of the answers by action.
 
     An action is allowed unless WHMCS refuses the action, the role, the address or the credentials. A needed action that is not allowed
     is a failure, an optional one a warning. Needed actions come first, in case the time runs out.
     """
     slots = asyncio.Semaphore(_CALLS_AT_ONCE)
-    bodies: list[Row] = []
+    bodies: dict[str, Row] = {}
 
-    async def ask(action: ListAction | LookUp, parameters: Mapping[str, str | int]) -> None:
+    async def ask(permission: Permission) -> None:
+        action = permission.action
         async with slots:
             try:
-                bodies.append(await client.call(action.action, parameters))
+                bodies[action] = await client.call(action, permission.parameters)
             except WhmcsError as error:
                 if not error.is_granted:
-                    state: CheckState = "failed" if action.is_needed else "warning"
-                    await checklist.add_error("permission", error, state, action.action)
+                    state: CheckState = "failed" if permission.is_needed else "warning"
+                    await checklist.add_error("permission", error, state, action)
                     return
-            text = f"{action.action} is allowed."
-            await checklist.add(Check(name="permission", state="ok", message=text, action=action.action))
+            text = f"{action} is allowed."
+            await checklist.add(Check(name="permission", state="ok", message=text, action=action))
 
-    look_ups = [ask(action, {action.id_parameter: _ABSENT_ID}) for action in LOOK_UPS]
-    lists = [
-        ask(action, {**action.parameters, "limitstart": 0, "limitnum": 1})
-        for action in sorted(LISTS, key=lambda action: not action.is_needed)
-    ]
-    await asyncio.gather(*look_ups, *lists)
+    await asyncio.gather(*map(ask, PERMISSIONS))
     return bodies
 
 

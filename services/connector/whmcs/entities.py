@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.instances import InstanceSettings
@@ -131,3 +131,30 @@ ACTIONS: Final[Mapping[Kind, ListAction | LookUp]] = {
     action.kind: action for action in (*LISTS, TRANSACTIONS, *LOOK_UPS)
 }
 VERSION_ACTION: Final = "WhmcsDetails"
+ACTIVITY_LOG: Final = "GetActivityLog"
+# No WHMCS has so many rows. An id of 0 does not work: PHP treats "0" as empty, so WHMCS would report a missing parameter.
+_ABSENT_ID: Final = 2_147_483_647
+_ONE_ROW: Final = {"limitstart": 0, "limitnum": 1}
+
+
+class Permission(NamedTuple):
+    """An action that the API role must allow, or may allow if it is not needed. With these parameters its answer is small."""
+
+    action: str
+    parameters: Mapping[str, str | int]
+    is_needed: bool = False
+
+
+# Every action that a run needs or can use, the needed ones first. VERSION_ACTION is the one by which a check finds the API.
+PERMISSIONS: Final = tuple(
+    sorted(
+        (
+            *(Permission(call.action, {call.id_parameter: _ABSENT_ID}, call.is_needed) for call in LOOK_UPS),
+            *(Permission(call.action, {**call.parameters, **_ONE_ROW}, call.is_needed) for call in LISTS),
+            # Without the id of an invoice, WHMCS would send all transactions.
+            Permission(TRANSACTIONS.action, {"invoiceid": _ABSENT_ID}),
+            Permission(ACTIVITY_LOG, _ONE_ROW),
+        ),
+        key=lambda permission: not permission.is_needed,
+    )
+)

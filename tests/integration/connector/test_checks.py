@@ -12,14 +12,14 @@ import pytest
 from services.connector import caller, checks
 from services.connector.credentials import Credentials
 from services.connector.whmcs import client
-from services.connector.whmcs.entities import INVOICE_LINES, LISTS, LOOK_UPS
+from services.connector.whmcs.entities import INVOICE_LINES, PERMISSIONS
 from tests.integration.connector.conftest import (
     World,
     check,
 )
 from tests.simulator import simulate
 
-ACTIONS = {action.action for action in (*LOOK_UPS, *LISTS)}
+ACTIONS = {permission.action for permission in PERMISSIONS}
 PHP_EMPTY = (None, "", "0", 0, "0.00", 0.0, False)
 
 
@@ -174,8 +174,10 @@ async def test_check_names_every_forbidden_action(world: World) -> None:
         "GetCancelledPackages",
     }
     assert {action for action, line in missing.items() if line["state"] == "warning"} == {
+        "GetActivityLog",
         "GetCurrencies",
         "GetPromotions",
+        "GetTransactions",
         "WhmcsDetails",
     }
     for action, line in missing.items():

@@ -8,9 +8,20 @@ import pytest
 
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.failures import text_of_missing
-from services.connector.whmcs.entities import ACTIONS, LISTS, LOOK_UPS, TRANSACTIONS, VERSION_ACTION
+from services.connector.whmcs.entities import (
+    ACTIONS,
+    ACTIVITY_LOG,
+    LISTS,
+    LOOK_UPS,
+    PERMISSIONS,
+    TRANSACTIONS,
+    VERSION_ACTION,
+)
+from services.gateway.pages import role
 
 EXAMPLES = Path(__file__).parents[2] / "contract" / "whmcs"
+NEEDED = {permission.action for permission in PERMISSIONS if permission.is_needed}
+OPTIONAL = {permission.action for permission in PERMISSIONS if not permission.is_needed} | {VERSION_ACTION}
 
 
 def test_every_kind_has_one_declaration() -> None:
@@ -26,8 +37,16 @@ def test_every_action_has_a_recorded_example(action: Any) -> None:
 
 
 def test_missing_optional_action_names_its_consequence() -> None:
-    optional = {action.action for action in ACTIONS.values() if not action.is_needed} | {VERSION_ACTION}
-    needed = {action.action for action in ACTIONS.values() if action.is_needed}
+    assert all(f"{action}. Without it " in text_of_missing(action) for action in OPTIONAL)
+    assert all(text_of_missing(action).startswith("The API role lacks") for action in NEEDED)
 
-    assert all("Without it we " in text_of_missing(action) for action in optional)
-    assert all(text_of_missing(action).startswith("The API role lacks") for action in needed)
+
+def test_check_asks_for_every_action_of_the_role_page() -> None:
+    assert {action for group in role.NEEDED for action in group.actions} == NEEDED
+    assert {action.action for action in role.OPTIONALS} == OPTIONAL
+
+
+def test_check_asks_for_every_action_of_a_run() -> None:
+    assert {action.action for action in ACTIONS.values()} | {ACTIVITY_LOG} == {
+        permission.action for permission in PERMISSIONS
+    }
