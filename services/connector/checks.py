@@ -14,7 +14,7 @@ from uuid import UUID
 
 from libs.common.clock import Clock
 from libs.common.contracts.billing import Kind
-from libs.common.contracts.failures import FAILURES, text_of, text_of_missing
+from libs.common.contracts.failures import FAILURES, NOISE, text_of, text_of_missing
 from libs.common.contracts.instances import InstanceSettings
 from libs.common.contracts.sync import Check, Estimate, InstanceChecked
 from libs.common.errors import NeedsOperator
@@ -76,10 +76,6 @@ _PASSED: Final = {
     "ip": "WHMCS allows our address.",
 }
 _ELSEWHERE: Final = frozenset({"not_whmcs_api", "redirected"})
-_NOISE: Final = (
-    "Something on the site writes text around the answers of WHMCS. We can read them all the same. To be safe, turn off display_errors "
-    "in PHP, and caching and length hiding for /includes/api.php."
-)
 _VERSION_LENGTH: Final = 40
 _VERSION: Final = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})")
 _ABOUT_ACTION: Final = frozenset({"permission_missing", "action_unsupported"})
@@ -191,7 +187,7 @@ async def _check(client: Client, checklist: _Checklist, clock: Clock) -> None:
         return
     bodies = await _check_permissions(client, checklist)
     if client.noisy_answers:
-        await checklist.add(Check(name="api", state="warning", message=_NOISE))
+        await checklist.add(Check(name="api", state="warning", message=NOISE))
     if any(check.state == "failed" for check in checklist.checks):
         return
     await checklist.add(_check_clock(client.server_time, clock()))

@@ -27,7 +27,7 @@ from libs.common.database import raw, transaction
 from libs.common.errors import NeedsOperator
 from libs.common.kafka.publisher import Publisher
 from libs.common.telemetry import sync_runs
-from services.connector import events
+from services.connector import events, plan
 from services.connector.caller import Caller, Pace
 from services.connector.changes import DETAILS
 from services.connector.checks import check_instance, unfinished
@@ -128,7 +128,7 @@ class Jobs:
                 work = unless_silent(caller, work)
             try:
                 async with asyncio.timeout(max(1.0, seconds)) as limit:
-                    return await work
+                    return plan.with_noise(await work, client.noisy_answers)
             except TimeoutError:
                 if not limit.expired():
                     raise  # the timeout of a database or Kafka call, not that of the run

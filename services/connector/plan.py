@@ -8,6 +8,7 @@ from uuid import UUID
 
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.sync import (
+    ANSWERS,
     KindProgress,
     Outcome,
     SkippedKind,
@@ -182,6 +183,12 @@ def _with_short_reasons(kinds: Mapping[Kind, UnreadableRows]) -> dict[str, Unrea
 def _cut(text: str, longest: int) -> str:
     """Return the beginning of a text, at most so many bytes in UTF-8."""
     return text.encode()[:longest].decode(errors="ignore")
+
+
+def with_noise(result: Result, noisy_answers: int) -> Result:
+    """Return the result with a warning if the site wrote text around answers."""
+    noise = {ANSWERS: {"noise": noisy_answers}} if noisy_answers else {}
+    return replace(result, warnings=result.warnings | noise)
 
 
 def progress_of(run_id: UUID, points: Checkpoints) -> SyncProgressed:

@@ -191,6 +191,12 @@ OPTIONAL: Final = {
     "WhmcsDetails": "we cannot tell which version of WHMCS you run",
 }
 
+# What to do about text around the answers of WHMCS.
+NOISE: Final = (
+    "Something on the site writes text around the answers of WHMCS. We can read them all the same. To be safe, turn off display_errors "
+    "in PHP, and caching and length hiding for /includes/api.php."
+)
+
 
 def text_of(code: str, **values: str) -> str:
     """Return the text of a code with its values filled in; a value that is missing reads as "?"."""

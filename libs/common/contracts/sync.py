@@ -12,6 +12,8 @@ from libs.common.contracts.values import Count, LongText, Moment, Partition, Tex
 
 # Digests and Republish divide the rows of a kind into blocks of so many ids: a row is in the block `id // IDS_PER_BLOCK`.
 IDS_PER_BLOCK: Final = 10_000
+# SyncSucceeded.warnings[ANSWERS]["noise"] counts the answers around which the site wrote text. They are of no kind.
+ANSWERS: Final = "answers"
 
 
 class RunState(StrEnum):
@@ -144,7 +146,8 @@ class SyncSucceeded(Message):
     `whole` are the kinds of which the run read every row. A row of such a kind that is not in `unreadable` was there at the time of the
     run, and it is unchanged unless a fact says otherwise. A kind that is not in `whole` proves nothing about a row without a fact.
     Connectors of earlier versions do not send `whole`; each of their runs read all kinds in `counts`.
-    `warnings` says, per kind and field, how often a field that no figure needs could not be read.
+    `warnings` says, per kind and field, how often a field that no figure needs could not be read. The kind `answers` stands
+    for the answers of WHMCS themselves: its field `noise` says around how many of them the site wrote text, such as PHP notices.
     `held` are the kinds with rows that wait for a person.
     `digests` (full runs only) are, per kind and block of 10,000 ids, the number of rows and the sum of the first 8 bytes of
     their fingerprints as big-endian numbers, modulo 2^64, in decimal digits. A block without a digest proves nothing.

@@ -854,7 +854,8 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "accept_deletions": "How many missing records of a kind a person has accepted to remove.",
         "whole": "Once ended: kinds of which every record was read.",
         "unreadable": "Once ended: records that could not be read, by kind.",
-        "warnings": "Once ended: how often a field that no figure needs could not be read, by kind and field.",
+        "warnings": "Once ended: how often a field that no figure needs could not be read, by kind and field. "
+        "Under `answers`, `noise` is around how many answers the site wrote text.",
         "held": "Once ended: records that are missing in WHMCS and wait for a person, by kind.",
         "code": _CODE,
         "message": "What was wrong and what to do, for people; null when nothing was wrong.",

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from libs.common.contracts.billing import Kind
-from libs.common.contracts.sync import UnreadableRows
+from libs.common.contracts.failures import NOISE
+from libs.common.contracts.sync import ANSWERS, UnreadableRows
 from services.gateway.kinds import plural, title
 from services.gateway.standing import HeldKind
 
@@ -70,7 +71,13 @@ def warnings_of(kinds: Mapping[str, Mapping[str, int]]) -> list[str]:
     return [
         f"{title(kind)}: {', '.join(f'{_field(name)} ({count:,})' for name, count in sorted(fields.items()))}"
         for kind, fields in sorted(kinds.items())
+        if kind != ANSWERS
     ]
+
+
+def noise_of(kinds: Mapping[str, Mapping[str, int]]) -> str | None:
+    """Return what to do about text around the answers of WHMCS; None when there was none."""
+    return NOISE if ANSWERS in kinds else None
 
 
 def held_of(kinds: Mapping[str, HeldKind]) -> list[Held]:

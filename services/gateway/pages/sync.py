@@ -10,7 +10,7 @@ from services.gateway.context import Context, ContextDependency
 from services.gateway.errors import NotFound
 from services.gateway.instances.views import Instance, get_instance
 from services.gateway.pages.callers import InstanceReader, InstanceWriter, SyncStarter
-from services.gateway.pages.findings import Held, held_of, unreadable_of, warnings_of
+from services.gateway.pages.findings import Held, held_of, noise_of, unreadable_of, warnings_of
 from services.gateway.pages.forms import Fields
 from services.gateway.pages.live import Snapshot, live
 from services.gateway.pages.redirects import see
@@ -41,6 +41,7 @@ async def sync_page(
         summary=summary,
         unreadable=list(unreadable_of(sync.unreadable, instance.address if instance else None)),
         warnings=warnings_of(sync.warnings),
+        noise=noise_of(sync.warnings),
         held=_still_held(sync, instance),
     )
 

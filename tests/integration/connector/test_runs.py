@@ -192,8 +192,9 @@ async def test_run_of_one_kind_reads_only_its_list(world: World) -> None:
     assert (done["outcome"], done["whole"], list(done["counts"])) == ("complete", ["domain"], ["domain"])
 
 
-async def test_dirty_rows_are_listed_and_hide_no_other(world: World, kafka: str) -> None:
+async def test_dirt_is_reported_and_hides_no_other_row(world: World, kafka: str) -> None:
     await world.add_instance()
+    world.control("PUT", "/faults", json=[{"kind": "comment_behind", "action": "GetCurrencies"}])
     world.control("PUT", "/dirt", json={"on": "all"})
     try:
         done = await world.sync()
@@ -207,6 +208,7 @@ async def test_dirty_rows_are_listed_and_hide_no_other(world: World, kafka: str)
     assert {kind: published[kind] + bad.get(kind, 0) for kind in done["counts"]} == done["counts"]
     assert {kind: len(rows["rows"]) for kind, rows in done["unreadable"].items()} == bad
     assert done["warnings"]["service"]
+    assert done["warnings"]["answers"] == {"noise": 1}
 
 
 async def test_failing_page_is_read_in_halves(world: World) -> None:

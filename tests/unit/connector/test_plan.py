@@ -142,6 +142,13 @@ def test_run_tells_what_it_read_whole_and_what_not() -> None:
     assert result.outcome is Outcome.PARTIAL
 
 
+def test_run_warns_of_text_around_answers() -> None:
+    result = plan.result_of(all_done())
+
+    assert plan.with_noise(result, 0) == result
+    assert plan.with_noise(result, 3).warnings == {"answers": {"noise": 3}}
+
+
 def test_only_the_first_thousand_unreadable_rows_are_listed() -> None:
     row = UnreadableRow(id=None, reason="its id is no number")
 

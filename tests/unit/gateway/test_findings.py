@@ -1,7 +1,7 @@
 """What syncs found, in words."""
 
 from libs.common.contracts.sync import UnreadableRow, UnreadableRows
-from services.gateway.pages.findings import held_of, held_sentence, link, unreadable_of, warnings_of
+from services.gateway.pages.findings import held_of, held_sentence, link, noise_of, unreadable_of, warnings_of
 from services.gateway.standing import HeldKind
 from tests.unit.gateway.test_standing import FIRST
 
@@ -47,3 +47,11 @@ def test_warnings_name_their_fields() -> None:
     fields = {"invoice": {"due_on": 1200, "paid_at": 3}, "transaction": {"fee_micros": 1}}
 
     assert warnings_of(fields) == ["Invoices: due date (1,200), paid time (3)", "Payments: fee (1)"]
+
+
+def test_text_around_answers_is_no_field() -> None:
+    noisy = {"answers": {"noise": 3}, "invoice": {"due_on": 1}}
+
+    assert warnings_of(noisy) == ["Invoices: due date (1)"]
+    assert str(noise_of(noisy)).startswith("Something on the site writes text")
+    assert noise_of({"invoice": {"due_on": 1}}) is None
