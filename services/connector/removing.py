@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 _LOOK_UPS_PER_RUN: Final = 200
 _LOOK_UPS_AT_ONCE: Final = 20
 _ROWS_AT_ONCE: Final = 1_000
+# Of each kind that is held.
+_LISTED: Final = 100
 
 # Publishes tombstones of rows of a kind and of their details, and deletes the fingerprints of their facts.
 Remove = Callable[[Kind, Iterable[Fact]], Awaitable[None]]
@@ -49,7 +51,12 @@ class Removal:
             database = await raw(connection)
             await fence(database, self._run.lease)
             before = await held.load(database, self._run.lease.instance)
-            kept = held_kinds(censuses, self._run.accept_deletions, before)
+            kept = {
+                kind: deletions.model_copy(
+                    update={"ids": await self._first_missing(database, kind, censuses[kind].blocks)}
+                )
+                for kind, deletions in held_kinds(censuses, self._run.accept_deletions, before).items()
+            }
             await held.save(database, self._run, whole, kept, self._clock())
         for kind, census in censuses.items():
             if kind in LOOK_UPS:
@@ -66,6 +73,15 @@ class Removal:
             return await missing.count(
                 await raw(connection), self._run, kind, are_customers_whole=Kind.CUSTOMER in whole
             )
+
+    async def _first_missing(self, database: Any, kind: Kind, blocks: Sequence[int]) -> tuple[int, ...]:
+        """Return the ids of the first missing rows, for the person who reviews them."""
+        ids: list[int] = []
+        for block in blocks:
+            ids += await missing.load(database, self._run, kind, block)
+            if len(ids) >= _LISTED:
+                break
+        return tuple(ids[:_LISTED])
 
     async def _remove_confirmed(self, kind: Kind, blocks: Sequence[int]) -> None:
         """Ask for the missing rows by id, and remove those that WHMCS says it does not have."""

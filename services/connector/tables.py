@@ -154,6 +154,7 @@ held_deletions: Final = _owned(
     Column("count", BigInteger, nullable=False),
     Column("total", BigInteger, nullable=False),
     Column("reason", Text, nullable=False),
+    Column("ids", ARRAY(BigInteger), nullable=False),
     Column("run_id", Uuid, nullable=False),
     Column("at", _Moment, nullable=False),
 )

@@ -123,12 +123,14 @@ class UnreadableRows(Message):
 class HeldDeletions(Message):
     """Rows that are missing in WHMCS and wait for a person before their facts are removed: `count` of the `total` rows of a kind.
 
-    `reason`: too many rows are missing at once, the list is empty, or the greatest ids went down as after a restored backup.
+    `reason`: too many rows are missing at once, the list is empty, or the greatest ids went down as after a restored backup. `ids` are the
+    first 100 of them; connectors of earlier versions send none.
     """
 
     count: Count
     total: Count
     reason: Literal["too_many", "list_empty", "ids_went_down"]
+    ids: tuple[Count, ...] = Field(default=(), max_length=100)
 
 
 class Outcome(StrEnum):

@@ -695,6 +695,7 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "count": "How many records are missing.",
         "total": "How many records of the kind there were.",
         "reason": "`too_many` at once, `list_empty`, or `ids_went_down` as after a restored backup.",
+        "ids": "The numbers in WHMCS of the first 100; empty in a list of syncs.",
     },
     "UnreadableKind": {
         "sync_id": "The sync that lists them.",

@@ -1,6 +1,6 @@
 """What syncs found besides good records, in words: records and fields that could not be read, and records that are missing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -49,6 +49,13 @@ class Unreadable:
     unlisted: int
 
 
+class Missing(NamedTuple):
+    """A missing record, such as `Service 17`, and its page in WHMCS; None where that is not known."""
+
+    name: str
+    href: str | None
+
+
 class Held(NamedTuple):
     """Records of a kind that wait for a decision: how many are missing, and why they are not removed at once."""
 
@@ -86,6 +93,11 @@ def held_of(kinds: Mapping[str, HeldKind]) -> list[Held]:
         Held(kind, held_sentence(kind, held.count, held.total), _REASONS.get(held.reason, ""))
         for kind, held in sorted(kinds.items())
     ]
+
+
+def missing_of(kind: str, ids: Iterable[int], address: str) -> list[Missing]:
+    """Return the missing records of a kind, with links into the WHMCS at this address."""
+    return [Missing(f"{kind.replace('_', ' ').capitalize()} {id}", link(address, kind, id)) for id in ids]
 
 
 def held_sentence(kind: str, count: int, total: int) -> str:

@@ -10,7 +10,7 @@ from services.gateway.context import Context, ContextDependency
 from services.gateway.errors import NotFound
 from services.gateway.instances.views import Instance, get_instance
 from services.gateway.pages.callers import InstanceReader, InstanceWriter, SyncStarter
-from services.gateway.pages.findings import Held, held_of, noise_of, unreadable_of, warnings_of
+from services.gateway.pages.findings import Held, held_of, missing_of, noise_of, unreadable_of, warnings_of
 from services.gateway.pages.forms import Fields
 from services.gateway.pages.live import Snapshot, live
 from services.gateway.pages.redirects import see
@@ -86,7 +86,12 @@ async def review(
     sync = await views.get_sync(context, principal, command_id)
     instance = await _instance_of(context, principal, sync)
     held = _still_held(sync, instance)
-    return page(request, "sync_accept.html", principal=principal, sync=sync, held=held)
+    missing = {
+        row.kind: missing_of(row.kind, sync.held[row.kind].ids, instance.address)
+        for row in held
+        if instance is not None
+    }
+    return page(request, "sync_accept.html", principal=principal, sync=sync, held=held, missing=missing)
 
 
 @router.post("/accept")

@@ -36,7 +36,7 @@ _SYNCS: Final = """
 SELECT s.instance_id, s.command_id, s.requested_at, s.requested_by, s.run_id, s.cancel_requested_at, n.name AS instance_name,
     coalesce(r.mode, s.mode) AS mode, coalesce(r.trigger, s.trigger) AS trigger, r.state, r.started_at, r.ended_at,
     r.progress, r.counts, r.changes, r.skipped, r.code, r.message, r.heard_at, r.expected_rows, r.per_cent, r.epoch,
-    coalesce(r.kinds, s.kinds) AS kinds, s.accept_deletions, r.whole, r.warnings, r.held, f.as_of, f.epoch AS applied_epoch,
+    coalesce(r.kinds, s.kinds) AS kinds, s.accept_deletions, r.whole, r.warnings, f.as_of, f.epoch AS applied_epoch,
     a.mrr_before, a.mrr_after, (
         SELECT min(m.epoch) FROM metrics_read.applied_runs m
         WHERE m.organization_id = s.organization_id AND m.instance_id = s.instance_id) AS recorded_from"""
@@ -47,10 +47,11 @@ LEFT JOIN gateway.runs r USING (organization_id, instance_id, run_id)
 LEFT JOIN metrics_read.freshness f USING (organization_id, instance_id)
 LEFT JOIN metrics_read.applied_runs a
     ON (a.organization_id, a.instance_id, a.epoch) = (s.organization_id, s.instance_id, r.epoch)"""
-_OF_COMMAND: Final = f"{_SYNCS}, r.unreadable {_JOINS} WHERE s.command_id = :command_id"
-# A list has the counts of the unreadable rows alone: the rows of a page of syncs would be megabytes.
+_OF_COMMAND: Final = f"{_SYNCS}, r.unreadable, r.held {_JOINS} WHERE s.command_id = :command_id"
+# A list has the counts of unreadable and missing rows alone: the rows of a page of syncs would be megabytes.
 _OF_INSTANCE: Final = f"""{_SYNCS},
-    (SELECT jsonb_object_agg(key, value - 'rows') FROM jsonb_each(r.unreadable)) AS unreadable
+    (SELECT jsonb_object_agg(key, value - 'rows') FROM jsonb_each(r.unreadable)) AS unreadable,
+    (SELECT jsonb_object_agg(key, value - 'ids') FROM jsonb_each(r.held)) AS held
 {_JOINS} WHERE s.instance_id = :instance_id
     AND (CAST(:at AS timestamptz) IS NULL OR (s.requested_at, s.command_id) < (:at, CAST(:command_id AS uuid)))
 ORDER BY s.requested_at DESC, s.command_id DESC LIMIT :limit"""  # noqa: S608  fixed text

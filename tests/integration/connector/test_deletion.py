@@ -87,7 +87,9 @@ async def test_many_missing_rows_wait_for_a_person(engine: AsyncEngine) -> None:
     assert whmcs.tombstones == 0
     accepted = await whmcs.run(service=60)
 
-    assert first == {"service": HeldDeletions(count=60, total=200, reason="too_many")}
+    assert first == {
+        "service": HeldDeletions(count=60, total=200, reason="too_many", ids=tuple(range(1, 61)))
+    }
     assert accepted == {}
     assert whmcs.tombstones == 60
     assert whmcs.present() == whmcs.true_rows()

@@ -22,7 +22,7 @@ from tests.integration.gateway.test_syncs import Running
 
 ADDONS = SkippedKind(kind="addon", action="GetClientsAddons", code="permission_missing", required=True)
 UNREADABLE = UnreadableRows(count=1, rows=(UnreadableRow(id=17, reason="The amount is not a number."),))
-HELD = HeldDeletions(count=312, total=1020, reason="ids_went_down")
+HELD = HeldDeletions(count=312, total=1020, reason="ids_went_down", ids=(17, 18))
 
 
 class Connector(Running):
@@ -119,6 +119,7 @@ async def test_history_keeps_what_a_sync_found(connector: Connector) -> None:
     assert sync["unreadable"] == {"invoice": UNREADABLE.model_dump(mode="json")}
     assert sync["warnings"] == {"invoice": {"due_on": 12}}
     assert sync["held"] == {"service": HELD.model_dump(mode="json")}
+    assert listed["held"] == {"service": HELD.model_dump(mode="json") | {"ids": []}}
     assert listed["unreadable"] == {"invoice": {"count": 1, "rows": []}}
     assert faults(parsed(page)) == []
     for text in (
@@ -173,8 +174,9 @@ async def test_held_deletions_are_removed_once_accepted(connector: Connector) ->
     answer = await connector.ask(later, "accept", "service")
 
     accepting = answer.json()
-    assert held == {"service": {"sync_id": full, **HELD.model_dump(mode="json")}}
+    assert held == {"service": {"sync_id": full, **HELD.model_dump(exclude={"ids"})}}
     assert "312 of 1,020 services are missing in WHMCS." in review.text
+    assert "https://billing.example.com/admin/clientsservices.php?id=17" in review.text
     assert (answer.status_code, accepting["accept_deletions"]) == (202, {"service": 312})
     command = (await connector.gateway.sent("sync.commands"))[-1]
     assert (command["kinds"], command["accept_deletions"]) == (["service"], {"service": 312})

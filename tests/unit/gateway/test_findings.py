@@ -1,7 +1,15 @@
 """What syncs found, in words."""
 
 from libs.common.contracts.sync import UnreadableRow, UnreadableRows
-from services.gateway.pages.findings import held_of, held_sentence, link, noise_of, unreadable_of, warnings_of
+from services.gateway.pages.findings import (
+    held_of,
+    held_sentence,
+    link,
+    missing_of,
+    noise_of,
+    unreadable_of,
+    warnings_of,
+)
 from services.gateway.standing import HeldKind
 from tests.unit.gateway.test_standing import FIRST
 
@@ -28,6 +36,13 @@ def test_unreadable_record_leads_to_its_page_in_whmcs() -> None:
         (7, f"{ADDRESS}/admin/invoices.php?action=edit&id=7"),
         (None, None),
     ]
+
+
+def test_missing_record_has_a_name_and_its_page() -> None:
+    assert missing_of("service", [17], ADDRESS) == [
+        ("Service 17", f"{ADDRESS}/admin/clientsservices.php?id=17")
+    ]
+    assert missing_of("cancellation_request", [5], ADDRESS) == [("Cancellation request 5", None)]
 
 
 def test_long_list_is_shown_on_demand() -> None:

@@ -64,6 +64,7 @@ def upgrade() -> None:
         sa.Column("count", sa.BigInteger, nullable=False),
         sa.Column("total", sa.BigInteger, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("ids", sa.ARRAY(sa.BigInteger), nullable=False),
         sa.Column("run_id", sa.Uuid, nullable=False),
         sa.Column("at", moment, nullable=False),
     )
