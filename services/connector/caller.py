@@ -27,11 +27,11 @@ class Pace:
         self.politeness = Politeness()
         self._under_way = 0
         self._free = asyncio.Condition()
-        self._next_at = self._paused_until = 0.0
+        self._next_at = self.paused_until = 0.0
 
     def pause(self, seconds: float) -> None:
         """Let no call begin for so many seconds, five minutes at most, because WHMCS has asked for it."""
-        self._paused_until = max(self._paused_until, time.monotonic() + min(seconds, _MAX_PAUSE_SECONDS))
+        self.paused_until = max(self.paused_until, time.monotonic() + min(seconds, _MAX_PAUSE_SECONDS))
 
     @asynccontextmanager
     async def slot(self, per_second: float | None) -> AsyncIterator[None]:
@@ -50,12 +50,13 @@ class Pace:
 
     async def _wait(self, per_second: float | None) -> None:
         now = time.monotonic()
-        starts_at = max(now, self._next_at, self._paused_until)
+        starts_at = max(now, self._next_at, self.paused_until)
         if per_second:
             # Reserve the start time before sleeping, so that the next caller gets a later one.
             self._next_at = starts_at + 1 / per_second
-        if starts_at > now:
-            await asyncio.sleep(starts_at - now)
+        # Another call may come back with a longer pause meanwhile.
+        while (seconds := max(starts_at, self.paused_until) - time.monotonic()) > 0:  # noqa: ASYNC110  a time, no event
+            await asyncio.sleep(seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,11 @@ class Caller:
     @property
     def silent_seconds(self) -> float:
         """Return for how long WHMCS has given no good answer, although answers were waited for."""
-        return time.monotonic() - self._silent_since if self._asking else 0.0
+        return self.seconds_since(self._silent_since) if self._asking else 0.0
+
+    def seconds_since(self, moment: float) -> float:
+        """Return how long WHMCS could have answered since a moment of the monotonic clock: not before the end of a pause that it wanted."""
+        return max(0.0, time.monotonic() - max(moment, self._pace.paused_until))
 
     @property
     def calls(self) -> int:

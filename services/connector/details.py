@@ -249,7 +249,7 @@ class DetailReader:
         if not self._reads:
             return
         begun = next(iter(self._reads.values()))
-        if time.monotonic() - begun.at > _HANGING_SECONDS:
+        if self._caller.seconds_since(begun.at) > _HANGING_SECONDS:
             async with transaction(self._engine) as connection:
                 database = await raw(connection)
                 await leases.fence(database, self._lease)

@@ -118,3 +118,26 @@ async def test_retry_after_pauses_only_its_address() -> None:
 
     assert seconds_of_other < 0.1
     assert time.monotonic() - started > 0.15
+
+
+async def test_call_that_waits_respects_a_longer_pause() -> None:
+    pace = Pace()
+    pace.pause(0.05)
+    started = time.monotonic()
+    call = asyncio.create_task(caller_of(Whmcs(), pace).ask("GetClients", {}))
+    await asyncio.sleep(0.01)
+
+    pace.pause(0.2)
+    await call
+
+    assert time.monotonic() - started > 0.2
+
+
+async def test_pause_is_no_time_in_which_whmcs_could_answer() -> None:
+    pace = Pace()
+    caller = caller_of(Whmcs(), pace)
+    begun = time.monotonic() - 60
+
+    assert caller.seconds_since(begun) >= 60
+    pace.pause(100)
+    assert caller.seconds_since(begun) == 0

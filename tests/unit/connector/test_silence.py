@@ -28,9 +28,9 @@ class Whmcs:
         return {"result": "success"}
 
 
-def caller_of(behaviour: str) -> Caller:
+def caller_of(behaviour: str, pace: Pace | None = None) -> Caller:
     client: Any = Whmcs(behaviour)
-    return Caller(client, Pace(), utc_now)
+    return Caller(client, pace or Pace(), utc_now)
 
 
 async def ask(caller: Caller, times: int = 1) -> str:
@@ -58,6 +58,14 @@ async def test_answering_whmcs_may_take_long() -> None:
     caller = caller_of("answer")
 
     assert await unless_silent(caller, ask(caller, times=12)) == "done"
+
+
+async def test_whmcs_that_asked_for_a_pause_is_not_silent() -> None:
+    pace = Pace()
+    pace.pause(0.2)
+    caller = caller_of("answer", pace)
+
+    assert await unless_silent(caller, ask(caller)) == "done"
 
 
 async def test_work_without_calls_is_not_silent() -> None:
