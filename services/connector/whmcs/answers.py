@@ -10,7 +10,7 @@ from libs.common.addresses import normalise_url
 from libs.common.contracts.failures import FAILURES
 from libs.common.errors import MRRlyticsError, Permanent
 from services.connector.whmcs.masking import Mask
-from services.connector.whmcs.objects import Row, TooLargeError, find_object
+from services.connector.whmcs.objects import RefusedError, Row, find_object
 
 __all__ = ["Call", "Response", "Row", "WhmcsAnswer", "WhmcsError", "read", "rows", "total"]
 
@@ -120,7 +120,7 @@ def read(response: Response, call: Call) -> WhmcsAnswer:
     """Return a good answer; raise WhmcsError. The body counts more than the status, which proxies may change."""
     try:
         match = find_object(response.content, lambda body: _is_of_whmcs(response.status, body))
-    except TooLargeError as error:
+    except RefusedError as error:
         raise call.error("bad_response", str(error), is_about_rows=True) from None
     if match.body is not None and match.is_envelope:
         if _result(match.body) == "success":

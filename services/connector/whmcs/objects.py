@@ -17,11 +17,14 @@ _MAX_TRIES: Final = 64
 _NESTED: Final = frozenset({dict, list})
 # An object with a name in it. PHP writes `result` first, so an envelope is recognised even if it was cut off.
 _OPENING: Final = re.compile(rb'\{\s*"(?P<envelope>(?:result|status)"\s*:)?')
+# A quote and a colon end a name, except behind a backslash, where both are part of a string, and behind what stands before a string that
+# begins with a colon.
+_NAME_END: Final = re.compile(rb'(?<![\\:,\[{\s])":')
 _BLANK: Final = b" \t\r\n"
 
 
-class TooLargeError(ValueError):
-    """An answer with more values or levels than any of WHMCS."""
+class RefusedError(ValueError):
+    """An answer with more values or levels than any of WHMCS, or with a name twice in one object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +41,17 @@ class Match:
 
 
 def find_object(content: bytearray, is_envelope: Callable[[Row], bool]) -> Match:
-    """Return the object in the content; raise TooLargeError before it would take much memory."""
+    """Return the object in the content; raise RefusedError, if it is too large before it would take much memory."""
     if sum(map(content.count, (b"[", b"{", b","))) > MAX_VALUES:
-        raise TooLargeError(f"it has more than {MAX_VALUES:,} values")
+        raise RefusedError(f"it has more than {MAX_VALUES:,} values")
     try:
         body = orjson.loads(content)
     except orjson.JSONDecodeError:
-        match = _find_in_noise(content, is_envelope)
-    else:
-        match = Match(body, is_envelope(body)) if isinstance(body, dict) else Match(None)
-    if match.body is not None and _is_too_deep(match.body):
-        raise TooLargeError(f"it is nested deeper than {MAX_DEPTH}")
-    return match
+        return _find_in_noise(content, is_envelope)
+    if not isinstance(body, dict):
+        return Match(None)
+    _check_names(body, content, 0, len(content))
+    return Match(body, is_envelope(body))
 
 
 def _find_in_noise(content: bytearray, is_envelope: Callable[[Row], bool]) -> Match:
@@ -68,6 +70,7 @@ def _find_in_noise(content: bytearray, is_envelope: Callable[[Row], bool]) -> Ma
             position = opening.end()
             continue
         if is_envelope(whole.body):
+            _check_names(whole.body, text, opening.start(), whole.end)
             has_noise = bool(text[: opening.start()].strip(_BLANK) or text[whole.end :].strip(_BLANK))
             return Match(whole.body, is_envelope=True, has_noise=has_noise)
         position = whole.end
@@ -103,15 +106,29 @@ def _object_at(text: bytes, start: int) -> _Whole | None:
         return None
 
 
-def _is_too_deep(body: Row) -> bool:
+def _check_names(body: Row, text: bytes | bytearray, start: int, end: int) -> None:
+    """Raise RefusedError if the object is nested too deep, or if its text, from `start` to `end`, has a name twice in one object.
+
+    orjson keeps the last of two values with the same name, but which of two amounts is right, nobody knows.
+    """
+    names = _count_names(body)
+    # The count is quick and may be too high, so the expression looks again. It may only miss a name, so a good object is never refused.
+    if text.count(b'":', start, end) > names and sum(1 for _ in _NAME_END.finditer(text, start, end)) > names:
+        raise RefusedError("a name occurs twice in one object")
+
+
+def _count_names(body: Row) -> int:
+    """Return how many names the objects in an object have; raise RefusedError if it is nested too deep."""
     level: list[Any] = [body]
+    names = 0
     for _ in range(MAX_DEPTH + 1):
+        names += sum(len(value) for value in level if type(value) is dict)
         inner: list[Any] = []
         for value in level:
             children = value.values() if type(value) is dict else value
             if not _NESTED.isdisjoint(map(type, children)):
                 inner += [child for child in children if type(child) in _NESTED]
         if not inner:
-            return False
+            return names
         level = inner
-    return True
+    raise RefusedError(f"it is nested deeper than {MAX_DEPTH}")

@@ -25,7 +25,6 @@ class Strike(NamedTuple):
 
 # With all of these at once an answer can still be read. They are applied in this order.
 HARMLESS = {
-    "duplicate_keys": None,
     "bom": None,
     "php_warning": None,
     "notice_with_braces": None,
@@ -85,6 +84,7 @@ STRIKES = {
             "cut",
             "gzip_bomb",
             "many_values",
+            "duplicate_keys",
         )
     },
     "huge": Strike(BAD, 17_000_000, "GetProducts"),

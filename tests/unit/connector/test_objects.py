@@ -1,5 +1,6 @@
 """The object of WHMCS is found whatever stands around it, and before it takes much memory."""
 
+import json
 import subprocess
 import sys
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.connector.whmcs.objects import MAX_VALUES, Match, Row, TooLargeError, find_object
+from services.connector.whmcs.objects import MAX_VALUES, Match, RefusedError, Row, find_object
 from tests.servers import REPOSITORY
 
 GOOD = b'{"result":"success","clients":{"client":[{"id":1,"status":"Active","note":"{\\"a\\": 1}"}]}}'
@@ -74,8 +75,36 @@ def test_other_object_is_returned_but_marked() -> None:
 )
 @pytest.mark.rule("L2")
 def test_too_many_values_or_levels_are_refused(content: bytes) -> None:
-    with pytest.raises(TooLargeError):
+    with pytest.raises(RefusedError):
         find(content)
+
+
+@pytest.mark.parametrize("before", [b"", NOTICE])
+@pytest.mark.parametrize(
+    "row",
+    [
+        b'{"id":1,"amount":"5.00","amount":"7.00"}',
+        b'{"id":1,"amount":"5.00","\\u0061mount":"7.00"}',
+        b'{"result":"error","result":"success"}',
+    ],
+)
+def test_name_twice_in_one_object_is_refused(before: bytes, row: bytes) -> None:
+    with pytest.raises(RefusedError, match="a name occurs twice"):
+        find(before + b'{"result":"success","items":{"item":[{"id":2},' + row + b"]}}")
+
+
+@given(
+    st.recursive(
+        st.text(alphabet='a":\\{}[], é') | st.none(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(alphabet='a":\\{}[], é'), inner),
+        max_leaves=20,
+    )
+)
+def test_object_without_repeated_names_is_never_refused(value: object) -> None:
+    good = {"result": "success", "note": ': "x": ', "value": value}
+
+    assert find(orjson.dumps(good)).body == good
+    assert find(json.dumps(good, indent=1).encode()).body == good
 
 
 @pytest.mark.parametrize("opening", [b'{"', b'{"a":', b'{"a":[', b'{"a":"', b"{ ", b'{"a":{}'])
@@ -86,7 +115,7 @@ def test_many_openings_take_no_long_time(opening: bytes) -> None:
 
 MEASURE = """
 import resource, sys
-from services.connector.whmcs.objects import TooLargeError, find_object
+from services.connector.whmcs.objects import RefusedError, find_object
 content = {
     "lists": lambda: b'{"result":"success","a":[' + b"[]," * 2_000_000 + b"[]]}",
     "allowed lists": lambda: b'{"result":"success","a":[' + b"[]," * 470_000 + b"[]]}",
@@ -98,7 +127,7 @@ content = bytearray(content)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
     find_object(content, lambda body: True)
-except TooLargeError:
+except RefusedError:
     pass
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
