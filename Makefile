@@ -30,7 +30,7 @@ run: .venv/.installed ## add a replica of a service to the running stack: make r
 	@exec $(PYTHON) -m tools.local_stack run $(s)
 
 ##@ Work on it
-.PHONY: setup check test browser bench bench-large bench-peers migration
+.PHONY: setup check test browser bench bench-day bench-large bench-peers migration
 setup: .venv/.installed $(ASSETS) browser ## fetch and build everything that the other commands need
 	@$(PYTHON) -m tools.local_stack.kafka
 
@@ -47,6 +47,9 @@ test: check $(ASSETS) browser ## run everything as CI does: check, integration a
 
 bench: .venv/.installed $(ASSETS) ## measure throughput and memory, and show the promised limits beside them
 	$(PYTHON) -m tests.bench
+
+bench-day: .venv/.installed ## show what 96 incremental syncs of 10,000 customers see, late and at once
+	$(PYTHON) -m tests.bench.day
 
 bench-large: .venv/.installed ## measure the first sync of 100,000 customers and a million invoices
 	$(PYTHON) -m tests.bench.large

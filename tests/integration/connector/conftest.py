@@ -1,6 +1,7 @@
 """A connector with real servers of PostgreSQL and Kafka, and the simulator as its WHMCS."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -194,16 +195,17 @@ async def claim_run(world: World, seconds: float = LOST_WORKERS_LEASE) -> Run | 
         return await runs.claim(database, "lost", seconds, AT)
 
 
-@pytest.fixture
-async def world(
-    simulator: dict[str, str], database: Database, kafka: str, tmp_path: Path
+@contextlib.asynccontextmanager
+async def connector_world(
+    simulator: dict[str, str], database: Database, bootstrap: str, directory: Path
 ) -> AsyncIterator[World]:
-    keys = tmp_path / "keys.json"
+    """Prepare a connector whose WHMCS is this simulator."""
+    keys = directory / "keys.json"
     keys.write_text(json.dumps({"primary": "k1", "keys": {"k1": KEY}}))
     keys.chmod(0o600)
     settings = Settings(
         database_url=SecretStr(database.url("connector")),
-        kafka_bootstrap=kafka,
+        kafka_bootstrap=bootstrap,
         credential_keys_file=keys,
         whmcs_allowed_ports=(httpx.URL(simulator["url"]).port,),
         egress_allow_cidrs=("127.0.0.1/32",),
@@ -212,12 +214,19 @@ async def world(
     )
     engine = build_engine(settings, service="connector")
     publisher = Publisher(settings)
-    world = World(settings, engine, publisher, Keyring.load(keys), simulator)
-    yield world
-    world.simulator = simulator
-    world.control("DELETE", "/faults")
+    yield World(settings, engine, publisher, Keyring.load(keys), simulator)
     await publisher.close()
     await engine.dispose()
+
+
+@pytest.fixture
+async def world(
+    simulator: dict[str, str], database: Database, kafka: str, tmp_path: Path
+) -> AsyncIterator[World]:
+    async with connector_world(simulator, database, kafka, tmp_path) as world:
+        yield world
+        world.simulator = simulator
+        world.control("DELETE", "/faults")
 
 
 async def facts(bootstrap: str, *selected: topics.Topic) -> list[ConsumerRecord]:
@@ -248,7 +257,7 @@ def ask(simulator: dict[str, str], action: str, **parameters: str) -> Any:
     form = {"action": action, "responsetype": "json", **parameters}
     form |= {name: simulator[name] for name in ("identifier", "secret")}
     context = ssl.create_default_context(cafile=simulator["ca_file"])
-    return httpx.post(simulator["url"] + "/includes/api.php", data=form, verify=context).json()
+    return httpx.post(simulator["url"] + "/includes/api.php", data=form, verify=context, timeout=60).json()
 
 
 def kinds_of(records: list[ConsumerRecord]) -> Counter[str]:
