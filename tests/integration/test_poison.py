@@ -173,7 +173,8 @@ async def system(database: Database, kafka: str) -> AsyncIterator[System]:
         stack.push_async_callback(publisher.close)
         admin = engine("postgres")
         await _add_instance(admin)
-        consumers = {service: Consumer(settings, replica=None) for service in SCHEMAS}
+        # The names of the programs of other tests: Kafka would keep the places of killed ones for half a minute.
+        consumers = {service: Consumer(settings, replica=f"{service}-1") for service in SCHEMAS}
         services.gateway.handlers.build_handlers(
             consumers["gateway"],
             publisher,

@@ -248,7 +248,8 @@ async def test_intake_waits_until_positions_can_be_read(
         return await progress(tables) == len(facts)
 
     async def serve() -> None:
-        consumer, stop = Consumer(settings, replica=None), asyncio.Event()
+        # The name of the programs of other tests: Kafka would keep the places of a killed one for half a minute.
+        consumer, stop = Consumer(settings, replica="metrics-1"), asyncio.Event()
         handlers.build_handlers(consumer, publisher, tables.engine)
         serving = asyncio.create_task(consumer.run(stop))
         await eventually(stored)
