@@ -40,6 +40,7 @@ CheckState = Literal["ok", "warning", "failed"]
 
 CHECK_SECONDS: Final = 18.0
 _CONNECT_SECONDS: Final = 5.0
+_OPTIONAL_SECONDS: Final = 4.0
 _CALLS_AT_ONCE: Final = 4
 _SAMPLE_ROWS: Final = 25
 _OLDEST_VERSION: Final = (8, 0)
@@ -263,7 +264,7 @@ async def _check_permissions(client: Client, checklist: _Checklist) -> dict[str,
         action = permission.action
         async with slots:
             try:
-                bodies[action] = await client.call(action, permission.parameters)
+                bodies[action] = await _ask(client, permission)
             except WhmcsError as error:
                 if not error.is_granted:
                     state: CheckState = "failed" if permission.is_needed else "warning"
@@ -274,6 +275,15 @@ async def _check_permissions(client: Client, checklist: _Checklist) -> dict[str,
 
     await asyncio.gather(*map(ask, PERMISSIONS))
     return bodies
+
+
+async def _ask(client: Client, permission: Permission) -> Row:
+    """Call an action. An optional one that takes long, as a log of a million entries may, must not fail the whole check."""
+    try:
+        async with asyncio.timeout(None if permission.is_needed else _OPTIONAL_SECONDS):
+            return await client.call(permission.action, permission.parameters)
+    except TimeoutError:
+        raise WhmcsError("read_timeout", permission.action, f"{_OPTIONAL_SECONDS:g}") from None
 
 
 def _check_clock(server: datetime | None, now: datetime) -> Check:

@@ -1,5 +1,6 @@
 """A check finds the API, and says what is wrong and what to do."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -35,6 +36,7 @@ class Reply:
     content: bytes
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 def reply(content: bytes, status: int = 200, **headers: str) -> Reply:
@@ -48,9 +50,10 @@ def whmcs(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     async def check(
         answer: Callable[[str, str], Reply], url: str = "https://example.com", *, has_answered: bool = False
     ) -> InstanceChecked:
-        def respond(request: httpx.Request) -> httpx.Response:
+        async def respond(request: httpx.Request) -> httpx.Response:
             form = parse_qs(request.content.decode())
             given = answer(str(request.url).removesuffix("/includes/api.php"), form["action"][0])
+            await asyncio.sleep(given.seconds)
             return httpx.Response(given.status, headers=given.headers, stream=httpx.ByteStream(given.content))
 
         monkeypatch.setattr(checks, "Client", partial(Client, transport=httpx.MockTransport(respond)))
@@ -127,6 +130,17 @@ async def test_noise_around_answers_is_a_warning_that_says_what_to_do(whmcs: Any
     assert (warning.name, warning.message[:44]) == ("api", "Something on the site writes text around the")
     assert "turn off display_errors" in warning.message
     assert [line for line in result.checks if line.state == "failed"] == []
+
+
+async def test_slow_optional_action_is_a_warning(whmcs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "_OPTIONAL_SECONDS", 0.05)
+
+    result = await whmcs(
+        lambda _, action: Reply(good(action), headers=HEADERS, seconds=60 * (action == "GetActivityLog"))
+    )
+
+    [line] = [line for line in result.checks if line.state != "ok"]
+    assert (line.state, line.code, line.action) == ("warning", "read_timeout", "GetActivityLog")
 
 
 @pytest.mark.parametrize("version", ["8².1", "8." + "9" * 5000, "", "nine", "9.0.0-rc.1", "08.00"])
