@@ -10,7 +10,6 @@ from libs.common.contracts.sync import ANSWERS, UnreadableRows
 from services.gateway.kinds import plural, title
 from services.gateway.standing import HeldKind
 
-_SHOWN: Final = 10
 _REASONS: Final = {
     "too_many": "So many missing at once look like a lost permission or a wrong address, not like deleted records.",
     "list_empty": "WHMCS sent an empty list, although it had records before.",
@@ -26,7 +25,34 @@ _PAGES: Final[Mapping[str, str]] = {
     Kind.INVOICE: "invoices.php?action=edit&id=",
     Kind.INVOICE_LINES: "invoices.php?action=edit&id=",
 }
-_FIELD_ENDS: Final = {"_micros": "", "_on": " date", "_at": " time", "_id": ""}
+# Fields of WHMCS whose names are not words.
+_FIELDS: Final[Mapping[str, str]] = {
+    "billingcycle": "billing cycle",
+    "companyname": "company name",
+    "countrycode": "country",
+    "datecreated": "date created",
+    "datepaid": "date paid",
+    "domainname": "domain",
+    "donotrenew": "do not renew",
+    "duedate": "due date",
+    "expirydate": "expiry date",
+    "firstpaymentamount": "first payment",
+    "gid": "product group",
+    "groupid": "client group",
+    "groupname": "product group",
+    "invoicenum": "invoice number",
+    "nextduedate": "next due date",
+    "paymentmethod": "payment method",
+    "pid": "product",
+    "promoid": "promotion",
+    "qty": "quantity",
+    "regdate": "registration date",
+    "regperiod": "registration period",
+    "serviceid": "service",
+    "suspensionreason": "suspension reason",
+    "taxrate": "tax rate",
+    "taxrate2": "second tax rate",
+}
 
 
 class Row(NamedTuple):
@@ -39,13 +65,12 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """The unreadable records of a kind. `rows` are shown at once, `more_rows` on demand, and `unlisted` are only counted."""
+    """The unreadable records of a kind. `rows` are the first of them, and `unlisted` are only counted."""
 
     kind: str
     title: str
     count: int
     rows: tuple[Row, ...]
-    more_rows: tuple[Row, ...]
     unlisted: int
 
 
@@ -68,9 +93,7 @@ def unreadable_of(kinds: Mapping[str, UnreadableRows], address: str | None) -> I
     """Yield the unreadable records by kind, with links into the WHMCS at this address."""
     for kind, listed in sorted(kinds.items()):
         rows = tuple(Row(row.id, row.reason, link(address, kind, row.id)) for row in listed.rows)
-        yield Unreadable(
-            kind, title(kind), listed.count, rows[:_SHOWN], rows[_SHOWN:], listed.count - len(rows)
-        )
+        yield Unreadable(kind, title(kind), listed.count, rows, listed.count - len(rows))
 
 
 def warnings_of(kinds: Mapping[str, Mapping[str, int]]) -> list[str]:
@@ -117,7 +140,4 @@ def link(address: str | None, kind: str, number: int | None) -> str | None:
 
 
 def _field(name: str) -> str:
-    for end, word in _FIELD_ENDS.items():
-        if name.endswith(end):
-            return name.removesuffix(end).replace("_", " ") + word
-    return name.replace("_", " ")
+    return _FIELDS.get(name, name.replace("_", " "))

@@ -33,7 +33,7 @@ class PastSync:
     took: str
     rows: int | None
     changes: int | None
-    mrr: str
+    mrr: tuple[str, ...]
     result: str
 
 
@@ -63,12 +63,13 @@ def reads(sync: Sync) -> str:
     return "everything" if sync.mode == "full" else "what changed"
 
 
-def mrr_effect(sync: Sync) -> str:
-    """Return how MRR changed with a sync, such as `▲ up 12.00 EUR`; nothing for a sync that changes no figures."""
+def mrr_effect(sync: Sync) -> tuple[str, ...]:
+    """Return how MRR changed with a sync, such as `▲ up 12.00 EUR` for each currency; nothing for a sync that changes no figures."""
     if sync.mrr_change is None:
-        return _NO_EFFECT.get(sync.mrr_change_reason or NoEffect.NOT_ENDED, "")
+        reason = _NO_EFFECT.get(sync.mrr_change_reason or NoEffect.NOT_ENDED)
+        return (reason,) if reason else ()
     changes = (change(Decimal(amount), currency) for currency, amount in sync.mrr_change.items())
-    return ", ".join(changes) or "no change"
+    return tuple(changes) or ("no change",)
 
 
 def _took(started_at: datetime | None, ended_at: datetime | None) -> str:

@@ -60,7 +60,7 @@ class Progress:
     next_attempt: str
     log_entry: UUID | None
     can_retry: bool
-    mrr: str
+    mrr: tuple[str, ...]
 
 
 def progress_of(sync: Sync, now: datetime, next_attempt: str = "") -> Progress:
@@ -79,7 +79,7 @@ def progress_of(sync: Sync, now: datetime, next_attempt: str = "") -> Progress:
         # The gateway itself ends a sync that stayed silent: then the connector logged nothing.
         can_retry=sync.state not in _OPEN,
         log_entry=sync.run_id if sync.state == "failed" and sync.code != "run_timeout" else None,
-        mrr=mrr_effect(sync) if sync.applied else "",
+        mrr=mrr_effect(sync) if sync.applied else (),
     )
 
 

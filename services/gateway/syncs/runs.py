@@ -183,9 +183,9 @@ def _outcome(event: SyncSucceeded) -> tuple[str | None, str | None]:
     needed: list[SkippedKind] = [kind for kind in event.skipped if kind.required]
     texts = [text_of_skipped(kind.code, kind.action) for kind in needed]
     if event.bad_rows:
-        omitted = ", ".join(f"{plural(kind)} ({rows})" for kind, rows in sorted(event.bad_rows.items()))
+        unread = ", ".join(f"{plural(kind)} ({rows})" for kind, rows in sorted(event.bad_rows.items()))
         texts.append(
-            f"Some records could not be read and are omitted: {omitted}. "
+            f"Some records could not be read: {unread}. They count as they were last read, if at all. "
             "The page of this sync lists them. Correct them in WHMCS."
         )
     return needed[0].code if needed else None, " ".join(texts) or None

@@ -105,7 +105,7 @@ async def test_history_keeps_what_a_sync_found(connector: Connector) -> None:
     sync_id = await connector.run(
         skipped=(ADDONS,),
         unreadable={"invoice": UNREADABLE},
-        warnings={"invoice": {"due_on": 12}},
+        warnings={"invoice": {"duedate": 12}},
         held={"service": HELD},
     )
 
@@ -117,7 +117,7 @@ async def test_history_keeps_what_a_sync_found(connector: Connector) -> None:
 
     assert sync["whole"] == ["service"]
     assert sync["unreadable"] == {"invoice": UNREADABLE.model_dump(mode="json")}
-    assert sync["warnings"] == {"invoice": {"due_on": 12}}
+    assert sync["warnings"] == {"invoice": {"duedate": 12}}
     assert sync["held"] == {"service": HELD.model_dump(mode="json")}
     assert listed["held"] == {"service": HELD.model_dump(mode="json") | {"ids": []}}
     assert listed["unreadable"] == {"invoice": {"count": 1, "rows": []}}
@@ -274,5 +274,10 @@ async def test_history_tells_the_effect_of_each_sync_on_mrr(connector: Connector
         (None, "not_applied"),
     ]
     assert faults(parsed(page)) == []
-    for text in ("▲ up 2.50\N{NO-BREAK SPACE}EUR, ▲ up 3\N{NO-BREAK SPACE}JPY", "no change", "first figures"):
+    for text in (
+        "▲ up 2.50\N{NO-BREAK SPACE}EUR",
+        "▲ up 3\N{NO-BREAK SPACE}JPY",
+        "no change",
+        "first figures",
+    ):
         assert text in page.text

@@ -197,7 +197,7 @@ async def test_unreadable_rows_are_shown_with_their_run(running: Running) -> Non
     sync = await running.get(sync_id)
 
     assert (sync["state"], sync["code"]) == ("succeeded", None)
-    assert "omitted: cancellation requests (1), services (2)." in sync["message"]
+    assert "could not be read: cancellation requests (1), services (2)." in sync["message"]
 
 
 async def test_partial_run_names_the_missing_permission(running: Running) -> None:
