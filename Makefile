@@ -39,7 +39,7 @@ check: .venv/.installed ## check format, lint, types and imports, run unit and c
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports --no-cache
-	$(PYTEST) -q tests/unit tests/contract
+	$(PYTEST) -q -n 2 tests/unit tests/contract
 
 test: check $(ASSETS) browser ## run everything as CI does: check, integration and end-to-end tests
 	$(PYTEST) -q -n 2 --dist loadfile tests/integration
