@@ -84,7 +84,7 @@ async def test_run_goes_before_details(world: World, queue: Queue) -> None:
     await asyncio.sleep(0.5)
 
     await world.command(run_command())
-    async with asyncio.timeout(4):
+    async with asyncio.timeout(20):
         await reading
     world.control("DELETE", "/faults")
 
