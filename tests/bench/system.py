@@ -68,13 +68,13 @@ async def first_sync(
                 memory = {name: peak_mebibytes(process) for name, process in processes.items()}
                 quiet_calls = await _calls_of_a_quiet_run(system, whmcs, instance)
     assert done["outcome"] == "complete", done
-    explained = calls["shared_seconds"]
-    rows = sum(done["counts"].values())
+    explained, rows = calls["shared_seconds"], done["counts"]
     return [
         Line(
             "first",
-            f"first sync of {customers:,} customers ({rows:,} rows), figures after {readable:.1f} s / the time of its"
-            f" {calls['count']} calls, {calls['peak']} at once",
+            f"first sync of {rows['customer']:,} customers, {rows['service'] + rows['domain']:,} services and domains,"
+            f" {rows['invoice']:,} invoices, figures after {readable:.1f} s / the time of its {calls['count']} calls,"
+            f" {latency_ms} ms each, {calls['peak']} at once",
             seconds / explained,
             floor,
             None,

@@ -30,7 +30,8 @@ FOR_EVER_SECONDS = 86_400.0
 class Calls:
     """A count of the calls: how many of each action, their latencies, and the most calls at once (`peak`).
 
-    `shared_seconds` is the least time that a client needs for these calls: the sum of latency / `peak` at that moment.
+    A latency is the delay that was set, without the time that the simulator needs for an answer beyond it. `shared_seconds` is the least
+    time that a client needs for these calls: the sum of latency / `peak` at that moment.
     """
 
     count: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -86,25 +87,28 @@ class Api:
             return
         parameters = dict(parse_qsl((await _body(receive)).decode(errors="replace"), keep_blank_values=True))
         action = parameters.get("action", "")
+        striking = self.faults.striking(action)
+        latency = self.latency_ms + sum(
+            fault.number(1000) for fault in striking if fault.kind == "latency_ms"
+        )
         self.calls.began()
-        began = time.perf_counter()
         try:
-            await self._answer(scope, receive, send, parameters)
+            # The answer is made within the delay, so the time that this takes does not count.
+            due_at = time.perf_counter() + latency / 1000
+            reply = self._reply(scope, parameters, striking)
+            if latency:
+                await asyncio.sleep(due_at - time.perf_counter())
+            await self._answer(receive, send, reply, striking)
         finally:
-            self.calls.ended(action, time.perf_counter() - began)
+            self.calls.ended(action, latency / 1000)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send, parameters: dict[str, str]) -> None:
-        striking = self.faults.striking(parameters.get("action", ""))
+    async def _answer(self, receive: Receive, send: Send, reply: Reply, striking: list[Fault]) -> None:
         by_kind: dict[str, Fault] = {fault.kind: fault for fault in reversed(striking)}
-        wait = self.latency_ms + sum(fault.number(1000) for fault in striking if fault.kind == "latency_ms")
-        if wait:
-            await asyncio.sleep(wait / 1000)
         if fault := by_kind.get("hang"):
             await _until_disconnected(receive, fault.number(FOR_EVER_SECONDS))
         if "reset" in by_kind:
             await _reset(receive, send)
             return
-        reply = self._reply(scope, parameters, striking)
         if fault := by_kind.get("drip"):
             await _drip(send, reply, int(fault.number(1)))
         elif "cut" in by_kind:
