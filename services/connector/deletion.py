@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any, Final, Literal
+from uuid import UUID
 
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.sync import HeldDeletions
@@ -129,3 +131,12 @@ def with_details(tombstones: Iterable[Fact]) -> list[Fact]:
         if fact.kind in DETAILS:
             facts.append(tombstone(DETAILS[fact.kind], fact.id, fact.seq, fact.observed_at))
     return facts
+
+
+def shuffled(numbers: Sequence[int], run_id: UUID) -> list[int]:
+    """Return the numbers in an order that differs from run to run.
+
+    Rows that exist but never come in their list stay missing. In the order of ids, a run would spend its look-ups on the same rows as the
+    run before, and never reach the rows behind them.
+    """
+    return sorted(numbers, key=lambda number: sha256(f"{run_id}:{number}".encode()).digest())

@@ -12,7 +12,15 @@ from libs.common.database import raw, transaction
 from services.connector.caller import Caller
 from services.connector.changes import Fact, tombstone
 from services.connector.concurrency import together
-from services.connector.deletion import LOOK_UPS, Census, Existence, existence, held_kinds, with_details
+from services.connector.deletion import (
+    LOOK_UPS,
+    Census,
+    Existence,
+    existence,
+    held_kinds,
+    shuffled,
+    with_details,
+)
 from services.connector.plan import Checkpoints
 from services.connector.repository import held, missing
 from services.connector.repository.leases import fence
@@ -88,8 +96,8 @@ class Removal:
         # A person who has reviewed so many rows expects all of them to be removed.
         is_reviewed = kind in self._run.accept_deletions
         try:
-            for block in blocks:
-                ids = await self._load(kind, block)
+            for block in shuffled(blocks, self._run.run_id):
+                ids = shuffled(await self._load(kind, block), self._run.run_id)
                 for start in range(0, len(ids), _LOOK_UPS_AT_ONCE):
                     if not is_reviewed and self._look_ups_left <= 0:
                         return

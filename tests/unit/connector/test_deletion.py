@@ -1,6 +1,7 @@
 """Facts are removed only if WHMCS does not have their rows, and never many at once without a person."""
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,15 @@ from hypothesis import strategies as st
 
 from libs.common.contracts.billing import Kind
 from services.connector.changes import tombstone
-from services.connector.deletion import LOOK_UPS, Census, Existence, existence, held_kinds, with_details
+from services.connector.deletion import (
+    LOOK_UPS,
+    Census,
+    Existence,
+    existence,
+    held_kinds,
+    shuffled,
+    with_details,
+)
 from tests.builders import FIRST_SEEN
 
 
@@ -119,3 +128,11 @@ def test_details_are_removed_with_their_row() -> None:
         Kind.CUSTOMER_DETAIL,
         Kind.SERVICE,
     ]
+
+
+def test_missing_rows_come_first_in_different_runs() -> None:
+    orders = [shuffled(range(1_000), UUID(int=number)) for number in range(40)]
+
+    assert all(sorted(order) == list(range(1_000)) for order in orders)
+    assert len({number for order in orders for number in order[:200]}) > 990
+    assert shuffled(range(1_000), UUID(int=7)) == orders[7]
