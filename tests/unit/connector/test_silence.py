@@ -41,7 +41,7 @@ async def ask(caller: Caller, times: int = 1) -> str:
 
 @pytest.fixture(autouse=True)
 def short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(silence, "_SILENT_SECONDS", 0.05)
+    monkeypatch.setattr(silence, "_SILENT_SECONDS", 0.5)
     monkeypatch.setattr(silence, "_LOOK_SECONDS", 0.01)
 
 
@@ -57,12 +57,12 @@ async def test_silent_whmcs_ends_the_work() -> None:
 async def test_answering_whmcs_may_take_long() -> None:
     caller = caller_of("answer")
 
-    assert await unless_silent(caller, ask(caller, times=12)) == "done"
+    assert await unless_silent(caller, ask(caller, times=60)) == "done"
 
 
 async def test_whmcs_that_asked_for_a_pause_is_not_silent() -> None:
     pace = Pace()
-    pace.pause(0.2)
+    pace.pause(0.7)
     caller = caller_of("answer", pace)
 
     assert await unless_silent(caller, ask(caller)) == "done"
@@ -71,7 +71,7 @@ async def test_whmcs_that_asked_for_a_pause_is_not_silent() -> None:
 async def test_work_without_calls_is_not_silent() -> None:
     caller = caller_of("hang")
 
-    assert await unless_silent(caller, asyncio.sleep(0.1, "done")) == "done"
+    assert await unless_silent(caller, asyncio.sleep(0.7, "done")) == "done"
 
 
 async def test_failure_of_the_work_is_raised() -> None:
