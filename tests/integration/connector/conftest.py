@@ -257,7 +257,8 @@ def ask(simulator: dict[str, str], action: str, **parameters: str) -> Any:
     form = {"action": action, "responsetype": "json", **parameters}
     form |= {name: simulator[name] for name in ("identifier", "secret")}
     context = ssl.create_default_context(cafile=simulator["ca_file"])
-    return httpx.post(simulator["url"] + "/includes/api.php", data=form, verify=context, timeout=60).json()
+    url = simulator["url"] + "/includes/api.php"
+    return orjson.loads(httpx.post(url, data=form, verify=context, timeout=60).content)
 
 
 def kinds_of(records: list[ConsumerRecord]) -> Counter[str]:
