@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -13,7 +14,7 @@ from tests.bench.ratio import Line
 from tests.bench.servers import YEARS, BenchServers, Pages
 from tests.integration.pipeline.system import Instance, System, running_system
 from tests.simulator import Whmcs, simulate
-from tools.local_stack.process import running
+from tools.local_stack.process import Program, running
 
 CUSTOMERS = 10_000
 LATENCY_MS = 50
@@ -26,11 +27,17 @@ _FEW, _MANY = 100_000, 1_000_000
 
 @contextmanager
 def _processes(system: System) -> Iterator[dict[str, psutil.Process]]:
+    """Run the services with the log level that people run them with: writing all messages takes a good part of their time."""
+    programs = {name: system.program(name) for name in _SERVICES}
     with ExitStack() as stack:
         yield {
-            name: psutil.Process(stack.enter_context(running(system.program(name), system.directory)).pid)
-            for name in _SERVICES
+            name: psutil.Process(stack.enter_context(running(_quiet(program), system.directory)).pid)
+            for name, program in programs.items()
         }
+
+
+def _quiet(program: Program) -> Program:
+    return replace(program, environment={**program.environment, "MRRLYTICS_LOG_LEVEL": "INFO"})
 
 
 def peak_mebibytes(process: psutil.Process) -> float:
