@@ -5,9 +5,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
-import orjson
-
-from libs.common.contracts.billing import SUBSCRIPTION_KINDS, Kind, read_body
+from libs.common.contracts.billing import SUBSCRIPTION_KINDS, Kind, write_body
 from libs.common.contracts.envelope import MAX_RECORD_BYTES
 
 # Kinds whose rows have details that are read by their id.
@@ -70,9 +68,7 @@ def fact(
 ) -> Fact:
     """Return the fact that a translated row states; raise UnreadableRow for one that no consumer would accept."""
     try:
-        # Copy the bytes: the object that orjson returns keeps its whole write buffer, at least 8 KiB.
-        body = bytes(memoryview(orjson.dumps(content)))
-        read_body(kind, body)
+        body = write_body(kind, content)
     except (ValueError, TypeError) as error:
         raise UnreadableRow(content["id"], "it cannot be stored") from error
     if len(body) > MAX_RECORD_BYTES - 1024:

@@ -7,12 +7,14 @@ Money is integer micros of the customer's currency. Ids are those of WHMCS. Date
 """
 
 import re
+from collections.abc import Mapping
 from datetime import date, datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import Annotated, Any, Final
 from uuid import UUID
 
+import orjson
 from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
@@ -242,7 +244,7 @@ SHAPES: Final[dict[Kind, type]] = {
 ADAPTERS: Final[dict[Kind, TypeAdapter[object]]] = {
     kind: TypeAdapter(shape) for kind, shape in SHAPES.items()
 }
-_VALIDATORS: Final = {kind: adapter.validator.validate_json for kind, adapter in ADAPTERS.items()}
+_VALIDATORS: Final = {kind: adapter.validator for kind, adapter in ADAPTERS.items()}
 # The escaped character 0 anywhere in a JSON text. An even number of backslashes before it escapes only themselves.
 _ESCAPED_ZERO: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -250,16 +252,37 @@ _ESCAPED_ZERO: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 def read_body(kind: Kind, value: bytes) -> Any:
     """Return the fields of a fact's body; raise ValueError when it cannot be stored.
 
-    Both sides use this rule, so the connector publishes no body that a consumer refuses. It is strict, because metrics
-    stores the text itself and reads it by SQL, where neither "7" nor 7.0 is the number 7.
+    Strict, because metrics stores the text itself and reads it by SQL, where neither "7" nor 7.0 is the number 7.
     """
+    _check_text(value)
+    body: Any = _VALIDATORS[kind].validate_json(value, strict=True)
+    _check_kind(kind, body)
+    return body
+
+
+def write_body(kind: Kind, content: Mapping[str, Any]) -> bytes:
+    """Return the body of a fact with these fields; raise ValueError or TypeError unless `read_body` accepts it.
+
+    Both sides use the same rules, so the connector publishes no body that a consumer refuses. Checking the fields takes half the time of
+    reading the text again.
+    """
+    # Copy the bytes: the object that orjson returns keeps its whole write buffer, at least 8 KiB.
+    value = bytes(memoryview(orjson.dumps(content)))
+    _check_text(value)
+    _VALIDATORS[kind].validate_python(content, strict=True)
+    _check_kind(kind, content)
+    return value
+
+
+def _check_text(value: bytes) -> None:
     # Hardly any body has a backslash, and to look for one byte costs a twentieth of looking for six.
     if b"\\" in value and _ESCAPED_ZERO.search(value):
         raise ValueError("the body has a character 0")
-    body: Any = _VALIDATORS[kind](value, strict=True)
+
+
+def _check_kind(kind: Kind, body: Mapping[str, Any]) -> None:
     if kind in SUBSCRIPTION_KINDS and body["kind"] != kind:
         raise ValueError("the kind of the body is not the kind of the key")
-    return body
 
 
 def fact_key(instance_id: object, kind: Kind, entity_id: int) -> str:

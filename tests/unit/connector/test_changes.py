@@ -3,14 +3,37 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from libs.common.contracts.billing import Kind
+from libs.common.contracts.billing import Kind, read_body, write_body
 from libs.common.contracts.envelope import MAX_RECORD_BYTES
 from services.connector.changes import Fact, Stored, compare, fact
 from tests.builders import FIRST_SEEN, invoice, subscription
 
 AT = datetime(2026, 11, 24, tzinfo=UTC)
+ANY_VALUE = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=600)
+    | st.dates()
+    | st.datetimes()
+    | st.datetimes(timezones=st.just(UTC))
+    | st.lists(st.text(max_size=3), max_size=2)
+)
+
+
+def translated(kind: Kind, body: Any) -> dict[str, Any]:
+    """Return a body as the translation of a row makes it, with dates in place of their texts."""
+    content: dict[str, Any] = read_body(kind, orjson.dumps(body))
+    return content
+
+
+SUBSCRIPTION = translated(Kind.SERVICE, subscription(1, 7))
 
 
 @pytest.mark.rule("L6")
@@ -28,20 +51,32 @@ AT = datetime(2026, 11, 24, tzinfo=UTC)
     ],
 )
 def test_body_that_no_consumer_takes_is_no_fact(values: dict[str, Any]) -> None:
-    body = subscription(1, 7)
-    assert fact(Kind.SERVICE, body, 1, FIRST_SEEN).id == 1
+    assert fact(Kind.SERVICE, SUBSCRIPTION, 1, FIRST_SEEN).id == 1
 
     with pytest.raises(ValueError):  # noqa: PT011
-        fact(Kind.SERVICE, body | values, 1, FIRST_SEEN)
+        fact(Kind.SERVICE, SUBSCRIPTION | values, 1, FIRST_SEEN)
+
+
+@pytest.mark.rule("L6")
+@given(st.dictionaries(st.sampled_from(sorted(SUBSCRIPTION)), ANY_VALUE, max_size=4))
+def test_body_that_is_written_can_be_read(values: dict[str, Any]) -> None:
+    content = SUBSCRIPTION | values
+    try:
+        body = write_body(Kind.SERVICE, content)
+    except (ValueError, TypeError):
+        return
+
+    assert read_body(Kind.SERVICE, body) == content
 
 
 @pytest.mark.rule("L6")
 def test_escaped_backslash_is_no_character_zero() -> None:
-    assert fact(Kind.SERVICE, subscription(1, 7, label="C:\\u0000"), 1, FIRST_SEEN).id == 1
+    assert fact(Kind.SERVICE, SUBSCRIPTION | {"label": "C:\\u0000"}, 1, FIRST_SEEN).id == 1
 
 
 def invoice_fact(number: int, *, status: str = "paid", raw_hash: bytes = b"raw") -> Fact:
-    return fact(Kind.INVOICE, invoice(number, 7, status=status), 1, AT, raw_hash)
+    content = translated(Kind.INVOICE, invoice(number, 7, status=status))
+    return fact(Kind.INVOICE, content, 1, AT, raw_hash)
 
 
 def test_fact_is_published_if_its_fingerprint_differs() -> None:
