@@ -171,7 +171,7 @@ async def test_one_changed_price_is_one_fact_and_the_new_mrr(
         assert await figures(program, "contract") == truth_of(stack, "contract")
         await owner.goto(f"{home(ORGANIZATION)}/")
         for currency, series in truth_of(stack, "contract").items():
-            tile = owner.locator(f'[data-currency="{currency}"] [data-metric="mrr"]')
+            tile = owner.locator(f'tr[data-currency="{currency}"] [data-metric="mrr"]')
             expected = Decimal(sum(series["kinds"].values())).scaleb(-6)
             assert Decimal(await tile.get_attribute("data-value") or "nan") == expected
 

@@ -40,6 +40,11 @@ def change(amount: Decimal, currency: str) -> str:
     return f"{direction} {money(abs(amount), currency)}"
 
 
+def share(per_cent: float) -> str:
+    """Return `12 %`, and `<1 %` for less than half a per cent that is not nothing."""
+    return f"{'<1' if 0 < per_cent < 0.5 else f'{per_cent:z.0f}'.replace('-', _MINUS)}{_NO_BREAK}%"
+
+
 def are_off_by_rounding(parts: Iterable[str], currency: str) -> bool:
     """Return whether the parts, each rounded for reading, sum to something else than their rounded total."""
     place = Decimal(1).scaleb(-_digits(currency))

@@ -1,60 +1,110 @@
-"""What the overview asks about figures, and the answers as it shows them, separately for each currency. Pure."""
+"""What the overview asks about figures, and the answers as it shows them, one currency at a time. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
-from typing import Final
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Final, NamedTuple
 
-from libs.common.figures.answers import Figure
+from libs.common.figures.answers import Figure, Point
 from libs.common.figures.catalogue import BY_SLUG, METRICS
 from libs.common.figures.periods import Interval
 from libs.common.figures.questions import Question
 from libs.common.figures.relations import Group
+from services.gateway.pages.amounts import count
 from services.gateway.pages.chart import Chart, draw
-from services.gateway.pages.splits import Split, split
+from services.gateway.pages.filters import Filters
+from services.gateway.pages.reading import Days
+from services.gateway.pages.splits import Piece, Split, pieces, split
 from services.gateway.pages.tiles import Tile, newest_point, tiles
 
 _CHART_POINTS: Final = 400
-_SPLITS: Final = {"By type": Group.KIND, "By product": Group.PRODUCT, "By billing cycle": Group.CYCLE}
+_KINDS: Final = "By type"
+_SPLITS: Final = {"By product": Group.PRODUCT, "By billing cycle": Group.CYCLE}
+_IN_THE_TABLE: Final = ("mrr", "customers", "subscriptions")
+
+
+class Choice(NamedTuple):
+    """A currency to choose: its address, how many customers pay in it, None when not known, and its newest figures."""
+
+    code: str
+    href: str
+    customers: int | None
+    tiles: list[Tile]
+    is_chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How MRR has changed since the end of an earlier day, in the currency and in % of what it was, None of nothing."""
+
+    since: date
+    amount: Decimal
+    per_cent: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
 class Currency:
-    """The figures of one currency on the newest day, and its MRR by day. `splits` are by title."""
+    """The figures of one currency on the newest day, and its MRR by day. `splits` are by title.
+
+    `change` is None on the first day on which everything is known.
+    """
 
     code: str
+    mrr: Tile
     tiles: list[Tile]
+    change: Change | None
+    kinds: list[Piece]
     splits: dict[str, Split]
     chart: Chart | None
 
 
-def questions(first_on: date, last_on: date) -> dict[str, Question]:
-    """Return the questions of the overview about these days, by name: the MRR line, all customers, each split and each metric."""
-    mrr, newest = BY_SLUG["mrr"], (last_on, last_on, Interval.DAY)
+def questions(days: Days) -> dict[str, Question]:
+    """Return the questions of the overview about these days, by name: MRR by day and a month ago, each split and each metric."""
+    mrr, newest = BY_SLUG["mrr"], (days.last_on, days.last_on, Interval.DAY)
+    line = _interval_of((days.last_on - days.first_on).days + 1)
+    since = max(_month_before(days.last_on), days.all_known_from)
+    by_currency = (Group.CURRENCY,)
     return {
-        "history": Question(
-            mrr, first_on, last_on, _interval_of((last_on - first_on).days + 1), (Group.CURRENCY,)
-        ),
+        "history": Question(mrr, days.first_on, days.last_on, line, by_currency),
         "all customers": Question(BY_SLUG["customers"], *newest),
-        **{title: Question(mrr, *newest, (group, Group.CURRENCY)) for title, group in _SPLITS.items()},
-        **{metric.slug: Question(metric, *newest, (Group.CURRENCY,)) for metric in METRICS},
+        **(
+            {"before": Question(mrr, since, since, Interval.DAY, by_currency)} if since < days.last_on else {}
+        ),
+        **{
+            title: Question(mrr, *newest, (group, Group.CURRENCY))
+            for title, group in {_KINDS: Group.KIND, **_SPLITS}.items()
+        },
+        **{metric.slug: Question(metric, *newest, by_currency) for metric in METRICS},
     }
 
 
-def codes(answers: Mapping[str, Figure]) -> list[str]:
-    """Return the currencies of the answers in alphabetical order; none without answers."""
-    return sorted(series.group["currency"] for series in answers["history"].series) if answers else []
+def choices(answers: Mapping[str, Figure], filters: Filters) -> list[Choice]:
+    """Return the currencies, those of most customers first. The first is chosen unless the filters name another."""
+    customers = {code: _count(answers["customers"], code) for code in _codes(answers)}
+    ordered = sorted(customers, key=lambda code: (-(customers[code] or 0), code))
+    chosen = filters.currency or next(iter(ordered), None)
+    figures = [answers[slug] for slug in _IN_THE_TABLE] if answers else []
+    return [
+        Choice(code, filters.address_with(code), customers[code], tiles(figures, code, {}), code == chosen)
+        for code in ordered
+    ]
 
 
-def currencies(answers: Mapping[str, Figure], chosen: str | None) -> list[Currency]:
-    """Return the figures of the chosen currency; of all currencies when none is chosen."""
-    return [_currency(answers, code) for code in codes(answers) if chosen in (None, code)]
-
-
-def customers(answers: Mapping[str, Figure]) -> int | None:
-    """Return how many customers there are in all currencies: one with two currencies counts once."""
-    point = newest_point(answers["all customers"], None) if answers else None
-    return point.value if point and isinstance(point.value, int) else None
+def currency(answers: Mapping[str, Figure], chosen: Choice) -> Currency:
+    """Return the figures of a currency."""
+    code = chosen.code
+    [points] = [series.points for series in answers["history"].series if series.group["currency"] == code]
+    mrr, *others = tiles([answers[metric.slug] for metric in METRICS], code, _details(answers, chosen))
+    return Currency(
+        code=code,
+        mrr=mrr,
+        tiles=others,
+        change=_change(answers, code),
+        kinds=pieces(split(answers[_KINDS], Group.KIND, code)),
+        splits={title: split(answers[title], group, code) for title, group in _SPLITS.items()},
+        chart=draw(BY_SLUG["mrr"].title, points, code),
+    )
 
 
 def interval(answers: Mapping[str, Figure]) -> Interval:
@@ -68,11 +118,48 @@ def _interval_of(days: int) -> Interval:
     return Interval.WEEK if days <= 7 * _CHART_POINTS else Interval.MONTH
 
 
-def _currency(answers: Mapping[str, Figure], code: str) -> Currency:
-    [points] = [series.points for series in answers["history"].series if series.group["currency"] == code]
-    return Currency(
-        code=code,
-        tiles=tiles([answers[metric.slug] for metric in METRICS], code),
-        splits={title: split(answers[title], group, code) for title, group in _SPLITS.items()},
-        chart=draw(BY_SLUG["mrr"].title, points, code),
-    )
+def _month_before(day: date) -> date:
+    """Return the same day of the month before, or its last day."""
+    last = day.replace(day=1) - timedelta(days=1)
+    return last.replace(day=min(day.day, last.day))
+
+
+def _codes(answers: Mapping[str, Figure]) -> list[str]:
+    return [series.group["currency"] for series in answers["history"].series] if answers else []
+
+
+def _count(figure: Figure, code: str | None) -> int | None:
+    point = newest_point(figure, code)
+    return point.value if point and isinstance(point.value, int) else None
+
+
+def _details(answers: Mapping[str, Figure], chosen: Choice) -> dict[str, str]:
+    """Return a short text for those tiles that have one, by metric."""
+    details = {"arr": "MRR in 12 months", "arpa": "MRR ÷ customers"}
+    everybody = _count(answers["all customers"], None)
+    subscriptions = _count(answers["subscriptions"], chosen.code)
+    if everybody is not None and everybody != chosen.customers:
+        details["customers"] = f"{count(everybody)} in all currencies"
+    if chosen.customers and subscriptions is not None:
+        details["subscriptions"] = f"{Decimal(subscriptions) / chosen.customers:.1f} per customer"
+    return details
+
+
+def _change(answers: Mapping[str, Figure], code: str) -> Change | None:
+    """Return the change of MRR. A currency without a figure on the earlier day had no MRR then, because all of that day is known."""
+    now = newest_point(answers["mrr"], code)
+    if "before" not in answers or now is None or now.value is None:
+        return None
+    before = newest_point(answers["before"], code)
+    then = _amount(before)
+    amount = Decimal(now.value) - then
+    since = _only_day(answers["before"]) if before is None else before.on
+    return None if since is None else Change(since, amount, 100 * amount / then if then > 0 else None)
+
+
+def _amount(point: Point | None) -> Decimal:
+    return Decimal() if point is None or point.value is None else Decimal(point.value)
+
+
+def _only_day(figure: Figure) -> date | None:
+    return next((series.points[-1].on for series in figure.series if series.points), None)

@@ -1,11 +1,12 @@
 """The filters of a page of figures: read once from its address, with their choices in words."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
 from typing import Annotated, Final, NamedTuple, TypeVar
+from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import Depends
@@ -31,12 +32,16 @@ _PERIODS: Final[dict[str, str]] = {
     Period.YEAR: "last 12 months",
     Period.ALL: "since the first sync",
 }
+_DEFAULTS: Final = {"lens": Lens.CONTRACT, "period": Period.YEAR}
 _DAYS: Final = {Period.MONTH: 30, Period.QUARTER: 90, Period.YEAR: 365}
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which subscriptions count, the currency and the instance to show, None for all of them, and the days of a line."""
+    """Which subscriptions count, the currency and the instance to show, and the days of a line.
+
+    Without a currency, a page shows the one with the most customers; without an instance, all of them.
+    """
 
     counting: Lens = Lens.CONTRACT
     currency: str | None = None
@@ -48,6 +53,12 @@ class Filters:
         if self.period is Period.ALL:
             return known_from
         return max(known_from, newest - timedelta(days=_DAYS[self.period] - 1))
+
+    def address_with(self, currency: str) -> str:
+        """Return the query of an address with these filters and a currency."""
+        given = {"currency": currency, "lens": self.counting, "period": self.period}
+        given |= {} if self.instance_id is None else {"instance": str(self.instance_id)}
+        return f"?{urlencode({name: value for name, value in given.items() if value != _DEFAULTS.get(name)})}"
 
 
 class Choice(NamedTuple):
@@ -85,15 +96,11 @@ def filters_of(
 AddressFilters = Annotated[Filters, Depends(filters_of)]
 
 
-def filter_form(filters: Filters, currencies: Iterable[str], instances: Mapping[UUID, str]) -> list[Filter]:
-    """Return the filters to choose from. A filter with one choice is omitted."""
-    codes = {code: code for code in sorted({*currencies, *filter(None, [filters.currency])})}
+def filter_form(filters: Filters, instances: Mapping[UUID, str]) -> list[Filter]:
+    """Return the filters to choose from. A filter with one choice is omitted. The currency has links of its own."""
     names = {str(instance_id): name for instance_id, name in instances.items()}
     chosen_instance = "" if filters.instance_id is None else str(filters.instance_id)
     offered = (
-        _filter(
-            "currency", "Currency", {"": "all", **codes} if len(codes) > 1 else codes, filters.currency or ""
-        ),
         _filter("lens", "Counting", COUNTING, filters.counting),
         _filter("period", "Period", _PERIODS, filters.period),
         _filter("instance", "Instance", {"": "all", **names} if len(names) > 1 else names, chosen_instance),

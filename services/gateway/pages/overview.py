@@ -1,4 +1,4 @@
-"""The overview: MRR and its parts, separately for each currency."""
+"""The overview: MRR, its change and its parts, in one currency at a time."""
 
 from datetime import datetime
 
@@ -30,13 +30,15 @@ async def overview(
     now, zone, answers = context.clock(), common_zone(reading.instances), reading.answers
     first_syncs = await _first_syncs(context, principal, reading.instances, now)
     names = {instance.id: instance.name for instance in reading.instances}
+    choices = currencies.choices(answers, filters)
+    chosen = next((choice for choice in choices if choice.is_chosen), None)
 
     def show() -> HTMLResponse:
         return page(
             request,
             "overview.html",
             principal=principal,
-            filters=filter_form(filters, currencies.codes(answers), names),
+            filters=filter_form(filters, names),
             currency=filters.currency,
             counting=COUNTING[filters.counting],
             instances=reading.instances,
@@ -47,8 +49,8 @@ async def overview(
             notes=[note for note in reading.notes if not note.is_history],
             history_notes=[note for note in reading.notes if note.is_history],
             interval=currencies.interval(answers),
-            currencies=currencies.currencies(answers, filters.currency),
-            customers=currencies.customers(answers),
+            choices=choices,
+            shown=currencies.currency(answers, chosen) if chosen else None,
         )
 
     return show() if reading.is_small else await context.answer_workers.run(show)

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Final
+from typing import Final, NamedTuple
 
 from libs.common.figures.answers import Figure
-from libs.common.figures.coverage import Freshness, oldest
+from libs.common.figures.coverage import Freshness, oldest, sources_of
 from libs.common.figures.notes import Note, notes_on
 from libs.common.figures.questions import Question
 from services.gateway.context import Context
@@ -19,7 +19,19 @@ from services.gateway.principals import Principal
 # A sync that is applied while the page is read makes it read again; the next one is minutes away.
 _ATTEMPTS: Final = 4
 
-Questions = Callable[[date, date], Mapping[str, Question]]
+
+class Days(NamedTuple):
+    """The days that a page shows, and the day `all_known_from` on which the last of its sources was read for the first time.
+
+    Earlier days lack a source, so a figure that rose since may only have become known.
+    """
+
+    first_on: date
+    last_on: date
+    all_known_from: date
+
+
+Questions = Callable[[Days], Mapping[str, Question]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +91,8 @@ async def _read(context: Context, principal: Principal, filters: Filters, questi
     if first_on is None or last_on is None:
         return Reading(instances, fresh, {}, None, ())
     start = filters.first_day(first_on, last_on)
-    asked = questions(start, last_on)
+    first_days = (source.days.first_on for source in sources_of(fresh, filters.counting) if source.days)
+    asked = questions(Days(start, last_on, max(first_days, default=last_on)))
     answers = await figures(
         context,
         principal,

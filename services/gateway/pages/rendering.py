@@ -80,6 +80,7 @@ def _environment() -> Environment:
         "number": amounts.number,
         "change": amounts.change,
         "count": amounts.count,
+        "share": amounts.share,
         "local": times.local,
         "failure": _failure,
         "plural": plural,

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 from libs.common.figures.answers import Figure, Point, Series
@@ -28,7 +29,7 @@ _CYCLES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of a split. `value` is a decimal string, None with `reason`; `share` is 0 to 100 of the largest.
+    """One line of a split. `value` is a decimal string, None with `reason`. `share` is of the whole, and `width` of the largest row, in %.
 
     `key` is that of the group in the API.
     """
@@ -37,12 +38,13 @@ class Row:
     name: str
     value: str | None
     reason: str
-    share: int
+    share: float
+    width: float
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The parts of an amount: the largest as `rows`, and `others` after them, which sum to `rest`.
+    """The parts of an amount: the largest as `rows`, and `others` after them, which sum to `rest`, the share `rest_share` in %.
 
     Of the others, `more_rows` are listed; `unlisted` of them are not, and sum to `unlisted_sum`.
     `is_rounded`: what is shown does not add up.
@@ -52,9 +54,18 @@ class Split:
     more_rows: tuple[Row, ...]
     others: int
     rest: str | None
+    rest_share: float
     unlisted: int
     unlisted_sum: str | None
     is_rounded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A row of a split as a piece of one bar, which begins at `start` and is `row.share` wide, in %."""
+
+    row: Row
+    start: float
 
 
 class _Part(NamedTuple):
@@ -68,7 +79,8 @@ def split(figure: Figure, group: Group, currency: str) -> Split:
     """Return the parts of one currency. Parts with the same key are added up, exactly; only the shown amounts are rounded."""
     parts = _parts(figure, group, currency)
     largest = max((abs(part.value) for part in parts if part.value is not None), default=Decimal())
-    rows = tuple(_row(part, largest or Decimal(1)) for part in parts[:_ALL_ROWS])
+    whole = sum((part.value for part in parts if part.value is not None), Decimal())
+    rows = tuple(_row(part, whole, largest) for part in parts[:_ALL_ROWS])
     rest = _total(parts[_ROWS:])
     shown = [row.value for row in rows[:_ROWS]] + [rest]
     return Split(
@@ -76,10 +88,17 @@ def split(figure: Figure, group: Group, currency: str) -> Split:
         more_rows=rows[_ROWS:],
         others=max(0, len(parts) - _ROWS),
         rest=rest,
+        rest_share=_per_cent(Decimal(rest or 0), whole),
         unlisted=max(0, len(parts) - _ALL_ROWS),
         unlisted_sum=_total(parts[_ALL_ROWS:]),
         is_rounded=are_off_by_rounding([value for value in shown if value is not None], currency),
     )
+
+
+def pieces(split: Split) -> list[Piece]:
+    """Return the rows of a split side by side, from the left."""
+    starts = accumulate((row.share for row in split.rows), initial=0.0)
+    return [Piece(row, start) for row, start in zip(split.rows, starts, strict=False)]
 
 
 def _parts(figure: Figure, group: Group, currency: str) -> list[_Part]:
@@ -100,14 +119,19 @@ def _sum(points: Sequence[Point]) -> Decimal | None:
     return sum(values, Decimal()) if values else None
 
 
-def _row(part: _Part, largest: Decimal) -> Row:
+def _row(part: _Part, whole: Decimal, largest: Decimal) -> Row:
     return Row(
         key=part.key,
         name=part.name,
         value=None if part.value is None else f"{part.value:f}",
         reason=reason_text(part.reason),
-        share=round(100 * abs(part.value or Decimal()) / largest),
+        share=_per_cent(part.value or Decimal(), whole),
+        width=_per_cent(abs(part.value or Decimal()), largest),
     )
+
+
+def _per_cent(part: Decimal, whole: Decimal) -> float:
+    return round(float(100 * part / whole), 3) if whole else 0.0
 
 
 def _total(parts: Sequence[_Part]) -> str | None:

@@ -1,6 +1,6 @@
 """The newest value of each metric in one currency, as a tile shows it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from libs.common.figures.answers import Figure, Point
@@ -13,7 +13,7 @@ from services.gateway.pages.reasons import reason_text
 class Tile:
     """A metric on one day. `value` is exact, `text` is for reading; without a value, `reason` says why.
 
-    `unit` is the currency of money, None for a count.
+    `unit` is the currency of money, None for a count. `detail` says more about the value, or nothing.
     """
 
     slug: str
@@ -22,11 +22,15 @@ class Tile:
     text: str
     unit: str | None
     reason: str
+    detail: str = ""
 
 
-def tiles(figures: Iterable[Figure], currency: str) -> list[Tile]:
-    """Return a tile for each figure, which is grouped by currency."""
-    return [_tile(figure, newest_point(figure, currency), currency) for figure in figures]
+def tiles(figures: Iterable[Figure], currency: str, details: Mapping[str, str]) -> list[Tile]:
+    """Return a tile for each figure, which is grouped by currency. `details` are by metric."""
+    return [
+        _tile(figure, newest_point(figure, currency), currency, details.get(figure.metric, ""))
+        for figure in figures
+    ]
 
 
 def newest_point(figure: Figure, currency: str | None) -> Point | None:
@@ -41,11 +45,11 @@ def newest_point(figure: Figure, currency: str | None) -> Point | None:
     )
 
 
-def _tile(figure: Figure, point: Point | None, currency: str) -> Tile:
+def _tile(figure: Figure, point: Point | None, currency: str, detail: str) -> Tile:
     title = BY_SLUG[figure.metric].title
     unit = currency if figure.unit == "money" else None
     if point is None or point.value is None:
         reason = reason_text(point.reason if point else "no_subscription")
         return Tile(figure.metric, title, None, "", unit, reason)
     text = count(int(point.value)) if unit is None else number(str(point.value), currency)
-    return Tile(figure.metric, title, point.value, text, unit, "")
+    return Tile(figure.metric, title, point.value, text, unit, "", detail)

@@ -1,14 +1,11 @@
 """The overview shows every number and note of the API, and each reason in words."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
-from xml.etree.ElementTree import Element
 
-import html5lib
 import pytest
 
 from libs.common.figures.answers import Figure
@@ -18,13 +15,12 @@ from tests.integration.gateway.books import (
     FIRST,
     TODAY,
     Segment,
-    Site,
-    add_instance,
     add_segments,
     add_site,
     sync,
 )
-from tests.integration.gateway.conftest import Gateway, Person
+from tests.integration.gateway.conftest import Gateway
+from tests.integration.gateway.overview_page import asked, books, element_at, newest, overview
 
 CYCLES = {
     "monthly": "Monthly",
@@ -35,129 +31,20 @@ CYCLES = {
 }
 
 
-class Overview:
-    """The page as a person reads it."""
-
-    def __init__(self, text: str) -> None:
-        self.root = html5lib.parse(text, namespaceHTMLElements=False)
-        self.text = " ".join("".join(self.root.itertext()).split())
-
-    def tiles(self) -> dict[tuple[str, str], str | None]:
-        """Return the value of each tile by currency and metric, None where there is none."""
-        return {
-            (tiles.attrib["data-currency"], tile.attrib["data-metric"]): tile.get("data-value")
-            for tiles in self.root.iterfind(".//dl[@data-currency]")
-            for tile in tiles.iterfind(".//dd[@data-metric]")
-        }
-
-    def split(self, title: str, currency: str) -> dict[str, str | None]:
-        """Return the rows of a panel by name."""
-        panel = self.panel(f"{title}, {currency}")
-        return {
-            row.attrib["data-name"]: value.get("data-value") if value is not None else None
-            for row in panel.iterfind(".//tr[@data-name]")
-            for value in [row.find("td[@data-value]")]
-        }
-
-    def unlisted(self, title: str, currency: str) -> tuple[int, Decimal]:
-        """Return how many parts of a panel have no row, and their sum."""
-        row = self.panel(f"{title}, {currency}").find(".//tr[@data-unlisted]")
-        if row is None:
-            return 0, Decimal()
-        return int(row.attrib["data-unlisted"]), Decimal(_the(row, "td").attrib["data-value"])
-
-    def line(self, currency: str) -> list[tuple[str, str]]:
-        """Return day and value of each point, oldest first."""
-        rows = self.panel(f"MRR by day, {currency}").iterfind(".//tr[@data-x]")
-        points = [
-            (_the(row, ".//time").attrib["datetime"], _the(row, "td").attrib["data-value"]) for row in rows
-        ]
-        return points[::-1]
-
-    def panel(self, label: str) -> Element:
-        return _the(self.root, f".//section[@aria-label='{label}']")
-
-    def reasons(self) -> Iterator[str]:
-        for reason in self.root.iterfind(".//span[@class='muted reason']"):
-            yield "".join(reason.itertext())
-
-
-def _the(element: Element, path: str) -> Element:
-    child = element.find(path)
-    assert child is not None, path
-    return child
-
-
-async def overview(person: Person, **filters: str) -> Overview:
-    answer = await person.client.get("/o/nimbus/", params=filters)
-    assert answer.status_code == 200, answer.text
-    return Overview(answer.text)
-
-
-async def asked(person: Person, slug: str, *groups: str, start: date = TODAY) -> dict[str, Any]:
-    answer = await person.client.get(
-        f"/api/v1/metrics/{slug}", params={"start": str(start), "end": str(TODAY), "group_by": list(groups)}
-    )
-    assert answer.status_code == 200, answer.text
-    body: dict[str, Any] = answer.json()
-    return body
-
-
-def newest(answer: dict[str, Any], group: str, currency: str) -> dict[str, Any]:
-    return {
-        series["group"][group]: series["points"][-1]["value"]
-        for series in answer["series"]
-        if series["group"].get("currency", currency) == currency and series["points"]
-    }
-
-
-async def books(gateway: Gateway, owner: Person) -> Site:
-    """Store two instances with two currencies, yearly services and domains, addons never read and domains no longer read."""
-    ours = owner.organization_id
-    main = await add_site(gateway, ours, missing=("domain",), read_at=datetime(2026, 2, 20, 6, tzinfo=UTC))
-    other = await add_site(gateway, ours, "Other", missing=("addon",), first_on=FIRST + timedelta(days=3))
-    await add_instance(gateway, ours, "Never synced")
-    cycles = ("monthly", "annually", "annually", "biennially")
-    services = [
-        Segment(
-            site.id,
-            id=number,
-            customer_id=number,
-            currency=currency,
-            mrr_micros=micros + number,
-            product=f"service:{number}",
-            product_name=f"Package {number}",
-            cycle=cycles[number % 4],
-        )
-        for site, currency, micros, count in ((main, "EUR", 1_333_333, 112), (other, "JPY", 1_400_000, 12))
-        for number in range(count)
-    ]
-    domains = [
-        Segment(
-            main.id,
-            kind="domain",
-            id=number,
-            mrr_micros=777_777,
-            product="domain:.com",
-            product_name=".com",
-            cycle=f"years_{number}",
-        )
-        for number in (1, 2)
-    ]
-    await add_segments(gateway, ours, [*services, *domains])
-    return main
-
-
 async def test_tile_equals_the_api(gateway: Gateway) -> None:
     owner = await gateway.owner()
     await books(gateway, owner)
 
-    page = await overview(owner)
+    shown = {currency: await overview(owner, currency=currency) for currency in ("EUR", "JPY")}
 
     for metric in METRICS:
         answer = await asked(owner, metric.slug, "currency")
-        for currency in ("EUR", "JPY"):
-            assert page.tiles()[currency, metric.slug] == str(newest(answer, "currency", currency)[currency])
+        for currency, page in shown.items():
+            value = str(newest(answer, "currency", currency)[currency])
+            assert page.tiles()[currency, metric.slug] == value
+            assert page.table().get((currency, metric.slug), value) == value
+    assert shown["EUR"].table() == shown["JPY"].table()
+    assert {code for code, _ in shown["EUR"].table()} == {"EUR", "JPY"}
 
 
 @pytest.mark.parametrize("currency", ["EUR", "JPY"])
@@ -165,13 +52,13 @@ async def test_split_equals_the_api(gateway: Gateway, currency: str) -> None:
     owner = await gateway.owner()
     await books(gateway, owner)
 
-    page = await overview(owner)
+    page = await overview(owner, currency=currency)
 
     kinds, products, cycles = [
         newest(await asked(owner, "mrr", group, "currency"), group, currency)
         for group in ("kind", "product", "cycle")
     ]
-    assert Counter(page.split("By type", currency).values()) == Counter(kinds.values())
+    assert Counter(page.kinds(currency).values()) == Counter(kinds.values())
     amounts = sorted(products.values(), key=Decimal, reverse=True)
     assert list(page.split("By product", currency).values()) == amounts[:100]
     assert page.unlisted("By product", currency) == (len(amounts[100:]), sum(map(Decimal, amounts[100:])))
@@ -186,12 +73,12 @@ async def test_line_equals_the_api(gateway: Gateway) -> None:
     owner = await gateway.owner()
     await books(gateway, owner)
 
-    page = await overview(owner)
-
     history = await asked(owner, "mrr", "currency", start=FIRST)
     for series in history["series"]:
+        currency = series["group"]["currency"]
+        page = await overview(owner, currency=currency)
         points = [(point["on"], point["value"]) for point in series["points"] if point["value"] is not None]
-        assert page.line(series["group"]["currency"]) == points
+        assert page.line(currency) == points
 
 
 async def test_page_speaks_of_one_moment(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,6 +109,33 @@ async def test_currency_and_period_are_chosen(gateway: Gateway) -> None:
     assert "Nothing is live in USD" in empty.text
 
 
+async def test_most_used_currency_is_shown_first(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    await books(gateway, owner)
+
+    page = await overview(owner, period="30d")
+
+    assert {currency for currency, _ in page.tiles()} == {"EUR"}
+    assert page.currencies() == ["?currency=EUR&period=30d", "?currency=JPY&period=30d"]
+
+
+async def test_change_of_mrr_is_that_of_a_month(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    organization_id = owner.organization_id
+    site = await add_site(gateway, organization_id)
+    first = Segment(site.id, mrr_micros=100_000_000)
+    later = Segment(site.id, id=2, from_on=TODAY - timedelta(days=3), mrr_micros=12_340_000)
+    await add_segments(gateway, organization_id, [first, later])
+
+    page = await overview(owner)
+    new = await add_site(gateway, organization_id, "New", first_on=TODAY)
+    await add_segments(gateway, organization_id, [Segment(new.id, id=3, from_on=TODAY)])
+    with_new = await overview(owner)
+
+    assert "▲ up 12.34 EUR (12.3 %) since 1 February" in page.text
+    assert "First day on which everything is known" in with_new.text
+
+
 async def test_every_note_of_the_api_is_shown(gateway: Gateway) -> None:
     owner = await gateway.owner()
     await books(gateway, owner)
@@ -243,15 +157,17 @@ async def test_note_stands_at_its_tile_and_row(gateway: Gateway) -> None:
 
     page = await overview(owner)
 
-    tile = _the(page.root, ".//dl[@data-currency='EUR']/div")
-    domains = _the(page.panel("By type, EUR"), ".//tr[@data-name='Domains']")
-    services = _the(page.panel("By type, EUR"), ".//tr[@data-name='Services']")
-    marks = {link.attrib["href"]: link.attrib["title"] for link in tile.iterfind(".//a")}
+    tile = element_at(page.root, ".//dl[@data-currency='EUR']/div")
+    kinds = ".//ul[@aria-label='MRR by type, EUR']/li[@data-name='{}']"
+    domains, services = (element_at(page.root, kinds.format(name)) for name in ("Domains", "Services"))
+    marks = {link.attrib["href"]: link.attrib["title"] for link in tile.iterfind("dd[@class='note']/a")}
     assert marks == {
         "#note-2": "Domains of Main as of 20 February 2026",
         "#note-3": "without addons of Other",
     }
-    assert "Domains of Main were last read" in "".join(_the(page.root, ".//li[@id='note-2']").itertext())
+    assert "Domains of Main were last read" in "".join(
+        element_at(page.root, ".//li[@id='note-2']").itertext()
+    )
     assert "Domains of Main as of 20 February 2026" in "".join(domains.itertext())
     assert services.find(".//a[@class='mark']") is None
 
@@ -286,9 +202,9 @@ async def test_amount_has_the_digits_of_its_currency(gateway: Gateway) -> None:
     owner = await gateway.owner()
     await books(gateway, owner)
 
-    page = await overview(owner)
+    page = await overview(owner, currency="JPY")
 
-    tile = _the(page.root, ".//dl[@data-currency='JPY']/div/dd")
+    tile = element_at(page.root, ".//dl[@data-currency='JPY']/div/dd")
     assert "".join(tile.itertext()) == "17\N{NO-BREAK SPACE}JPY"
     assert "Each amount is rounded" in "".join(page.panel("By product, JPY").itertext())
 

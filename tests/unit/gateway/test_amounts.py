@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from services.gateway.pages.amounts import are_off_by_rounding, change, money, number
+from services.gateway.pages.amounts import are_off_by_rounding, change, money, number, share
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
@@ -30,6 +30,13 @@ def test_change_has_an_arrow_and_a_word() -> None:
     assert change(Decimal("1.5"), "EUR") == f"▲ up 1.50{NO_BREAK}EUR"
     assert change(Decimal(-2), "JPY") == f"▼ down 2{NO_BREAK}JPY"
     assert change(Decimal(0), "EUR") == "no change"
+
+
+@pytest.mark.parametrize(
+    ("per_cent", "text"), [(12.4, "12"), (99.6, "100"), (0.4, "<1"), (0.0, "0"), (-3.2, "\N{MINUS SIGN}3")]
+)
+def test_small_share_is_not_nothing(per_cent: float, text: str) -> None:
+    assert share(per_cent) == f"{text}{NO_BREAK}%"
 
 
 def test_rounded_parts_that_do_not_add_up_are_noticed() -> None:

@@ -1,15 +1,67 @@
-"""Tests of what the overview asks about figures."""
+"""Tests of what the overview asks about figures, and of what it shows in one currency."""
 
 from datetime import date, timedelta
+from decimal import Decimal
 
 import pytest
 
+from libs.common.contracts.lenses import Lens
+from libs.common.figures.answers import Figure, Point, Series
 from libs.common.figures.catalogue import METRICS
 from libs.common.figures.periods import Interval
 from libs.common.figures.relations import Group
-from services.gateway.pages.currencies import codes, currencies, customers, interval, questions
+from services.gateway.pages.currencies import Change, Choice, choices, currency, interval, questions
+from services.gateway.pages.filters import Filters
+from services.gateway.pages.reading import Days
 
-FIRST = date(2020, 1, 1)
+FIRST, TODAY = date(2020, 1, 1), date(2026, 3, 31)
+
+
+def asked_on(today: date, all_known_from: date = FIRST) -> date | None:
+    """Return the day with which the overview of a day compares."""
+    before = questions(Days(FIRST, today, all_known_from)).get("before")
+    return before and before.start
+
+
+def figure(metric: str, values: dict[str, str | int], on: date = TODAY) -> Figure:
+    """Return an answer with one value in each currency."""
+    series = tuple(
+        Series({"currency": code}, {}, (Point(on, value, None, complete=True),))
+        for code, value in values.items()
+    )
+    unit = "money" if any(isinstance(value, str) for value in values.values()) else "count"
+    return Figure(metric, unit, Interval.DAY, "native", Lens.CONTRACT, None, True, series, ())
+
+
+def answers(mrr: dict[str, str | int], customers: dict[str, str | int], **more: Figure) -> dict[str, Figure]:
+    """Return answers to all questions. The metrics that are not given are those of MRR."""
+    splits = {title: figure("mrr", {}) for title in ("By type", "By product", "By billing cycle")}
+    metrics = {metric.slug: figure(metric.slug, mrr) for metric in METRICS}
+    return {
+        **splits,
+        **metrics,
+        "history": figure("mrr", mrr),
+        "customers": figure("customers", customers),
+        "subscriptions": figure("subscriptions", customers),
+        "all customers": Figure(
+            "customers",
+            "count",
+            Interval.DAY,
+            "native",
+            Lens.CONTRACT,
+            None,
+            False,
+            (Series({}, {}, (Point(TODAY, 7, None, complete=True),)),),
+            (),
+        ),
+        **more,
+    }
+
+
+def chosen(given: dict[str, Figure], filters: Filters | None = None) -> Choice:
+    """Return the chosen currency of the answers."""
+    [choice] = [choice for choice in choices(given, filters or Filters()) if choice.is_chosen]
+    return choice
 
 
 @pytest.mark.parametrize(
@@ -23,16 +75,78 @@ FIRST = date(2020, 1, 1)
     ],
 )
 def test_long_line_has_weeks_then_months(days: int, points_apart: Interval) -> None:
-    asked = questions(FIRST, FIRST + timedelta(days=days - 1))
+    asked = questions(Days(FIRST, FIRST + timedelta(days=days - 1), FIRST))
 
     assert asked["history"].interval is points_apart
 
 
 def test_each_metric_is_asked_by_currency() -> None:
-    asked = questions(FIRST, FIRST)
+    asked = questions(Days(FIRST, FIRST, FIRST))
 
     assert all(asked[metric.slug].group_by == (Group.CURRENCY,) for metric in METRICS)
 
 
+def test_overview_compares_with_a_month_before() -> None:
+    assert asked_on(date(2026, 3, 15)) == date(2026, 2, 15)
+    assert asked_on(date(2026, 3, 31)) == date(2026, 2, 28)
+    assert asked_on(date(2026, 1, 31)) == date(2025, 12, 31)
+
+
+def test_overview_compares_no_day_that_lacks_a_source() -> None:
+    assert asked_on(TODAY, all_known_from=TODAY - timedelta(days=3)) == TODAY - timedelta(days=3)
+    assert asked_on(TODAY, all_known_from=TODAY) is None
+
+
 def test_overview_without_answers_shows_no_currency() -> None:
-    assert (codes({}), currencies({}, None), customers({}), interval({})) == ([], [], None, Interval.DAY)
+    assert (choices({}, Filters()), interval({})) == ([], Interval.DAY)
+
+
+def test_currency_of_most_customers_is_first() -> None:
+    given = answers({"EUR": "1.0", "GBP": "2.0", "JPY": "3.0"}, {"EUR": 1, "GBP": 5, "JPY": 5})
+
+    assert [choice.code for choice in choices(given, Filters())] == ["GBP", "JPY", "EUR"]
+    assert chosen(given).code == "GBP"
+    assert chosen(given, Filters(currency="EUR")).code == "EUR"
+
+
+def test_choice_of_a_currency_keeps_the_other_filters() -> None:
+    given = answers({"EUR": "1.0"}, {"EUR": 1})
+
+    assert chosen(given).href == "?currency=EUR"
+    assert chosen(given, Filters(counting=Lens.ACTIVE)).href == "?currency=EUR&lens=active"
+
+
+@pytest.mark.parametrize(
+    ("before", "change", "per_cent"),
+    [
+        ({"EUR": "80.000000"}, "20.000000", 25),
+        ({"EUR": "125.000000"}, "-25.000000", -20),
+        ({"EUR": "0.000000"}, "100.000000", None),
+        ({"JPY": "5.000000"}, "100.000000", None),
+    ],
+)
+def test_change_is_against_the_earlier_day(
+    before: dict[str, str | int], change: str, per_cent: int | None
+) -> None:
+    since = date(2026, 2, 28)
+    given = answers({"EUR": "100.000000"}, {"EUR": 1}, before=figure("mrr", before, since))
+
+    shown = currency(given, chosen(given))
+
+    assert shown.change == Change(since, Decimal(change), per_cent)
+
+
+def test_first_day_has_no_change() -> None:
+    given = answers({"EUR": "100.000000"}, {"EUR": 1})
+
+    assert currency(given, chosen(given)).change is None
+
+
+def test_tiles_say_how_many_customers_there_are() -> None:
+    given = answers({"EUR": "100.000000"}, {"EUR": 2})
+    given["subscriptions"] = figure("subscriptions", {"EUR": 5})
+
+    details = {tile.slug: tile.detail for tile in currency(given, chosen(given)).tiles}
+
+    assert details["customers"] == "7 in all currencies"
+    assert details["subscriptions"] == "2.5 per customer"

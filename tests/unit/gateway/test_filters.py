@@ -1,6 +1,8 @@
 """Filters of pages: from an address to a form and back."""
 
+from dataclasses import replace
 from datetime import date
+from urllib.parse import parse_qs
 from uuid import UUID
 
 import pytest
@@ -22,25 +24,27 @@ def test_choice_of_the_form_is_read_from_its_address() -> None:
 
     chosen = {
         offered.name: choice.value
-        for offered in filter_form(filters, ["EUR", "JPY"], INSTANCES)
+        for offered in filter_form(filters, INSTANCES)
         for choice in offered.choices
         if choice.is_chosen
     }
 
-    assert chosen == {"lens": "active", "currency": "JPY", "period": "30d", "instance": str(OTHER)}
-    assert filters_of(**chosen) == filters
+    assert chosen == {"lens": "active", "period": "30d", "instance": str(OTHER)}
+    assert filters_of(**chosen, currency="JPY") == filters
+
+
+def test_address_with_another_currency_keeps_the_filters() -> None:
+    filters = filters_of(lens="active", currency="JPY", period="30d", instance=str(OTHER))
+
+    given = {name: value for name, [value] in parse_qs(filters.address_with("EUR")[1:]).items()}
+
+    assert filters_of(**given) == replace(filters, currency="EUR")
 
 
 def test_filter_with_one_choice_is_omitted() -> None:
-    names = [offered.name for offered in filter_form(Filters(), ["EUR"], {MAIN: "Main"})]
+    names = [offered.name for offered in filter_form(Filters(), {MAIN: "Main"})]
 
     assert names == ["lens", "period"]
-
-
-def test_chosen_currency_without_figures_stays_a_choice() -> None:
-    [currency, *_] = filter_form(Filters(currency="JPY"), ["EUR"], INSTANCES)
-
-    assert [choice.value for choice in currency.choices] == ["", "EUR", "JPY"]
 
 
 @pytest.mark.parametrize("wrong", [{"lens": "x"}, {"period": "x"}, {"currency": "euro"}])

@@ -10,7 +10,7 @@ from libs.common.contracts.lenses import Lens
 from libs.common.figures.answers import Figure, Point, Series
 from libs.common.figures.periods import Interval
 from libs.common.figures.relations import Group
-from services.gateway.pages.splits import split
+from services.gateway.pages.splits import pieces, split
 
 TODAY = date(2026, 11, 29)
 _amounts = st.decimals(-(10**9), 10**9, allow_nan=False, allow_infinity=False, places=6)
@@ -42,9 +42,20 @@ def test_largest_part_is_first_and_fills_its_bar() -> None:
 
     rows = split(parts, Group.PRODUCT, "EUR").rows
 
-    assert [(row.key, row.name, row.value, row.share) for row in rows] == [
+    assert [(row.key, row.name, row.value, row.width) for row in rows] == [
         ("service:2", "Large", "100.000000", 100),
         ("service:1", "Small", "25.000000", 25),
+    ]
+
+
+def test_pieces_stand_side_by_side() -> None:
+    parts = figure(series(Group.KIND, "service", "30.000000"), series(Group.KIND, "domain", "10.000000"))
+
+    bar = pieces(split(parts, Group.KIND, "EUR"))
+
+    assert [(piece.row.name, piece.start, piece.row.share) for piece in bar] == [
+        ("Services", 0, 75),
+        ("Domains", 75, 25),
     ]
 
 
@@ -63,7 +74,7 @@ def test_year_of_a_domain_and_of_a_service_is_one_part() -> None:
 def test_part_without_value_says_why() -> None:
     [row] = split(figure(series(Group.KIND, "domain", None)), Group.KIND, "EUR").rows
 
-    assert (row.value, row.reason, row.share) == (None, "WHMCS does not let MRRlytics read it.", 0)
+    assert (row.value, row.reason, row.width) == (None, "WHMCS does not let MRRlytics read it.", 0)
 
 
 @given(st.lists(_amounts, max_size=120))

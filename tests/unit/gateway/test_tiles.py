@@ -20,7 +20,7 @@ def money(*values: str | None, reason: str | None = None) -> Figure:
 
 
 def test_tile_shows_the_newest_value() -> None:
-    [tile] = tiles([money("1.000000", "1234.560000")], "EUR")
+    [tile] = tiles([money("1.000000", "1234.560000")], "EUR", {})
 
     assert tile == Tile("mrr", "MRR", "1234.560000", "1,234.56", "EUR", "")
 
@@ -29,14 +29,14 @@ def test_count_has_no_currency() -> None:
     series = (Series({"currency": "EUR"}, {}, (Point(TODAY, 1234, None, complete=True),)),)
     customers = Figure("customers", "count", Interval.DAY, "native", Lens.CONTRACT, None, False, series, ())
 
-    [tile] = tiles([customers], "EUR")
+    [tile] = tiles([customers], "EUR", {})
 
     assert (tile.value, tile.text, tile.unit) == (1234, "1,234", None)
 
 
 def test_tile_without_value_says_why() -> None:
-    [unread] = tiles([money(None, reason="before_first_sync")], "EUR")
-    [foreign] = tiles([money("1.000000")], "JPY")
+    [unread] = tiles([money(None, reason="before_first_sync")], "EUR", {})
+    [foreign] = tiles([money("1.000000")], "JPY", {})
 
     assert (unread.value, unread.reason) == (None, "Not known before the first sync.")
     assert (foreign.value, foreign.reason) == (None, "No live subscription on this day.")
