@@ -28,7 +28,7 @@ from tests.integration.gateway.books import (
 from tests.integration.gateway.conftest import Gateway
 from tests.servers import REPOSITORY
 
-NAMED, PRESENT, BY_DAY, COVERAGE = re.findall(
+NAMED, PRESENT, BY_DAY, COVERAGE, BY_SYNC = re.findall(
     r"```sql\n(.*?)```", (REPOSITORY / "docs" / "metrics.md").read_text(encoding="utf-8"), re.DOTALL
 )
 STALE_ON = TODAY - 9 * DAY
@@ -143,3 +143,20 @@ async def test_present_figure_follows_the_next_sync(gateway: Gateway) -> None:
     assert seen == [(Decimal(10), [1]), (Decimal(3), [1])]
     ends = await documented(gateway, ours, "SELECT to_on FROM metrics_read.segments ORDER BY id")
     assert [row["to_on"] for row in ends] == [date(2026, 3, 1), None]
+
+
+async def test_mrr_before_and_after_each_sync_is_readable(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    site = await add_site(gateway, owner.organization_id)
+    run_id = UUID(int=7)
+    await gateway.execute(
+        """INSERT INTO metrics.applied_runs (organization_id, instance_id, epoch, run_id, mrr_before, mrr_after)
+        VALUES (:organization, :instance, 0, :run, NULL, '{"EUR": 1000000}')""",
+        organization=owner.organization_id,
+        instance=site.id,
+        run=run_id,
+    )
+
+    [row] = await documented(gateway, owner.organization_id, BY_SYNC)
+
+    assert tuple(row) == (site.id, run_id, datetime(1970, 1, 1, tzinfo=UTC), None, {"EUR": 1_000_000})
