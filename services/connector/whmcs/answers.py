@@ -16,7 +16,9 @@ __all__ = ["Call", "Response", "Row", "WhmcsAnswer", "WhmcsError", "read", "rows
 
 _FLAT_KEY: Final = re.compile(r"(\w+)\[(\w+)\]\[(\d{1,9})\]\[(\w+)\]", re.ASCII)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]+")
-_TAGS: Final = re.compile(r"<[^>]*>")
+# Without "<" among the excluded characters, a text of many "<" would take quadratic time.
+_TAGS: Final = re.compile(r"<[^<>]*>")
+_MESSAGE_LENGTH: Final = 4_000
 _MESSAGES: Final = (
     ("authentication failed", "credentials_rejected"),
     ("invalid or missing credentials", "credentials_rejected"),
@@ -145,7 +147,9 @@ def _is_of_whmcs(status: int, body: Row) -> bool:
 def _refusal(response: Response, body: Row, call: Call) -> WhmcsError:
     if response.status == 429:
         return _too_many(response, call)
-    message = _TAGS.sub("", str(body.get("message") or "an error without a message")).strip()
+    message = _TAGS.sub("", str(body.get("message") or "an error without a message")).strip()[
+        :_MESSAGE_LENGTH
+    ]
     is_of_whmcs = _is_of_whmcs(response.status, body)
     code = next((code for start, code in _MESSAGES if message.lower().startswith(start)), "bad_response")
     if code == "ip_not_allowed" and (seen := _ADDRESS.search(message)):
@@ -184,7 +188,7 @@ def _foreign(response: Response, body: Row | None, call: Call, *, is_cut_off: bo
         return call.error("server_error", str(status), is_about_rows=True, retry_after=retry_after)
     if status == 200 and (is_cut_off or not response.content):
         return call.error(
-            "bad_response", "it is cut off" if is_cut_off else "it is empty", is_about_rows=True
+            "bad_response", "it is cut off or damaged" if is_cut_off else "it is empty", is_about_rows=True
         )
     return _unknown(str(status), call)
 

@@ -103,6 +103,9 @@ class Client:
             raise
         except UndecodableError as error:
             raise call.error("bad_response", str(error), is_about_rows=True) from None
+        except httpx.InvalidURL:
+            # httpx prepares to follow a redirect, although it may not.
+            raise call.error("bad_response", "it redirects to no valid address") from None
         except (httpx.HTTPError, TimeoutError, OSError, ssl.SSLError) as error:
             raise await self._failure(error, call) from None
         finally:
@@ -147,6 +150,8 @@ class Client:
                 async for chunk in response.aiter_raw():
                     for piece in decoder.feed(chunk):
                         content += piece
+                    # Thousands of tiny chunks may arrive at once, and must not hold up everything else.
+                    await asyncio.sleep(0)
             except UndecodableError:
                 content.clear()  # the error keeps this frame, and must not keep megabytes with it
                 raise

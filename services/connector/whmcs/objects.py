@@ -14,6 +14,7 @@ Row = dict[str, Any]
 MAX_VALUES: Final = 950_000
 MAX_DEPTH: Final = 64
 _MAX_TRIES: Final = 64
+_MAX_BYTES_OF_TRIES: Final = 64 * 1024 * 1024
 _NESTED: Final = frozenset({dict, list})
 # An object with a name in it. PHP writes `result` first, so an envelope is recognised even if it was cut off.
 _OPENING: Final = re.compile(rb'\{\s*"(?P<envelope>(?:result|status)"\s*:)?')
@@ -58,7 +59,7 @@ def _find_in_noise(content: bytearray, is_envelope: Callable[[Row], bool]) -> Ma
     """Try each opening brace outside of whole objects. The tries are bounded, because each may read all the rest."""
     text = _as_utf8(content)
     position = 0
-    for _ in range(_MAX_TRIES):
+    for _ in range(min(_MAX_TRIES, _MAX_BYTES_OF_TRIES // max(1, len(text)) + 1)):
         opening = _OPENING.search(text, position)
         if opening is None:
             break

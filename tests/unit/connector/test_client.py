@@ -152,6 +152,22 @@ async def test_connection_that_breaks_off_may_be_about_rows(kind: type[httpx.Tra
     assert caught.value.is_about_rows
 
 
+@pytest.mark.rule("L1")
+async def test_message_of_many_tags_takes_no_long_time() -> None:
+    started = monotonic()
+
+    error = await failure(b'{"result":"error","message":"' + b"<a" * 1_000_000 + b'"}')
+
+    assert (error.code, len(error.detail)) == ("bad_response", 200)
+    assert monotonic() - started < 5
+
+
+async def test_redirect_to_no_address_is_a_bad_response() -> None:
+    error = await failure(b"", 302, {"location": "javascript:alert(1)"})
+
+    assert (error.code, error.detail) == ("bad_response", "it redirects to no valid address")
+
+
 @pytest.mark.rule("L8")
 async def test_secret_in_any_answer_is_hidden() -> None:
     for form in ("secret-0123456789", "secret%2D0123456789", "SECRET-0123456789"):

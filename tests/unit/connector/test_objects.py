@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.connector.whmcs import objects
 from services.connector.whmcs.objects import MAX_VALUES, Match, RefusedError, Row, find_object
 from tests.servers import REPOSITORY
 
@@ -111,6 +112,16 @@ def test_object_without_repeated_names_is_never_refused(value: object) -> None:
 def test_many_openings_take_no_long_time(opening: bytes) -> None:
     """A try may read all the rest, so without a limit these would take hours."""
     assert find(opening * (900_000 // len(opening))).body is None
+
+
+@pytest.mark.rule("L1")
+def test_large_answer_is_tried_a_few_times_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[int] = []
+    monkeypatch.setattr(objects, "_object_at", lambda _, start: tries.append(start))
+
+    assert find('😀{"a":'.encode() * 60 + b"\xff" * 8_000_000).body is None
+
+    assert len(tries) < 5
 
 
 MEASURE = """
