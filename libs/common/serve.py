@@ -26,6 +26,12 @@ _STOP_SECONDS: Final = 30.0
 _OBJECTS_PER_COLLECTION: Final = 5_000
 
 
+def collect_rarely() -> None:
+    """Let the garbage collector skip all objects of the start, and run less often after it."""
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_PER_COLLECTION)
+
+
 async def serve(
     service: str,
     *,
@@ -47,8 +53,7 @@ async def serve(
     their port and finish open requests; what is still running after 30 seconds is cancelled. The caller closes Kafka
     and the database after that, because tasks use both until their end.
     """
-    gc.freeze()
-    gc.set_threshold(_OBJECTS_PER_COLLECTION)
+    collect_rarely()
     stop = _stop_on_signal()
     heartbeat = Heartbeat()
     # The health pages have their own connections: they answer when all public connections are taken.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import uvloop
 
+from libs.common.serve import collect_rarely
 from tests.bench import connector, gateway, intake, system
 from tests.bench.ratio import table
 from tests.bench.servers import bench_servers
@@ -14,6 +15,7 @@ CUSTOMERS = 5_000
 
 
 async def main(directory: Path) -> int:
+    collect_rarely()  # as in a service
     with bench_servers(directory) as servers, servers.pages(CUSTOMERS) as pages:
         lines = await connector.measure(servers, pages)
         lines += await intake.measure(servers, pages)
