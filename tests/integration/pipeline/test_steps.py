@@ -74,7 +74,7 @@ async def test_figures_are_always_those_of_the_last_applied_run(
                 company.control("PUT", "/faults", json=[{"kind": "latency_ms", "value": 300}])
 
                 swap(company, first, last)
-                company.control("PUT", "/faults", json=rejection_half_way())
+                company.control("PUT", "/faults", json=late_rejection())
                 failing = await watched(system, instance, in_api, partial(failed, first))
                 company.control("PUT", "/faults", json=[{"kind": "latency_ms", "value": 300}])
                 good = await watched(system, instance, in_api, System.wait_until_applied)
@@ -119,11 +119,11 @@ def change(whmcs: Whmcs, service: int, **values: str) -> None:
     whmcs.control("POST", "/change", json={"kind": "service", "id": service, "set": values})
 
 
-def rejection_half_way() -> list[dict[str, Any]]:
-    """Return faults that refuse the credentials from the third page of services on."""
+def late_rejection() -> list[dict[str, Any]]:
+    """Return faults that refuse the credentials at the transactions, when a run has read all lists."""
     return [
         {"kind": "latency_ms", "value": 300},
-        {"kind": "secret_rejected", "action": "GetClientsProducts", "after": 2},
+        {"kind": "secret_rejected", "action": "GetTransactions"},
     ]
 
 
