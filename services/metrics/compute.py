@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Final
 
@@ -58,7 +58,7 @@ class _Undone(Exception):
 class _Step:
     """One step of an instance: from the applied coverage `before` to the coverage `after`, whose days are those of a time zone.
 
-    `mrr_before` is the MRR before the step, None before the first run.
+    `mrr_before` is the MRR before a newer run is applied, None before the first one.
     """
 
     key: InstanceKey
@@ -66,7 +66,7 @@ class _Step:
     after: Coverage
     time_zone: str
     unreadable: tuple[UnreadableRow, ...]
-    mrr_before: str | None
+    mrr_before: str | None = None
 
     @property
     def is_new(self) -> bool:
@@ -173,8 +173,10 @@ async def _claim_step(database: Connection, key: InstanceKey) -> _Step | None:
     if time_zone is None or after is None:
         return None
     await marks.date(database, key)
-    mrr_before = None if before.coverage is None else await applied_runs.read_mrr(database, key)
-    return _Step(key, before, after, time_zone, rows, mrr_before)
+    step = _Step(key, before, after, time_zone, rows)
+    if before.coverage is None or not step.has_new_run:
+        return step
+    return replace(step, mrr_before=await applied_runs.read_mrr(database, key))
 
 
 async def _finish_step(database: Connection, step: _Step) -> None:
