@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from libs.common.figures.answers import Figure, Point
+from libs.common.figures.answers import Figure
 from libs.common.figures.catalogue import BY_SLUG, METRICS
 from libs.common.figures.periods import Interval
 from libs.common.figures.questions import Question
@@ -150,16 +150,10 @@ def _change(answers: Mapping[str, Figure], code: str) -> Change | None:
     now = newest_point(answers["mrr"], code)
     if "before" not in answers or now is None or now.value is None:
         return None
+    compared = newest_point(answers["before"], None)
+    if compared is None:
+        return None
     before = newest_point(answers["before"], code)
-    then = _amount(before)
+    then = Decimal() if before is None or before.value is None else Decimal(before.value)
     amount = Decimal(now.value) - then
-    since = _only_day(answers["before"]) if before is None else before.on
-    return None if since is None else Change(since, amount, 100 * amount / then if then > 0 else None)
-
-
-def _amount(point: Point | None) -> Decimal:
-    return Decimal() if point is None or point.value is None else Decimal(point.value)
-
-
-def _only_day(figure: Figure) -> date | None:
-    return next((series.points[-1].on for series in figure.series if series.points), None)
+    return Change(compared.on, amount, 100 * amount / then if then > 0 else None)
