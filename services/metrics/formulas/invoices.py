@@ -1,0 +1,106 @@
+"""Invoices as evidence: their lines and payments, the subscriptions that lines may bill, and the periods that lines paid.
+
+Dates are days of the instance's time zone, and money is micros of the invoice's currency.
+"""
+
+from datetime import date
+from enum import StrEnum
+from fractions import Fraction
+from typing import NamedTuple
+
+
+class Line(NamedTuple):
+    """A line of an invoice. `type` is as WHMCS writes it; `related_id` is the id of a row of the kind that `type` names."""
+
+    id: int
+    type: str
+    related_id: int | None
+    description: str
+    amount_micros: int
+    is_taxed: bool
+
+
+class Payment(NamedTuple):
+    """A payment or a refund of an invoice; `on` is None when WHMCS has no date."""
+
+    on: date | None
+    in_micros: int
+    out_micros: int
+
+
+class Invoice(NamedTuple):
+    """An invoice: subtotal + tax + tax2 = total + credit. The tax rates are percents. `lines` is None while they are not read."""
+
+    id: int
+    customer_id: int
+    currency: str
+    status: str
+    issued_on: date | None
+    due_on: date | None
+    paid_on: date | None
+    refunded_on: date | None
+    cancelled_on: date | None
+    subtotal_micros: int
+    credit_micros: int
+    tax_micros: int
+    tax2_micros: int
+    total_micros: int
+    tax_rate: Fraction
+    tax_rate2: Fraction
+    lines: tuple[Line, ...] | None
+    payments: tuple[Payment, ...] = ()
+
+
+class Item(NamedTuple):
+    """What links lines to a subscription: its newest record. `cycle` is the cycle of the record; a domain has `years_1` and so on.
+
+    `label` is the domain of a service, and the name of a domain. `customer_id` is the present customer: invoices may name a former one.
+    """
+
+    kind: str
+    id: int
+    customer_id: int
+    cycle: str
+    recurring_micros: int
+    label: str | None
+    product: str
+    product_name: str | None
+    registered_on: date | None
+    promotion_id: int | None = None
+
+
+class PeriodChange(StrEnum):
+    """What an upgrade line that begins a period says about the price."""
+
+    UPGRADE = "upgrade"
+    DOWNGRADE = "downgrade"
+
+
+class PaidPeriod(NamedTuple):
+    """Days [from_on, to_on) that a paid line covers.
+
+    `amount_micros` is the amount of these days, net of tax and of recurring promotions. `mrr_micros` is the MRR at which a full cycle is
+    paid, rounded once. The period counts from `counts_from`: the day it was paid when that was later than due date and grace, otherwise
+    `from_on`. `refunded_on` is the day on which the invoice was refunded in full. `cycle_months` is None when neither the line nor the
+    subscription shows a cycle. `product` and `product_name` are None unless an upgrade line dates them. `is_rough` says that the
+    description shows no period, so due date and cycle do.
+    """
+
+    from_on: date
+    to_on: date
+    mrr_micros: int
+    amount_micros: int
+    counts_from: date
+    customer_id: int
+    currency: str
+    invoice_id: int
+    line_id: int
+    issued_on: date | None
+    paid_on: date | None
+    refunded_on: date | None
+    cycle_months: Fraction | None
+    product: str | None = None
+    product_name: str | None = None
+    change: PeriodChange | None = None
+    is_rough: bool = False
+    basis: str = "invoice"
