@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from fastapi import Request
 
+API_PREFIX: Final = "/api/v1"
 _API: Final = "/api/"
 
 

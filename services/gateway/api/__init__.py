@@ -5,8 +5,9 @@ from typing import Final
 from fastapi import APIRouter, Depends, Request
 
 from services.gateway.api import account, explain, instances, lists, metrics, syncs, tokens
-from services.gateway.api.openapi import PREFIX, describe
+from services.gateway.api.openapi import describe
 from services.gateway.errors import Refused
+from services.gateway.requests import API_PREFIX
 
 __all__ = ["build_router", "describe"]
 
@@ -26,7 +27,7 @@ async def _takes_json(request: Request) -> None:
 def build_router() -> APIRouter:
     """Return the router of all resources. They need `app.state.context`; `describe` completes the description of the API."""
     router = APIRouter(
-        prefix=PREFIX,
+        prefix=API_PREFIX,
         dependencies=[Depends(_takes_json)],
         responses={"4XX": _PROBLEM, "5XX": _PROBLEM},
     )

@@ -16,8 +16,8 @@ from services.gateway.api.reference import (
     Operation,
 )
 from services.gateway.problems import title_of
+from services.gateway.requests import API_PREFIX
 
-PREFIX: Final = "/api/v1"
 _SECURITY: Final = {
     "token": {
         "type": "http",
@@ -66,7 +66,7 @@ def operations_of(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any
     """Yield the operations of a description with their method and path."""
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
-            yield f"{method.upper()} {path.removeprefix(PREFIX)}", operation
+            yield f"{method.upper()} {path.removeprefix(API_PREFIX)}", operation
 
 
 def _complete(document: dict[str, Any]) -> None:

@@ -1,0 +1,210 @@
+"""Explanations of a figure for people: how it was computed, from what, and how to ask for it again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Final
+from urllib.parse import urlencode
+from uuid import UUID
+
+from libs.common.contracts.lenses import COUNTING, GRACE_DAYS, Lens
+from libs.common.figures.answers import NATIVE
+from libs.common.figures.explain import ExplainedGroup, Explanation, Omission
+from libs.common.figures.metric import Metric
+from libs.common.figures.operands import Operand, Unit
+from libs.common.figures.relations import Group
+from services.gateway import figures
+from services.gateway.context import Context
+from services.gateway.principals import Principal
+from services.gateway.requests import API_PREFIX
+
+_NAMED: Final = "SELECT set_config('app.organization_id', '{id}', false);\n{statement};\n"
+
+Parameters = list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting that decides the figure. `words` say what its value does."""
+
+    name: str
+    value: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class OperandValue:
+    """A number in the formula. `list` is the address of the list that it is computed from."""
+
+    name: str
+    title: str
+    unit: Unit
+    value: str | int | None
+    list: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupValue:
+    """The value of one group, and the numbers that it was computed from."""
+
+    group: dict[str, str]
+    names: dict[str, str]
+    value: str | int | None
+    reason: str | None
+    complete: bool
+    operands: tuple[OperandValue, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """How fresh the rows of one kind in one instance are."""
+
+    instance_id: UUID
+    instance_name: str
+    time_zone: str
+    kind: str
+    first_on: date | None
+    last_on: date | None
+    closed_before: date | None
+    read_at: datetime | None
+    action: str | None
+    code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The same question for programs: as an address, as a line for a shell, and as SQL."""
+
+    address: str
+    curl: str
+    sql: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedMetric:
+    """A figure on a day with all that it is computed from."""
+
+    metric: str
+    title: str
+    unit: Unit
+    version: int
+    words: str
+    formula: str
+    on: date
+    as_of: datetime | None
+    settings: tuple[Setting, ...]
+    values: tuple[GroupValue, ...]
+    omitted: tuple[Omission, ...]
+    notes: tuple[str, ...]
+    sources: tuple[SourceState, ...]
+    question: Call
+
+
+async def explained(
+    context: Context,
+    principal: Principal,
+    metric: Metric,
+    on: date | None,
+    groups: Sequence[Group],
+    *,
+    lens: Lens,
+    instance_ids: Sequence[UUID],
+) -> ExplainedMetric:
+    """Return a metric on a day, by default the newest known day, with everything that it is computed from.
+
+    Raise NotFound for an unknown instance, Invalid for an answer that is too large.
+    """
+    explanation = await figures.explanation(
+        context, principal, metric, on, groups, lens=lens, instance_ids=instance_ids
+    )
+    shared = [
+        *_organization(principal),
+        ("lens", lens.value),
+        *(("filter[instance]", str(instance_id)) for instance_id in instance_ids),
+    ]
+    asked = [*(("group_by", group.value) for group in groups), *shared]
+    return ExplainedMetric(
+        metric=metric.slug,
+        title=metric.title,
+        unit=metric.unit,
+        version=metric.version,
+        words=metric.words,
+        formula=metric.written,
+        on=explanation.on,
+        as_of=explanation.figure.as_of,
+        settings=_settings(lens),
+        values=tuple(_value(group, explanation.on, shared) for group in explanation.groups),
+        omitted=explanation.omitted,
+        notes=explanation.figure.notes,
+        sources=_sources(explanation),
+        question=_call(context, principal, explanation, asked),
+    )
+
+
+def _organization(principal: Principal) -> Parameters:
+    """Return the organization for addresses; without it, a session of several would be asked about the one used last."""
+    return [("organization", principal.organization.slug)] if len(principal.organizations) > 1 else []
+
+
+def _settings(lens: Lens) -> tuple[Setting, ...]:
+    grace = Setting(
+        "grace_days",
+        str(GRACE_DAYS),
+        f"An unpaid subscription counts up to {GRACE_DAYS} days after its due date.",
+    )
+    return (
+        Setting("lens", lens.value, f"A subscription counts when it is {COUNTING[lens]}."),
+        *([grace] if lens is Lens.CONTRACT else []),
+        Setting("currency", NATIVE, "Amounts stay in the currency of the customer. Nothing is converted."),
+    )
+
+
+def _value(explained: ExplainedGroup, on: date, shared: Parameters) -> GroupValue:
+    # A group by instance is narrower than the instances that were chosen.
+    inherited = [
+        pair for pair in shared if pair[0] != "filter[instance]" or "instance" not in explained.group
+    ]
+    of_group = [(f"filter[{name}]", value) for name, value in explained.group.items()]
+    parameters = [("on", str(on)), *inherited, *of_group]
+    return GroupValue(
+        group=dict(explained.group),
+        names=dict(explained.names),
+        value=explained.point.value,
+        reason=explained.point.reason,
+        complete=explained.point.complete,
+        operands=tuple(_operand(operand, value, parameters) for operand, value in explained.operands.items()),
+    )
+
+
+def _operand(operand: Operand, value: str | int | None, parameters: Parameters) -> OperandValue:
+    address = f"{API_PREFIX}/{operand.relation.listing}?{urlencode(parameters)}"
+    return OperandValue(operand.name, operand.title, operand.unit, value, address)
+
+
+def _sources(explanation: Explanation) -> tuple[SourceState, ...]:
+    return tuple(
+        SourceState(
+            instance_id=instance.instance_id,
+            instance_name=instance.name,
+            time_zone=instance.time_zone,
+            kind=state.kind,
+            first_on=state.days.first_on if state.days else None,
+            last_on=state.days.last_on if state.days else None,
+            closed_before=state.days.closed_before if state.days else None,
+            read_at=state.read_at,
+            action=state.action or None,
+            code=state.code,
+        )
+        for instance in explanation.scope.instances
+        for _, state in sorted(instance.kinds.items())
+    )
+
+
+def _call(context: Context, principal: Principal, explanation: Explanation, asked: Parameters) -> Call:
+    days = [("start", str(explanation.on)), ("end", str(explanation.on))]
+    address = f"{API_PREFIX}/metrics/{explanation.metric.slug}?{urlencode([*days, *asked])}"
+    return Call(
+        address=address,
+        curl=f'curl --header "Authorization: Bearer $MRRLYTICS_TOKEN" "{context.settings.public_url}{address}"',
+        sql=_NAMED.format(id=principal.organization_id, statement=explanation.sql),
+    )
