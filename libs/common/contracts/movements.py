@@ -18,6 +18,17 @@ class MovementKind(StrEnum):
     MOVED = "moved"
 
 
+class Cause(StrEnum):
+    """Why a subscription no longer counts from a day on."""
+
+    CANCELLATION = "cancellation"
+    NON_PAYMENT = "non_payment"
+    DISAPPEARED = "disappeared"
+    TRANSFERRED_AWAY = "transferred_away"
+    BECAME_FREE = "became_free"
+    UNKNOWN = "unknown"
+
+
 class Movement(Message):
     """One movement. `reason` says why; `subscriptions` are the public ids of the subscriptions that caused it."""
 

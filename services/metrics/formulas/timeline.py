@@ -14,6 +14,7 @@ from libs.common.contracts.billing import Kind, cycle_months
 from libs.common.contracts.issues import IssueReason
 from libs.common.contracts.lenses import GRACE_DAYS, Lens
 from libs.common.contracts.money import divide_half_even
+from libs.common.contracts.movements import Cause
 
 # The last due date whose grace still ends within the calendar.
 _LAST_DUE_ON: Final = date.max - timedelta(days=GRACE_DAYS + 2)
@@ -65,7 +66,11 @@ class Request(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """Days [from_on, to_on) on which a subscription counts with constant MRR; `to_on` is None while no end is known."""
+    """Days [from_on, to_on) on which a subscription counts with constant MRR; `to_on` is None while no end is known.
+
+    All values are those of these days, except `product_name`, which is always the newest. `cause` says why the subscription stops counting
+    at `to_on`; it is None while the subscription goes on or merely changes.
+    """
 
     lens: Lens
     from_on: date
@@ -78,6 +83,13 @@ class Segment(NamedTuple):
     cycle: str
     status: str
     basis: str = "observed"
+    quantity: int = 1
+    promotion_id: int | None = None
+    product_group: str | None = None
+    customer_group: str | None = None
+    country: str | None = None
+    payment_method: str | None = None
+    cause: Cause | None = None
 
 
 class Timeline(NamedTuple):

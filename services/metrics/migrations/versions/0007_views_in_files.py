@@ -1,6 +1,6 @@
 """The text of each view stands in services/metrics/views. The views show what they showed; their comments are plainer.
 
-0008 changes the views that are missing here.
+0008 and 0009 change the views that are missing here.
 """
 
 from libs.common.migrations import replace_view
@@ -15,5 +15,3 @@ def upgrade() -> None:
     """Bring each view to the text of its file."""
     replace_view("customers")
     replace_view("freshness")
-    replace_view("ledger")
-    replace_view("segments")
