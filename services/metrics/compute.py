@@ -10,6 +10,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from time import monotonic
 from typing import Final
 
@@ -20,8 +21,17 @@ from libs.common.contracts.instances import InstanceKey
 from libs.common.database import raw, transaction
 from libs.common.pause import pause
 from services.metrics.formulas.coverage import Coverage, with_run
-from services.metrics.formulas.evidence import Subscription, add_version, by_kind, request_of
-from services.metrics.formulas.timeline import Observation, Request, timeline
+from services.metrics.formulas.evidence import (
+    Dated,
+    Evidence,
+    Observation,
+    Request,
+    Subscription,
+    add_version,
+    by_kind,
+    request_of,
+)
+from services.metrics.formulas.timeline import timeline
 from services.metrics.formulas.unreadable import UnreadableRow, after_run, open_from, still_unreadable
 from services.metrics.repository import (
     applied_runs,
@@ -251,13 +261,17 @@ async def _figures(
     for version in await evidence.read_requests(database, cut, services):
         requests[version.service_id].append(request_of(version, time_zone))
     customers = {observation.customer_id for seen in observations.values() for observation in seen}
-    codes = await currencies.read(database, cut, sorted(customers))
+    # All days are in the present currency of a customer.
+    codes = {
+        customer: (Dated(date.min, code),)
+        for customer, code in (await currencies.read(database, cut, sorted(customers))).items()
+    }
     figures = {}
     for key, seen in observations.items():
         if not seen:
             continue
         asked = requests[key.id] if key.kind == Kind.SERVICE else ()
-        line = timeline(Kind(key.kind), seen, asked, codes)
+        line = timeline(Evidence(Kind(key.kind), seen, asked, codes))
         customer_id = seen[-1].customer_id
         figures[key] = Figures(line.segments, tuple(Issue(reason, customer_id) for reason in line.issues))
         await asyncio.sleep(0)  # let the other tasks of the loop run

@@ -1,14 +1,64 @@
-"""From the stored versions of a subscription to what syncs observed on which day."""
+"""The evidence about one subscription, and how stored versions become what syncs observed on which day."""
 
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import NamedTuple, cast
 
 from libs.common.calendar import day_of
 from libs.common.contracts.billing import ADAPTERS, Kind, SubscriptionChanged
-from services.metrics.formulas.timeline import Observation, Request
+from libs.common.contracts.lenses import GRACE_DAYS
+
+
+class Observation(NamedTuple):
+    """The state of a subscription that a sync saw on the day `on`. `is_removed`: its row no longer existed in WHMCS.
+
+    `last_read_on` is the start day of the newest earlier run that read the whole kind: that run still saw the state before. `last_seen_on`
+    is the last day on which a sync saw this same state again, because a field that is not listed here had changed.
+    """
+
+    on: date
+    customer_id: int
+    status: str
+    cycle: str
+    recurring_micros: int
+    registered_on: date | None
+    next_due_on: date | None
+    product: str
+    product_name: str | None
+    is_removed: bool = False
+    last_read_on: date | None = None
+    last_seen_on: date | None = None
+
+
+class Request(NamedTuple):
+    """Whether a sync saw a cancellation request open on a day."""
+
+    on: date
+    id: int
+    is_open: bool
+
+
+class Dated(NamedTuple):
+    """A value that a sync saw for the first time on the day `on`. The first of several also holds for the days before it."""
+
+    on: date
+    value: str | None
+
+
+class Evidence(NamedTuple):
+    """Everything that is known about one subscription: what `timeline` needs, and nothing else.
+
+    `observations` and `requests` are in the order in which they were made. `currencies` has the values of each customer that has one, in
+    order of days. `grace_days` is how long the subscription counts after its due date.
+    """
+
+    kind: Kind
+    observations: Sequence[Observation]
+    requests: Sequence[Request] = ()
+    currencies: Mapping[int, Sequence[Dated]] = {}
+    grace_days: int = GRACE_DAYS
 
 
 class Subscription(NamedTuple):

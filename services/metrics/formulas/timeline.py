@@ -5,19 +5,21 @@ Pure: it knows no present day, so a segment may end in the future. Views cut seg
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from datetime import date, timedelta
 from itertools import zip_longest
 from typing import Final, NamedTuple
 
 from libs.common.contracts.billing import Kind, cycle_months
 from libs.common.contracts.issues import IssueReason
-from libs.common.contracts.lenses import GRACE_DAYS, Lens
+from libs.common.contracts.lenses import Lens
 from libs.common.contracts.money import divide_half_even
 from libs.common.contracts.movements import Cause
+from services.metrics.formulas.evidence import Evidence, Observation
 
-# The last due date whose grace still ends within the calendar.
-_LAST_DUE_ON: Final = date.max - timedelta(days=GRACE_DAYS + 2)
+# The greatest grace that a setting allows, and the last due date whose grace always ends within the calendar.
+_LONGEST_GRACE_DAYS: Final = 90
+_LAST_DUE_ON: Final = date.max - timedelta(days=_LONGEST_GRACE_DAYS + 2)
 
 # How WHMCS writes that a cycle is not offered.
 _NOT_OFFERED: Final = -1_000_000
@@ -34,35 +36,6 @@ _DOMAIN_STATUSES: Final = frozenset(
 _CONTRACT_STATUSES: Final = frozenset({"active", "suspended"})
 _DOMAIN_CONTRACT_STATUSES: Final = frozenset({"active", "grace"})
 _ACTIVE: Final = frozenset({"active"})
-
-
-class Observation(NamedTuple):
-    """The state of a subscription that a sync saw on the day `on`. `is_removed`: its row no longer existed in WHMCS.
-
-    `last_read_on` is the start day of the newest earlier run that read the whole kind: that run still saw the state before. `last_seen_on`
-    is the last day on which a sync saw this same state again, because a field that is not listed here had changed.
-    """
-
-    on: date
-    customer_id: int
-    status: str
-    cycle: str
-    recurring_micros: int
-    registered_on: date | None
-    next_due_on: date | None
-    product: str
-    product_name: str | None
-    is_removed: bool = False
-    last_read_on: date | None = None
-    last_seen_on: date | None = None
-
-
-class Request(NamedTuple):
-    """Whether a sync saw a cancellation request open on a day."""
-
-    on: date
-    id: int
-    is_open: bool
 
 
 class Segment(NamedTuple):
@@ -110,7 +83,7 @@ class _Stretch(NamedTuple):
     """Days [from_on, to_on) between two changes of the observed state; `to_on` is None for the last stretch.
 
     `due_on` is the last due date that was ever observed, because a period stays paid even if the due date is missing later. `following` is
-    the next observation, which may show a payment that was made in these days.
+    the next observation, which may show a payment that was made in these days. An open cancellation request makes `grace_days` 0.
     """
 
     from_on: date
@@ -118,46 +91,40 @@ class _Stretch(NamedTuple):
     state: Observation
     due_on: date | None
     following: Observation | None
-    has_request: bool
+    grace_days: int
 
 
-def timeline(
-    kind: Kind,
-    observations: Sequence[Observation],
-    requests: Sequence[Request],
-    currencies: Mapping[int, str],
-) -> Timeline:
-    """Return the segments of one subscription in all lenses.
+def timeline(evidence: Evidence) -> Timeline:
+    """Return the segments of one subscription in all lenses. Days of a customer without a currency are in no total.
 
-    `observations` and `requests` are in the order in which they were made. `currencies` holds the currency of each customer that has one;
-    days of other customers are in no total.
     Source: docs/metrics.md#what-counts.
     """
-    if not observations:
+    if not evidence.observations:
         return Timeline((), ())
     # Names are never dated: all days show the newest name of a product.
-    names = {observation.product: observation.product_name for observation in observations}
+    names = {observation.product: observation.product_name for observation in evidence.observations}
     segments: dict[Lens, list[Segment]] = {lens: [] for lens in sorted(Lens)}
-    state = observations[0]
-    for stretch in _stretches(observations, requests):
+    state = evidence.observations[0]
+    for stretch in _stretches(evidence):
         state = stretch.state
-        for segment in _segments(kind, stretch, currencies, names[state.product]):
+        for segment in _segments(evidence, stretch, names[state.product]):
             _append(segments[segment.lens], segment)
     ordered = tuple(segment for of_lens in segments.values() for segment in of_lens)
-    return Timeline(ordered, _issues(kind, state, currencies))
+    return Timeline(ordered, _issues(evidence, state))
 
 
-def _stretches(observations: Sequence[Observation], requests: Sequence[Request]) -> Iterator[_Stretch]:
+def _stretches(evidence: Evidence) -> Iterator[_Stretch]:
     """Yield the stretches from the first observation on, in order.
 
     The last observation of a day decides that day, because figures show the end of a day. `following` is the first observation of the next
     observed day: if it is unpaid, the subscription was unpaid until then, even if it is paid later that day.
     """
-    last_of_day = {observation.on: observation for observation in observations}
-    first_of_day = {observation.on: observation for observation in reversed(observations)}
+    last_of_day = {observation.on: observation for observation in evidence.observations}
+    first_of_day = {observation.on: observation for observation in reversed(evidence.observations)}
     observed_on = sorted(last_of_day)
-    days = sorted({*observed_on, *(request.on for request in requests if request.on > observed_on[0])})
-    waiting = deque(sorted(requests, key=lambda request: request.on))
+    asked_on = (request.on for request in evidence.requests if request.on > observed_on[0])
+    days = sorted({*observed_on, *asked_on})
+    waiting = deque(sorted(evidence.requests, key=lambda request: request.on))
     open_requests: set[int] = set()
     state, due_on = last_of_day[observed_on[0]], None
     for from_on, to_on in zip_longest(days, days[1:]):
@@ -168,19 +135,23 @@ def _stretches(observations: Sequence[Observation], requests: Sequence[Request])
             (open_requests.add if request.is_open else open_requests.discard)(request.id)
         index = bisect_right(observed_on, from_on)
         following = first_of_day[observed_on[index]] if index < len(observed_on) else None
-        yield _Stretch(from_on, to_on, state, due_on, following, bool(open_requests))
+        grace_days = 0 if open_requests else evidence.grace_days
+        yield _Stretch(from_on, to_on, state, due_on, following, grace_days)
 
 
-def _segments(
-    kind: Kind, stretch: _Stretch, currencies: Mapping[int, str], product_name: str | None
-) -> Iterator[Segment]:
+def _currency(evidence: Evidence, customer_id: int) -> str | None:
+    values = evidence.currencies.get(customer_id)
+    return values[-1].value if values else None
+
+
+def _segments(evidence: Evidence, stretch: _Stretch, product_name: str | None) -> Iterator[Segment]:
     """Yield the segment of a stretch in each lens in which its state counts."""
     state = stretch.state
-    mrr, currency = _mrr_micros(state), currencies.get(state.customer_id)
+    mrr, currency = _mrr_micros(state), _currency(evidence, state.customer_id)
     if mrr is None or currency is None:
         return
     for lens in Lens:
-        days = _live_days(lens, kind, stretch)
+        days = _live_days(lens, evidence, stretch)
         if days is not None:
             yield Segment(
                 lens=lens,
@@ -204,14 +175,14 @@ def _mrr_micros(state: Observation) -> int | None:
     return divide_half_even(state.recurring_micros, months)
 
 
-def _issues(kind: Kind, state: Observation, currencies: Mapping[int, str]) -> tuple[IssueReason, ...]:
+def _issues(evidence: Evidence, state: Observation) -> tuple[IssueReason, ...]:
     """Return the reasons, in alphabetical order, why a subscription with a recurring amount is missing in some totals."""
     recurs = state.cycle == "unknown" or cycle_months(state.cycle) is not None
     if state.is_removed or state.recurring_micros == 0 or not recurs:
         return ()
-    if state.status not in (_DOMAIN_STATUSES if kind is Kind.DOMAIN else _SERVICE_STATUSES):
+    if state.status not in (_DOMAIN_STATUSES if evidence.kind is Kind.DOMAIN else _SERVICE_STATUSES):
         return (IssueReason.STATUS_UNKNOWN,)
-    if state.status not in _contract_statuses(kind):
+    if state.status not in _contract_statuses(evidence.kind):
         return ()
     if state.recurring_micros < 0:
         return (
@@ -222,7 +193,7 @@ def _issues(kind: Kind, state: Observation, currencies: Mapping[int, str]) -> tu
     if state.cycle == "unknown":
         return (IssueReason.CYCLE_UNKNOWN,)
     reasons = {
-        IssueReason.CURRENCY_UNKNOWN: state.customer_id not in currencies,
+        IssueReason.CURRENCY_UNKNOWN: _currency(evidence, state.customer_id) is None,
         IssueReason.DUE_DATE_MISSING: state.next_due_on is None,
     }
     return tuple(reason for reason, holds in reasons.items() if holds)
@@ -232,57 +203,56 @@ def _contract_statuses(kind: Kind) -> frozenset[str]:
     return _DOMAIN_CONTRACT_STATUSES if kind is Kind.DOMAIN else _CONTRACT_STATUSES
 
 
-def _live_days(lens: Lens, kind: Kind, stretch: _Stretch) -> _Days | None:
+def _live_days(lens: Lens, evidence: Evidence, stretch: _Stretch) -> _Days | None:
     """Return the part of a stretch in which its state counts; None when it never does."""
     match lens:
         case Lens.ACTIVE:
             statuses = _ACTIVE
         case Lens.STATUS:
-            statuses = _ACTIVE if kind is Kind.DOMAIN else _CONTRACT_STATUSES
+            statuses = _ACTIVE if evidence.kind is Kind.DOMAIN else _CONTRACT_STATUSES
         case Lens.CONTRACT:
-            return _contract_days(kind, stretch)
+            return _contract_days(evidence, stretch)
     return _Days(stretch.from_on, stretch.to_on) if stretch.state.status in statuses else None
 
 
-def _contract_days(kind: Kind, stretch: _Stretch) -> _Days | None:
+def _contract_days(evidence: Evidence, stretch: _Stretch) -> _Days | None:
     state, due_on = stretch.state, stretch.due_on
-    if state.status not in _contract_statuses(kind) or due_on is None:
+    if state.status not in _contract_statuses(evidence.kind) or due_on is None:
         return None
     start = stretch.from_on
     if state.registered_on is not None:
         start = max(start, state.registered_on)
-    end = _contract_end(stretch, due_on)
+    end = _contract_end(stretch, due_on, evidence.grace_days)
     if stretch.to_on is not None:
         end = min(end, stretch.to_on)
     return _Days(start, end) if start < end else None
 
 
-def _contract_end(stretch: _Stretch, due_on: date) -> date:
+def _contract_end(stretch: _Stretch, due_on: date, usual_grace_days: int) -> date:
     """Return the first day on which the state of a stretch no longer counts, if nothing changes.
 
     The state counts until its due date and through the days of grace; an open cancellation request removes the grace. Before the first
     payment the due date is the registration date. A later due date in the following observation shows a payment, which moves the end to
     that date. But if a sync saw the state unpaid after its end, it did not count on that day, and the late payment starts it anew.
     """
-    grace = 0 if stretch.has_request else GRACE_DAYS
-    end = _first_day_after(due_on, grace)
+    end = _first_day_after(due_on, stretch.grace_days)
     following = stretch.following
     if following is None or following.next_due_on is None:
         return end
-    if _was_seen_unpaid(stretch, following, due_on, end):
+    if _was_seen_unpaid(stretch, following, _first_day_after(due_on, usual_grace_days), end):
         return end
-    return max(end, _first_day_after(following.next_due_on, grace))
+    return max(end, _first_day_after(following.next_due_on, stretch.grace_days))
 
 
-def _was_seen_unpaid(stretch: _Stretch, following: Observation, due_on: date, end: date) -> bool:
+def _was_seen_unpaid(stretch: _Stretch, following: Observation, usual_end: date, end: date) -> bool:
     """Return whether a sync saw the state on a day on which it no longer counted, so that a later payment does not cover that day.
 
     Two syncs can prove it: the one that observed this state last, and the one that read the whole kind before the following observation.
     A cancellation request ends the state without grace, from the day of the request. A sync before that day saw it within grace, which
-    proves nothing. So the first sync counts only from `from_on` on, or if it saw the state beyond the grace.
+    proves nothing. So the first sync counts only from `from_on` on, or if it saw the state beyond the usual grace.
     """
     seen_on = stretch.state.last_seen_on or stretch.state.on
-    if seen_on >= max(stretch.from_on, end) or seen_on >= _first_day_after(due_on, GRACE_DAYS):
+    if seen_on >= max(stretch.from_on, end) or seen_on >= usual_end:
         return True
     return following.last_read_on is not None and following.last_read_on >= end
 

@@ -383,11 +383,11 @@ async def test_failing_instance_blocks_no_other(tables: Tables, monkeypatch: pyt
     await tables.take([*first_run(), fact(Kind.SERVICE, subscription(666, 7), seq=1, instance_id=OTHER)])
     timeline, asked = compute.timeline, []
 
-    def fails_for_one(kind: Kind, seen: Any, requests: Any, currencies: Any) -> Any:
-        if not currencies:
-            asked.append(kind)
+    def fails_for_one(evidence: Any) -> Any:
+        if not evidence.currencies:
+            asked.append(evidence.kind)
             raise ValueError("a fault of ours")
-        return timeline(kind, seen, requests, currencies)
+        return timeline(evidence)
 
     monkeypatch.setattr(compute, "timeline", fails_for_one)
     await tables.apply()

@@ -13,7 +13,8 @@ from libs.common.contracts.instances import InstanceKey, InstanceSettings
 from libs.common.contracts.lenses import Lens
 from libs.common.database import raw, transaction
 from services.metrics.formulas.coverage import Run, Skipped
-from services.metrics.formulas.timeline import Observation, timeline
+from services.metrics.formulas.evidence import Dated, Evidence, Observation
+from services.metrics.formulas.timeline import timeline
 from services.metrics.instances import delete_instance
 from services.metrics.repository import positions
 from services.metrics.repository.positions import Position
@@ -233,9 +234,10 @@ async def test_order_and_repetition_of_runs_change_nothing(tables: Tables, seed:
         again = seen._replace(
             on=seen_at.date(), next_due_on=paid_until, last_read_on=read[-1].date() if read else None
         )
+        evidence = Evidence(Kind.SERVICE, [seen, again], currencies={7: [Dated(NOON.date(), "EUR")]})
         expected += [
             (segment.from_on, segment.to_on)
-            for segment in timeline(Kind.SERVICE, [seen, again], (), {7: "EUR"}).segments
+            for segment in timeline(evidence).segments
             if segment.lens is Lens.CONTRACT
         ]
         bodies = [

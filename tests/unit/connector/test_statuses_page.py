@@ -13,7 +13,8 @@ from libs.common.contracts.issues import IssueReason
 from libs.common.contracts.lenses import Lens
 from services.connector.changes import OPEN_STATUSES
 from services.connector.whmcs import fields
-from services.metrics.formulas.timeline import Observation, timeline
+from services.metrics.formulas.evidence import Dated, Evidence, Observation
+from services.metrics.formulas.timeline import timeline
 from tests.builders import FIRST_SEEN
 
 PAGE = (Path(__file__).parents[3] / "docs" / "whmcs.md").read_text(encoding="utf-8")
@@ -71,7 +72,7 @@ def test_page_names_the_lenses_of_a_status(line: Line) -> None:
         product_name=None,
     )
     for kind in KINDS[line.of]:
-        result = timeline(kind, [state], [], {7: "EUR"})
+        result = timeline(Evidence(kind, [state], currencies={7: [Dated(today, "EUR")]}))
 
         named = set(re.findall(r"`(\w+)`", line.meaning)) & set(Lens)
         assert {segment.lens for segment in result.segments} == named

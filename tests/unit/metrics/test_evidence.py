@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from libs.common.contracts.billing import Kind
 from services.metrics.formulas.evidence import (
+    Observation,
     Reading,
     Subscription,
     Version,
@@ -17,7 +18,6 @@ from services.metrics.formulas.evidence import (
     by_kind,
     last_read_at,
 )
-from services.metrics.formulas.timeline import Observation
 from tests.builders import subscription
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.lenses import Lens
-from services.metrics.formulas.timeline import Observation, Request, Segment, Timeline, timeline
+from services.metrics.formulas.evidence import Dated, Evidence, Observation, Request
+from services.metrics.formulas.timeline import Segment, Timeline, timeline
 
 FIRST = date(2026, 3, 1)
 CUSTOMER, OTHER = 7, 8
@@ -49,8 +50,10 @@ def line(
     requests: Sequence[Request] = (),
     kind: Kind = Kind.SERVICE,
     currencies: Mapping[int, str] = CURRENCIES,
+    **values: Any,
 ) -> Timeline:
-    return timeline(kind, observations, requests, currencies)
+    dated = {customer: [Dated(FIRST, currency)] for customer, currency in currencies.items()}
+    return timeline(Evidence(kind, observations, requests, dated, **values))
 
 
 def spans(result: Timeline, lens: Lens = Lens.CONTRACT) -> list[tuple[date, date | None]]:
@@ -81,6 +84,11 @@ def test_contract_ends_fourteen_days_after_the_due_date() -> None:
 
     assert spans(result) == [(day(0), day(35))]
     assert [bool(live_on(result, day(number))) for number in (33, 34, 35)] == [True, True, False]
+
+
+@pytest.mark.parametrize(("grace_days", "to"), [(0, 21), (30, 51), (90, 111)])
+def test_contract_ends_after_the_grace_of_its_instance(grace_days: int, to: int) -> None:
+    assert spans(line(seen(next_due_on=day(20)), grace_days=grace_days)) == [(day(0), day(to))]
 
 
 def test_due_date_matters_to_the_contract_only() -> None:

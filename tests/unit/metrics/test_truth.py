@@ -8,7 +8,8 @@ import pytest
 
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.lenses import Lens
-from services.metrics.formulas.timeline import Observation, Request, Segment, timeline
+from services.metrics.formulas.evidence import Dated, Evidence, Observation, Request
+from services.metrics.formulas.timeline import Segment, timeline
 from tools.whmcs_simulator.company import Company
 from tools.whmcs_simulator.cycles import months_of
 from tools.whmcs_simulator.life import advance, build_company
@@ -21,10 +22,12 @@ TODAY = date(2026, 11, 24)
 def segments_of(subscription: Subscription) -> tuple[Segment, ...]:
     """Return the segments of a subscription that was observed on each day on which it changed."""
     kind = Kind(subscription.kind)
-    observations, requests, currencies = [], [], {}
+    observations: list[Observation] = []
+    requests: list[Request] = []
+    currencies: dict[int, list[Dated]] = {}
     for version in subscription.versions:
         on = date.fromordinal(version.day)
-        currencies[version.customer_id] = version.currency
+        currencies[version.customer_id] = [Dated(on, version.currency)]
         requests.append(Request(on, id=1, is_open=version.cancellation_requested))
         observations.append(
             Observation(
@@ -42,7 +45,7 @@ def segments_of(subscription: Subscription) -> tuple[Segment, ...]:
                 last_read_on=on - timedelta(1),
             )
         )
-    return timeline(kind, observations, requests, currencies).segments
+    return timeline(Evidence(kind, observations, requests, currencies)).segments
 
 
 def counted(company: Company) -> dict[tuple[Lens, date, str], list[Segment]]:
