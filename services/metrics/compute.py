@@ -31,6 +31,7 @@ from services.metrics.formulas.evidence import (
     by_kind,
     request_of,
 )
+from services.metrics.formulas.history import NO_HISTORY, History, HistoryState, after_count
 from services.metrics.formulas.timeline import timeline
 from services.metrics.formulas.unreadable import UnreadableRow, after_run, open_from, still_unreadable
 from services.metrics.repository import (
@@ -38,6 +39,7 @@ from services.metrics.repository import (
     coverage,
     currencies,
     evidence,
+    history,
     instances,
     marks,
     runs,
@@ -76,6 +78,7 @@ class _Step:
     after: Coverage
     time_zone: str
     unreadable: tuple[UnreadableRow, ...]
+    history: History = NO_HISTORY
     mrr_before: str | None = None
 
     @property
@@ -151,7 +154,7 @@ class Computing:
             computed = await self._compute_step(database, step, stop)
             if not step.is_new and not computed:
                 return False
-            await _finish_step(database, step)
+            await _finish_step(database, step, await _history_after(database, step))
         ids = {"instance_id": str(key.instance_id), "run_id": str(step.after.run_id)}
         log.info("Figures are up to date", extra={**ids, "customers": computed})
         return True
@@ -183,14 +186,24 @@ async def _claim_step(database: Connection, key: InstanceKey) -> _Step | None:
     if time_zone is None or after is None:
         return None
     await marks.date(database, key)
-    step = _Step(key, before, after, time_zone, rows)
+    step = _Step(key, before, after, time_zone, rows, await history.read(database, key))
     if before.coverage is None or not step.has_new_run:
         return step
     return replace(step, mrr_before=await applied_runs.read_mrr(database, key))
 
 
-async def _finish_step(database: Connection, step: _Step) -> None:
-    """Store the coverage of the step as applied, and its effect on MRR.
+async def _history_after(database: Connection, step: _Step) -> History:
+    """Return how far the history is read after a step."""
+    if not step.has_new_run or step.history.state is not HistoryState.READING:
+        return step.history
+    # Invoices that came with the newest run get their lines after it.
+    awaited_epoch = step.before.coverage.epoch if step.before.coverage else step.after.epoch
+    counted = await history.count(database, step.key, step.after.epoch, awaited_epoch)
+    return after_count(step.history, counted)
+
+
+async def _finish_step(database: Connection, step: _Step, read: History) -> None:
+    """Store the coverage of the step as applied, its effect on MRR, and how far the history is read.
 
     This locks rows that transactions with facts, settings and runs of the instance need, so it comes after the long computation.
     """
@@ -203,6 +216,8 @@ async def _finish_step(database: Connection, step: _Step) -> None:
         await unreadable.store_rows(database, step.key, rows)
         await coverage.store(database, step.key, step.after, step.time_zone, open_from(rows, states))
         await runs.delete_applied(database, step.key, step.after.epoch)
+    if read != step.history:
+        await history.store(database, step.key, read)
     if step.has_new_run:
         await applied_runs.store(database, step.key, step.after, step.mrr_before)
     else:

@@ -64,6 +64,8 @@ OWNER_RULES: Final[Mapping[Kind, _Rule]] = {
 
 # Evidence on subscriptions: each new version of these kinds may change figures of its customers.
 EVIDENCE_KINDS: Final = (*SUBSCRIPTION_KINDS, Kind.CANCELLATION_REQUEST)
+# Evidence on the days before the first sync. It changes figures once all of it was read, so until then it marks nobody.
+HISTORY_KINDS: Final = (Kind.INVOICE, Kind.INVOICE_LINES)
 
 
 def owner_of(kind: Kind, row_id: int, body: Mapping[str, Any] | None) -> Owner | None:

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from libs.common.contracts.instances import InstanceChanged, InstanceKey
+from services.metrics.formulas.history import HistoryState
 from services.metrics.repository.driver import Connection
 from services.metrics.repository.runs import APPLIED_EPOCH, IS_STORED, RUN_EPOCH
 
@@ -36,8 +37,8 @@ ORDER BY organization_id, instance_id FOR SHARE"""
 _LOCK_ALONE: Final = """
 SELECT FROM metrics.instances WHERE organization_id = $1 AND instance_id = $2 FOR NO KEY UPDATE"""
 
-# An instance is due when it has a newer run whose facts are all stored, days of another time zone, or dirty marks of facts that came
-# after their run was applied. The join with instances skips rows whose instance is unknown, so they block no others.
+# An instance is due when it has a newer run whose facts are all stored, days of another time zone, a history that is ready, or dirty marks
+# of facts that came after their run was applied. The join with instances skips rows whose instance is unknown, so they block no others.
 _DUE: Final = f"""
 SELECT n.organization_id, n.instance_id
 FROM metrics.instances n LEFT JOIN metrics.freshness f USING (organization_id, instance_id)
@@ -47,6 +48,9 @@ WHERE n.state NOT IN ('deleting', 'deleted') AND (
         WHERE r.organization_id = n.organization_id AND r.instance_id = n.instance_id
             AND (f.run_id IS NULL OR {RUN_EPOCH} > {APPLIED_EPOCH}) AND {IS_STORED})
     OR (f.run_id IS NOT NULL AND f.time_zone IS DISTINCT FROM n.settings ->> 'time_zone')
+    OR EXISTS (
+        SELECT FROM metrics.history h
+        WHERE h.organization_id = n.organization_id AND h.instance_id = n.instance_id AND h.state = '{HistoryState.READY}')
     OR EXISTS (
         SELECT FROM metrics.dirty d
         WHERE d.organization_id = n.organization_id AND d.instance_id = n.instance_id AND d.epoch <= {APPLIED_EPOCH}))
@@ -92,6 +96,8 @@ _TABLES: Final = (
     "digests",
     "mismatches",
     "readings",
+    "history",
+    "invoice_lines",
     "records",
     "versions",
 )

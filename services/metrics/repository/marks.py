@@ -15,11 +15,12 @@ from services.metrics.repository.versions import StoredVersion
 _MARK: Final = column_types(Mark)
 _VERSION: Final = column_types(StoredVersion)
 
-# The marks of a request depend on the service that it ends, and those of an invoice on the other invoices of its customer. Another replica
-# may be storing those rows: each would miss the rows of the other. So batches with requests, invoices or details of an instance are stored
-# one after another, and not beside a batch with services. Batches with services only do not wait for each other. Versions before 0005 lock
-# under the same name.
+# The marks of a request depend on the service that it ends, those of lines on their invoice, and those of an invoice on the other invoices
+# of its customer. Another replica may be storing those rows: each would miss the rows of the other. So batches with requests, invoices or
+# details of an instance are stored one after another, and not beside a batch with services or lines. Batches with these only do not wait
+# for each other. Versions before 0005 lock under the same name.
 _READ_OTHERS: Final = (*CURRENCY_KINDS, Kind.CANCELLATION_REQUEST)
+_READ_BY_OTHERS: Final = (Kind.SERVICE, Kind.INVOICE_LINES)
 _LOCK: Final = """
 SELECT CASE WHEN is_alone THEN pg_advisory_xact_lock(place) ELSE pg_advisory_xact_lock_shared(place) END
 FROM (SELECT hashtextextended('requests:' || instance_id, 0) AS place, is_alone
@@ -79,7 +80,7 @@ async def lock(connection: Connection, facts: Iterable[Fact]) -> None:
     alone: dict[UUID, bool] = {}
     for fact in facts:
         reads_others = fact.kind in _READ_OTHERS
-        if reads_others or fact.kind is Kind.SERVICE:
+        if reads_others or fact.kind in _READ_BY_OTHERS:
             alone[fact.instance_id] = alone.get(fact.instance_id, False) or reads_others
     if alone:
         # All transactions lock in the order of the ids, so no two of them wait for each other.

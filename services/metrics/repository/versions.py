@@ -5,7 +5,8 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from services.metrics.formulas.facts import Fact
-from services.metrics.formulas.owners import EVIDENCE_KINDS
+from services.metrics.formulas.history import HistoryState
+from services.metrics.formulas.owners import EVIDENCE_KINDS, HISTORY_KINDS
 from services.metrics.repository.driver import Connection, column_types, columns, in_list, unnest
 
 VERSION: Final = column_types(
@@ -33,7 +34,8 @@ class StoredVersion(NamedTuple):
     epoch: int
 
 
-# Late versions are evidence, too, so each new version of these kinds marks its customer, whatever the record of its row says.
+# Late versions are evidence, too, so each new version of these kinds marks its customer, whatever the record of its row says. A trigger
+# adds a row to metrics.invoice_lines for each line of a version (migration 0010).
 _STORE: Final = f"""
 WITH stored AS (
     INSERT INTO metrics.versions ({", ".join(VERSION)})
@@ -41,7 +43,11 @@ WITH stored AS (
     FROM {unnest(VERSION)} ORDER BY organization_id, instance_id, kind, id, epoch, seq
     ON CONFLICT DO NOTHING
     RETURNING organization_id, instance_id, kind, id, epoch, owner_kind, owner_id
-), evidence AS (SELECT * FROM stored WHERE kind IN {in_list(EVIDENCE_KINDS)}
+), evidence AS (
+    SELECT * FROM stored WHERE kind IN {in_list(EVIDENCE_KINDS)}
+    UNION ALL
+    SELECT stored.* FROM stored JOIN metrics.history h USING (organization_id, instance_id)
+    WHERE stored.kind IN {in_list(HISTORY_KINDS)} AND h.state <> '{HistoryState.READING}'
 ), marked AS (
     INSERT INTO metrics.dirty (organization_id, instance_id, customer_id, epoch)
     SELECT DISTINCT organization_id, instance_id, owner_id, epoch FROM evidence WHERE owner_kind = 'customer'
