@@ -61,6 +61,25 @@ document.addEventListener("click", async (event) => {
   button.textContent = "Copied";
 });
 
+// Shows an explanation beside the page. Its link leads to the same text as a page, for a new tab and for when this fails.
+const side = document.getElementById("side");
+document.addEventListener("click", async (event) => {
+  const link = event.target.closest("a[data-explain]");
+  if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  try {
+    const answer = await fetch(link.href);
+    const text = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector(".explanation");
+    if (!text) throw new Error("The answer is another page, such as the one to sign in.");
+    side.querySelector("[data-content]").replaceChildren(text);
+    side.showModal();
+    side.scrollTop = 0;
+  } catch {
+    location.assign(link.href);
+  }
+});
+side?.addEventListener("click", (event) => { if (event.target === side) side.close(); });
+
 // Hides the line about the demo in this browser for a year.
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-hide-demo-line]");
