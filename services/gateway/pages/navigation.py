@@ -31,7 +31,9 @@ class Section:
 
 
 SECTIONS: Final = (
-    Section("Overview", "overview", (Page("overview", "Overview", "/", "metrics:read"),)),
+    Section(
+        "Overview", "overview", (Page("overview", "Overview", "/", "metrics:read", below=("/explain/",)),)
+    ),
     Section(
         "Settings",
         "settings",
