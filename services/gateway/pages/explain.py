@@ -49,7 +49,7 @@ class Source(NamedTuple):
 
     instance: str
     kind: str
-    known: str
+    known_until: str
     read: str
     is_missing: bool
 
@@ -127,6 +127,6 @@ def _number(title: str, unit: Unit, value: str | int | None, currency: str | Non
 
 
 def _source(source: SourceState) -> Source:
-    known = "not known" if source.last_on is None else f"until {source.last_on:%-d %B %Y}"
+    known_until = "not known" if source.last_on is None else f"until {source.last_on:%-d %B %Y}"
     read = "never" if source.read_at is None else local(source.read_at, source.time_zone)
-    return Source(source.instance_name, kind_title(source.kind), known, read, source.code is not None)
+    return Source(source.instance_name, kind_title(source.kind), known_until, read, source.code is not None)
