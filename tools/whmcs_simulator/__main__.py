@@ -23,6 +23,7 @@ from tools.whmcs_simulator.control import Control, build_control
 from tools.whmcs_simulator.cycles import iso
 from tools.whmcs_simulator.drift import DRIFTS
 from tools.whmcs_simulator.faults import Faults
+from tools.whmcs_simulator.profiles import DEMO, PROFILES
 from tools.whmcs_simulator.server import Api
 from tools.whmcs_simulator.world import World
 
@@ -39,6 +40,7 @@ def main() -> None:
             customers=options.customers,
             years=options.years,
             today=options.today or _real_today(),
+            profile=PROFILES[options.profile],
         )
     except ValueError as error:
         sys.exit(str(error))
@@ -153,6 +155,7 @@ def _options() -> argparse.Namespace:
     add("--seed", type=int, default=1, help="number of the company: equal seeds give equal companies")
     add("--customers", type=int, default=500)
     add("--years", type=int, default=3, help="age of the company")
+    add("--profile", choices=PROFILES, default=DEMO.name, help="which WHMCS it uses, and how it lives")
     add(
         "--today",
         type=date.fromisoformat,

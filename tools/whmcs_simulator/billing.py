@@ -212,9 +212,7 @@ def renew(company: Company, subscription: Subscription) -> None:
         return
     is_first = subscription.next_due_on == subscription.registered_on
     if subscription.next_due_on is not None and subscription.months:
-        subscription.next_due_on = add_months(
-            subscription.next_due_on, subscription.months, subscription.registered_on
-        )
+        subscription.next_due_on = _end_of_period(subscription, is_first=is_first)
     if subscription.kind == "domain":
         subscription.expires_on = subscription.next_due_on
     if subscription.suspension_reason in ("", "Overdue on Payment"):
@@ -243,6 +241,7 @@ def complete_upgrade(company: Company, upgrade: Upgrade) -> None:
     service.product_id = upgrade.product_id
     service.name = company.catalogue.products[upgrade.product_id].name
     service.recurring = upgrade.recurring
+    service.quantity = upgrade.quantity
     service.promotion_id = service.discount = 0
     service.discounted_renewals_left = None
     company.record_version(service)
@@ -304,18 +303,23 @@ def _count_discounted_renewal(subscription: Subscription) -> None:
 
 
 def _period_line(company: Company, kind: str, subscription: Subscription) -> Line:
-    line = build_line(
-        company,
-        kind,
-        subscription.id,
-        _title(subscription, kind),
-        subscription.recurring + subscription.discount,
-    )
+    is_first = subscription.next_due_on == subscription.registered_on
+    amount = subscription.recurring + subscription.discount
+    if is_first and subscription.paid_in_part_until:
+        amount = subscription.first - subscription.setup
+    line = build_line(company, kind, subscription.id, _title(subscription, kind), amount)
     if subscription.next_due_on is not None and subscription.months:
         line.period_from = subscription.next_due_on
-        until = add_months(subscription.next_due_on, subscription.months, subscription.registered_on)
-        line.period_to = until - 1
+        line.period_to = _end_of_period(subscription, is_first=is_first) - 1
     return line
+
+
+def _end_of_period(subscription: Subscription, *, is_first: bool) -> int:
+    """Return the day on which the period that begins on the next due date ends."""
+    if is_first and subscription.paid_in_part_until:
+        return subscription.paid_in_part_until
+    due_on = subscription.next_due_on or 0
+    return add_months(due_on, subscription.months, subscription.anchor)
 
 
 def _promotion_line(company: Company, subscription: Subscription, discount: int) -> list[Line]:

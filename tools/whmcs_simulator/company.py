@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any
 
 from tools.whmcs_simulator.catalogue import Catalogue, build_catalogue
+from tools.whmcs_simulator.profiles import DEMO, Profile
 from tools.whmcs_simulator.records import (
     KINDS,
     SECONDS_OF_A_DAY,
@@ -26,8 +27,9 @@ from tools.whmcs_simulator.records import (
 class Company:
     """All state of the company on its `today`. Only `life.advance` and `change.change` change it."""
 
-    def __init__(self, seed: int, opened_on: int) -> None:
+    def __init__(self, seed: int, opened_on: int, profile: Profile = DEMO) -> None:
         self.seed = seed
+        self.profile = profile
         self.today = opened_on
         self.random = random.Random(seed)  # noqa: S311 - a repeatable company, not a secret
         self.catalogue: Catalogue = build_catalogue()
@@ -109,6 +111,7 @@ class Company:
             subscription.registered_on,
             subscription.next_due_on,
             subscription.request is not None,
+            subscription.renews,
         )
         versions = subscription.versions
         if versions and versions[-1].day == self.today:

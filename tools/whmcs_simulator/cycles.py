@@ -52,6 +52,12 @@ def add_months(day: int, months: int, anchor: int) -> int:
 
 
 @lru_cache(maxsize=32768)
+def written(day: int, date_format: str) -> str:
+    """Return the day in the format of the site, which the texts of invoice lines use."""
+    return date.fromordinal(day).strftime(date_format)
+
+
+@lru_cache(maxsize=32768)
 def iso(day: int | None) -> str:
     """Return the day as `YYYY-MM-DD`; for None, WHMCS's 0000-00-00."""
     return date.fromordinal(day).isoformat() if day else "0000-00-00"

@@ -61,12 +61,17 @@ def _leave(company: Company, subscription: Subscription, due_on: int) -> bool:
         case "addon":
             company.plan(due_on, "end_addon", (subscription, due_on))
         case "domain" if way < 0.8:
-            subscription.renews = False
+            _let_lapse(company, subscription)
         case "domain":
-            subscription.renews = False
+            _let_lapse(company, subscription)
             company.plan(dice.randint(company.today, due_on), "transfer_away", subscription)
     # Some customers decide after the invoice was sent; it is cancelled with the service.
     return dice.random() < 0.3
+
+
+def _let_lapse(company: Company, domain: Subscription) -> None:
+    domain.renews = False
+    company.record_version(domain)
 
 
 def issue_collected(company: Company) -> None:
@@ -151,6 +156,17 @@ def refund(company: Company, invoice: Invoice) -> None:
     way = company.random.random()
     amount = invoice.total if way < 0.5 else round_half_even(invoice.total, 3)
     billing.refund(company, invoice, amount, to_credit=way > 0.85)
+    if company.profile.is_life and amount == invoice.total and company.random.random() < 0.7:
+        _end_billed(company, invoice)
+
+
+def _end_billed(company: Company, invoice: Invoice) -> None:
+    """End what an invoice billed, because its money went back."""
+    for subscription in billing.billed_on(company, invoice):
+        if subscription.status in ("Active", "Suspended"):
+            billing.end(company, subscription, "Cancelled")
+            _end_addons(company, subscription, "Cancelled")
+    _retire(company, company.customers[invoice.customer_id])
 
 
 def charge_back(company: Company, invoice: Invoice) -> None:
@@ -161,6 +177,8 @@ def charge_back(company: Company, invoice: Invoice) -> None:
     billing.record_money(company, invoice, "Chargeback", amount_out=invoice.total, refund_of=payment)
     invoice.status = "Collections"
     invoice.updated_at = company.now()
+    if company.profile.is_life:
+        _end_billed(company, invoice)
 
 
 def roll_over(company: Company, about: tuple[Subscription, int]) -> None:
@@ -248,6 +266,8 @@ def suspend(company: Company, subscription: Subscription, reason: str) -> None:
 
 
 def _end_addons(company: Company, service: Subscription, status: str) -> None:
+    if service.kind != "service":
+        return
     for addon in company.addons_of(service):
         # Now and then the staff overlooks an addon, as in real companies.
         if addon.status in ("Active", "Suspended") and company.random.random() < 0.95:

@@ -11,11 +11,13 @@ from tools.whmcs_simulator.chance import CHANCES
 from tools.whmcs_simulator.company import Company
 from tools.whmcs_simulator.cycles import add_months
 from tools.whmcs_simulator.events import EVENTS, issue_collected
+from tools.whmcs_simulator.lives import chances_of
+from tools.whmcs_simulator.profiles import DEMO, Profile
 
 _GROWTH: Final = 1.35
 
 
-def build_company(seed: int, customers: int, years: int, today: date) -> Company:
+def build_company(seed: int, customers: int, years: int, today: date, profile: Profile = DEMO) -> Company:
     """Return a company that opened `years` years before `today` and has lived until then.
 
     Equal arguments give equal companies. Raise ValueError for fewer than 10 customers or no year: the hard cases need them.
@@ -23,7 +25,7 @@ def build_company(seed: int, customers: int, years: int, today: date) -> Company
     if customers < 10 or not 1 <= years <= 30:
         raise ValueError("a company has at least 10 customers and between 1 and 30 years")
     opened_on = add_months(today.toordinal(), -12 * years, today.toordinal())
-    company = Company(seed, opened_on)
+    company = Company(seed, opened_on, profile)
     imported = max(2, customers // 25)
     hard_cases.import_old_customers(company, [None] * imported)
     days = today.toordinal() - opened_on
@@ -34,7 +36,8 @@ def build_company(seed: int, customers: int, years: int, today: date) -> Company
     )
     company.sign_ups_per_day_later = (customers - imported) * _GROWTH / days
     company.grows_by_plan_until = today.toordinal()
-    company.plan(today.toordinal() - hard_cases.DAYS_BEFORE_TODAY, "stage_hard_cases", None)
+    if not profile.is_life:
+        company.plan(today.toordinal() - hard_cases.DAYS_BEFORE_TODAY, "stage_hard_cases", None)
     advance(company, days)
     return company
 
@@ -88,7 +91,8 @@ def _sell(company: Company) -> Iterator[None]:
 
 
 def _let_chance_happen(company: Company) -> Iterator[None]:
-    for event, kind, per_thousand_a_year in CHANCES:
+    chances = CHANCES + chances_of(company.profile) if company.profile.is_life else CHANCES
+    for event, kind, per_thousand_a_year in chances:
         last = company.last_id(kind)
         for _ in range(int(last * per_thousand_a_year / 365_000 + company.random.random())):
             rows = company.customers if kind == "customer" else company.rows(kind)  # type: ignore[arg-type]

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
 from operator import attrgetter
 from typing import Any, Final, Literal
 
 from tools.whmcs_simulator.company import Company
+from tools.whmcs_simulator.cycles import written
 from tools.whmcs_simulator.parameters import Parameters, Refused
 from tools.whmcs_simulator.records import SECONDS_OF_A_DAY, Customer, Subscription
 from tools.whmcs_simulator.rows import activity, catalogue, clients, formats, invoices, orders, subscriptions
@@ -177,15 +177,15 @@ def _log(company: Company, parameters: Parameters) -> Sequence[Any]:
     # WHMCS developer docs, GetActivityLog: the sample has the newest first; `date` has the format of the site.
     chosen: Iterable[Any] = reversed(company.log)
     chosen = _where(chosen, parameters.get("clientid"), attrgetter("customer_id"))
-    chosen = _where(chosen, parameters.get("date"), lambda row: _local(row.at // SECONDS_OF_A_DAY))
+    chosen = _where(
+        chosen,
+        parameters.get("date"),
+        lambda row: written(row.at // SECONDS_OF_A_DAY, company.profile.date_format),
+    )
     if text := parameters.get("description"):
         chosen = [row for row in chosen if text in row.text]
     chosen = _where(chosen, parameters.get("user"), lambda _: activity.LOG_USER)
     return list(_where(chosen, parameters.get("ipaddress"), lambda _: activity.LOG_ADDRESS))
-
-
-def _local(day: int) -> str:
-    return date.fromordinal(day).strftime("%d/%m/%Y")
 
 
 def _payment_method(_: Company, gateway: tuple[str, str]) -> Row:

@@ -55,8 +55,8 @@ def order(
 ) -> Order:
     """Place an order with its first invoice and return it: a product, often with a domain and addons.
 
-    `outcome` is paid, paid_later, trusted (active before it is paid), abandoned or fraud. Outcome and product are
-    drawn when None; a given product is sold at its list price.
+    `outcome` is paid, paid_later, trusted (active before it is paid), trial (the same, and never paid), abandoned or
+    fraud. Outcome and product are drawn when None; a given product is sold at its list price.
     """
     dice = company.random
     products = company.catalogue.products.values()
@@ -79,7 +79,7 @@ def order(
         outcome
         or dice.choices(("paid", "paid_later", "trusted", "abandoned", "fraud"), (87, 5, 3, 3.5, 1.5))[0]
     )
-    _place(company, customer, new, outcome)
+    place(company, customer, new, outcome)
     return new
 
 
@@ -87,7 +87,7 @@ def order_addon(company: Company, service: Subscription) -> None:
     customer = company.customers[service.customer_id]
     new = _new_order(company, customer, None)
     add_addon(company, customer, new, service)
-    _place(company, customer, new, "paid")
+    place(company, customer, new, "paid")
 
 
 def add_service(
@@ -133,9 +133,22 @@ def add_service(
         discounted_renewals_left=promotion.renewals or None if promotion and lasts else None,
         never_suspend=dice.random() < 0.01,
     )
+    if company.profile.is_life and cycle == "monthly" and promotion is None and dice.random() < 0.12:
+        _align_to_first_of_month(company, service)
     new.subscriptions.append(service)
     company.add_subscription(service)
     return service
+
+
+def _align_to_first_of_month(company: Company, service: Subscription) -> None:
+    """Charge a part of a month first, so that later periods begin on the first of a month."""
+    # WHMCS documentation, Products and Services: "Prorata Billing". inferred: the part is counted in days.
+    until = add_months(company.first_of_month, 1, company.first_of_month)
+    if company.today == company.first_of_month:
+        return
+    days = until - company.first_of_month
+    service.paid_in_part_until = until
+    service.first = service.setup + round_half_even(service.recurring * (until - company.today), days)
 
 
 def add_addon(company: Company, customer: Customer, new: Order, service: Subscription) -> Subscription:
@@ -251,7 +264,8 @@ def _new_order(company: Company, customer: Customer, promotion: Promotion | None
     return new
 
 
-def _place(company: Company, customer: Customer, new: Order, outcome: str) -> None:
+def place(company: Company, customer: Customer, new: Order, outcome: str) -> None:
+    """Send the first invoice of an order, and do what `outcome` says; see `order`."""
     dice = company.random
     lines = []
     for subscription in new.subscriptions:
@@ -280,6 +294,12 @@ def _place(company: Company, customer: Customer, new: Order, outcome: str) -> No
                 if subscription.status == "Pending":
                     activate(company, subscription)
             company.plan(company.today + dice.randint(5, 13), "pay", invoice)
+        case "trial":
+            new.status = "Active"
+            for subscription in new.subscriptions:
+                if subscription.status == "Pending":
+                    activate(company, subscription)
+            company.plan(company.today + DAYS_TO_CANCEL_UNPAID, "cancel_unpaid", new)
         case "abandoned":
             company.plan(company.today + DAYS_TO_CANCEL_UNPAID, "cancel_unpaid", new)
         case "fraud":

@@ -35,6 +35,7 @@ class Version(NamedTuple):
     registered_on: int
     next_due_on: int | None
     cancellation_requested: bool
+    renews: bool
 
 
 @dataclass(slots=True)
@@ -86,6 +87,8 @@ class Subscription:
     parent_id: int = 0
     quantity: int = 1
     setup: int = 0
+    paid_in_part_until: int = 0
+    """The end of a first period that is shorter than a cycle; later periods begin on its day of the month. 0: none."""
     promotion_id: int = 0
     discount: int = 0
     """The discount on each renewal. `recurring` is the price after it."""
@@ -106,6 +109,11 @@ class Subscription:
     @property
     def months(self) -> int:
         return months_of(self.cycle)
+
+    @property
+    def anchor(self) -> int:
+        """Return a day with the day of the month on which periods begin."""
+        return self.paid_in_part_until or self.registered_on
 
     @property
     def tld(self) -> str:
@@ -219,6 +227,7 @@ class Upgrade:
     service_id: int
     product_id: int
     recurring: int
+    quantity: int = 1
 
 
 @dataclass(slots=True)

@@ -13,9 +13,6 @@ from tools.whmcs_simulator.rows import catalogue, clients, formats, invoices
 Answer = dict[str, Any]
 
 
-VERSION: Final = "8.13.1"
-
-
 def _client_details(company: Company, parameters: Parameters) -> Answer:
     if "clientid" in parameters:
         customer = company.customers.get(int(parameters["clientid"]))
@@ -51,8 +48,9 @@ def _tld_pricing(company: Company, parameters: Parameters) -> Answer:
     return {"currency": catalogue.currency(company, currency), "pricing": pricing}
 
 
-def _whmcs_details(_: Company, __: Parameters) -> Answer:
-    return {"whmcs": {"version": VERSION, "canonicalversion": f"{VERSION}-release.1"}}
+def _whmcs_details(company: Company, _: Parameters) -> Answer:
+    version = company.profile.version
+    return {"whmcs": {"version": version, "canonicalversion": f"{version}-release.1"}}
 
 
 _ALWAYS_ZERO: Final = (
@@ -159,7 +157,7 @@ def _configuration_value(_: Company, parameters: Parameters) -> Answer:
     return {"setting": setting, "value": values[setting]}
 
 
-def _admin_details(_: Company, __: Parameters) -> Answer:
+def _admin_details(company: Company, _: Parameters) -> Answer:
     return {
         "adminid": "1",
         "name": "Site Admin",
@@ -167,7 +165,7 @@ def _admin_details(_: Company, __: Parameters) -> Answer:
         "signature": "",
         "allowedpermissions": "Main Homepage,List Clients,List Services,List Addons,List Domains,List Invoices,API Access",
         "departments": ",1,",
-        "whmcs": {"version": VERSION, "canonicalversion": f"{VERSION}-release.1"},
+        **_whmcs_details(company, _),
     }
 
 

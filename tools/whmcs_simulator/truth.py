@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from datetime import date
 from itertools import chain
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 from tools.whmcs_simulator.company import Company
 from tools.whmcs_simulator.cycles import months_of
@@ -30,7 +30,10 @@ def true_figures(company: Company, day: date, lens: Lens, *, items: bool = False
     counted: list[dict[str, Any]] = []
     for subscription in chain(company.subscriptions(), company.deleted):
         version = _version_on(subscription.versions, day.toordinal())
-        if version is None or not _counts(subscription.kind, version, day.toordinal(), lens):
+        if version is None:
+            continue
+        days = counting_days(subscription.kind, version, lens, lapsing_has_grace=True)
+        if days is None or not days.first <= day.toordinal() <= days.last:
             continue
         mrr = mrr_micros(version.recurring, version.cycle)
         currencies[version.currency].add(subscription.kind, version, mrr)
@@ -65,38 +68,67 @@ def _version_on(versions: list[Version], day: int) -> Version | None:
     return versions[index - 1] if index else None
 
 
-def _counts(kind: Kind, version: Version, day: int, lens: Lens) -> bool:
-    if version.recurring <= 0 or not months_of(version.cycle):
-        return False
-    status = version.status
-    if lens == "active":
-        return status == "Active"
-    if lens == "status":
-        return status == "Active" or (status == "Suspended" and kind != "domain")
-    if status not in (("Active", "Grace") if kind == "domain" else ("Active", "Suspended")):
-        return False
-    if version.registered_on > day or version.next_due_on is None:
-        return False
+class Days(NamedTuple):
+    """The days from `first` to `last`, both included."""
+
+    first: int
+    last: int
+
+
+_ALWAYS: Final = Days(1, date.max.toordinal())
+
+
+def counting_days(kind: Kind, version: Version, lens: Lens, *, lapsing_has_grace: bool) -> Days | None:
+    """Return the days on which a subscription counts while it is as this version says; None for no day.
+
+    With `lapsing_has_grace`, a domain marked "do not renew" has the grace of other subscriptions, else none.
+    """
+    if not counts_for_something(version.recurring) or not months_of(version.cycle):
+        return None
+    if version.status not in _COUNTED[lens]["domain" if kind == "domain" else "other"]:
+        return None
+    if lens != "contract":
+        return _ALWAYS
+    if version.next_due_on is None:
+        return None
+    is_ending = version.cancellation_requested or not (version.renews or lapsing_has_grace)
     # Before the first payment the due date is the registration date, so grace starts there.
-    return day <= version.next_due_on + (0 if version.cancellation_requested else GRACE_DAYS)
+    return Days(version.registered_on, version.next_due_on + (0 if is_ending else GRACE_DAYS))
+
+
+def counts_for_something(recurring: int) -> bool:
+    """Return whether a price is part of MRR. A negative one is a discount, and exactly -1.00 means "not offered"."""
+    return recurring not in (0, -100)
+
+
+_COUNTED: Final[dict[Lens, dict[str, tuple[str, ...]]]] = {
+    "contract": {"domain": ("Active", "Grace"), "other": ("Active", "Suspended")},
+    "active": {"domain": ("Active",), "other": ("Active",)},
+    "status": {"domain": ("Active",), "other": ("Active", "Suspended")},
+}
 
 
 class _Sum:
     def __init__(self) -> None:
         self.mrr = 0
         self.subscriptions = 0
-        self.customers: set[int] = set()
+        self.mrr_of_customers: dict[int, int] = defaultdict(int)
         self.by_kind: dict[str, int] = {"service": 0, "addon": 0, "domain": 0}
         self.by_cycle: dict[str, int] = defaultdict(int)
         self.by_product: dict[str, int] = defaultdict(int)
 
     def add(self, kind: Kind, version: Version, mrr: int) -> None:
         self.mrr += mrr
-        self.subscriptions += 1
-        self.customers.add(version.customer_id)
+        # A discount lowers the MRR of its customer, and is no subscription.
+        self.subscriptions += mrr > 0
+        self.mrr_of_customers[version.customer_id] += mrr
         self.by_kind[kind] += mrr
         self.by_cycle[version.cycle] += mrr
         self.by_product[version.product] += mrr
+
+    @property
+    def customers(self) -> set[int]:
+        return {id_ for id_, mrr in self.mrr_of_customers.items() if mrr > 0}
 
     def as_json(self) -> dict[str, Any]:
         return {

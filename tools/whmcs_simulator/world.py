@@ -11,6 +11,7 @@ from typing import Any
 from tools.whmcs_simulator.change import Change, change
 from tools.whmcs_simulator.company import Company
 from tools.whmcs_simulator.life import advance, build_company, live_step_by_step
+from tools.whmcs_simulator.profiles import DEMO, Profile
 
 
 class World:
@@ -19,15 +20,22 @@ class World:
     Raise ValueError when the folder holds a company with another seed or size.
     """
 
-    def __init__(self, state: Path, *, seed: int, customers: int, years: int, today: date) -> None:
+    def __init__(
+        self, state: Path, *, seed: int, customers: int, years: int, today: date, profile: Profile = DEMO
+    ) -> None:
         self._history = state / "history.jsonl"
-        asked = {"seed": seed, "customers": customers, "years": years}
-        plan = _read_or_write(state / "company.json", asked | {"today": today.isoformat()})
+        asked = {"seed": seed, "customers": customers, "years": years, "profile": profile.name}
+        # Folders of before there were profiles name none.
+        plan = {"profile": DEMO.name} | _read_or_write(
+            state / "company.json", asked | {"today": today.isoformat()}
+        )
         if asked.items() - plan.items():
             raise ValueError(
                 f"{state} holds another company: {plan}. Start that company, or choose another state folder."
             )
-        self.company: Company = build_company(seed, customers, years, date.fromisoformat(plan["today"]))
+        self.company: Company = build_company(
+            seed, customers, years, date.fromisoformat(plan["today"]), profile
+        )
         self._day: Iterator[None] = iter(())
         self._replay()
         self.live_until(today)

@@ -1,16 +1,23 @@
 """Rows about invoices, transactions and credit."""
 
+from typing import Final
+
 from tools.whmcs_simulator.canaries import secret
 from tools.whmcs_simulator.company import Company
-from tools.whmcs_simulator.cycles import iso
+from tools.whmcs_simulator.cycles import iso, written
 from tools.whmcs_simulator.records import Credit, Invoice, Line, Transaction
 from tools.whmcs_simulator.rows.formats import Row, amount, moment, stored
+
+# WHMCS developer docs, history of GetInvoices: these columns since December 2020, about 8.1.
+_TIMES: Final = frozenset(
+    ("created_at", "updated_at", "date_refunded", "date_cancelled", "last_capture_attempt", "paymethodid")
+)
 
 
 def invoice(company: Company, invoice: Invoice) -> Row:
     customer = company.customers[invoice.customer_id]
     currency = company.catalogue.currencies[invoice.currency]
-    return {
+    row: Row = {
         "id": invoice.id,
         "userid": invoice.customer_id,
         "firstname": stored(customer.first_name),
@@ -35,6 +42,7 @@ def invoice(company: Company, invoice: Invoice) -> Row:
         "currencyprefix": currency.prefix,
         "currencysuffix": currency.suffix,
     }
+    return row if company.profile.has_invoice_times else {k: v for k, v in row.items() if k not in _TIMES}
 
 
 def invoice_details(company: Company, invoice: Invoice) -> Row:
@@ -127,7 +135,8 @@ def _invoice_notes(invoice: Invoice) -> str:
 def _item(company: Company, invoice: Invoice, line: Line) -> Row:
     period = ""
     if line.period_from:
-        period = f" ({_local(line.period_from)} - {_local(line.period_to)})"
+        format_ = company.profile.date_format
+        period = f" ({written(line.period_from, format_)} - {written(line.period_to, format_)})"
     return {
         "id": line.id,
         "type": line.type,
@@ -136,9 +145,3 @@ def _item(company: Company, invoice: Invoice, line: Line) -> Row:
         "amount": amount(line.amount),
         "taxed": int(line.taxed and invoice.tax_per_mille > 0),
     }
-
-
-def _local(day: int) -> str:
-    """Return a date in the format of the site, which the texts of invoice lines use."""
-    year, month, of_month = iso(day).split("-")
-    return f"{of_month}/{month}/{year}"

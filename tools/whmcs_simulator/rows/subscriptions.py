@@ -29,7 +29,7 @@ def service(company: Company, service: Subscription) -> Row:
     row: Row = {
         "id": service.id,
         # inferred: `recurringamount` contains the quantity.
-        "qty": service.quantity,
+        **_quantity(company, service),
         "clientid": service.customer_id,
         "orderid": service.order_id,
     }
@@ -93,7 +93,7 @@ def addon(company: Company, addon: Subscription) -> Row:
     by_catalogue = addon.product_id and addon.id % 6 == 0
     return {
         "id": addon.id,
-        "qty": addon.quantity,
+        **_quantity(company, addon),
         "userid": addon.customer_id,
         "orderid": addon.order_id,
         "serviceid": addon.parent_id,
@@ -155,3 +155,7 @@ def cancelled_package(company: Company, request: Request) -> Row:
         "created_at": NO_MOMENT if request.id % 5 == 0 else made,
         "updated_at": NO_MOMENT if request.id % 5 == 0 else made,
     }
+
+
+def _quantity(company: Company, subscription: Subscription) -> Row:
+    return {"qty": subscription.quantity} if company.profile.has_quantities else {}
