@@ -16,7 +16,7 @@ from libs.common.telemetry import records_skipped
 from services.connector import plan
 from services.connector.caller import Answer, Caller
 from services.connector.plan import Checkpoint
-from services.connector.translating import RawRow
+from services.connector.translating import RawRow, raw_row
 from services.connector.whmcs import answers
 from services.connector.whmcs.answers import WhmcsError
 from services.connector.whmcs.entities import ListAction, LookUp
@@ -253,7 +253,7 @@ class ListReader:
     def _rows(self, answer: Answer) -> list[RawRow]:
         rows = answers.rows(answer.body, self._list.plural, self._list.singular)
         id_field, seq, at = self._list.id_field, answer.seq, answer.observed_at
-        return [RawRow(readable_id(row.get(id_field)), row, seq, at) for row in rows]
+        return [raw_row(readable_id(row.get(id_field)), row, seq, at) for row in rows]
 
     def _bad_response(self, detail: str) -> WhmcsError:
         return WhmcsError("bad_response", self._list.action, detail)
@@ -331,7 +331,7 @@ async def look_up(caller: Caller, action: LookUp, id: int) -> list[RawRow]:
         if error.code == "not_found":
             return []
         raise
-    return [RawRow(id, action.row(answer.body), answer.seq, answer.observed_at)]
+    return [raw_row(id, action.row(answer.body), answer.seq, answer.observed_at)]
 
 
 def readable_id(value: object) -> int | None:

@@ -43,7 +43,7 @@ class Match:
 
 def find_object(content: bytearray, is_envelope: Callable[[Row], bool]) -> Match:
     """Return the object in the content; raise RefusedError, if it is too large before it would take much memory."""
-    if sum(map(content.count, (b"[", b"{", b","))) > MAX_VALUES:
+    if _has_too_many_values(content):
         raise RefusedError(f"it has more than {MAX_VALUES:,} values")
     try:
         body = orjson.loads(content)
@@ -53,6 +53,11 @@ def find_object(content: bytearray, is_envelope: Callable[[Row], bool]) -> Match
         return Match(None)
     _check_names(body, content, 0, len(content))
     return Match(body, is_envelope(body))
+
+
+def _has_too_many_values(content: bytearray) -> bool:
+    # Each value needs a byte of its own, so hardly any answer has to be counted.
+    return len(content) > MAX_VALUES and sum(map(content.count, (b"[", b"{", b","))) > MAX_VALUES
 
 
 def _find_in_noise(content: bytearray, is_envelope: Callable[[Row], bool]) -> Match:
@@ -112,18 +117,24 @@ def _check_names(body: Row, text: bytes | bytearray, start: int, end: int) -> No
 
     orjson keeps the last of two values with the same name, but which of two amounts is right, nobody knows.
     """
-    names = _count_names(body)
+    names = _count_names(body, text.count(b"{", start, end) + text.count(b"[", start, end))
     # The count is quick and may be too high, so the expression looks again. It may only miss a name, so a good object is never refused.
     if text.count(b'":', start, end) > names and sum(1 for _ in _NAME_END.finditer(text, start, end)) > names:
         raise RefusedError("a name occurs twice in one object")
 
 
-def _count_names(body: Row) -> int:
-    """Return how many names the objects in an object have; raise RefusedError if it is nested too deep."""
+def _count_names(body: Row, brackets: int) -> int:
+    """Return how many names the objects in an object have; raise RefusedError if it is nested too deep.
+
+    `brackets` is the number of opening brackets in its text, and so the highest possible number of objects and lists.
+    """
     level: list[Any] = [body]
     names = 0
     for _ in range(MAX_DEPTH + 1):
         names += sum(len(value) for value in level if type(value) is dict)
+        brackets -= len(level)
+        if not brackets:
+            return names  # the values of flat rows need not be looked at
         inner: list[Any] = []
         for value in level:
             children = value.values() if type(value) is dict else value

@@ -15,7 +15,7 @@ from services.connector.changes import Stored
 from services.connector.publishing import FactPublisher
 from services.connector.repository import fingerprints
 from services.connector.repository.leases import FencedError, Lease
-from services.connector.translating import RawRow, Translator
+from services.connector.translating import Translator, raw_row
 from services.connector.whmcs.entities import ACTIONS
 from tests.integration.connector.conftest import (
     INSTANCE,
@@ -24,7 +24,7 @@ from tests.integration.connector.conftest import (
 )
 
 CURRENCIES = Translator(ACTIONS[Kind.CURRENCY], InstanceSettings())
-EURO = RawRow(1, {"id": 1, "code": "EUR", "rate": "1"}, 1, datetime(2026, 11, 24, tzinfo=UTC))
+EURO = raw_row(1, {"id": 1, "code": "EUR", "rate": "1"}, 1, datetime(2026, 11, 24, tzinfo=UTC))
 
 
 @pytest.mark.rule("R1")

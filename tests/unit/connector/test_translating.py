@@ -7,7 +7,7 @@ from libs.common.contracts.billing import Kind
 from libs.common.contracts.instances import InstanceSettings
 from libs.common.contracts.sync import UnreadableRow
 from services.connector.changes import Stored
-from services.connector.translating import RawRow, Translation, Translator, newest_rows
+from services.connector.translating import RawRow, Translation, Translator, newest_rows, raw_row
 from services.connector.whmcs.entities import ACTIONS
 
 AT = datetime(2026, 11, 24, tzinfo=UTC)
@@ -15,7 +15,7 @@ AT = datetime(2026, 11, 24, tzinfo=UTC)
 
 def raw(number: int | None, seq: int = 1, **values: Any) -> RawRow:
     row = {"id": number, "firstname": "Ann", "lastname": "Lee", "companyname": "", "status": "Active"}
-    return RawRow(number, row | values, seq, AT)
+    return raw_row(number, row | values, seq, AT)
 
 
 def translated(
