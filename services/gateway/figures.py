@@ -13,6 +13,7 @@ from libs.common.contracts.lenses import Lens
 from libs.common.database import raw, transaction
 from libs.common.figures.answers import Figure, figures_of
 from libs.common.figures.coverage import Freshness, last_known_day
+from libs.common.figures.customers import CustomerId, CustomerSegment, Record, read_records, read_segments
 from libs.common.figures.errors import QuestionError
 from libs.common.figures.explain import Explanation, explain, read_explained, read_omissions
 from libs.common.figures.lists import (
@@ -107,6 +108,22 @@ async def customers(
     """Return at most `limit` of the customers behind a figure, those that follow `after`. Raise NotFound for an unknown instance."""
     async with _scope(context, principal, lens, instance_ids) as (database, scope):
         return await read_customers(database, scope, selection, after, limit)
+
+
+async def customer_records(
+    context: Context, principal: Principal, customers: Sequence[CustomerId]
+) -> dict[CustomerId, Record]:
+    """Return what WHMCS says about customers of the organization; those that it no longer has are missing."""
+    async with transaction(context.engine, principal.organization_id, is_snapshot=True) as connection:
+        return await read_records(await raw(connection), customers)
+
+
+async def customer_history(
+    context: Context, principal: Principal, customer: CustomerId, *, lens: Lens
+) -> tuple[list[CustomerSegment], Freshness]:
+    """Return all segments of a customer, the newest first, and the freshness of its instance. Raise NotFound for an unknown instance."""
+    async with _scope(context, principal, lens, [customer.instance_id]) as (database, scope):
+        return await read_segments(database, customer, lens), scope.instances[0]
 
 
 async def freshness(context: Context, principal: Principal, instance_ids: Sequence[UUID]) -> list[Freshness]:

@@ -9,8 +9,8 @@ from pydantic import Field, TypeAdapter
 from libs.common.database import transaction
 from services.gateway import repository
 from services.gateway.api.caller import ApiCaller
-from services.gateway.api.paging import Cursor, Limit, Page, key_of, page_of
 from services.gateway.context import ContextDependency
+from services.gateway.paging import Cursor, Limit, Page, key_of, page_of
 from services.gateway.principals import Organization, Principal
 from services.gateway.repository.audit import AuditEntry
 

@@ -9,13 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter
 
 from services.gateway.api.caller import ApiCaller
 from services.gateway.api.idempotency import once
-from services.gateway.api.paging import Cursor, Limit, Moment, Page, key_of, page_of
 from services.gateway.context import Context, ContextDependency
 from services.gateway.errors import Invalid
 from services.gateway.instances import checks, lifecycle, views
 from services.gateway.instances.checks import CheckProgress
 from services.gateway.instances.forms import InstanceForm
 from services.gateway.instances.views import Instance
+from services.gateway.paging import Cursor, Limit, Moment, Page, key_of, page_of
 from services.gateway.principals import Principal
 from services.gateway.problems import document
 

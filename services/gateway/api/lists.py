@@ -9,9 +9,9 @@ from libs.common.contracts.lenses import Lens
 from libs.common.figures.lists import Customer, CustomerKey, Selection, Subscription, SubscriptionKey
 from libs.common.figures.relations import Group
 from services.gateway import figures
-from services.gateway.api.paging import Cursor, Limit, Page, key_of, page_of
 from services.gateway.api.questions import ByLens, CustomersReader, InInstances, OnDay
 from services.gateway.context import ContextDependency
+from services.gateway.paging import Cursor, Limit, Page, key_of, page_of
 
 router = APIRouter(tags=["metrics"])
 

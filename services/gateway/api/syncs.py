@@ -16,8 +16,8 @@ from services.gateway import repository
 from services.gateway.api.caller import ApiCaller
 from services.gateway.api.idempotency import once
 from services.gateway.api.instances import Key, Writer
-from services.gateway.api.paging import Cursor, Limit, Moment, Page, key_of, page_of
 from services.gateway.context import Context, ContextDependency
+from services.gateway.paging import Cursor, Limit, Moment, Page, key_of, page_of
 from services.gateway.principals import Principal
 from services.gateway.streams import EventStream
 from services.gateway.syncs import commands, views

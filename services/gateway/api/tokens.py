@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from services.gateway import tokens
 from services.gateway.api.caller import ApiCaller
-from services.gateway.api.paging import Cursor, Limit, Page, key_of, page_of
 from services.gateway.context import ContextDependency
+from services.gateway.paging import Cursor, Limit, Page, key_of, page_of
 from services.gateway.principals import SCOPES, Principal
 from services.gateway.tokens import LONGEST_DAYS, Token
 

@@ -4,6 +4,8 @@ from fastapi import APIRouter
 
 from services.gateway.pages import (
     account,
+    customer,
+    customers,
     explain,
     instance,
     instance_form,
@@ -20,7 +22,7 @@ def build_router() -> APIRouter:
     router = APIRouter(include_in_schema=False)
     router.include_router(account.router)
     # Of two addresses that fit, the first is taken: /instances/new before /instances/{instance_id}.
-    for page in (overview, explain, instances, instance_form, instance, sync, tokens):
+    for page in (overview, explain, customers, customer, instances, instance_form, instance, sync, tokens):
         router.include_router(page.router, prefix="/o/{organization}")
     router.include_router(other_addresses.router)
     return router

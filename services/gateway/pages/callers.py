@@ -9,6 +9,7 @@ from services.gateway.principals import Principal
 
 Member = Annotated[Principal, Depends(SignedIn("self:read"))]
 MetricsReader = Annotated[Principal, Depends(SignedIn("metrics:read"))]
+CustomersReader = Annotated[Principal, Depends(SignedIn("customers:read"))]
 InstanceReader = Annotated[Principal, Depends(SignedIn("instances:read"))]
 InstanceWriter = Annotated[Principal, Depends(SignedIn("instances:write"))]
 SyncStarter = Annotated[Principal, Depends(SignedIn("sync:trigger"))]

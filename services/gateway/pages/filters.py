@@ -54,11 +54,14 @@ class Filters:
             return known_from
         return max(known_from, newest - timedelta(days=_DAYS[self.period] - 1))
 
-    def address_with(self, currency: str) -> str:
-        """Return the query of an address with these filters and a currency."""
+    def address_with(self, currency: str | None, **others: str) -> str:
+        """Return the query of an address with these filters, a currency, and other parameters; empty when all are the defaults."""
         given = {"currency": currency, "lens": self.counting, "period": self.period}
         given |= {} if self.instance_id is None else {"instance": str(self.instance_id)}
-        return f"?{urlencode({name: value for name, value in given.items() if value != _DEFAULTS.get(name)})}"
+        query = urlencode(
+            {name: value for name, value in given.items() if value != _DEFAULTS.get(name)} | others
+        )
+        return f"?{query}" if query else ""
 
 
 class Choice(NamedTuple):

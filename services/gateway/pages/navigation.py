@@ -35,6 +35,11 @@ SECTIONS: Final = (
         "Overview", "overview", (Page("overview", "Overview", "/", "metrics:read", below=("/explain/",)),)
     ),
     Section(
+        "Customers",
+        "customers",
+        (Page("customers", "Customers", "/customers", "customers:read", below=("/customers/",)),),
+    ),
+    Section(
         "Settings",
         "settings",
         (

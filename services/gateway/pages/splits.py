@@ -142,12 +142,12 @@ def _total(parts: Sequence[_Part]) -> str | None:
 def _name(series: Series, group: Group) -> str:
     key = series.group[group.value]
     if group is Group.CYCLE:
-        return _cycle(key)
+        return cycle_in_words(key)
     text = key.rpartition(":")[2].replace("_", " ")
     return _KINDS.get(key) or series.names.get(group.value) or text[:1].upper() + text[1:]
 
 
-def _cycle(key: str) -> str:
+def cycle_in_words(key: str) -> str:
     """Return a billing cycle in words. A year of a service and of a domain have the same words."""
     years = key.removeprefix("years_")
     if years != key and key not in _CYCLES:

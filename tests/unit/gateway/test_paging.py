@@ -5,8 +5,8 @@ from uuid import UUID
 import pytest
 from pydantic import TypeAdapter
 
-from services.gateway.api.paging import key_of, page_of
 from services.gateway.errors import Invalid
+from services.gateway.paging import key_of, page_of
 
 KEY: TypeAdapter[tuple[str, UUID]] = TypeAdapter(tuple[str, UUID])
 ROWS = [(f"name {number}", UUID(int=number)) for number in range(5)]

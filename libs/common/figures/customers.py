@@ -1,0 +1,76 @@
+"""Reads single customers: their names, and the segments of all subscriptions that one of them has or had."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from libs.common.contracts.lenses import Lens
+
+
+class CustomerId(NamedTuple):
+    """A client of one WHMCS."""
+
+    instance_id: UUID
+    customer_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What WHMCS says about a customer today; `created_on` is the day of their sign-up."""
+
+    name: str | None
+    status: str | None
+    created_on: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerSegment:
+    """Days [from_on, to_on) on which a subscription of the customer counts with constant MRR; `to_on` is None while it still does.
+
+    `basis` says how its first day is known, and `cause` why it no longer counts from `to_on` on, None where it goes on with other values.
+    """
+
+    kind: str
+    id: int
+    from_on: date
+    to_on: date | None
+    currency: str
+    mrr_micros: int
+    product: str
+    product_name: str | None
+    cycle: str
+    status: str
+    basis: str
+    cause: str | None
+
+
+_RECORDS: Final = """
+SELECT c.instance_id, c.id AS customer_id, c.display_name AS name, c.status, c.created_on
+FROM unnest($1::uuid[], $2::bigint[]) AS t (instance_id, id) CROSS JOIN LATERAL (
+    SELECT * FROM metrics_read.customers WHERE instance_id = t.instance_id AND id = t.id OFFSET 0) c"""
+
+_SEGMENTS: Final = f"""
+SELECT {", ".join(CustomerSegment.__slots__)} FROM metrics_read.segments
+WHERE instance_id = $1 AND customer_id = $2 AND lens = $3
+ORDER BY from_on DESC, kind, id"""  # noqa: S608  constants
+
+
+async def read_records(connection: Any, customers: Iterable[CustomerId]) -> dict[CustomerId, Record]:
+    """Return what WHMCS says about customers; those that it no longer has are missing."""
+    keys = list(customers)
+    rows = await connection.fetch(
+        _RECORDS, [key.instance_id for key in keys], [key.customer_id for key in keys]
+    )
+    return {
+        CustomerId(row["instance_id"], row["customer_id"]): Record(
+            row["name"], row["status"], row["created_on"]
+        )
+        for row in rows
+    }
+
+
+async def read_segments(connection: Any, customer: CustomerId, lens: Lens) -> list[CustomerSegment]:
+    """Return all segments of a customer up to the last known day, the newest first."""
+    return [CustomerSegment(**row) for row in await connection.fetch(_SEGMENTS, *customer, lens)]

@@ -1,0 +1,150 @@
+"""The page of one customer: the steps of their MRR, and each subscription with its dates and the evidence for them."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from libs.common.contracts.billing import Kind
+from libs.common.contracts.lenses import COUNTING
+from libs.common.contracts.money import format_micros
+from libs.common.figures.answers import Point
+from libs.common.figures.customers import CustomerId, CustomerSegment
+from services.gateway.context import ContextDependency
+from services.gateway.errors import NotFound
+from services.gateway.figures import customer_history, customer_records
+from services.gateway.instances.views import get_instance
+from services.gateway.pages.amounts import number
+from services.gateway.pages.callers import CustomersReader
+from services.gateway.pages.chart import Chart, draw
+from services.gateway.pages.filters import AddressFilters, filter_form
+from services.gateway.pages.findings import link
+from services.gateway.pages.rendering import page
+from services.gateway.pages.splits import cycle_in_words
+
+router = APIRouter()
+
+_BASES: Final = {
+    "observed": "seen by a sync",
+    "invoice": "from an invoice",
+    "record": "from its record in WHMCS",
+    "request": "from a cancellation request",
+}
+_CAUSES: Final = {
+    "cancellation": "cancelled",
+    "non_payment": "not paid",
+    "disappeared": "no longer in WHMCS",
+    "transferred_away": "transferred away",
+    "became_free": "became free",
+    "unknown": "ended",
+}
+
+
+class Step(NamedTuple):
+    """Days on which a subscription counts with constant MRR. `ended` says why it stopped, empty while it goes on."""
+
+    name: str
+    href: str | None
+    cycle: str
+    from_on: date
+    to_on: date | None
+    basis: str
+    ended: str
+    mrr: str
+    text: str
+    currency: str
+
+
+@router.get("/customers/{instance_id}/{customer_id}")
+async def show_customer(
+    request: Request,
+    context: ContextDependency,
+    principal: CustomersReader,
+    instance_id: UUID,
+    customer_id: int,
+    filters: AddressFilters,
+) -> HTMLResponse:
+    """Show a customer that exists in WHMCS or ever had a subscription that counted."""
+    key = CustomerId(instance_id, customer_id)
+    if not 0 <= customer_id < 2**63:
+        raise _not_found()
+    segments, fresh = await customer_history(context, principal, key, lens=filters.counting)
+    record = (await customer_records(context, principal, [key])).get(key)
+    if record is None and not segments:
+        raise _not_found()
+    instance = await get_instance(context, principal, instance_id)
+    return page(
+        request,
+        "customer.html",
+        principal=principal,
+        filters=[choice for choice in filter_form(filters, {}) if choice.name == "lens"],
+        counting=COUNTING[filters.counting],
+        name=(record.name if record else None) or f"Customer {customer_id}",
+        record=record,
+        instance=instance,
+        href=link(instance.address, Kind.CUSTOMER, customer_id),
+        charts=charts(segments, fresh.last_on) if fresh.last_on else [],
+        now=[
+            step
+            for segment in segments
+            if segment.to_on is None
+            for step in [_step(segment, instance.address)]
+        ],
+        before=[
+            step
+            for segment in segments
+            if segment.to_on is not None
+            for step in [_step(segment, instance.address)]
+        ],
+    )
+
+
+def charts(segments: Sequence[CustomerSegment], last_on: date) -> list[Chart]:
+    """Return the line of each currency, from the day before the first segment to the last known day."""
+    by_currency: dict[str, list[CustomerSegment]] = defaultdict(list)
+    for segment in segments:
+        by_currency[segment.currency].append(segment)
+    drawn = [
+        draw("MRR", points(in_currency, last_on), code) for code, in_currency in sorted(by_currency.items())
+    ]
+    return [chart for chart in drawn if chart is not None]
+
+
+def points(segments: Iterable[CustomerSegment], last_on: date) -> list[Point]:
+    """Return the MRR on each day on which it changes, from the day before the first change to the last known day."""
+    changes: dict[date, int] = defaultdict(int)
+    for segment in segments:
+        changes[segment.from_on] += segment.mrr_micros
+        if segment.to_on is not None:
+            changes[segment.to_on] -= segment.mrr_micros
+    days = sorted(changes)
+    micros, steps = 0, [Point(days[0] - timedelta(days=1), format_micros(0), None, complete=True)]
+    for on in days:
+        micros += changes[on]
+        steps.append(Point(on, format_micros(micros), None, complete=True))
+    if days[-1] < last_on:
+        steps.append(Point(last_on, format_micros(micros), None, complete=True))
+    return steps
+
+
+def _step(segment: CustomerSegment, address: str) -> Step:
+    return Step(
+        name=segment.product_name or f"{segment.kind.capitalize()} {segment.id}",
+        href=link(address, segment.kind, segment.id),
+        cycle=cycle_in_words(segment.cycle),
+        from_on=segment.from_on,
+        to_on=segment.to_on,
+        basis=_BASES.get(segment.basis, segment.basis),
+        ended="" if segment.to_on is None else _CAUSES.get(segment.cause or "", "changed"),
+        mrr=format_micros(segment.mrr_micros),
+        text=number(format_micros(segment.mrr_micros), segment.currency),
+        currency=segment.currency,
+    )
+
+
+def _not_found() -> NotFound:
+    return NotFound("not_found", "There is no such customer. Choose one from the list of customers.")
