@@ -8,7 +8,11 @@ from libs.common.contracts.message import Message
 
 
 class MovementKind(StrEnum):
-    """How a customer's MRR moved. Amounts are signed: contraction and churn are negative."""
+    """How a customer's MRR moved. Amounts are signed: contraction and churn are negative.
+
+    `moved`: a subscription came from or went to another customer or currency. `transfer`: MRR changed its place within the customer, for
+    example from one product to another; the transfers of a customer on a day add up to 0.
+    """
 
     NEW_BUSINESS = "new_business"
     EXPANSION = "expansion"
@@ -16,6 +20,27 @@ class MovementKind(StrEnum):
     CHURN = "churn"
     REACTIVATION = "reactivation"
     MOVED = "moved"
+    TRANSFER = "transfer"
+
+
+class MovementReason(StrEnum):
+    """Why the MRR of a subscription moved."""
+
+    ADDED_ITEM = "added_item"
+    LOST_ITEM = "lost_item"
+    UPGRADE = "upgrade"
+    DOWNGRADE = "downgrade"
+    QUANTITY = "quantity"
+    CYCLE_CHANGE = "cycle_change"
+    PRICE_CHANGE = "price_change"
+    DISCOUNT_STARTED = "discount_started"
+    DISCOUNT_ENDED = "discount_ended"
+    BECAME_FREE = "became_free"
+    NON_PAYMENT = "non_payment"
+    CANCELLATION = "cancellation"
+    DISAPPEARED = "disappeared"
+    TRANSFERRED_AWAY = "transferred_away"
+    RECOVERED = "recovered"
 
 
 class Cause(StrEnum):
