@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from libs.common.clock import Clock
+from services.connector.memory import Hold
 from services.connector.politeness import Politeness
 from services.connector.whmcs.answers import Row, WhmcsError
 from services.connector.whmcs.client import Client
@@ -61,11 +62,12 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The body of an answer, the number of its request in the lease, and when the request was sent."""
+    """The body of an answer, the number of its request in the lease, when the request was sent, and the memory of the answer."""
 
     body: Row
     seq: int
     observed_at: datetime
+    hold: Hold | None = None
 
 
 class Caller:
@@ -89,6 +91,11 @@ class Caller:
     def seconds_since(self, moment: float) -> float:
         """Return how long WHMCS could have answered since a moment of the monotonic clock: not before the end of a pause that it wanted."""
         return max(0.0, time.monotonic() - max(moment, self._pace.paused_until))
+
+    @property
+    def has_room(self) -> bool:
+        """Return whether there is memory for answers that are not needed yet."""
+        return self._client.has_room
 
     @property
     def calls(self) -> int:
@@ -146,7 +153,7 @@ class Caller:
             # The number is taken before the request is sent, so of two answers about a row, the one with the greater number is newer.
             seq, observed_at, started = self.next_seq(), self._clock(), time.monotonic()
             try:
-                body = await self._client.call(action, parameters)
+                answer = await self._client.call(action, parameters)
             except WhmcsError as error:
                 self.last_error = error
                 if error.retry_after:
@@ -157,4 +164,4 @@ class Caller:
             now = self._silent_since = time.monotonic()
             self.politeness.answered(action, rows, now - started, now=now, worked=time.process_time())
         self._failures.pop(action, None)
-        return Answer(body, seq, observed_at)
+        return Answer(answer.body, seq, observed_at, answer.hold)

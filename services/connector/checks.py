@@ -186,14 +186,14 @@ async def _check(client: Client, checklist: _Checklist, clock: Clock) -> None:
     await checklist.add_passed(*_PASSED)
     if not await _check_version(version, checklist, client.mask):
         return
-    bodies = await _check_permissions(client, checklist)
+    totals = await _check_permissions(client, checklist)
     if client.noisy_answers:
         await checklist.add(Check(name="api", state="warning", message=NOISE))
     if any(check.state == "failed" for check in checklist.checks):
         return
     await checklist.add(_check_clock(client.server_time, clock()))
     await _check_sample(client, checklist)
-    await _estimate(sum(answers.total(bodies.get(action.action, {})) or 0 for action in LISTS), checklist)
+    await _estimate(sum(totals.get(action.action, 0) for action in LISTS), checklist)
 
 
 async def _find_api(client: Client, checklist: _Checklist) -> Row | WhmcsError:
@@ -205,7 +205,7 @@ async def _find_api(client: Client, checklist: _Checklist) -> Row | WhmcsError:
     for url in candidates(client.base_url):
         try:
             client.base_url = url
-            answer: Row | WhmcsError = await client.call(VERSION_ACTION)
+            answer: Row | WhmcsError = (await client.call(VERSION_ACTION)).body
         except WhmcsError as error:
             if error.code in _ELSEWHERE:
                 failures.append(error)
@@ -251,20 +251,20 @@ def _version_in(answer: Row) -> str:
     return "".join(character for character in version if character.isprintable())
 
 
-async def _check_permissions(client: Client, checklist: _Checklist) -> dict[str, Row]:
-    """Call each action once, and return the bodies of the answers by action.
+async def _check_permissions(client: Client, checklist: _Checklist) -> dict[str, int]:
+    """Call each action once, and return the sizes of the lists by action.
 
     An action is allowed unless WHMCS refuses the action, the role, the address or the credentials. A needed action that is not allowed
     is a failure, an optional one a warning. Needed actions come first, in case the time runs out.
     """
     slots = asyncio.Semaphore(_CALLS_AT_ONCE)
-    bodies: dict[str, Row] = {}
+    totals: dict[str, int] = {}
 
     async def ask(permission: Permission) -> None:
         action = permission.action
         async with slots:
             try:
-                bodies[action] = await _ask(client, permission)
+                totals[action] = await _total(client, permission)
             except WhmcsError as error:
                 if not error.is_granted:
                     state: CheckState = "failed" if permission.is_needed else "warning"
@@ -274,14 +274,18 @@ async def _check_permissions(client: Client, checklist: _Checklist) -> dict[str,
             await checklist.add(Check(name="permission", state="ok", message=text, action=action))
 
     await asyncio.gather(*map(ask, PERMISSIONS))
-    return bodies
+    return totals
 
 
-async def _ask(client: Client, permission: Permission) -> Row:
-    """Call an action. An optional one that takes long, as a log of a million entries may, must not fail the whole check."""
+async def _total(client: Client, permission: Permission) -> int:
+    """Call an action, and return how many rows it has.
+
+    An optional one that takes long, as a log of a million entries may, must not fail the whole check.
+    """
     try:
         async with asyncio.timeout(None if permission.is_needed else _OPTIONAL_SECONDS):
-            return await client.call(permission.action, permission.parameters)
+            answer = await client.call(permission.action, permission.parameters)
+            return answers.total(answer.body) or 0
     except TimeoutError:
         raise WhmcsError("read_timeout", permission.action, f"{_OPTIONAL_SECONDS:g}") from None
 
@@ -302,8 +306,8 @@ async def _check_sample(client: Client, checklist: _Checklist) -> None:
     """Read some services as a sync would."""
     action = LIST_OF[Kind.SERVICE]
     try:
-        body = await client.call(action.action, {"limitstart": 0, "limitnum": _SAMPLE_ROWS})
-        rows = answers.rows(body, action.plural, action.singular)
+        answer = await client.call(action.action, {"limitstart": 0, "limitnum": _SAMPLE_ROWS})
+        rows = answers.rows(answer.body, action.plural, action.singular)
     except WhmcsError as error:
         # If WHMCS itself refused, only services are missing from the first sync, which reports that. So a warning is enough.
         await checklist.add_error("sample", error, "warning" if error.is_granted else "failed")

@@ -33,6 +33,7 @@ _PARTS: Final = 8
 _BAD_ROWS_IN_A_ROW: Final = 3
 _STEPS_BACK: Final = 8
 _STALE_PAGES: Final = 1
+_BYTES_BESIDE_TEXT: Final = 200
 _FAILED: Final = UnreadableRow(id=None, reason="WHMCS answers with an error to its page")
 
 
@@ -138,7 +139,7 @@ class ListReader:
         ahead = _PagesAhead(self._stretch, self._pages_ahead)
         try:
             for _ in range(_MAX_PAGES):
-                ahead.ask(left.end, self._total, self._size())
+                ahead.ask(left.end, self._total, self._size(), has_room=self._caller.has_room)
                 right = await ahead.next()
                 if left.is_short and right.offset >= left.end and not right.overlaps(left.ids):
                     # The site sends fewer rows at once than requested, so the pages that were asked for ahead begin too late.
@@ -252,8 +253,11 @@ class ListReader:
 
     def _rows(self, answer: Answer) -> list[RawRow]:
         rows = answers.rows(answer.body, self._list.plural, self._list.singular)
-        id_field, seq, at = self._list.id_field, answer.seq, answer.observed_at
-        return [raw_row(readable_id(row.get(id_field)), row, seq, at) for row in rows]
+        id_field, seq, at, hold = self._list.id_field, answer.seq, answer.observed_at, answer.hold
+        raw = [raw_row(readable_id(row.get(id_field)), row, seq, at, hold) for row in rows]
+        if hold is not None:
+            hold.resize(sum(len(row.text) for row in raw) + len(raw) * _BYTES_BESIDE_TEXT)
+        return raw
 
     def _bad_response(self, detail: str) -> WhmcsError:
         return WhmcsError("bad_response", self._list.action, detail)
@@ -298,12 +302,12 @@ class _PagesAhead:
         self._asked = 0
         self._tasks: deque[asyncio.Task[_Stretch]] = deque()
 
-    def ask(self, position: int, total: int | None, size: int) -> None:
-        """Ask for the stretches behind `position`: the next one, and more of them as far as the list is known to go."""
+    def ask(self, position: int, total: int | None, size: int, *, has_room: bool) -> None:
+        """Ask for the stretches behind `position`: the next one, and if there is room more of them as far as the list is known to go."""
         if not self._tasks:
             self._asked = position  # the last stretch may have been shorter than requested
         while not self._tasks or (
-            total is not None and self._asked < total and len(self._tasks) < self._most
+            has_room and total is not None and self._asked < total and len(self._tasks) < self._most
         ):
             offset = max(0, self._asked - 1)
             self._tasks.append(asyncio.create_task(self._stretch(offset, size)))
@@ -331,7 +335,7 @@ async def look_up(caller: Caller, action: LookUp, id: int) -> list[RawRow]:
         if error.code == "not_found":
             return []
         raise
-    return [raw_row(id, action.row(answer.body), answer.seq, answer.observed_at)]
+    return [raw_row(id, action.row(answer.body), answer.seq, answer.observed_at, answer.hold)]
 
 
 def readable_id(value: object) -> int | None:

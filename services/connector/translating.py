@@ -24,12 +24,16 @@ _HAS_WARNING: Final = b""
 
 
 class RawRow(NamedTuple):
-    """A row as WHMCS sent it, as JSON. `id` is None when it cannot be read. `seq` and `observed_at`: see Fact."""
+    """A row as WHMCS sent it, as JSON. `id` is None when it cannot be read.
+
+    `seq` and `observed_at`: see Fact. `hold`: see WhmcsAnswer.
+    """
 
     id: int | None
     text: bytes
     seq: int
     observed_at: datetime
+    hold: object = None
 
     @property
     def content(self) -> Row:
@@ -38,14 +42,14 @@ class RawRow(NamedTuple):
         return row
 
 
-def raw_row(id: int | None, content: Row, seq: int, observed_at: datetime) -> RawRow:
+def raw_row(id: int | None, content: Row, seq: int, observed_at: datetime, hold: object = None) -> RawRow:
     """Return a row that waits to be published as text.
 
     Rows of many pages wait at once. Their texts need a fifth of the memory of their values, and to touch that memory costs more than to
     write and to decode a text.
     """
     # Copy the bytes: the object that orjson returns keeps its whole write buffer.
-    return RawRow(id, bytes(memoryview(orjson.dumps(content))), seq, observed_at)
+    return RawRow(id, bytes(memoryview(orjson.dumps(content))), seq, observed_at, hold)
 
 
 @dataclass(slots=True)

@@ -26,7 +26,7 @@ from services.connector.repository import fingerprints, runs
 from services.connector.repository.runs import Run
 from services.connector.settings import Settings
 from services.connector.sync import Sync
-from services.connector.whmcs.answers import Row
+from services.connector.whmcs.answers import WhmcsAnswer
 from services.connector.whmcs.client import Client
 from tests.bench.ratio import Line, Rates, compare, line
 from tests.bench.servers import INSTANCE, BenchServers, Pages, instance
@@ -41,7 +41,7 @@ class Recorder(Client):
         self.calls: list[dict[str, str | int]] = []
         self.at_once = self._under_way = 0
 
-    async def call(self, action: str, parameters: Mapping[str, str | int] | None = None) -> Row:
+    async def call(self, action: str, parameters: Mapping[str, str | int] | None = None) -> WhmcsAnswer:
         self.calls.append({**(parameters or {}), "action": action})
         self._under_way += 1
         self.at_once = max(self.at_once, self._under_way)

@@ -45,6 +45,7 @@ PURE = (
     "services/connector/plan.py",
     "services/connector/politeness.py",
     "services/connector/translating.py",
+    "services/connector/memory.py",
     "services/connector/whmcs/answers.py",
     "services/connector/whmcs/catalogue.py",
     "services/connector/whmcs/customers.py",
@@ -71,6 +72,7 @@ PURE_OF_OURS = (
     "libs.common.figures.metric",
     "libs.common.figures.operands",
     "services.connector.changes",
+    "services.connector.memory",
 )
 IMPURE_STANDARD = {
     "asyncio",

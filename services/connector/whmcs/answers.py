@@ -9,6 +9,7 @@ from urllib.parse import urljoin
 from libs.common.addresses import normalise_url
 from libs.common.contracts.failures import FAILURES
 from libs.common.errors import MRRlyticsError, Permanent
+from services.connector.memory import Hold
 from services.connector.whmcs.masking import Mask
 from services.connector.whmcs.objects import RefusedError, Row, find_object
 
@@ -112,10 +113,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class WhmcsAnswer:
-    """The body of a good answer. `has_noise`: the site wrote something around it."""
+    """The body of a good answer. `has_noise`: the site wrote something around it. `hold`: its memory, to be kept with its rows."""
 
     body: Row
-    has_noise: bool
+    has_noise: bool = False
+    hold: Hold | None = None
 
 
 def read(response: Response, call: Call) -> WhmcsAnswer:

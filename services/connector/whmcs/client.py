@@ -5,6 +5,8 @@ import errno
 import ssl
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -18,20 +20,33 @@ import httpx
 from libs.common.telemetry import whmcs_requests
 from libs.common.tls import client_context
 from services.connector.credentials import Credentials
+from services.connector.memory import CrowdedError, Hold, Memory
 from services.connector.settings import Settings
 from services.connector.whmcs import answers
-from services.connector.whmcs.answers import Call, Response, Row, WhmcsError
+from services.connector.whmcs.answers import Call, Response, WhmcsAnswer, WhmcsError
 from services.connector.whmcs.decoding import ACCEPTED, BodyDecoder, UndecodableError
 from services.connector.whmcs.masking import mask_of
 from services.connector.whmcs.network import CheckedNetwork
+from services.connector.whmcs.objects import RefusedError, memory_of
 
 _PORTS: Final = (443, 8443)
 _CONNECT_SECONDS, _READ_SECONDS, _TOTAL_SECONDS = 10.0, 30.0, 60.0
+_LARGE_BYTES: Final = 512 * 1024
+
+# One for the whole process: it counts the answers of all runs and checks.
+MEMORY: Final = Memory(192 * 1024 * 1024)
+# Reading a large answer takes half a second, so the event loop does not do it. One thread means one such answer at a time.
+_READER: Final = ThreadPoolExecutor(1, "reader")
 
 
-@lru_cache
 def _context(extra_ca: Path | None, minimum: str) -> ssl.SSLContext:
-    # One for all clients of the process: loading the system's authorities takes 30 ms, and each run and check makes a client.
+    """Return the context of all clients of the process, a new one when the file of authorities has changed."""
+    return _loaded_context(extra_ca, minimum, None if extra_ca is None else extra_ca.stat().st_mtime_ns)
+
+
+# Loading the system's authorities takes 30 ms, and each run and check makes a client.
+@lru_cache(maxsize=4)
+def _loaded_context(extra_ca: Path | None, minimum: str, _changed_at: int | None) -> ssl.SSLContext:
     version = ssl.TLSVersion.TLSv1_2 if minimum == "1.2" else ssl.TLSVersion.TLSv1_3
     return client_context(extra_ca, version)
 
@@ -60,6 +75,7 @@ class Client:
         self.mask = mask_of((credentials.secret, credentials.identifier, credentials.access_key))
         self.server_time: datetime | None = None
         self.noisy_answers = 0
+        self._owner = object()
         self._network = CheckedNetwork(settings)
         self._http = httpx.AsyncClient(
             transport=transport or self._transport(),
@@ -87,45 +103,69 @@ class Client:
     async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
 
-    async def call(self, action: str, parameters: Mapping[str, str | int] | None = None) -> Row:
-        """Return the body of the answer to one call; raise WhmcsError."""
+    @property
+    def has_room(self) -> bool:
+        """Return whether there is memory for answers that are not needed yet."""
+        return MEMORY.has_room(self._owner)
+
+    async def call(self, action: str, parameters: Mapping[str, str | int] | None = None) -> WhmcsAnswer:
+        """Return the answer to one call; raise WhmcsError."""
         call = Call(action, self.base_url, self._has_answered, self.mask)
         if (urlsplit(call.url).port or 443) not in (*_PORTS, *self._settings.whmcs_allowed_ports):
             raise call.error("address_not_allowed")
+        with Hold(MEMORY, self._owner) as hold:
+            try:
+                response = await self._response(call, self._form(action, parameters or {}), hold)
+                self.server_time = _date(response.headers) or self.server_time
+                answer = await self._read(response, call, hold)
+            except (UndecodableError, RefusedError) as error:
+                raise call.error("bad_response", str(error), is_about_rows=True) from None
+            except CrowdedError:
+                text = "its answers take too much memory at once"
+                raise call.error("bad_response", text, is_about_rows=True) from None
+        self.noisy_answers += answer.has_noise
+        return answer
+
+    async def _response(self, call: Call, form: Mapping[str, str | int], hold: Hold) -> Response:
         started = time.monotonic()
         try:
             async with asyncio.timeout(_TOTAL_SECONDS):
-                response = await self._post(
-                    f"{call.url}/includes/api.php", self._form(action, parameters or {})
-                )
+                return await self._post(f"{call.url}/includes/api.php", form, hold)
         except WhmcsError as error:
-            error.action = action
+            error.action = call.action
             raise
-        except UndecodableError as error:
-            raise call.error("bad_response", str(error), is_about_rows=True) from None
         except httpx.InvalidURL:
             # httpx prepares to follow a redirect, although it may not.
             raise call.error("bad_response", "it redirects to no valid address") from None
         except (httpx.HTTPError, TimeoutError, OSError, ssl.SSLError) as error:
             raise await self._failure(error, call) from None
         finally:
-            whmcs_requests.record(time.monotonic() - started, {"action": action})
-        self.server_time = _date(response.headers) or self.server_time
-        answer = self._read(response, call)
-        self.noisy_answers += answer.has_noise
-        return answer.body
+            whmcs_requests.record(time.monotonic() - started, {"action": call.action})
 
-    def _read(self, response: Response, call: Call) -> answers.WhmcsAnswer:
-        """Return the answer, and remember whether WHMCS itself gave it."""
+    async def _read(self, response: Response, call: Call, hold: Hold) -> WhmcsAnswer:
+        """Return the answer with its memory, and remember whether WHMCS itself gave it."""
         try:
-            answer = answers.read(response, call)
+            answer = await self._read_content(response, call, hold)
         except WhmcsError as error:
             self._has_answered = self._has_answered or error.is_of_whmcs
             raise
         finally:
             response.content.clear()
         self._has_answered = True
-        return answer
+        return replace(answer, hold=hold)
+
+    async def _read_content(self, response: Response, call: Call, hold: Hold) -> WhmcsAnswer:
+        # The values of a small answer need no count: the caller turns them into text before anything else runs.
+        if len(response.content) < _LARGE_BYTES:
+            return answers.read(response, call)
+        hold.grow(memory_of(response.content))
+        reading = asyncio.get_running_loop().run_in_executor(_READER, answers.read, response, call)
+        try:
+            return await asyncio.shield(reading)
+        except asyncio.CancelledError:
+            # The thread goes on with the content, which must stay until then.
+            await asyncio.wait([reading])
+            raise
 
     def _form(self, action: str, parameters: Mapping[str, str | int]) -> dict[str, str | int]:
         credentials = self._credentials
@@ -140,7 +180,7 @@ class Client:
             form["accesskey"] = credentials.access_key
         return form
 
-    async def _post(self, url: str, form: Mapping[str, str | int]) -> Response:
+    async def _post(self, url: str, form: Mapping[str, str | int], hold: Hold) -> Response:
         content = bytearray()
         async with self._http.stream("POST", url, data=dict(form)) as response:
             headers = {name.lower(): value for name, value in response.headers.items()}
@@ -149,10 +189,11 @@ class Client:
             try:
                 async for chunk in response.aiter_raw():
                     for piece in decoder.feed(chunk):
+                        hold.grow(len(piece))
                         content += piece
                     # Thousands of tiny chunks may arrive at once, and must not hold up everything else.
                     await asyncio.sleep(0)
-            except UndecodableError:
+            except BaseException:
                 content.clear()  # the error keeps this frame, and must not keep megabytes with it
                 raise
         return Response(response.status_code, headers, content)

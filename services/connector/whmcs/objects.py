@@ -1,6 +1,7 @@
 """Finds the JSON object of WHMCS in the text of an answer, whatever the site writes around it. Pure."""
 
 import re
+from codecs import getincrementaldecoder
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,12 +10,17 @@ import orjson
 
 Row = dict[str, Any]
 
-# orjson builds all values at once. The smallest take 56 bytes, so 6 MB of `[[],[],…]` would take hundreds of megabytes. An answer of
-# WHMCS has a value in 18 bytes or more, so 16 MiB of it stay below this number.
-MAX_VALUES: Final = 950_000
+# orjson builds all values at once, so 6 MB of `[[],[],…]` would take hundreds of megabytes. 12 MiB of ordinary rows stay below this.
+MAX_MEMORY: Final = 150_000_000
+# The most that a value takes: in a growing dict 66 bytes, beside a name and a text of 80 bytes each and what their characters take.
+_BYTES_OF_VALUE: Final = 226
+_WIDE: Final = re.compile(rb"[\xf0-\xf4]|\\u[dD][89abAB]")
 MAX_DEPTH: Final = 64
 _MAX_TRIES: Final = 64
 _MAX_BYTES_OF_TRIES: Final = 64 * 1024 * 1024
+# Each byte that is not UTF-8 becomes three.
+_MAX_TEXT: Final = 20 * 1024 * 1024
+_PIECE: Final = 64 * 1024
 _NESTED: Final = frozenset({dict, list})
 # An object with a name in it. PHP writes `result` first, so an envelope is recognised even if it was cut off.
 _OPENING: Final = re.compile(rb'\{\s*"(?P<envelope>(?:result|status)"\s*:)?')
@@ -25,7 +31,7 @@ _BLANK: Final = b" \t\r\n"
 
 
 class RefusedError(ValueError):
-    """An answer with more values or levels than any of WHMCS, or with a name twice in one object."""
+    """An answer that takes more memory or has more levels than any of WHMCS, or has a name twice in one object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +47,24 @@ class Match:
     is_cut_off: bool = False
 
 
+def memory_of(content: bytearray) -> int:
+    """Return how many bytes the object in the content takes at most; raise RefusedError if that is too much beside the content."""
+    values = sum(map(content.count, (b"[", b"{", b",")))
+    size = values * _BYTES_OF_VALUE + len(content) * _width(content)
+    if size + len(content) > MAX_MEMORY:
+        raise RefusedError(f"it has {values:,} values in {len(content) / 2**20:.1f} MiB")
+    return size
+
+
+def _width(content: bytearray) -> int:
+    """Return how many bytes a character of a text may take: the widest character of a text decides about all its others."""
+    if content.isascii() and b"\\u" not in content:
+        return 1
+    return 2 if _WIDE.search(content) is None else 4
+
+
 def find_object(content: bytearray, is_envelope: Callable[[Row], bool]) -> Match:
-    """Return the object in the content; raise RefusedError, if it is too large before it would take much memory."""
-    if _has_too_many_values(content):
-        raise RefusedError(f"it has more than {MAX_VALUES:,} values")
+    """Return the object in a content of which `memory_of` has approved; raise RefusedError."""
     try:
         body = orjson.loads(content)
     except orjson.JSONDecodeError:
@@ -53,11 +73,6 @@ def find_object(content: bytearray, is_envelope: Callable[[Row], bool]) -> Match
         return Match(None)
     _check_names(body, content, 0, len(content))
     return Match(body, is_envelope(body))
-
-
-def _has_too_many_values(content: bytearray) -> bool:
-    # Each value needs a byte of its own, so hardly any answer has to be counted.
-    return len(content) > MAX_VALUES and sum(map(content.count, (b"[", b"{", b","))) > MAX_VALUES
 
 
 def _find_in_noise(content: bytearray, is_envelope: Callable[[Row], bool]) -> Match:
@@ -83,13 +98,18 @@ def _find_in_noise(content: bytearray, is_envelope: Callable[[Row], bool]) -> Ma
     return Match(None, is_cut_off=text.lstrip(b"\xef\xbb\xbf" + _BLANK).startswith(b"{"))
 
 
-def _as_utf8(content: bytearray) -> bytes:
-    """Return the content with a replacement character for each byte that is not UTF-8."""
-    try:
-        content.decode()
-    except UnicodeDecodeError:
-        return content.decode("utf-8", "replace").encode()
-    return bytes(content)
+def _as_utf8(content: bytearray) -> bytearray:
+    """Return the content with a replacement character for each byte that is not UTF-8; raise RefusedError if there are too many.
+
+    It is decoded in pieces, because one wide character makes a text take four times as much memory.
+    """
+    decoder = getincrementaldecoder("utf-8")("replace")
+    text = bytearray()
+    for start in range(0, len(content), _PIECE):
+        text += decoder.decode(content[start : start + _PIECE]).encode()
+        if len(text) > _MAX_TEXT:
+            raise RefusedError("it is no text in UTF-8")
+    return text + decoder.decode(b"", final=True).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,21 +118,23 @@ class _Whole:
     end: int
 
 
-def _object_at(text: bytes, start: int) -> _Whole | None:
+def _object_at(text: bytearray, start: int) -> _Whole | None:
     """Return the object that begins at `start`, and where it ends; None unless it is whole."""
     rest = memoryview(text)[start:]
     try:
         return _Whole(orjson.loads(rest), len(text))
     except orjson.JSONDecodeError as error:
         # orjson names the character at which it gave up. If a whole object ends there, only noise follows.
-        size = len(error.doc[: error.pos].encode())
+        size = sum(
+            len(error.doc[at : min(at + _PIECE, error.pos)].encode()) for at in range(0, error.pos, _PIECE)
+        )
     try:
         return _Whole(orjson.loads(rest[:size]), start + size)
     except orjson.JSONDecodeError:
         return None
 
 
-def _check_names(body: Row, text: bytes | bytearray, start: int, end: int) -> None:
+def _check_names(body: Row, text: bytearray, start: int, end: int) -> None:
     """Raise RefusedError if the object is nested too deep, or if its text, from `start` to `end`, has a name twice in one object.
 
     orjson keeps the last of two values with the same name, but which of two amounts is right, nobody knows.

@@ -228,9 +228,9 @@ async def test_connector_sends_nothing_that_php_finds_empty(
     post = client.Client._post
     forms: list[Mapping[str, Any]] = []
 
-    async def keep_and_post(self: client.Client, url: str, form: Mapping[str, Any]) -> Any:
+    async def keep_and_post(self: client.Client, url: str, form: Mapping[str, Any], hold: Any) -> Any:
         forms.append(form)
-        return await post(self, url, form)
+        return await post(self, url, form, hold)
 
     monkeypatch.setattr(client.Client, "_post", keep_and_post)
     monkeypatch.setattr(caller, "Politeness", partial(caller.Politeness, page_size=20))

@@ -50,6 +50,10 @@ class Site(Caller):
         self.honours_offset = self.honours_size = True
         self.born: set[int] = set()
 
+    @property
+    def has_room(self) -> bool:
+        return True
+
     async def ask(self, action: str, parameters: Mapping[str, str | int], *, rows: int = 1) -> Answer:
         await self._wait()
         offset = int(parameters.get("limitstart", 0)) if self.honours_offset else 0

@@ -10,7 +10,7 @@ import pytest
 from libs.common.clock import utc_now
 from services.connector import caller as calls
 from services.connector.caller import Caller, Pace
-from services.connector.whmcs.answers import WhmcsError
+from services.connector.whmcs.answers import WhmcsAnswer, WhmcsError
 
 
 class Whmcs:
@@ -20,12 +20,12 @@ class Whmcs:
         self.errors = deque(errors)
         self.calls = 0
 
-    async def call(self, action: str, parameters: Any) -> dict[str, Any]:
+    async def call(self, action: str, parameters: Any) -> WhmcsAnswer:
         self.calls += 1
         await asyncio.sleep(0)
         if self.errors:
             raise self.errors.popleft()
-        return {"result": "success"}
+        return WhmcsAnswer({"result": "success"})
 
 
 def error(code: str = "server_error", **more: Any) -> WhmcsError:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import orjson
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.connector.whmcs import objects
-from services.connector.whmcs.objects import MAX_VALUES, Match, RefusedError, Row, find_object
+from services.connector.whmcs.objects import MAX_MEMORY, Match, RefusedError, Row, find_object, memory_of
 from tests.servers import REPOSITORY
 
 GOOD = b'{"result":"success","clients":{"client":[{"id":1,"status":"Active","note":"{\\"a\\": 1}"}]}}'
@@ -22,6 +23,7 @@ def is_envelope(body: Row) -> bool:
 
 
 def find(content: bytes) -> Match:
+    memory_of(bytearray(content))
     return find_object(bytearray(content), is_envelope)
 
 
@@ -70,7 +72,7 @@ def test_other_object_is_returned_but_marked() -> None:
         b'{"result":"success","a":' + b"[" * 100 + b"]" * 100 + b"}",
         b'{"result":"success","a":[' + b"[]," * 2_000_000 + b"[]]}",
         b'{"result":"success","a":[' + b"{}," * 2_000_000 + b"{}]}",
-        b'noise {"result":"success","a":[' + b"1," * MAX_VALUES + b"1]}",
+        b'noise {"result":"success","a":[' + b"1," * 950_000 + b"1]}",
     ],
     ids=["deep", "lists", "objects", "numbers in noise"],
 )
@@ -119,36 +121,81 @@ def test_large_answer_is_tried_a_few_times_only(monkeypatch: pytest.MonkeyPatch)
     tries: list[int] = []
     monkeypatch.setattr(objects, "_object_at", lambda _, start: tries.append(start))
 
-    assert find('😀{"a":'.encode() * 60 + b"\xff" * 8_000_000).body is None
+    assert find('😀{"a":'.encode() * 60 + b"\xff" * 6_000_000).body is None
 
     assert len(tries) < 5
 
 
 MEASURE = """
-import resource, sys
-from services.connector.whmcs.objects import RefusedError, find_object
-content = {
-    "lists": lambda: b'{"result":"success","a":[' + b"[]," * 2_000_000 + b"[]]}",
-    "allowed lists": lambda: b'{"result":"success","a":[' + b"[]," * 470_000 + b"[]]}",
-    "rows": lambda: b'{"result":"success","a":[' + b",".join(
-        b'{"id":"%d","userid":"%d","recurring":"%d.95","status":"Active","nextduedate":"2026-01-01"}' % (n, n, n)
-        for n in range(150_000)) + b"]}",
-}[sys.argv[1]]()
-content = bytearray(content)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+import pathlib, sys
+from services.connector.whmcs.objects import RefusedError, find_object, memory_of
+
+def status(name):
+    text = pathlib.Path("/proc/self/status").read_text()
+    return int(text.partition(name + ":")[2].split()[0]) * 1024
+
+content = bytearray(pathlib.Path(sys.argv[1]).read_bytes())
+pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+before = status("VmRSS")
 try:
-    find_object(content, lambda body: True)
+    memory_of(content)
+    find_object(content, lambda body: "result" in body)
 except RefusedError:
-    pass
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    print("refused")
+print(status("VmHWM") - before)
 """
 
 
-@pytest.mark.rule("L2")
-@pytest.mark.parametrize("kind", ["lists", "allowed lists", "rows"])
-def test_largest_answer_takes_less_than_150_mb(kind: str) -> None:
-    grown = subprocess.run(
-        [sys.executable, "-c", MEASURE, kind], capture_output=True, check=True, cwd=REPOSITORY, text=True
-    ).stdout
+def listed(*items: bytes, count: int) -> bytes:
+    return b'{"result":"success","a":[' + b",".join(items[n % len(items)] for n in range(count)) + b"]}"
 
-    assert int(grown) < 150_000
+
+def wide(number: int) -> bytes:
+    return chr(0x10000 + number).encode()
+
+
+LARGE = {
+    "lists": listed(b"[]", count=310_000),
+    "objects": listed(b'{"":1.5}', count=300_000),
+    "wide names": b'{"result":1,' + b",".join(b'"%s":%d.5' % (wide(n), n) for n in range(420_000)) + b"}",
+    "wide names and texts": (
+        b'{"result":1,' + b",".join(b'"%s":"%s"' % (wide(n), wide(n)) for n in range(450_000)) + b"}"
+    ),
+    "long wide texts": listed(b'"%s%s"' % (wide(1), b"a" * 250), count=62_000),
+    "one wide text": listed(b'"%s%s"' % (wide(1), b"a" * 16_000_000), count=1),
+    "numbers": listed(b"1844674407370955161", count=530_000),
+    "rows": listed(
+        *(
+            b'{"id":"%d","userid":"%d","recurring":"%d.95","status":"Active","nextduedate":"2026-01-01"}'
+            % (n, n, n)
+            for n in range(90_000)
+        ),
+        count=90_000,
+    ),
+    "no text": b'{"a":1' + wide(1) + b"\xff" * 6_000_000 + b'x{"result":1}',
+    "wide noise": b"x" + wide(1) + b"x" * 15_000_000 + b'{"result":1}',
+}
+
+
+@pytest.mark.rule("L2")
+@pytest.mark.parametrize("kind", LARGE)
+def test_largest_answer_takes_less_than_150_mb(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "answer").write_bytes(LARGE[kind])
+
+    *refused, grown = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(tmp_path / "answer")],
+        capture_output=True,
+        check=True,
+        cwd=REPOSITORY,
+        text=True,
+    ).stdout.split()
+
+    assert not refused
+    assert int(grown) + len(LARGE[kind]) < MAX_MEMORY
+
+
+@pytest.mark.rule("L2")
+@pytest.mark.parametrize("kind", ["wide names and texts", "objects", "rows"])
+def test_answer_that_would_take_more_is_refused(kind: str) -> None:
+    with pytest.raises(RefusedError, match="values in"):
+        memory_of(bytearray(LARGE[kind] + LARGE[kind][:-1].replace(b'"result"', b'"more"')))

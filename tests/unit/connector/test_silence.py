@@ -10,7 +10,7 @@ from libs.common.clock import utc_now
 from services.connector import silence
 from services.connector.caller import Caller, Pace
 from services.connector.silence import SilentError, unless_silent
-from services.connector.whmcs.answers import WhmcsError
+from services.connector.whmcs.answers import WhmcsAnswer, WhmcsError
 
 
 class Whmcs:
@@ -19,13 +19,13 @@ class Whmcs:
     def __init__(self, behaviour: str) -> None:
         self.behaviour = behaviour
 
-    async def call(self, action: str, parameters: Any) -> dict[str, Any]:
+    async def call(self, action: str, parameters: Any) -> WhmcsAnswer:
         if self.behaviour == "hang":
             await asyncio.sleep(60)
         if self.behaviour == "fail":
             raise WhmcsError("permission_missing", action)
         await asyncio.sleep(0.01)
-        return {"result": "success"}
+        return WhmcsAnswer({"result": "success"})
 
 
 def caller_of(behaviour: str, pace: Pace | None = None) -> Caller:
