@@ -7,49 +7,34 @@ their customers from the cut, and stores what differs. Marks of a greater epoch 
 
 import asyncio
 import logging
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import date
 from time import monotonic
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from libs.common.contracts.billing import SUBSCRIPTION_KINDS, Kind
+from libs.common.contracts.billing import SUBSCRIPTION_KINDS
 from libs.common.contracts.instances import InstanceKey
 from libs.common.database import raw, transaction
 from libs.common.pause import pause
+from services.metrics.batches import Scope, compute_customers
 from services.metrics.formulas.coverage import Coverage, with_run
-from services.metrics.formulas.evidence import (
-    Dated,
-    Evidence,
-    Observation,
-    Request,
-    Subscription,
-    add_version,
-    by_kind,
-    request_of,
-)
 from services.metrics.formulas.history import NO_HISTORY, History, HistoryState, after_count
-from services.metrics.formulas.timeline import timeline
 from services.metrics.formulas.unreadable import UnreadableRow, after_run, open_from, still_unreadable
 from services.metrics.repository import (
     applied_runs,
     coverage,
-    currencies,
     evidence,
     history,
     instances,
     marks,
     runs,
-    segments,
     unreadable,
 )
 from services.metrics.repository.coverage import State
 from services.metrics.repository.driver import Connection
 from services.metrics.repository.evidence import Cut
-from services.metrics.repository.segments import Figures, Issue
 
 log = logging.getLogger(__name__)
 
@@ -169,7 +154,7 @@ class Computing:
             while customers := await claim(database, step.cut, last, self._customers_at_once):
                 if stop.is_set() or await instances.read_time_zone(database, step.key) is None:
                     raise _Undone
-                await _compute_customers(database, step.cut, customers, step.time_zone)
+                await compute_customers(database, Scope(step.cut, step.time_zone), customers)
                 computed, last = computed + len(customers), customers[-1]
         return computed
 
@@ -248,46 +233,3 @@ async def _claim_all(database: Connection, cut: Cut, after: int, limit: int) -> 
     customers = await evidence.read_customers(database, cut.instance, after, limit)
     await marks.delete(database, cut.instance, cut.epoch, customers)
     return customers
-
-
-async def _compute_customers(
-    database: Connection, cut: Cut, customers: Sequence[int], time_zone: str
-) -> None:
-    """Store the figures of every subscription that the customers have or had."""
-    observations: dict[Subscription, list[Observation]] = defaultdict(list)
-    # This order loses no reading: one that is stored before the claim is read here, one that is stored after it adds new marks.
-    readings = by_kind(await runs.read_readings(database, cut.instance))
-    async for version in evidence.read_versions(database, cut, customers):
-        add_version(observations[version.subscription], version, readings.get(version.kind, ()), time_zone)
-    figures = await _figures(database, cut, observations, time_zone)
-    stored = await segments.read(database, cut.instance, figures.keys())
-    # Equal figures are not written again, so a full recalculation changes no row.
-    changed = {key: new for key, new in figures.items() if new != stored.get(key, Figures())}
-    if changed:
-        await segments.delete(database, cut.instance, [key for key in changed if key in stored])
-        await segments.insert(database, cut.instance, changed)
-
-
-async def _figures(
-    database: Connection, cut: Cut, observations: dict[Subscription, list[Observation]], time_zone: str
-) -> dict[Subscription, Figures]:
-    requests: dict[int, list[Request]] = defaultdict(list)
-    services = [key.id for key in observations if key.kind == Kind.SERVICE]
-    for version in await evidence.read_requests(database, cut, services):
-        requests[version.service_id].append(request_of(version, time_zone))
-    customers = {observation.customer_id for seen in observations.values() for observation in seen}
-    # All days are in the present currency of a customer.
-    codes = {
-        customer: (Dated(date.min, code),)
-        for customer, code in (await currencies.read(database, cut, sorted(customers))).items()
-    }
-    figures = {}
-    for key, seen in observations.items():
-        if not seen:
-            continue
-        asked = requests[key.id] if key.kind == Kind.SERVICE else ()
-        line = timeline(Evidence(Kind(key.kind), seen, asked, codes))
-        customer_id = seen[-1].customer_id
-        figures[key] = Figures(line.segments, tuple(Issue(reason, customer_id) for reason in line.issues))
-        await asyncio.sleep(0)  # let the other tasks of the loop run
-    return figures

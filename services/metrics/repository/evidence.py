@@ -6,10 +6,12 @@ from typing import Final
 
 from libs.common.contracts.billing import SUBSCRIPTION_KINDS
 from libs.common.contracts.instances import InstanceKey
-from services.metrics.formulas.evidence import RequestVersion, Version
-from services.metrics.repository.driver import Connection, in_list
+from services.metrics.formulas.chunks import Owned
+from services.metrics.formulas.evidence import RequestVersion, Subscription, Version
+from services.metrics.repository.driver import Connection, column_types, columns, in_list, unnest
 
 _SUBSCRIPTIONS: Final = in_list(SUBSCRIPTION_KINDS)
+_KEY: Final = column_types(Subscription)
 # Histories grow for years, so they are read a portion at a time.
 _ROWS_AT_ONCE: Final = 500
 
@@ -36,22 +38,23 @@ WITH RECURSIVE customers (id) AS (
     SELECT ({_NEXT_CUSTOMER.format(last="customers.id")}) FROM customers WHERE customers.id IS NOT NULL)
 SELECT id FROM customers WHERE id IS NOT NULL LIMIT $4"""
 
-# First the subscriptions of the customers by the index by owner, then all their versions by primary key. A version before another customer
-# took the subscription has another owner, so one look-up by owner is not enough. OFFSET 0 keeps both look-ups: as a join, the planner may
-# read all versions of the instance for each batch of customers.
+# By the index by owner. OFFSET 0 keeps the look-ups: as a join, the planner may read all versions of the instance for each batch.
+_OWNED: Final = f"""
+SELECT DISTINCT c AS customer_id, versions.kind, versions.id FROM unnest($3::bigint[]) AS t (c) CROSS JOIN LATERAL (
+    SELECT kind, id FROM metrics.versions
+    WHERE organization_id = $1 AND instance_id = $2 AND owner_kind = 'customer' AND owner_id = c
+        AND kind IN {_SUBSCRIPTIONS} OFFSET 0) versions"""
+
+# By primary key, in the order of the array. A version before another customer took the subscription has another owner, so a look-up by
+# owner would not find all of them.
 _VERSIONS: Final = f"""
-SELECT owned.kind, owned.id, v.observed_at, v.body::text AS body
-FROM (
-    SELECT DISTINCT versions.kind, versions.id FROM unnest($3::bigint[]) AS t (c) CROSS JOIN LATERAL (
-        SELECT kind, id FROM metrics.versions
-        WHERE organization_id = $1 AND instance_id = $2 AND owner_kind = 'customer' AND owner_id = c
-            AND kind IN {_SUBSCRIPTIONS} OFFSET 0) versions) owned
-JOIN unnest($4::text[], $5::bigint[]) AS cut (kind, epoch) ON cut.kind = owned.kind
+SELECT t.kind, t.id, v.observed_at, v.body::text AS body
+FROM {unnest(_KEY, 3)} JOIN unnest($5::text[], $6::bigint[]) AS cut (kind, epoch) ON cut.kind = t.kind
 CROSS JOIN LATERAL (
     SELECT epoch, seq, observed_at, body FROM metrics.versions
-    WHERE organization_id = $1 AND instance_id = $2 AND kind = owned.kind AND id = owned.id AND epoch <= cut.epoch
+    WHERE organization_id = $1 AND instance_id = $2 AND kind = t.kind AND id = t.id AND epoch <= cut.epoch
     OFFSET 0) v
-ORDER BY owned.kind, owned.id, v.epoch, v.seq"""
+ORDER BY t.kind, t.id, v.epoch, v.seq"""
 
 # Like _VERSIONS. A request is open while its newest version names the service: a tombstone or another service closes it.
 _REQUESTS: Final = """
@@ -73,10 +76,17 @@ async def read_customers(connection: Connection, key: InstanceKey, after: int, l
     return [row["id"] for row in await connection.fetch(_CUSTOMERS, *key, after, limit)]
 
 
-async def read_versions(connection: Connection, cut: Cut, customers: Sequence[int]) -> AsyncIterator[Version]:
-    """Yield every version in a cut of the subscriptions that the customers have or had, in order per subscription."""
-    kinds, epochs = list(cut.epochs), list(cut.epochs.values())
-    rows = connection.cursor(_VERSIONS, *cut.instance, customers, kinds, epochs, prefetch=_ROWS_AT_ONCE)
+async def read_owned(connection: Connection, key: InstanceKey, customers: Sequence[int]) -> list[Owned]:
+    """Return the subscriptions that the customers have or had."""
+    return [Owned(**row) for row in await connection.fetch(_OWNED, *key, customers)]
+
+
+async def read_versions(
+    connection: Connection, cut: Cut, subscriptions: Sequence[Subscription]
+) -> AsyncIterator[Version]:
+    """Yield every version of the subscriptions in a cut, in order per subscription."""
+    keys, kinds, epochs = columns(_KEY, subscriptions), list(cut.epochs), list(cut.epochs.values())
+    rows = connection.cursor(_VERSIONS, *cut.instance, *keys, kinds, epochs, prefetch=_ROWS_AT_ONCE)
     async for row in rows:
         yield Version(**row)
 

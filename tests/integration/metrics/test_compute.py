@@ -17,7 +17,7 @@ from libs.common.contracts.billing import Kind
 from libs.common.contracts.envelope import Record
 from libs.common.contracts.instances import InstanceKey, InstanceSettings
 from libs.common.database import raw, transaction
-from services.metrics import compute
+from services.metrics import batches
 from services.metrics.compute import Computing
 from services.metrics.repository import currencies, instances, marks
 from services.metrics.repository.evidence import Cut
@@ -359,7 +359,7 @@ async def test_interrupted_computing_changes_nothing_and_is_repeated(
     await tables.take(first_run())
     await ended(tables, epoch=1)
     before = await tables.places("segments", "issues", "freshness", "coverage", "runs", "dirty")
-    timeline, calls = compute.timeline, []
+    timeline, calls = batches.timeline, []
 
     def breaks_off(*arguments: Any) -> Any:
         calls.append(arguments)
@@ -368,7 +368,7 @@ async def test_interrupted_computing_changes_nothing_and_is_repeated(
         return timeline(*arguments)
 
     with monkeypatch.context() as breaking:
-        breaking.setattr(compute, "timeline", breaks_off)
+        breaking.setattr(batches, "timeline", breaks_off)
         assert not await Computing(tables.engine, 1).compute_next(asyncio.Event())
     after = await tables.places("segments", "issues", "freshness", "coverage", "runs", "dirty")
     await tables.compute()
@@ -381,7 +381,7 @@ async def test_interrupted_computing_changes_nothing_and_is_repeated(
 async def test_failing_instance_blocks_no_other(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
     await tables.add_instance(instance(instance_id=OTHER))
     await tables.take([*first_run(), fact(Kind.SERVICE, subscription(666, 7), seq=1, instance_id=OTHER)])
-    timeline, asked = compute.timeline, []
+    timeline, asked = batches.timeline, []
 
     def fails_for_one(evidence: Any) -> Any:
         if not evidence.currencies:
@@ -389,7 +389,7 @@ async def test_failing_instance_blocks_no_other(tables: Tables, monkeypatch: pyt
             raise ValueError("a fault of ours")
         return timeline(evidence)
 
-    monkeypatch.setattr(compute, "timeline", fails_for_one)
+    monkeypatch.setattr(batches, "timeline", fails_for_one)
     await tables.apply()
 
     assert asked == [Kind.SERVICE]
@@ -429,3 +429,14 @@ async def test_worker_computes_due_instances_until_stopped(tables: Tables) -> No
     await working
 
     assert len(await tables.fetch("SELECT DISTINCT id FROM metrics.segments")) == 2
+
+
+async def test_large_customers_are_computed_in_parts(
+    tables: Tables, others: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = book(5, customers=12, days=12)
+    await tables.take_all(records)
+    monkeypatch.setattr(batches, "SUBSCRIPTIONS_AT_ONCE", 2)
+    await others.take_all(records)
+
+    assert await others.content("segments", "issues") == await tables.content("segments", "issues")
