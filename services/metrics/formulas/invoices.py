@@ -3,10 +3,20 @@
 Dates are days of the instance's time zone, and money is micros of the invoice's currency.
 """
 
+from collections.abc import Mapping
 from datetime import date
 from enum import StrEnum
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+from libs.common.contracts.lenses import GRACE_DAYS
+from services.metrics.formulas.date_formats import DateOrder
+
+# The kind of subscriptions that have no record in WHMCS, only lines.
+BILLABLE_ITEM: Final = "billable_item"
+
+# Micros. Amounts that were divided are exact.
+Amount = int | Fraction
 
 
 class Line(NamedTuple):
@@ -52,7 +62,7 @@ class Invoice(NamedTuple):
 
 
 class Item(NamedTuple):
-    """What links lines to a subscription: its newest record. `cycle` is the cycle of the record; a domain has `years_1` and so on.
+    """What links lines to a subscription: its newest record. The `cycle` of a domain is `years_1` and so on.
 
     `label` is the domain of a service, and the name of a domain. `customer_id` is the present customer: invoices may name a former one.
     """
@@ -69,6 +79,31 @@ class Item(NamedTuple):
     promotion_id: int | None = None
 
 
+class LineRules(NamedTuple):
+    """How to read the lines of an instance.
+
+    `date_order` is that of dates in descriptions, None while it is ambiguous. `promotions` says of each code whether it recurs. `products`
+    has the key of each product by its name; names that several products share are left out.
+    """
+
+    date_order: DateOrder | None = None
+    grace_days: int = GRACE_DAYS
+    prices_include_tax: bool = False
+    promotions: Mapping[str, bool] = {}
+    products: Mapping[str, str] = {}
+
+
+class LineIssue(StrEnum):
+    """What was wrong with the lines of a subscription."""
+
+    AMOUNT_NOT_OFFERED = "amount_not_offered"
+    DATE_FORMAT_UNKNOWN = "date_format_unknown"
+    DATED_ROUGHLY = "dated_roughly"
+    NO_LINE = "no_line"
+    PERIOD_UNKNOWN = "period_unknown"
+    TAX_RATE_UNKNOWN = "tax_rate_unknown"
+
+
 class PeriodChange(StrEnum):
     """What an upgrade line that begins a period says about the price."""
 
@@ -79,11 +114,11 @@ class PeriodChange(StrEnum):
 class PaidPeriod(NamedTuple):
     """Days [from_on, to_on) that a paid line covers.
 
-    `amount_micros` is the amount of these days, net of tax and of recurring promotions. `mrr_micros` is the MRR at which a full cycle is
-    paid, rounded once. The period counts from `counts_from`: the day it was paid when that was later than due date and grace, otherwise
-    `from_on`. `refunded_on` is the day on which the invoice was refunded in full. `cycle_months` is None when neither the line nor the
-    subscription shows a cycle. `product` and `product_name` are None unless an upgrade line dates them. `is_rough` says that the
-    description shows no period, so due date and cycle do.
+    `mrr_micros` is the MRR at which a full cycle is paid, net of tax and of recurring promotions, rounded once. `amount_micros` is what the
+    line paid, also for days that a later line covers again. The period counts from `counts_from`: the day on which it was paid when grace
+    was over by then, otherwise `from_on`. `refunded_on` is the day on which the invoice was refunded in full. `product` and `product_name`
+    are None unless the description names a product of the catalogue. `is_rough` says that the description shows no period, so due date
+    and cycle do.
     """
 
     from_on: date

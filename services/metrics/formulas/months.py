@@ -3,7 +3,7 @@
 from calendar import monthrange
 from datetime import date, timedelta
 from fractions import Fraction
-from typing import Final
+from typing import Final, NamedTuple
 
 _LAST_MONTH: Final = 12 * date.max.year + 11
 
@@ -42,10 +42,34 @@ def _overflows(from_on: date, to_on: date) -> bool:
     return days_too_many > 0 and to_on.day == days_too_many
 
 
+class _WholeCycles(NamedTuple):
+    """The whole cycles before the end of a period, and the day on which the first of them begins."""
+
+    number: int
+    from_on: date
+
+
 def months_between(from_on: date, to_on: date, cycle_months: int) -> Fraction:
-    """Return how many months the days [from_on, to_on) are: whole cycles before `to_on`, and of the rest its share of a cycle's days."""
-    cycles, start = 0, to_on
-    while (earlier := add_months(to_on, -cycle_months * (cycles + 1))) >= from_on:
-        cycles, start = cycles + 1, earlier
-    days_of_cycle = (add_months(from_on, cycle_months) - from_on).days
-    return cycle_months * (cycles + Fraction((start - from_on).days, days_of_cycle))
+    """Return how many months the days [from_on, to_on) are: whole cycles before `to_on`, and the share of the days before them.
+
+    The share is that of the days of the cycle that begins on `from_on`.
+    """
+    whole = _whole_cycles(from_on, to_on, cycle_months)
+    return _with_share(whole, from_on, add_months(from_on, cycle_months) - from_on, cycle_months)
+
+
+def months_between_by_last_cycle(from_on: date, to_on: date, cycle_months: int) -> Fraction:
+    """Return the same, with the days of the cycle that ends where the whole cycles begin."""
+    whole = _whole_cycles(from_on, to_on, cycle_months)
+    return _with_share(whole, from_on, whole.from_on - add_months(whole.from_on, -cycle_months), cycle_months)
+
+
+def _whole_cycles(from_on: date, to_on: date, cycle_months: int) -> _WholeCycles:
+    whole = _WholeCycles(0, to_on)
+    while (earlier := add_months(to_on, -cycle_months * (whole.number + 1))) >= from_on:
+        whole = _WholeCycles(whole.number + 1, earlier)
+    return whole
+
+
+def _with_share(whole: _WholeCycles, from_on: date, cycle: timedelta, cycle_months: int) -> Fraction:
+    return cycle_months * (whole.number + Fraction((whole.from_on - from_on).days, cycle.days))

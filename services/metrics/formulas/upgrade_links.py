@@ -1,0 +1,124 @@
+"""Which service an upgrade line is for. No id says it: its text does, if it fits exactly one service of the customer.
+
+WHMCS writes "Upgrade/Downgrade: old product => new product", and in some versions the label of the service.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from libs.common.contracts.billing import Kind
+from services.metrics.formulas.date_formats import without_period
+from services.metrics.formulas.evidence import Subscription
+from services.metrics.formulas.invoices import Item
+from services.metrics.formulas.paid_lines import PaidLine
+
+_ARROW: Final = "=>"
+
+
+class Upgrade(NamedTuple):
+    """An upgrade line, and the names that its text may give to the product before and after."""
+
+    paid: PaidLine
+    old: tuple[str, ...]
+    new: tuple[str, ...]
+
+
+class LinkedUpgrades(NamedTuple):
+    """The upgrades of each service as WHMCS wrote them, and the lines that fit no service or several."""
+
+    of_service: Mapping[Subscription, list[Upgrade]]
+    unlinked: list[PaidLine]
+
+
+class _Service(NamedTuple):
+    """A service of a customer: its lines as WHMCS wrote them, and its record if it still exists."""
+
+    subscription: Subscription
+    lines: Sequence[PaidLine]
+    item: Item | None
+
+
+def linked_upgrades(
+    lines: Sequence[PaidLine],
+    periods: Mapping[Subscription, list[PaidLine]],
+    items: Mapping[Subscription, Item],
+) -> LinkedUpgrades:
+    """Return the upgrades that fit exactly one service of their customer. `lines` are in the order in which WHMCS wrote them."""
+    linked: dict[Subscription, list[Upgrade]] = defaultdict(list)
+    unlinked: list[PaidLine] = []
+    if not lines:
+        return LinkedUpgrades(linked, unlinked)
+    services = _services_by_customer(periods, items)
+    upgrades = [_upgrade_of(paid) for paid in lines]
+    for index, upgrade in enumerate(upgrades):
+        candidates = _labelled(services[upgrade.paid.invoice.customer_id], upgrade)
+        later = upgrades[index + 1 :]
+        fitting = [
+            service
+            for service in candidates
+            if _fits_before(service, upgrade, linked[service.subscription])
+            and _fits_after(service, upgrade, later)
+        ]
+        if len(fitting) == 1:
+            linked[fitting[0].subscription].append(upgrade)
+        else:
+            unlinked.append(upgrade.paid)
+    return LinkedUpgrades({service: of_one for service, of_one in linked.items() if of_one}, unlinked)
+
+
+def _services_by_customer(
+    periods: Mapping[Subscription, list[PaidLine]], items: Mapping[Subscription, Item]
+) -> dict[int, list[_Service]]:
+    services: dict[int, list[_Service]] = defaultdict(list)
+    for subscription in sorted({*periods, *items}):
+        if subscription.kind != Kind.SERVICE:
+            continue
+        lines, item = periods.get(subscription, []), items.get(subscription)
+        customers = {paid.invoice.customer_id for paid in lines} | ({item.customer_id} if item else set())
+        for customer_id in customers:
+            services[customer_id].append(_Service(subscription, lines, item))
+    return services
+
+
+def _upgrade_of(paid: PaidLine) -> Upgrade:
+    lines = paid.line.description.splitlines()
+    text = next((line for line in lines if _ARROW in line), "")
+    before, _, after = (part.strip() for part in without_period(text).partition(_ARROW))
+    # The word for "upgrade" before the first product, and the label after the second one, may be missing.
+    old = (before, before.partition(": ")[2])
+    new = (after, after.rpartition(" - ")[0])
+    return Upgrade(paid, tuple(filter(None, old)), tuple(filter(None, new)))
+
+
+def _labelled(services: Sequence[_Service], upgrade: Upgrade) -> Sequence[_Service]:
+    """Return the services whose label the text of an upgrade shows, or all when it shows none."""
+    words = set(upgrade.paid.line.description.replace("(", " ").replace(")", " ").split())
+    shown = [service for service in services if service.item and service.item.label in words]
+    return shown or services
+
+
+def _fits_before(service: _Service, upgrade: Upgrade, earlier: Sequence[Upgrade]) -> bool:
+    """Return whether a service had the old product: by its last line or its last upgrade. Without both nothing contradicts it."""
+    before = [paid for paid in service.lines if paid.order < upgrade.paid.order]
+    if earlier and (not before or before[-1].order < earlier[-1].paid.order):
+        return bool(set(earlier[-1].new) & set(upgrade.old))
+    return not before or _is_named(before[-1].line.description, upgrade.old)
+
+
+def _fits_after(service: _Service, upgrade: Upgrade, later: Sequence[Upgrade]) -> bool:
+    """Return whether a service had the new product: by its next line or its record, perhaps after further upgrades."""
+    following = next((paid for paid in service.lines if paid.order > upgrade.paid.order), None)
+    names = set(upgrade.new)
+    for other in later:
+        if names & set(other.old) and (following is None or other.paid.order < following.order):
+            names |= set(other.new)
+    if following is not None:
+        return _is_named(following.line.description, tuple(names))
+    return service.item is not None and _is_named(service.item.product_name or "", tuple(names))
+
+
+def _is_named(description: str, names: Sequence[str]) -> bool:
+    """Return whether a description begins with one of the names of a product. A label may follow."""
+    head = without_period(description)
+    return any(head == name or head.startswith(f"{name} - ") for name in names)

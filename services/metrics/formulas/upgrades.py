@@ -1,0 +1,79 @@
+"""The price from an upgrade on. WHMCS charges the difference of both prices for the days that are left of the period."""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from fractions import Fraction
+from typing import Final
+
+from services.metrics.formulas.dating import Dated
+from services.metrics.formulas.invoices import Item, PeriodChange
+from services.metrics.formulas.months import months_between_by_last_cycle
+from services.metrics.formulas.pro_rata import record_price, rounding_of
+from services.metrics.formulas.upgrade_links import Upgrade
+
+# Versions of WHMCS differ in the days of a month, and in whether the day of the upgrade counts.
+_DAYS_OF_MONTH: Final = 30
+_ONE_DAY: Final = timedelta(days=1)
+
+
+def with_upgrades(lines: Sequence[Dated], upgrades: Sequence[Upgrade], item: Item | None) -> list[Dated]:
+    """Return the lines of a service and its upgrades, each for the rest of the period in which it was paid.
+
+    An upgrade that was refunded, or that was paid outside all periods, changes nothing.
+    """
+    upgraded = list(lines)
+    for upgrade in upgrades:
+        line = _upgraded(upgraded, upgrade, item)
+        if line is not None:
+            upgraded.append(line)
+    return upgraded
+
+
+def _upgraded(lines: Sequence[Dated], upgrade: Upgrade, item: Item | None) -> Dated | None:
+    paid_on, refunded_on = upgrade.paid.settlement
+    if paid_on is None or refunded_on is not None:
+        return None
+    covering = [line for line in lines if line.from_on <= paid_on < line.to_on]
+    if not covering:
+        return None
+    base = max(covering, key=lambda line: line.paid.order)
+    asked_on = min(upgrade.paid.invoice.issued_on or paid_on, paid_on)
+    charge = Fraction(upgrade.paid.net)
+    explained = (
+        price
+        for price in _known_prices(lines, base, item)
+        if _explains(charge, price - base.mrr, base, asked_on)
+    )
+    price = next(explained, base.mrr + charge / _months_left(base, asked_on))
+    return base._replace(
+        paid=upgrade.paid,
+        from_on=paid_on,
+        price=price,
+        change=PeriodChange.DOWNGRADE if price < base.mrr else PeriodChange.UPGRADE,
+        products=upgrade.new,
+    )
+
+
+def _known_prices(lines: Sequence[Dated], base: Dated, item: Item | None) -> list[Fraction]:
+    """Return the exact MRR of the period after this one, or else that of the record: the charge may be a share of it."""
+    following = [line.mrr for line in lines if line.is_full and line.from_on == base.to_on]
+    if following:
+        return following
+    price = record_price(item, base)
+    return [] if price is None else [price]
+
+
+def _explains(charge: Fraction, difference: Fraction, base: Dated, asked_on: date) -> bool:
+    """Return whether a difference of prices gives the charge, however WHMCS counts the days that are left."""
+    shares = [
+        difference * months
+        for on in (asked_on - _ONE_DAY, asked_on, asked_on + _ONE_DAY)
+        for months in (_months_left(base, on), Fraction((base.to_on - on).days, _DAYS_OF_MONTH))
+    ]
+    rounding = rounding_of(charge)
+    return min(shares) - rounding <= charge <= max(shares) + rounding
+
+
+def _months_left(base: Dated, on: date) -> Fraction:
+    cycle = int(base.months) if base.is_full else 1
+    return months_between_by_last_cycle(on, base.to_on, cycle)
