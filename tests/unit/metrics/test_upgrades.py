@@ -1,0 +1,199 @@
+"""Upgrades: lines that only their text links to a service, and the price from that day on."""
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from libs.common.contracts.money import parse_micros as micros
+from services.metrics.formulas.evidence import Subscription
+from services.metrics.formulas.invoices import Invoice, PeriodChange
+from services.metrics.formulas.paid_periods import UnlinkedLine
+from tests.lines import (
+    CUSTOMER,
+    PLUS,
+    SERVICE,
+    STARTER,
+    hosting,
+    invoice,
+    item,
+    line,
+    paid_back,
+    paid_in,
+    periods,
+    read,
+)
+
+JAN, FEB, MAR = (date(2026, month, 1) for month in (1, 2, 3))
+UPGRADED_ON = date(2026, 1, 11)
+OTHER = Subscription("service", 2)
+TEXT = f"Upgrade/Downgrade: {STARTER} => {PLUS}"
+
+
+def upgrade(amount: str, text: str = TEXT, on: date = UPGRADED_ON, *, id_: int = 2, **values: Any) -> Invoice:
+    # The id of an upgrade is that of no service.
+    return invoice(id_, on, line("Upgrade", amount, text, related_id=987), **values)
+
+
+STARTED = invoice(1, JAN, hosting(5, JAN, FEB, name=STARTER))
+RENEWED = invoice(3, FEB, hosting(10, FEB, MAR))
+# 5.00 more for 21 of 31 days.
+CHARGE = "3.39"
+
+
+def test_upgrade_dates_the_change_of_price_and_product() -> None:
+    paid = periods(STARTED, upgrade(CHARGE), RENEWED)
+
+    assert [(row.from_on, row.to_on, row.mrr_micros, row.product, row.change) for row in paid] == [
+        (JAN, UPGRADED_ON, micros(5), "service:1", None),
+        (UPGRADED_ON, FEB, micros(10), "service:2", PeriodChange.UPGRADE),
+        (FEB, MAR, micros(10), "service:2", None),
+    ]
+    assert paid[1].invoice_id == 2
+
+
+def test_upgrade_counts_from_the_day_of_its_payment() -> None:
+    late = upgrade(CHARGE, paid_on=date(2026, 1, 13))
+
+    assert [row.from_on for row in periods(STARTED, late)] == [JAN, date(2026, 1, 13)]
+
+
+def test_record_has_the_price_after_the_last_line() -> None:
+    assert [row.mrr_micros for row in periods(STARTED, upgrade(CHARGE))] == [micros(5), micros(10)]
+
+
+def test_charge_gives_the_price_where_no_line_explains_it() -> None:
+    paid = periods(STARTED, upgrade("2.10"), items=[item(amount=99)])
+
+    assert [row.mrr_micros for row in paid] == [micros(5), micros("8.10")]
+
+
+def test_charge_by_months_of_30_days_is_explained() -> None:
+    # 5.00 * 21 / 30.
+    assert [row.mrr_micros for row in periods(STARTED, upgrade("3.50"))] == [micros(5), micros(10)]
+
+
+def test_upgrade_of_an_annual_service_is_a_share_of_the_year() -> None:
+    end = date(2027, 1, 1)
+    started = invoice(1, JAN, hosting(60, JAN, end, name=STARTER))
+    # 60.00 more for 355 of 365 days.
+    paid = periods(started, upgrade("58.36"), items=[item(amount=120, cycle="annually")])
+
+    assert [(row.to_on, row.mrr_micros, row.cycle_months) for row in paid] == [
+        (UPGRADED_ON, micros(5), 12),
+        (end, micros(10), 12),
+    ]
+
+
+def test_credit_for_a_smaller_product_is_a_downgrade() -> None:
+    started = invoice(1, JAN, hosting(10, JAN, FEB))
+    text = f"Upgrade/Downgrade: {PLUS} => {STARTER}"
+
+    paid = periods(started, upgrade("-3.39", text), items=[item(amount=5, product_name=STARTER)])
+
+    assert [(row.mrr_micros, row.change) for row in paid] == [
+        (micros(10), None),
+        (micros(5), PeriodChange.DOWNGRADE),
+    ]
+
+
+def test_downgrade_without_a_line_is_dated_by_the_first_line() -> None:
+    bills = invoice(1, JAN, hosting(10, JAN, FEB)), invoice(2, FEB, hosting(5, FEB, MAR, name=STARTER))
+
+    paid = periods(*bills, items=[item(amount=5, product_name=STARTER)])
+
+    assert [(row.from_on, row.mrr_micros, row.product) for row in paid] == [
+        (JAN, micros(10), "service:2"),
+        (FEB, micros(5), "service:1"),
+    ]
+
+
+def test_two_upgrades_in_a_period_follow_each_other() -> None:
+    text = f"Upgrade/Downgrade: {PLUS} => Web Business"
+    again = upgrade("1.77", text, date(2026, 1, 21), id_=4)
+
+    paid = periods(STARTED, upgrade(CHARGE), again, items=[item(amount=15, product_name="Web Business")])
+
+    assert [(row.from_on, row.product_name) for row in paid] == [
+        (JAN, STARTER),
+        (UPGRADED_ON, PLUS),
+        (date(2026, 1, 21), None),
+    ]
+    assert paid[2].mrr_micros == micros(15)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Upgrade/Downgrade: {STARTER} - example.com\n{STARTER} => {PLUS} (11/01/2026 - 01/02/2026)",
+        f"Upgrade/Downgrade: {STARTER} => {PLUS} - example.com",
+        f"Pembaruan: {STARTER} => {PLUS}",
+        f"{STARTER} => {PLUS}",
+    ],
+)
+def test_text_of_an_upgrade_is_read_in_all_forms(text: str) -> None:
+    assert len(periods(STARTED, upgrade(CHARGE, text), RENEWED)) == 3
+
+
+def test_label_decides_between_equal_services() -> None:
+    items = [item(), item(OTHER, label="example.org")]
+    started = invoice(9, JAN, hosting(5, JAN, FEB, name=STARTER, label="example.org", related_id=2))
+    text = f"Upgrade/Downgrade: {STARTER} - example.org\n{STARTER} => {PLUS}"
+
+    result = read(STARTED, started, upgrade(CHARGE, text, id_=10), items=items)
+
+    assert {key.id: len(paid) for key, paid in result.of_subscription.items()} == {1: 1, 2: 2}
+    assert result.unlinked == ()
+
+
+def test_upgrade_that_fits_two_services_is_unlinked() -> None:
+    items = [item(), item(OTHER, label="example.org")]
+    started = invoice(9, JAN, hosting(5, JAN, FEB, name=STARTER, label="example.org", related_id=2))
+
+    result = read(STARTED, started, upgrade(CHARGE, id_=10), items=items)
+
+    assert result.unlinked == (UnlinkedLine(CUSTOMER, 10, 1000),)
+    assert all(len(paid) == 1 for paid in result.of_subscription.values())
+
+
+def test_products_decide_between_services() -> None:
+    items = [item(), item(OTHER, label="example.org")]
+    other = invoice(9, JAN, hosting(10, JAN, FEB, label="example.org", related_id=2))
+
+    result = read(STARTED, other, upgrade(CHARGE, id_=10), items=items)
+
+    assert {key.id: len(paid) for key, paid in result.of_subscription.items()} == {1: 2, 2: 1}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Upgrade",
+        f"Upgrade/Downgrade: {PLUS} => {STARTER}",
+        f"Upgrade/Downgrade: {STARTER} => Web Business",
+    ],
+)
+def test_text_that_fits_no_service_is_unlinked(text: str) -> None:
+    result = read(STARTED, upgrade(CHARGE, text), RENEWED)
+
+    assert len(result.unlinked) == 1
+    assert len(result.of_subscription[SERVICE]) == 2
+
+
+def test_upgrade_fits_services_of_its_customer_only() -> None:
+    assert len(read(STARTED, upgrade(CHARGE, customer_id=CUSTOMER + 1), RENEWED).unlinked) == 1
+
+
+def test_unpaid_upgrade_changes_nothing() -> None:
+    assert len(periods(STARTED, upgrade(CHARGE, status="unpaid"))) == 1
+
+
+def test_refunded_upgrade_changes_nothing() -> None:
+    payments = (paid_in(UPGRADED_ON, CHARGE), paid_back(FEB, CHARGE))
+
+    assert len(periods(STARTED, upgrade(CHARGE, payments=payments))) == 1
+
+
+def test_upgrade_outside_all_periods_changes_nothing() -> None:
+    assert len(periods(STARTED, upgrade(CHARGE, on=FEB))) == 1
