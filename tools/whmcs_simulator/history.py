@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, get_args
 
 from tools.whmcs_simulator.company import Company
 from tools.whmcs_simulator.records import Kind, Subscription
-from tools.whmcs_simulator.truth import Lens, counting_days, mrr_micros
+from tools.whmcs_simulator.truth import Lens, counting_days, is_fraud, mrr_micros
 
 Movement = Literal["new_business", "reactivation", "expansion", "contraction", "churn", "moved"]
 MOVEMENTS: tuple[Movement, ...] = get_args(Movement)
@@ -44,17 +44,15 @@ class Moved(NamedTuple):
     amount_micros: int
 
 
-def true_spans(company: Company, lens: Lens = "contract", *, lapsing_has_grace: bool = False) -> list[Span]:
+def true_spans(company: Company, lens: Lens = "contract") -> list[Span]:
     """Return the spans of all subscriptions, also of deleted ones, ordered for each by day.
 
     A subscription that turned out to be fraud never counted.
     """
     spans: list[Span] = []
     for subscription in chain(company.subscriptions(), company.deleted):
-        if not _is_fraud(subscription):
-            spans += _joined(
-                _spans(subscription, company.today + 1, lens, lapsing_has_grace=lapsing_has_grace)
-            )
+        if not is_fraud(subscription):
+            spans += _joined(_spans(subscription, company.today + 1, lens))
     return spans
 
 
@@ -135,17 +133,10 @@ def _moved(changes: Iterable[_Change]) -> dict[Account, int]:
     return moved
 
 
-def _is_fraud(subscription: Subscription) -> bool:
-    statuses = [v.status for v in subscription.versions if v.status != "Deleted"]
-    return statuses[-1:] == ["Fraud"]
-
-
-def _spans(
-    subscription: Subscription, tomorrow: int, lens: Lens, *, lapsing_has_grace: bool
-) -> Iterator[Span]:
+def _spans(subscription: Subscription, tomorrow: int, lens: Lens) -> Iterator[Span]:
     days = [version.day for version in subscription.versions] + [tomorrow]
     for version, (from_on, to_on) in zip(subscription.versions, pairwise(days), strict=True):
-        counting = counting_days(subscription.kind, version, lens, lapsing_has_grace=lapsing_has_grace)
+        counting = counting_days(subscription.kind, version, lens)
         if counting is None:
             continue
         start, end = max(from_on, counting.first), min(to_on, counting.last + 1)

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, NamedTuple, get_args
 
 from tools.whmcs_simulator.company import Company
 from tools.whmcs_simulator.cycles import months_of
-from tools.whmcs_simulator.records import Kind, Version
+from tools.whmcs_simulator.records import Kind, Subscription, Version
 from tools.whmcs_simulator.rounding import round_half_even
 
 Lens = Literal["contract", "active", "status"]
@@ -21,7 +21,7 @@ MICROS_OF_A_HUNDREDTH: Final = 10_000
 def true_figures(company: Company, day: date, lens: Lens, *, items: bool = False) -> dict[str, Any]:
     """Return MRR in micros at the end of `day` for each currency: in all, by kind, by cycle and by product.
 
-    Past days count what was true at their end, today what is true now. With `items`, the subscriptions that count
+    Past days count what was true at their end, today what is true now; fraud never counted. With `items`, the subscriptions that count
     are listed, too. Raise ValueError for a day in the future.
     """
     if day.toordinal() > company.today:
@@ -29,10 +29,12 @@ def true_figures(company: Company, day: date, lens: Lens, *, items: bool = False
     currencies: dict[str, _Sum] = defaultdict(_Sum)
     counted: list[dict[str, Any]] = []
     for subscription in chain(company.subscriptions(), company.deleted):
+        if is_fraud(subscription):
+            continue
         version = _version_on(subscription.versions, day.toordinal())
         if version is None:
             continue
-        days = counting_days(subscription.kind, version, lens, lapsing_has_grace=True)
+        days = counting_days(subscription.kind, version, lens)
         if days is None or not days.first <= day.toordinal() <= days.last:
             continue
         mrr = mrr_micros(version.recurring, version.cycle)
@@ -68,6 +70,12 @@ def _version_on(versions: list[Version], day: int) -> Version | None:
     return versions[index - 1] if index else None
 
 
+def is_fraud(subscription: Subscription) -> bool:
+    """Return whether a subscription turned out to be fraud, also when it was deleted later."""
+    statuses = [version.status for version in subscription.versions if version.status != "Deleted"]
+    return statuses[-1:] == ["Fraud"]
+
+
 class Days(NamedTuple):
     """The days from `first` to `last`, both included."""
 
@@ -78,11 +86,8 @@ class Days(NamedTuple):
 _ALWAYS: Final = Days(1, date.max.toordinal())
 
 
-def counting_days(kind: Kind, version: Version, lens: Lens, *, lapsing_has_grace: bool) -> Days | None:
-    """Return the days on which a subscription counts while it is as this version says; None for no day.
-
-    With `lapsing_has_grace`, a domain marked "do not renew" has the grace of other subscriptions, else none.
-    """
+def counting_days(kind: Kind, version: Version, lens: Lens) -> Days | None:
+    """Return the days on which a subscription counts while it is as this version says; None for no day."""
     if not counts_for_something(version.recurring) or not months_of(version.cycle):
         return None
     if version.status not in _COUNTED[lens]["domain" if kind == "domain" else "other"]:
@@ -91,7 +96,7 @@ def counting_days(kind: Kind, version: Version, lens: Lens, *, lapsing_has_grace
         return _ALWAYS
     if version.next_due_on is None:
         return None
-    is_ending = version.cancellation_requested or not (version.renews or lapsing_has_grace)
+    is_ending = version.cancellation_requested or not version.renews
     # Before the first payment the due date is the registration date, so grace starts there.
     return Days(version.registered_on, version.next_due_on + (0 if is_ending else GRACE_DAYS))
 

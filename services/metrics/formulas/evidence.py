@@ -9,6 +9,7 @@ from typing import NamedTuple, cast
 from libs.common.calendar import day_of
 from libs.common.contracts.billing import ADAPTERS, Kind, SubscriptionChanged
 from libs.common.contracts.lenses import GRACE_DAYS
+from services.metrics.formulas.invoices import PaidPeriod
 
 
 class Observation(NamedTuple):
@@ -30,14 +31,23 @@ class Observation(NamedTuple):
     is_removed: bool = False
     last_read_on: date | None = None
     last_seen_on: date | None = None
+    quantity: int = 1
+    promotion_id: int | None = None
+    payment_method: str | None = None
+    renews: bool = True
 
 
 class Request(NamedTuple):
-    """Whether a sync saw a cancellation request open on a day."""
+    """Whether a sync saw a cancellation request open on a day.
+
+    `requested_on` is the day on which the customer asked, and `is_immediate` whether the service is to end at once.
+    """
 
     on: date
     id: int
     is_open: bool
+    requested_on: date | None = None
+    is_immediate: bool = False
 
 
 class Dated(NamedTuple):
@@ -50,8 +60,10 @@ class Dated(NamedTuple):
 class Evidence(NamedTuple):
     """Everything that is known about one subscription: what `timeline` needs, and nothing else.
 
-    `observations` and `requests` are in the order in which they were made. `currencies` has the values of each customer that has one, in
-    order of days. `grace_days` is how long the subscription counts after its due date.
+    `observations` and `requests` are in the order in which they were made. `currencies`, `customer_groups` and `countries` have the values
+    of each customer, `product_groups` those of each product, in order of days. `grace_days` is how long the subscription counts after its
+    due date. `paid_periods` are in order of days; None while lines are missing, and then no day before the first observation counts.
+    `parent_ended_on` is the first day on which the service of an addon no longer counted.
     """
 
     kind: Kind
@@ -59,6 +71,16 @@ class Evidence(NamedTuple):
     requests: Sequence[Request] = ()
     currencies: Mapping[int, Sequence[Dated]] = {}
     grace_days: int = GRACE_DAYS
+    paid_periods: Sequence[PaidPeriod] | None = None
+    customer_groups: Mapping[int, Sequence[Dated]] = {}
+    countries: Mapping[int, Sequence[Dated]] = {}
+    product_groups: Mapping[str, Sequence[Dated]] = {}
+    parent_ended_on: date | None = None
+
+
+def newest(values: Sequence[Dated] | None) -> str | None:
+    """Return the value that holds now; None without values."""
+    return values[-1].value if values else None
 
 
 class Subscription(NamedTuple):
@@ -178,6 +200,10 @@ def _observation(
         product=_product(kind, body),
         product_name=_product_name(kind, body),
         last_read_on=last_read_on,
+        quantity=body["quantity"],
+        promotion_id=body["promotion_id"],
+        payment_method=body["payment_method"],
+        renews=body["renews"],
     )
 
 

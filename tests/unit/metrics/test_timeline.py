@@ -4,7 +4,6 @@ One file because examples and properties check one function, `timeline`, with th
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from itertools import pairwise
 from typing import Any
@@ -15,57 +14,11 @@ from hypothesis import strategies as st
 
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.lenses import Lens
-from services.metrics.formulas.evidence import Dated, Evidence, Observation, Request
-from services.metrics.formulas.timeline import Segment, Timeline, timeline
+from services.metrics.formulas.evidence import Observation, Request
+from services.metrics.formulas.timeline import Timeline
+from tests.unit.metrics.timelines import CUSTOMER, FIRST, OTHER, day, line, live_on, seen, spans
 
-FIRST = date(2026, 3, 1)
-CUSTOMER, OTHER = 7, 8
-CURRENCIES = {CUSTOMER: "EUR", OTHER: "USD"}
 ALL = set(Lens)
-
-
-def day(number: int) -> date:
-    """Return a day counted from the first observation."""
-    return FIRST + timedelta(days=number)
-
-
-def seen(on: int = 0, **values: Any) -> Observation:
-    """Return an active service of 10.00 a month that is paid for another 20 days. A run read all services the day before."""
-    defaults: dict[str, Any] = {
-        "customer_id": CUSTOMER,
-        "status": "active",
-        "cycle": "monthly",
-        "recurring_micros": 10_000_000,
-        "registered_on": day(-400),
-        "next_due_on": day(20),
-        "product": "service:1",
-        "product_name": "Hosting",
-        "last_read_on": day(on - 1),
-    }
-    return Observation(on=day(on), **(defaults | values))
-
-
-def line(
-    *observations: Observation,
-    requests: Sequence[Request] = (),
-    kind: Kind = Kind.SERVICE,
-    currencies: Mapping[int, str] = CURRENCIES,
-    **values: Any,
-) -> Timeline:
-    dated = {customer: [Dated(FIRST, currency)] for customer, currency in currencies.items()}
-    return timeline(Evidence(kind, observations, requests, dated, **values))
-
-
-def spans(result: Timeline, lens: Lens = Lens.CONTRACT) -> list[tuple[date, date | None]]:
-    return [(segment.from_on, segment.to_on) for segment in result.segments if segment.lens is lens]
-
-
-def live_on(result: Timeline, on: date, lens: Lens = Lens.CONTRACT) -> list[Segment]:
-    return [
-        segment
-        for segment in result.segments
-        if segment.lens is lens and segment.from_on <= on and (segment.to_on is None or on < segment.to_on)
-    ]
 
 
 def lenses(result: Timeline, on: date = FIRST) -> set[Lens]:
@@ -418,6 +371,8 @@ _VALUES = st.fixed_dictionaries(
         "product": st.sampled_from(["service:1", "service:2"]),
         "product_name": st.just("Hosting"),
         "is_removed": st.sampled_from([False, False, False, True]),
+        "quantity": st.sampled_from([1, 1, 2]),
+        "renews": st.sampled_from([True, True, False]),
     }
 )
 _OBSERVATIONS = (
@@ -457,9 +412,14 @@ def test_segments_of_a_lens_are_in_order_and_never_overlap(
             assert segment.to_on is not None
             assert segment.to_on <= following.from_on
             # Two segments that touch differ, so that an unchanged past is never written again.
-            assert segment._replace(from_on=following.from_on, to_on=following.to_on) != following or (
-                segment.to_on < following.from_on
+            goes_on = segment.to_on == following.from_on
+            assert (
+                not goes_on
+                or segment._replace(from_on=following.from_on, to_on=following.to_on, cause=following.cause)
+                != following
             )
+            assert (segment.cause is None) is goes_on
+        assert (ordered[-1].cause is None) is (ordered[-1].to_on is None)
 
 
 @given(_KINDS, _OBSERVATIONS, _REQUESTS, st.randoms(use_true_random=False))

@@ -43,6 +43,7 @@ def segments_of(subscription: Subscription) -> tuple[Segment, ...]:
                 product=version.product,
                 product_name=None,
                 last_read_on=on - timedelta(1),
+                renews=version.renews,
             )
         )
     return timeline(Evidence(kind, observations, requests, currencies)).segments

@@ -1,0 +1,72 @@
+"""What one state of a subscription means: its MRR, the lenses in which its status counts, and why it is missing in totals."""
+
+from typing import Final
+
+from libs.common.contracts.billing import Kind, cycle_months
+from libs.common.contracts.issues import IssueReason
+from libs.common.contracts.lenses import Lens
+from libs.common.contracts.money import divide_half_even
+from services.metrics.formulas.evidence import Evidence, Observation, newest
+
+# How WHMCS writes that a cycle is not offered.
+_NOT_OFFERED: Final = -1_000_000
+
+# All statuses that WHMCS has. A subscription with another one is listed, because its meaning is unknown.
+_SERVICE_STATUSES: Final = frozenset(
+    {"pending", "active", "suspended", "terminated", "cancelled", "fraud", "completed"}
+)
+_DOMAIN_STATUSES: Final = frozenset(
+    {"pending", "pending_registration", "pending_transfer", "active", "grace", "redemption", "expired"}
+    | {"transferred_away", "cancelled", "fraud"}
+)
+# The statuses that count, per lens.
+_CONTRACT_STATUSES: Final = frozenset({"active", "suspended"})
+_DOMAIN_CONTRACT_STATUSES: Final = frozenset({"active", "grace"})
+_ACTIVE: Final = frozenset({"active"})
+
+
+def counting_statuses(lens: Lens, kind: Kind) -> frozenset[str]:
+    """Return the statuses that count in a lens."""
+    match lens:
+        case Lens.ACTIVE:
+            return _ACTIVE
+        case Lens.STATUS:
+            return _ACTIVE if kind is Kind.DOMAIN else _CONTRACT_STATUSES
+        case Lens.CONTRACT:
+            return _DOMAIN_CONTRACT_STATUSES if kind is Kind.DOMAIN else _CONTRACT_STATUSES
+
+
+def mrr_micros(state: Observation) -> int | None:
+    """Return the MRR of a state; None when it has none. MRR is rounded only here, so that movements add up to it exactly."""
+    months = cycle_months(state.cycle)
+    if state.is_removed or state.recurring_micros <= 0 or months is None:
+        return None
+    return divide_half_even(state.recurring_micros, months)
+
+
+def recurs(state: Observation) -> bool:
+    """Return whether a state claims a recurring amount. An unknown cycle may recur."""
+    return state.recurring_micros != 0 and (state.cycle == "unknown" or cycle_months(state.cycle) is not None)
+
+
+def issues(evidence: Evidence, state: Observation) -> tuple[IssueReason, ...]:
+    """Return the reasons, in alphabetical order, why a subscription with a recurring amount is missing in some totals."""
+    if state.is_removed or not recurs(state):
+        return ()
+    if state.status not in (_DOMAIN_STATUSES if evidence.kind is Kind.DOMAIN else _SERVICE_STATUSES):
+        return (IssueReason.STATUS_UNKNOWN,)
+    if state.status not in counting_statuses(Lens.CONTRACT, evidence.kind):
+        return ()
+    if state.recurring_micros < 0:
+        return (
+            IssueReason.AMOUNT_NOT_OFFERED
+            if state.recurring_micros == _NOT_OFFERED
+            else IssueReason.AMOUNT_NEGATIVE,
+        )
+    if state.cycle == "unknown":
+        return (IssueReason.CYCLE_UNKNOWN,)
+    reasons = {
+        IssueReason.CURRENCY_UNKNOWN: newest(evidence.currencies.get(state.customer_id)) is None,
+        IssueReason.DUE_DATE_MISSING: state.next_due_on is None,
+    }
+    return tuple(reason for reason, holds in reasons.items() if holds)
