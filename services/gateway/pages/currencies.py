@@ -13,6 +13,7 @@ from libs.common.figures.questions import Question
 from libs.common.figures.relations import Group
 from services.gateway.pages.amounts import count
 from services.gateway.pages.chart import Chart, draw
+from services.gateway.pages.currency_links import currency_links
 from services.gateway.pages.filters import Filters
 from services.gateway.pages.reading import Days
 from services.gateway.pages.splits import Piece, Split, pieces, split
@@ -25,13 +26,13 @@ _IN_THE_TABLE: Final = ("mrr", "customers", "subscriptions")
 
 
 class Choice(NamedTuple):
-    """A currency to choose: its address, how many customers pay in it, None when not known, and its newest figures."""
+    """A currency to choose, as in CurrencyLink, and its newest figures."""
 
     code: str
     href: str
     customers: int | None
-    tiles: list[Tile]
     is_chosen: bool
+    tiles: list[Tile]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +83,8 @@ def questions(days: Days) -> dict[str, Question]:
 def choices(answers: Mapping[str, Figure], filters: Filters) -> list[Choice]:
     """Return the currencies, those of most customers first. The first is chosen unless the filters name another."""
     customers = {code: _count(answers["customers"], code) for code in _codes(answers)}
-    ordered = sorted(customers, key=lambda code: (-(customers[code] or 0), code))
-    chosen = filters.currency or next(iter(ordered), None)
     figures = [answers[slug] for slug in _IN_THE_TABLE] if answers else []
-    return [
-        Choice(code, filters.address_with(code), customers[code], tiles(figures, code, {}), code == chosen)
-        for code in ordered
-    ]
+    return [Choice(*link, tiles(figures, link.code, {})) for link in currency_links(customers, filters)]
 
 
 def currency(answers: Mapping[str, Figure], chosen: Choice) -> Currency:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
+from itertools import accumulate
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from libs.common.contracts.billing import Kind
 from libs.common.contracts.lenses import COUNTING
 from libs.common.contracts.money import format_micros
 from libs.common.figures.answers import Point
+from libs.common.figures.coverage import Freshness
 from libs.common.figures.customers import CustomerId, CustomerSegment
 from services.gateway.context import ContextDependency
 from services.gateway.errors import NotFound
@@ -87,48 +89,48 @@ async def show_customer(
         record=record,
         instance=instance,
         href=link(instance.address, Kind.CUSTOMER, customer_id),
-        charts=charts(segments, fresh.last_on) if fresh.last_on else [],
+        charts=charts(segments, fresh),
         now=[
             step
             for segment in segments
             if segment.to_on is None
             for step in [_step(segment, instance.address)]
         ],
-        before=[
-            step
-            for segment in segments
-            if segment.to_on is not None
-            for step in [_step(segment, instance.address)]
-        ],
+        before=[_step(segment, instance.address) for segment in segments if segment.to_on is not None],
     )
 
 
-def charts(segments: Sequence[CustomerSegment], last_on: date) -> list[Chart]:
-    """Return the line of each currency, from the day before the first segment to the last known day."""
+def charts(segments: Sequence[CustomerSegment], fresh: Freshness) -> list[Chart]:
+    """Return the line of each currency up to the last known day; without two days to show, there is none."""
     by_currency: dict[str, list[CustomerSegment]] = defaultdict(list)
     for segment in segments:
         by_currency[segment.currency].append(segment)
+    if fresh.first_on is None or fresh.last_on is None:
+        return []
     drawn = [
-        draw("MRR", points(in_currency, last_on), code) for code, in_currency in sorted(by_currency.items())
+        draw("MRR", points(in_currency, fresh.first_on, fresh.last_on), code)
+        for code, in_currency in sorted(by_currency.items())
     ]
     return [chart for chart in drawn if chart is not None]
 
 
-def points(segments: Iterable[CustomerSegment], last_on: date) -> list[Point]:
-    """Return the MRR on each day on which it changes, from the day before the first change to the last known day."""
+def points(segments: Iterable[CustomerSegment], first_on: date, last_on: date) -> list[Point]:
+    """Return the MRR on each day on which it changes, and on the last known day.
+
+    The line begins at zero, on the day before the first segment, unless that day is before the first known day.
+    """
     changes: dict[date, int] = defaultdict(int)
     for segment in segments:
         changes[segment.from_on] += segment.mrr_micros
         if segment.to_on is not None:
             changes[segment.to_on] -= segment.mrr_micros
-    days = sorted(changes)
-    micros, steps = 0, [Point(days[0] - timedelta(days=1), format_micros(0), None, complete=True)]
-    for on in days:
-        micros += changes[on]
-        steps.append(Point(on, format_micros(micros), None, complete=True))
-    if days[-1] < last_on:
-        steps.append(Point(last_on, format_micros(micros), None, complete=True))
-    return steps
+    before = min(changes) - timedelta(days=1)
+    days = sorted({*changes, max(max(changes), last_on), *([before] if before >= first_on else [])})
+    amounts = accumulate(changes.get(on, 0) for on in days)
+    return [
+        Point(on, format_micros(micros), None, complete=True)
+        for on, micros in zip(days, amounts, strict=True)
+    ]
 
 
 def _step(segment: CustomerSegment, address: str) -> Step:

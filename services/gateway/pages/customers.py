@@ -8,14 +8,19 @@ from fastapi.responses import HTMLResponse
 from pydantic import TypeAdapter
 
 from libs.common.contracts.lenses import COUNTING
+from libs.common.figures.answers import Figure
+from libs.common.figures.catalogue import BY_SLUG
 from libs.common.figures.coverage import last_known_day
 from libs.common.figures.customers import CustomerId, Record
 from libs.common.figures.lists import Customer, CustomerKey, Selection
+from libs.common.figures.periods import Interval
+from libs.common.figures.questions import Question
 from libs.common.figures.relations import Group
 from services.gateway.context import ContextDependency
-from services.gateway.figures import customer_records, customers, freshness
+from services.gateway.figures import customer_records, customers, figures, freshness
 from services.gateway.pages.amounts import number
 from services.gateway.pages.callers import CustomersReader
+from services.gateway.pages.currency_links import currency_links
 from services.gateway.pages.filters import AddressFilters, Filters, filter_form
 from services.gateway.pages.rendering import page
 from services.gateway.paging import Cursor, key_of, page_of
@@ -47,45 +52,53 @@ async def list_customers(
     on: date | None = None,
     cursor: Cursor = None,
 ) -> HTMLResponse:
-    """Show a page of the customers that count on a day, by default the newest known one."""
-    group = {Group.CURRENCY: filters.currency} if filters.currency else {}
+    """Show a page of the customers that count on a day in one currency, by default on the newest known day."""
     chosen = [filters.instance_id] if filters.instance_id else []
+    instances = await freshness(context, principal, [])
+    day = on or last_known_day(instances, context.clock())
+    by_currency = Question(BY_SLUG["customers"], day, day, Interval.DAY, (Group.CURRENCY,))
+    [counts] = await figures(context, principal, [by_currency], lens=filters.counting, instance_ids=chosen)
+    links = currency_links(_numbers(counts), filters)
+    currency = next((link.code for link in links if link.is_chosen), filters.currency)
     rows = await customers(
         context,
         principal,
-        Selection(on, group),
+        Selection(day, {Group.CURRENCY: currency} if currency else {}),
         key_of(cursor, _KEY),
         _ROWS + 1,
         lens=filters.counting,
         instance_ids=chosen,
     )
     shown = page_of(rows, _ROWS, lambda row: tuple(row.key))
-    instances = await freshness(context, principal, [])
     names = {instance.instance_id: instance.name for instance in instances}
     keys = [CustomerId(row.instance_id, row.customer_id) for row in shown.items]
     records = await customer_records(context, principal, keys)
-    day = on or last_known_day(instances, context.clock())
-    following = {"cursor": shown.next, "on": str(day)} if shown.next else {}
+    path, on_day = f"{principal.home}/customers", {"on": str(day)} if on else {}
+    following = filters.address_with(currency, **on_day, cursor=shown.next) if shown.next else None
     return page(
         request,
         "customers.html",
         principal=principal,
         filters=[choice for choice in filter_form(filters, names) if choice.name != "period"],
-        currency=filters.currency,
+        choices=links,
+        currency=currency,
         counting=COUNTING[filters.counting],
         on=day,
+        is_synced=any(instance.last_on for instance in instances),
         has_several_instances=len(names) > 1,
         rows=[
             _row(principal.home, filters, row, names[row.instance_id], records.get(key))
             for row, key in zip(shown.items, keys, strict=True)
         ],
-        first=None
-        if cursor is None
-        else f"{principal.home}/customers{filters.address_with(filters.currency)}",
-        next=f"{principal.home}/customers{filters.address_with(filters.currency, **following)}"
-        if following
-        else None,
+        first=None if cursor is None else f"{path}{filters.address_with(currency, **on_day)}",
+        next=following and f"{path}{following}",
     )
+
+
+def _numbers(figure: Figure) -> dict[str, int | None]:
+    """Return how many customers pay in each currency; those without any are missing."""
+    values = {series.group["currency"]: series.points[-1].value for series in figure.series if series.points}
+    return {code: int(value) for code, value in values.items() if value}
 
 
 def _row(home: str, filters: Filters, customer: Customer, instance: str, record: Record | None) -> Row:

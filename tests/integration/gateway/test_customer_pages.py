@@ -28,7 +28,7 @@ async def test_list_equals_the_api_on_every_page(gateway: Gateway) -> None:
     site = await add_site(gateway, owner.organization_id)
     services = [
         Segment(site.id, id=number, customer_id=number, mrr_micros=1_000_000 + number, currency=currency)
-        for number in range(1, 62)
+        for number in range(1, 92)
         for currency in ["EUR" if number % 3 else "JPY"]
     ]
     await add_segments(gateway, owner.organization_id, services)
@@ -39,9 +39,29 @@ async def test_list_equals_the_api_on_every_page(gateway: Gateway) -> None:
         root = await read(owner, link.attrib["href"])
         seen, pages = seen + amounts(root), pages + 1
 
-    answer = await owner.client.get("/api/v1/customers", params={"limit": "200"})
+    answer = await owner.client.get("/api/v1/customers", params={"limit": "200", "filter[currency]": "EUR"})
     assert seen == [item["mrr"] for item in answer.json()["items"]]
     assert (len(seen), pages) == (61, 2)
+
+
+async def test_currency_of_most_customers_comes_first(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    site = await add_site(gateway, owner.organization_id)
+    await add_segments(
+        gateway,
+        owner.organization_id,
+        [
+            Segment(site.id, id=1, currency="JPY", mrr_micros=900_000_000),
+            Segment(site.id, id=2, customer_id=2),
+            Segment(site.id, id=3, customer_id=3),
+        ],
+    )
+
+    root = await read(owner, "/o/nimbus/customers")
+
+    links = element_at(root, ".//nav[@aria-label='Currency']").iterfind(".//a")
+    assert [" ".join("".join(link.itertext()).split()) for link in links] == ["EUR 2 customers", "JPY 1"]
+    assert amounts(root) == ["10.000000", "10.000000"]
 
 
 async def test_list_is_of_one_currency_and_day(gateway: Gateway) -> None:
@@ -84,7 +104,8 @@ async def test_customer_page_shows_each_step(gateway: Gateway) -> None:
     root = await read(owner, f"/o/nimbus/customers/{site.id}/1")
 
     line = [Decimal(cell.attrib["data-value"]) for cell in root.iterfind(".//mrr-chart//td[@data-value]")]
-    assert line == [25, 26, 11, 0]
+    # The table begins with the newest day. The days before the first sync are not known.
+    assert line == [25, 26, 11]
     assert amounts(root) == ["25.000000", "1.000000", "10.000000"]
     assert "Large" in "".join(
         element_at(root, ".//section[@aria-label='Subscriptions that count now']").itertext()

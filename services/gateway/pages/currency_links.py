@@ -1,0 +1,27 @@
+"""The currencies to choose from on a page that shows one at a time. Pure."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from services.gateway.pages.filters import Filters
+
+
+class CurrencyLink(NamedTuple):
+    """A currency to choose: its address, and how many customers pay in it, None when that is not known."""
+
+    code: str
+    href: str
+    customers: int | None
+    is_chosen: bool
+
+
+def currency_links(customers: Mapping[str, int | None], filters: Filters) -> list[CurrencyLink]:
+    """Return the currencies, those of most customers first. The first is chosen unless the filters name another.
+
+    `customers` has the number of customers of each currency.
+    """
+    ordered = sorted(customers, key=lambda code: (-(customers[code] or 0), code))
+    chosen = filters.currency or next(iter(ordered), None)
+    return [
+        CurrencyLink(code, filters.address_with(code), customers[code], code == chosen) for code in ordered
+    ]
