@@ -11,7 +11,8 @@ from libs.common.contracts.lenses import COUNTING, GRACE_DAYS, Lens
 from libs.common.figures.answers import NATIVE
 from libs.common.figures.explain import ExplainedGroup, Explanation, Omission
 from libs.common.figures.metric import Metric
-from libs.common.figures.operands import Operand, Unit
+from libs.common.figures.operands import Operand, Taken, Unit
+from libs.common.figures.periods import Interval
 from libs.common.figures.relations import Group
 from services.gateway import figures
 from services.gateway.context import Context
@@ -82,7 +83,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedMetric:
-    """A figure on a day with all that it is computed from."""
+    """A figure on a day with all that it is computed from. For a metric of periods, `start` is the first day of the period."""
 
     metric: str
     title: str
@@ -90,6 +91,7 @@ class ExplainedMetric:
     version: int
     words: str
     formula: str
+    start: date
     on: date
     as_of: datetime | None
     settings: tuple[Setting, ...]
@@ -109,13 +111,15 @@ async def explained(
     *,
     lens: Lens,
     instance_ids: Sequence[UUID],
+    start: date | None = None,
 ) -> ExplainedMetric:
     """Return a metric on a day, by default the newest known day, with everything that it is computed from.
 
-    Raise NotFound for an unknown instance, Invalid for an answer that is too large.
+    A metric of periods is that of the days from `start`, by default the first of the month. Raise NotFound for an unknown instance, Invalid
+    for an answer that is too large or a `start` that does not fit.
     """
     explanation = await figures.explanation(
-        context, principal, metric, on, groups, lens=lens, instance_ids=instance_ids
+        context, principal, metric, start, on, groups, lens=lens, instance_ids=instance_ids
     )
     shared = [
         *_organization(principal),
@@ -130,10 +134,11 @@ async def explained(
         version=metric.version,
         words=metric.words,
         formula=metric.written,
+        start=explanation.start,
         on=explanation.on,
         as_of=explanation.figure.as_of,
         settings=_settings(lens),
-        values=tuple(_value(group, explanation.on, shared) for group in explanation.groups),
+        values=tuple(_value(group, explanation, shared) for group in explanation.groups),
         omitted=explanation.omitted,
         notes=explanation.figure.notes,
         sources=_sources(explanation),
@@ -159,26 +164,42 @@ def _settings(lens: Lens) -> tuple[Setting, ...]:
     )
 
 
-def _value(explained: ExplainedGroup, on: date, shared: Parameters) -> GroupValue:
+def _value(explained: ExplainedGroup, explanation: Explanation, shared: Parameters) -> GroupValue:
     # A group by instance is narrower than the instances that were chosen.
     inherited = [
         pair for pair in shared if pair[0] != "filter[instance]" or "instance" not in explained.group
     ]
     of_group = [(f"filter[{name}]", value) for name, value in explained.group.items()]
-    parameters = [("on", str(on)), *inherited, *of_group]
+    parameters = [*inherited, *of_group]
     return GroupValue(
         group=dict(explained.group),
         names=dict(explained.names),
         value=explained.point.value,
         reason=explained.point.reason,
         complete=explained.point.complete,
-        operands=tuple(_operand(operand, value, parameters) for operand, value in explained.operands.items()),
+        operands=tuple(
+            OperandValue(
+                operand.name,
+                operand.title,
+                operand.unit,
+                value,
+                f"{API_PREFIX}/{operand.listing}?{urlencode([*_days_of(operand, explanation), *parameters])}",
+            )
+            for operand, value in explained.operands.items()
+        ),
     )
 
 
-def _operand(operand: Operand, value: str | int | None, parameters: Parameters) -> OperandValue:
-    address = f"{API_PREFIX}/{operand.relation.listing}?{urlencode(parameters)}"
-    return OperandValue(operand.name, operand.title, operand.unit, value, address)
+def _days_of(operand: Operand, explanation: Explanation) -> Parameters:
+    """Return which days of which rows the list behind an operand shows."""
+    match operand.taken:
+        case Taken.START:
+            return [("on", str(explanation.before))]
+        case Taken.END:
+            return [("on", str(explanation.on))]
+        case Taken.WITHIN:
+            days = [("start", str(explanation.start)), ("end", str(explanation.on))]
+            return [*days, *([("outcome", operand.outcome.value)] if operand.outcome else [])]
 
 
 def _sources(explanation: Explanation) -> tuple[SourceState, ...]:
@@ -201,7 +222,9 @@ def _sources(explanation: Explanation) -> tuple[SourceState, ...]:
 
 
 def _call(context: Context, principal: Principal, explanation: Explanation, asked: Parameters) -> Call:
-    days = [("start", str(explanation.on)), ("end", str(explanation.on))]
+    days = [("start", str(explanation.start)), ("end", str(explanation.on))]
+    if explanation.start < explanation.on:
+        days.append(("interval", Interval.RANGE.value))
     address = f"{API_PREFIX}/metrics/{explanation.metric.slug}?{urlencode([*days, *asked])}"
     return Call(
         address=address,

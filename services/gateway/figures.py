@@ -17,11 +17,15 @@ from libs.common.figures.customers import CustomerId, CustomerSegment, Record, r
 from libs.common.figures.errors import QuestionError
 from libs.common.figures.explain import Explanation, explain, read_explained, read_omissions
 from libs.common.figures.lists import (
+    ChangedCustomer,
+    ChangedCustomerKey,
     Customer,
     CustomerKey,
+    Period,
     Selection,
     Subscription,
     SubscriptionKey,
+    read_changed_customers,
     read_customers,
     read_subscriptions,
 )
@@ -60,23 +64,26 @@ async def explanation(
     context: Context,
     principal: Principal,
     metric: Metric,
+    start: date | None,
     on: date | None,
     group_by: Sequence[Group],
     *,
     lens: Lens,
     instance_ids: Sequence[UUID],
 ) -> Explanation:
-    """Return the explanation of a metric on a day, by default the newest known day.
+    """Return the explanation of a metric on a day, by default the newest known day, or for the period from `start` to that day.
 
-    Raise NotFound for an unknown instance, Invalid for an answer that is too large.
+    Raise NotFound for an unknown instance, Invalid for an answer that is too large or a `start` that does not fit.
     """
     async with _scope(context, principal, lens, instance_ids) as (database, scope):
         day = on or last_known_day(scope.instances, context.clock())
-        reading = await read_explained(database, metric, day, group_by, scope)
+        reading = await read_explained(database, metric, start, day, group_by, scope)
         omitted = await read_omissions(database, scope)
     is_small = reading.size <= SMALL
     return (
-        explain(reading, omitted) if is_small else await context.answer_workers.run(explain, reading, omitted)
+        explain(reading, day, omitted)
+        if is_small
+        else await context.answer_workers.run(explain, reading, day, omitted)
     )
 
 
@@ -124,6 +131,24 @@ async def customer_history(
     """Return all segments of a customer, the newest first, and the freshness of its instance. Raise NotFound for an unknown instance."""
     async with _scope(context, principal, lens, [customer.instance_id]) as (database, scope):
         return await read_segments(database, customer, lens), scope.instances[0]
+
+
+async def changed_customers(
+    context: Context,
+    principal: Principal,
+    period: Period,
+    after: ChangedCustomerKey | None,
+    limit: int,
+    *,
+    lens: Lens,
+    instance_ids: Sequence[UUID],
+) -> list[ChangedCustomer]:
+    """Return at most `limit` of the customers that changed in a period, those that follow `after`.
+
+    Raise NotFound for an unknown instance, Invalid for a period that starts after its end.
+    """
+    async with _scope(context, principal, lens, instance_ids) as (database, scope):
+        return await read_changed_customers(database, scope, period, after, limit)
 
 
 async def freshness(context: Context, principal: Principal, instance_ids: Sequence[UUID]) -> list[Freshness]:

@@ -1,10 +1,11 @@
 """Computes answers from readings: dated values, whether they are known and complete, and notes for people. Pure."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from fractions import Fraction
+from itertools import pairwise
 from typing import Final
 
 from libs.common.contracts.lenses import Lens
@@ -14,12 +15,13 @@ from libs.common.figures.coverage import (
     Source,
     extent_of,
     knowledge,
+    knowledge_of_period,
     oldest,
     sources_behind,
 )
 from libs.common.figures.metric import Metric, Operands, Reason
 from libs.common.figures.notes import notes_on
-from libs.common.figures.operands import Operand, Unit
+from libs.common.figures.operands import Operand, Taken, Unit
 from libs.common.figures.periods import Interval
 from libs.common.figures.questions import ExactQuestion
 from libs.common.figures.reading import Key, Names, Part, Reading
@@ -30,7 +32,7 @@ NATIVE: Final = "native"
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A value on a day: money as a decimal string, a count as an integer, None with its `reason`.
+    """A value on a day: money and ratios as decimal strings, a count as an integer, None with its `reason`.
 
     Beside a value, the only `reason` is `carried`: the value is that of an earlier day, because nothing newer is known. A `complete` value
     no longer changes.
@@ -73,10 +75,10 @@ Levels = Mapping[Operand, Sequence[int]]
 def figures_of(reading: Reading) -> list[Figure]:
     """Return the answers, in the order of the questions.
 
-    A point is the state on the last day of its interval. Its value is None with the reason `before_first_sync` until the first instance of
-    the group was synced, and `carried` from the last applied run up to today. In a split answer, each group begins with its first sync. A
-    group of rows that WHMCS does not let us read has the value None, the reason `not_permitted` and no currency. If a total lacks such
-    rows, `notes` name them.
+    A point is the state on the last day of its interval, or for a metric of periods about all days since the point before. Its value is
+    None with the reason `before_first_sync` until the first instance of the group was synced, and `carried` from the last applied run up to
+    today. In a split answer, each group begins with its first sync. A group of rows that WHMCS does not let us read has the value None, the
+    reason `not_permitted` and no currency. If a total lacks such rows, `notes` name them.
     """
     return [_figure(reading, part) for part in reading.parts]
 
@@ -99,18 +101,27 @@ def _figure(reading: Reading, part: Part) -> Figure:
 
 def levels_of(part: Part) -> dict[Key, Levels]:
     """Return the levels of each group that was read."""
-    points = len(part.question.points)
     return {
-        key: {operand: operand.levels(changes, points) for operand, changes in group.items()}
+        key: {operand: _levels(operand, changes, part.question) for operand, changes in group.items()}
         for key, group in part.changes.items()
     }
 
 
+def _levels(operand: Operand, changes: Counter[tuple[int, int]], question: ExactQuestion) -> list[int]:
+    """Return a number for each point. The day before the first point was read as well if the metric is one of periods."""
+    levels = operand.levels(changes, len(question.days))
+    if operand.taken is Taken.START:
+        return levels[:-1]
+    return levels[len(question.days) - len(question.points) :]
+
+
 def written_value(value: int | Fraction, unit: Unit) -> str | int:
-    """Return a value as answers show it, rounded half to even: money with six places, a count as an integer."""
+    """Return a value as answers show it, rounded half to even: money and ratios with six places, a count as an integer."""
     match unit:
         case Unit.MONEY:
             return format_micros(round(value))
+        case Unit.RATIO:
+            return format_micros(round(value * 1_000_000))
         case Unit.COUNT:
             return round(value)
 
@@ -125,7 +136,7 @@ def _series(
     groups += [(group, zero) for group in _unread(question, sources)]
     # Thousands of products share few extents, so compute the knowledge of each day once per extent.
     by_extent = {
-        extent: [knowledge(sources_behind(extent, sources), on) for on in question.points]
+        extent: _knowledge(question, sources_behind(extent, sources))
         for extent in {extent_of(group) for group, _ in groups}
     }
     return tuple(
@@ -140,6 +151,13 @@ def _series(
         )
         for group, of_group in groups
     )
+
+
+def _knowledge(question: ExactQuestion, sources: Sequence[Source]) -> list[Knowledge]:
+    by_day = [knowledge(sources, on) for on in question.days]
+    if not question.metric.is_of_period:
+        return by_day
+    return [knowledge_of_period(before, last) for before, last in pairwise(by_day)]
 
 
 def _unread(question: ExactQuestion, sources: Iterable[Source]) -> list[dict[Group, str]]:

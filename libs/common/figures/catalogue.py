@@ -2,7 +2,8 @@
 
 from typing import Final
 
+from libs.common.figures.families.retention import RETENTION
 from libs.common.figures.families.revenue import REVENUE
 
-METRICS: Final = (*REVENUE,)
+METRICS: Final = (*REVENUE, *RETENTION)
 BY_SLUG: Final = {metric.slug: metric for metric in METRICS}

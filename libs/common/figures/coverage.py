@@ -181,6 +181,13 @@ def knowledge(sources: Sequence[Source], on: date) -> Knowledge:
     )
 
 
+def knowledge_of_period(before: Knowledge, last: Knowledge) -> Knowledge:
+    """Return whether a figure of a period is known, by the day before the period and its last day."""
+    if not before.is_known:
+        return before
+    return Knowledge(True, last.reason, before.complete and last.complete)
+
+
 def _why_unknown(sources: Sequence[Source]) -> str:
     return next((source.reason for source in sources if source.reason != "not_synced"), "not_synced")
 

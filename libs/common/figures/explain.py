@@ -1,6 +1,6 @@
 """Explain a figure on a day: the numbers in its formula, what it omits and why, and the same as SQL."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final, NamedTuple
@@ -11,9 +11,11 @@ from libs.common.figures.answers import Figure, Point, figures_of, levels_of, wr
 from libs.common.figures.errors import QuestionError
 from libs.common.figures.metric import Metric
 from libs.common.figures.operands import Operand
-from libs.common.figures.questions import Question, Scope
+from libs.common.figures.periods import Interval
+from libs.common.figures.questions import Question, Scope, day_before
+from libs.common.figures.readable import readable_statement
 from libs.common.figures.reading import Reading, read
-from libs.common.figures.relations import ISSUES, READABLE, READABLE_GROUPS, Group
+from libs.common.figures.relations import ISSUES, Group
 
 MOST_GROUPS: Final = 500
 
@@ -40,15 +42,24 @@ class Omission:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A figure with the numbers behind it. `sql` is one statement that gives the same values."""
+    """A figure of the days [start, on] with the numbers behind it; one day, unless the metric is one of periods.
+
+    `sql` is one statement that gives the same values.
+    """
 
     metric: Metric
+    start: date
     on: date
     scope: Scope
     figure: Figure
     groups: tuple[ExplainedGroup, ...]
     omitted: tuple[Omission, ...]
     sql: str
+
+    @property
+    def before(self) -> date:
+        """Return the day before the period, at whose end its start is measured."""
+        return day_before(self.start)
 
 
 class _Issue(NamedTuple):
@@ -88,13 +99,15 @@ ISSUE_WORDS: Final[Mapping[str, _Issue]] = {
 
 
 async def read_explained(
-    connection: Any, metric: Metric, on: date, group_by: Sequence[Group], scope: Scope
+    connection: Any, metric: Metric, start: date | None, on: date, group_by: Sequence[Group], scope: Scope
 ) -> Reading:
-    """Read a metric on a day, in the caller's transaction of one organization.
+    """Read a metric on a day, in the caller's transaction of one organization. A metric of periods is read from `start` to that day.
 
-    Raise QuestionError for more than MOST_GROUPS groups.
+    Without `start`, a period begins with the month. Raise QuestionError for more than MOST_GROUPS groups, and for a `start` that lies
+    after the day or that the metric has not.
     """
-    reading = await read(connection, [Question(metric, on, on, group_by=tuple(group_by))], scope)
+    question = Question(metric, _start(metric, start, on), on, Interval.RANGE, tuple(group_by))
+    reading = await read(connection, [question], scope)
     groups = len(reading.parts[0].changes)
     if groups > MOST_GROUPS:
         raise QuestionError(
@@ -103,6 +116,16 @@ async def read_explained(
             "group_by",
         )
     return reading
+
+
+def _start(metric: Metric, start: date | None, on: date) -> date:
+    if metric.is_of_period:
+        return on.replace(day=1) if start is None else start
+    if start is not None:
+        raise QuestionError(
+            "range_invalid", f"{metric.title} is a value of one day. Leave out `start`.", "start"
+        )
+    return on
 
 
 async def read_omissions(connection: Any, scope: Scope) -> list[Omission]:
@@ -116,19 +139,19 @@ async def read_omissions(connection: Any, scope: Scope) -> list[Omission]:
     return omissions
 
 
-def explain(reading: Reading, omitted: Sequence[Omission]) -> Explanation:
-    """Return the explanation of the figure that `read_explained` has read."""
+def explain(reading: Reading, on: date, omitted: Sequence[Omission]) -> Explanation:
+    """Return the explanation of the figure that `read_explained` has read for a day."""
     [figure], [part] = figures_of(reading), reading.parts
+    start = part.question.opens_on
     return Explanation(
         metric=part.question.metric,
-        on=part.question.opens_on,
+        start=start,
+        on=on,
         scope=reading.scope,
         figure=figure,
         groups=_groups(reading, figure),
         omitted=tuple(omitted),
-        sql=readable_statement(
-            part.question.metric, part.question.groups, part.question.opens_on, reading.scope
-        ),
+        sql=readable_statement(part.question.metric, part.question.groups, start, on, reading.scope),
     )
 
 
@@ -148,24 +171,4 @@ def _groups(reading: Reading, figure: Figure) -> tuple[ExplainedGroup, ...]:
         for series in figure.series
         for of_group in [levels.get(tuple(series.group.values()), {})]
         for point in series.points
-    )
-
-
-def readable_statement(metric: Metric, groups: Iterable[Group], on: date, scope: Scope) -> str:
-    """Return one statement over `metrics_read` that gives the value of each group on a day, not rounded.
-
-    Its values are written out, so that people can copy and run it. None of them is a text from a caller.
-    """
-    names = [group.value for group in groups]
-    instances = [f"'{instance.instance_id}'" for instance in scope.instances]
-    return READABLE.format(
-        labels="".join(f"{READABLE_GROUPS[group]}, " for group in groups),
-        names="".join(f"{name}, " for name in names),
-        by_names=f" GROUP BY {', '.join(names)}" if names else "",
-        lens=scope.lens.value,
-        instances=", ".join(instances) or "NULL",
-        on=on.isoformat(),
-        operands=", ".join(f"{operand.sql} AS {operand.name}" for operand in metric.operands),
-        formula=metric.written,
-        slug=metric.slug,
     )

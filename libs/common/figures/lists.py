@@ -9,9 +9,11 @@ from uuid import UUID
 from libs.common.contracts.money import format_micros, parse_micros
 from libs.common.contracts.values import Count, Integer, Text
 from libs.common.figures.coverage import extent_of, sources_behind
-from libs.common.figures.questions import Scope, stretches_of
+from libs.common.figures.errors import QuestionError
+from libs.common.figures.operands import Outcome
+from libs.common.figures.questions import Scope, day_before, stretches_of
 from libs.common.figures.reading import product_key
-from libs.common.figures.relations import CUSTOMERS, SUBSCRIPTIONS, Group
+from libs.common.figures.relations import CUSTOMER_CHANGES_LIST, CUSTOMERS, SUBSCRIPTIONS, Group
 
 
 class SubscriptionKey(NamedTuple):
@@ -29,6 +31,15 @@ class CustomerKey(NamedTuple):
     mrr_micros: Count
     instance_id: UUID
     customer_id: Integer
+
+
+class ChangedCustomerKey(NamedTuple):
+    """The position of a customer in the list of those that changed."""
+
+    change_micros: Count
+    instance_id: UUID
+    customer_id: Integer
+    currency: Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +85,26 @@ class Customer:
     def key(self) -> CustomerKey:
         """Return the position in the list."""
         return CustomerKey(parse_micros(self.mrr), self.instance_id, self.customer_id)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedCustomer:
+    """A customer whose MRR or number of subscriptions is another at the end of a period than before its first day."""
+
+    id: str
+    instance_id: UUID
+    customer_id: int
+    currency: str
+    mrr_at_start: str
+    mrr_at_end: str
+    subscriptions_at_start: int
+    subscriptions_at_end: int
+
+    @property
+    def key(self) -> ChangedCustomerKey:
+        """Return the position in the list."""
+        change = abs(parse_micros(self.mrr_at_end) - parse_micros(self.mrr_at_start))
+        return ChangedCustomerKey(change, self.instance_id, self.customer_id, self.currency)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +159,64 @@ async def read_customers(
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Period:
+    """The days [start, end], what became of the customers, all that changed if `outcome` is None, and the group that they belong to."""
+
+    start: date
+    end: date
+    outcome: Outcome | None
+    group: Mapping[Group, str]
+
+
+async def read_changed_customers(
+    connection: Any, scope: Scope, period: Period, after: ChangedCustomerKey | None, limit: int
+) -> list[ChangedCustomer]:
+    """Return the next `limit` customers behind `after`, the largest change first; raise QuestionError if the period is not allowed."""
+    if period.start > period.end:
+        raise QuestionError(
+            "range_invalid",
+            f"The range starts after its end, {period.end}. Choose an earlier start.",
+            "start",
+        )
+    key = after or (None,) * len(ChangedCustomerKey._fields)
+    rows = await connection.fetch(
+        CUSTOMER_CHANGES_LIST, *_bound_period(scope, period), period.outcome, limit, *key
+    )
+    return [
+        ChangedCustomer(
+            id=f"{row['instance_id']}:customer:{row['customer_id']}",
+            instance_id=row["instance_id"],
+            customer_id=row["customer_id"],
+            currency=row["currency"],
+            mrr_at_start=format_micros(row["mrr_at_start"]),
+            mrr_at_end=format_micros(row["mrr_at_end"]),
+            subscriptions_at_start=row["subscriptions_at_start"],
+            subscriptions_at_end=row["subscriptions_at_end"],
+        )
+        for row in rows
+    ]
+
+
+def _bound_period(scope: Scope, period: Period) -> Sequence[Any]:
+    """Return the parameters $1 to $8: sources with the days to compare of each, lens, product, cycle and currency."""
+    before, end = day_before(period.start), min(period.end, scope.newest)
+    sources = sources_behind(extent_of(period.group), scope.sources)
+    spans = [
+        (source, source.days) for source in sources if source.days is not None and source.days.first_on <= end
+    ]
+    if period.start > end or all(days.first_on > before for _, days in spans):
+        spans = []
+    return (
+        [source.instance_id for source, _ in spans],
+        [source.kind for source, _ in spans],
+        [min(before, days.last_on) if days.first_on <= before else None for _, days in spans],
+        [min(end, days.last_on) for _, days in spans],
+        scope.lens,
+        *_limits(period.group),
+    )
+
+
 def _bound(scope: Scope, selection: Selection) -> Sequence[Any]:
     """Return the parameters $1 to $7 of both statements: sources with the day to show of each, lens, product, cycle and currency."""
     group = selection.group
@@ -135,15 +224,18 @@ def _bound(scope: Scope, selection: Selection) -> Sequence[Any]:
     # A figure has no point after the newest day, so its list has no rows there.
     points = (on,) if on <= scope.newest else ()
     stretches = stretches_of(sources_behind(extent_of(group), scope.sources), points)
-    product = group.get(Group.PRODUCT)
-    if product is not None and not product.startswith("domain:"):
-        product = product.partition(":")[2]
     return (
         [stretch.instance_id for stretch in stretches],
         [stretch.kind for stretch in stretches],
         [stretch.opens_on for stretch in stretches],
         scope.lens,
-        product,
-        group.get(Group.CYCLE),
-        group.get(Group.CURRENCY),
+        *_limits(group),
     )
+
+
+def _limits(group: Mapping[Group, str]) -> Sequence[str | None]:
+    """Return the product, cycle and currency to which a group limits, each None if it does not."""
+    product = group.get(Group.PRODUCT)
+    if product is not None and not product.startswith("domain:"):
+        product = product.partition(":")[2]
+    return product, group.get(Group.CYCLE), group.get(Group.CURRENCY)

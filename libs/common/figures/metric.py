@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 
-from libs.common.figures.operands import Operand, Unit
+from libs.common.figures.operands import Operand, Taken, Unit
 from libs.common.figures.relations import Group
 
 
@@ -20,6 +20,8 @@ class Reason(StrEnum):
     """Why a formula has no value."""
 
     NO_CUSTOMERS = "no_customers"
+    NO_CUSTOMERS_AT_START = "no_customers_at_start"
+    NO_MRR_AT_START = "no_mrr_at_start"
 
 
 Operands = Mapping[Operand, int]
@@ -59,6 +61,16 @@ class Metric:
         return tuple(
             group for group in Group if all(group in operand.relation.filters for operand in self.operands)
         )
+
+    @property
+    def has_amounts(self) -> bool:
+        """Return whether the metric is computed from money, which has a currency."""
+        return any(operand.unit is Unit.MONEY for operand in self.operands)
+
+    @property
+    def is_of_period(self) -> bool:
+        """Return whether a value is about all days of its period; otherwise it is about the last day alone."""
+        return any(operand.taken is not Taken.END for operand in self.operands)
 
     @property
     def additive(self) -> bool:

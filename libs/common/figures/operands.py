@@ -8,17 +8,32 @@ from enum import StrEnum
 from itertools import accumulate
 from typing import Final
 
-from libs.common.figures.relations import BALANCES, CUSTOMER_AMOUNTS, CUSTOMER_COUNTS, Relation
+from libs.common.figures.relations import (
+    BALANCES,
+    CUSTOMER_AMOUNTS,
+    CUSTOMER_CHANGES,
+    CUSTOMER_COUNTS,
+    Relation,
+)
 
 # By point and amount; the amount is 0 in relations without amounts.
 Changes = Mapping[tuple[int, int], int]
 
 
 class Unit(StrEnum):
-    """The unit of a figure: `money` is a decimal string with six places, `count` an integer."""
+    """The unit of a figure: `money` and `ratio` are decimal strings with six places, `count` is an integer. A ratio of 0.05 is 5 %."""
 
     MONEY = "money"
     COUNT = "count"
+    RATIO = "ratio"
+
+
+class Taken(StrEnum):
+    """When an operand is taken: at the end of the day before a period, at the end of its last day, or over all its days."""
+
+    START = "start"
+    WITHIN = "within"
+    END = "end"
 
 
 def sums(changes: Changes, points: int) -> list[int]:
@@ -27,6 +42,14 @@ def sums(changes: Changes, points: int) -> list[int]:
     for (point, _), change in changes.items():
         values[point] += change
     return list(accumulate(values))
+
+
+def flows(changes: Changes, points: int) -> list[int]:
+    """Return, for each point, the sum of the changes since the point before it."""
+    values = [0] * points
+    for (point, _), change in changes.items():
+        values[point] += change
+    return values
 
 
 def two_middles(changes: Changes, points: int) -> list[int]:
@@ -49,12 +72,28 @@ def two_middles(changes: Changes, points: int) -> list[int]:
     return values
 
 
+class Listing(StrEnum):
+    """The lists behind figures, by their addresses."""
+
+    SUBSCRIPTIONS = "subscriptions"
+    CUSTOMERS = "customers"
+    CUSTOMER_CHANGES = "customer-changes"
+
+
+class Outcome(StrEnum):
+    """What became of a customer in a period: it left, or it pays less or more than at the start."""
+
+    LEFT = "left"
+    LOST = "lost"
+    GAINED = "gained"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Operand:
-    """A number at the end of each point, in micros when its unit is money.
+    """A number for each point, in micros when its unit is money.
 
-    `levels` turns the changes of `measure` into these numbers. `sql` is the same on one day, over the rows `customer` of
-    `relations.READABLE`, with money in units of the currency.
+    `levels` turns the changes of `measure` into these numbers. `sql` is the same for one point, over the rows `customer` of `readable`,
+    with money in units of the currency. `listing` is the list that the number is computed from, and `outcome` limits that list.
     """
 
     name: str
@@ -63,21 +102,103 @@ class Operand:
     relation: Relation
     measure: str
     sql: str
+    listing: Listing
     levels: Callable[[Changes, int], list[int]] = sums
+    taken: Taken = Taken.END
+    outcome: Outcome | None = None
 
 
-MRR: Final = Operand("mrr", "MRR", Unit.MONEY, BALANCES, "mrr_micros", "sum(mrr_micros) / 1e6")
-SUBSCRIPTIONS: Final = Operand(
-    "subscriptions", "Subscriptions", Unit.COUNT, BALANCES, "subscriptions", "sum(subscriptions)"
+MRR: Final = Operand(
+    name="mrr",
+    title="MRR",
+    unit=Unit.MONEY,
+    relation=BALANCES,
+    measure="mrr_micros",
+    sql="sum(mrr_micros) / 1e6",
+    listing=Listing.SUBSCRIPTIONS,
 )
-CUSTOMERS: Final = Operand("customers", "Customers", Unit.COUNT, CUSTOMER_COUNTS, "customers", "count(*)")
+SUBSCRIPTIONS: Final = Operand(
+    name="subscriptions",
+    title="Subscriptions",
+    unit=Unit.COUNT,
+    relation=BALANCES,
+    measure="subscriptions",
+    sql="sum(subscriptions)",
+    listing=Listing.SUBSCRIPTIONS,
+)
+CUSTOMERS: Final = Operand(
+    name="customers",
+    title="Customers",
+    unit=Unit.COUNT,
+    relation=CUSTOMER_COUNTS,
+    measure="customers",
+    sql="count(*) FILTER (WHERE subscriptions > 0)",
+    listing=Listing.CUSTOMERS,
+)
 TWO_MIDDLE_MRR: Final = Operand(
-    "two_middle_mrr",
-    "MRR of the two customers in the middle",
-    Unit.MONEY,
-    CUSTOMER_AMOUNTS,
-    "customers",
-    "(percentile_disc(0.5) WITHIN GROUP (ORDER BY mrr_micros)"
+    name="two_middle_mrr",
+    title="MRR of the two customers in the middle",
+    unit=Unit.MONEY,
+    relation=CUSTOMER_AMOUNTS,
+    measure="customers",
+    sql="(percentile_disc(0.5) WITHIN GROUP (ORDER BY mrr_micros)"
     " + percentile_disc(0.5) WITHIN GROUP (ORDER BY mrr_micros DESC)) / 1e6",
-    two_middles,
+    listing=Listing.CUSTOMERS,
+    levels=two_middles,
+)
+MRR_AT_START: Final = Operand(
+    name="mrr_at_start",
+    title="MRR at the start",
+    unit=Unit.MONEY,
+    relation=BALANCES,
+    measure="mrr_micros",
+    sql="sum(mrr_at_start) / 1e6",
+    listing=Listing.SUBSCRIPTIONS,
+    taken=Taken.START,
+)
+CUSTOMERS_AT_START: Final = Operand(
+    name="customers_at_start",
+    title="Customers at the start",
+    unit=Unit.COUNT,
+    relation=CUSTOMER_COUNTS,
+    measure="customers",
+    sql="count(*) FILTER (WHERE subscriptions_at_start > 0)",
+    listing=Listing.CUSTOMERS,
+    taken=Taken.START,
+)
+CUSTOMERS_LOST: Final = Operand(
+    name="customers_lost",
+    title="Customers at the start who were none at the end",
+    unit=Unit.COUNT,
+    relation=CUSTOMER_COUNTS,
+    measure="customers_lost",
+    sql="(count(*) FILTER (WHERE subscriptions_at_start > 0 AND subscriptions = 0))::numeric",
+    listing=Listing.CUSTOMER_CHANGES,
+    levels=flows,
+    taken=Taken.WITHIN,
+    outcome=Outcome.LEFT,
+)
+MRR_LOST: Final = Operand(
+    name="mrr_lost",
+    title="MRR that customers at the start no longer paid at the end",
+    unit=Unit.MONEY,
+    relation=CUSTOMER_CHANGES,
+    measure="lost_micros",
+    sql="sum(greatest(mrr_at_start - mrr_micros, 0)) / 1e6",
+    listing=Listing.CUSTOMER_CHANGES,
+    levels=flows,
+    taken=Taken.WITHIN,
+    outcome=Outcome.LOST,
+)
+MRR_GAINED: Final = Operand(
+    name="mrr_gained",
+    title="MRR that customers at the start paid in addition at the end",
+    unit=Unit.MONEY,
+    relation=CUSTOMER_CHANGES,
+    measure="gained_micros",
+    sql="coalesce(sum(greatest(mrr_micros - mrr_at_start, 0)) FILTER (WHERE mrr_at_start > 0), 0) / 1e6",
+    listing=Listing.CUSTOMER_CHANGES,
+    levels=flows,
+    taken=Taken.WITHIN,
+    outcome=Outcome.GAINED,
 )

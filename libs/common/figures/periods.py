@@ -13,11 +13,17 @@ _DAY: Final = timedelta(days=1)
 
 
 class Interval(StrEnum):
-    """The time from one point to the next. Weeks end on Sunday."""
+    """The time from one point to the next. Weeks end on Sunday. `range` is the whole range, which has one point."""
 
     DAY = "day"
     WEEK = "week"
     MONTH = "month"
+    QUARTER = "quarter"
+    YEAR = "year"
+    RANGE = "range"
+
+
+_MONTHS: Final = {Interval.MONTH: 1, Interval.QUARTER: 3, Interval.YEAR: 12}
 
 
 def points_of(start: date, end: date, newest: date, interval: Interval) -> tuple[date, ...]:
@@ -57,7 +63,11 @@ def _end_of_interval(on: date, interval: Interval) -> date:
         case Interval.WEEK:
             left = timedelta(days=6 - on.weekday())
             return on + left if on <= date.max - left else date.max
-        case Interval.MONTH:
-            if (on.year, on.month) == (MAXYEAR, 12):
+        case Interval.RANGE:
+            return date.max
+        case Interval.MONTH | Interval.QUARTER | Interval.YEAR:
+            months = _MONTHS[interval]
+            last = (on.month - 1) // months * months + months
+            if (on.year, last) == (MAXYEAR, 12):
                 return date.max
-            return date(on.year + on.month // 12, on.month % 12 + 1, 1) - _DAY
+            return date(on.year + last // 12, last % 12 + 1, 1) - _DAY

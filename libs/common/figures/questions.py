@@ -3,15 +3,17 @@
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 from libs.common.contracts.lenses import Lens
 from libs.common.figures.coverage import Freshness, Source, newest_day, sources_of
 from libs.common.figures.metric import Metric
-from libs.common.figures.operands import Unit
 from libs.common.figures.periods import Interval, points_of
 from libs.common.figures.relations import Group
+
+_DAY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,31 +49,43 @@ def scope_of(instances: Sequence[Freshness], lens: Lens, now: datetime) -> Scope
 class ExactQuestion:
     """A question with the exact days and groups of its answer.
 
-    `opens_on` is the first day of the whole range. `is_split`: the question has groups, so each of them begins with its first known day.
+    `opens_on` is the first point, or for a metric of periods the first day of the first period. `days` are the days to read: the points,
+    and for a metric of periods also the day before the first of them. `is_split`: the question has groups, so each of them begins with its
+    first known day.
     """
 
     metric: Metric
     interval: Interval
     opens_on: date
     points: tuple[date, ...]
+    days: tuple[date, ...]
     groups: tuple[Group, ...]
     is_split: bool
 
 
+def day_before(on: date) -> date:
+    """Return the day before a day. The first day of the calendar has none, so it is its own."""
+    return on - _DAY if on > date.min else on
+
+
 def exact(question: Question, scope: Scope) -> ExactQuestion:
-    """Make a question exact: money is always grouped by currency, and no point lies after the newest day.
+    """Make a question exact: whatever is computed from money is grouped by currency, and no point lies after the newest day.
 
     Raise QuestionError when the range is not allowed.
     """
     points = points_of(question.start, question.end, scope.newest, question.interval)
-    opens_on = min(points, default=question.start)
+    opens_on = question.start if question.metric.is_of_period else min(points, default=question.start)
     first_on = min((source.days.first_on for source in scope.sources if source.days), default=None)
+    before = day_before(opens_on)
     if question.group_by and first_on is not None:
-        points = points[bisect_left(points, first_on) :]
-    by_currency = (Group.CURRENCY,) if question.metric.unit is Unit.MONEY else ()
+        number = bisect_left(points, first_on)
+        before = points[number - 1] if number else before
+        points = points[number:]
+    days = (before, *points) if points and question.metric.is_of_period else points
+    by_currency = (Group.CURRENCY,) if question.metric.has_amounts else ()
     groups = tuple(dict.fromkeys((*question.group_by, *by_currency)))
     return ExactQuestion(
-        question.metric, question.interval, opens_on, points, groups, is_split=bool(question.group_by)
+        question.metric, question.interval, opens_on, points, days, groups, is_split=bool(question.group_by)
     )
 
 

@@ -80,7 +80,7 @@ class _Statement:
     """One statement, and the parts for which it reads."""
 
     relation: Relation
-    points: tuple[date, ...]
+    days: tuple[date, ...]
     groups: tuple[Group, ...]
     parts: Sequence[Part]
 
@@ -91,27 +91,27 @@ def _statements(parts: Iterable[Part]) -> list[_Statement]:
     for part in parts:
         for relation in dict.fromkeys(operand.relation for operand in part.question.metric.operands):
             groups = () if relation.is_additive else part.question.groups
-            shared[relation, part.question.points, groups].append(part)
+            shared[relation, part.question.days, groups].append(part)
     return [
         _Statement(
             relation,
-            points,
+            days,
             tuple(dict.fromkeys(group for part in same for group in part.question.groups)),
             same,
         )
-        for (relation, points, _), same in shared.items()
+        for (relation, days, _), same in shared.items()
     ]
 
 
 async def _read_changes(connection: Any, statement: _Statement, scope: Scope) -> AsyncIterator[Sequence[Row]]:
     """Yield the rows of a relation in small lists, so that they are never all in memory."""
-    stretches = stretches_of(scope.sources, statement.points)
+    stretches = stretches_of(scope.sources, statement.days)
     has_changes = any(stretch.last_on > stretch.opens_on for stretch in stretches)
     values = [*_columns(stretches), [stretch.opening for stretch in stretches], scope.lens]
     cursor = await connection.cursor(
         changes_statement(statement.relation, statement.groups, has_changes=has_changes),
         *values,
-        *([statement.points] if has_changes else []),
+        *([statement.days] if has_changes else []),
     )
     while rows := await cursor.fetch(_ROWS_AT_ONCE):
         yield rows
@@ -157,8 +157,8 @@ async def _check_size(connection: Any, question: ExactQuestion, scope: Scope) ->
 
     With a single day the groups are not counted first, because reading them costs less.
     """
-    if question.groups and len(question.points) > 1:
-        stretches = stretches_of(scope.sources, question.points)
+    if question.groups and len(question.days) > 1:
+        stretches = stretches_of(scope.sources, question.days)
         groups = await connection.fetchval(
             count_statement(question.groups), *_columns(stretches), scope.lens, MOST_VALUES + 1
         )

@@ -38,24 +38,15 @@ _IDENTITIES: Final = {
 }
 
 
-class Listing(StrEnum):
-    """The lists behind figures."""
-
-    SUBSCRIPTIONS = "subscriptions"
-    CUSTOMERS = "customers"
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Relation:
     """The rows that one statement returns: changes by group and point, which the text `summary` computes from `present`.
 
     A row has the columns of its group, its `point`, and measures: the difference of each to the point before. Points without a difference
     have no row. `is_additive`: the rows of parts sum to those of the whole, so questions with different groups can share a statement.
-    `listing` is the list that the measures are computed from.
     """
 
     summary: str
-    listing: Listing
     is_additive: bool
     groups: frozenset[Group] = frozenset(Group)
     filters: frozenset[Group] = frozenset({Group.INSTANCE})
@@ -65,7 +56,6 @@ BALANCES: Final = Relation(
     """
 SELECT {columns}s.point, sum(s.mrr_micros) AS mrr_micros, sum(s.subscriptions) AS subscriptions
 FROM present s GROUP BY {columns}s.point""",
-    Listing.SUBSCRIPTIONS,
     is_additive=True,
 )
 
@@ -79,9 +69,9 @@ CUSTOMER_COUNTS: Final = Relation(
         sum(s.change) OVER (PARTITION BY {columns}s.home, s.customer_id ORDER BY s.point) AS live
     FROM changed s
 )
-SELECT {columns}s.point, sum((s.live > 0)::int - (s.live > s.change)::int) AS customers
+SELECT {columns}s.point, sum((s.live > 0)::int - (s.live > s.change)::int) AS customers,
+    sum((s.live = 0 AND s.change < 0)::int) AS customers_lost
 FROM running s GROUP BY {columns}s.point""",
-    Listing.CUSTOMERS,
     is_additive=False,
 )
 
@@ -98,11 +88,26 @@ CUSTOMER_AMOUNTS: Final = Relation(
 SELECT {columns}s.point, step.amount::bigint AS amount, sum(step.customers) AS customers
 FROM running s CROSS JOIN LATERAL (VALUES (s.mrr, 1), (s.mrr - s.change, -1)) AS step (amount, customers)
 WHERE step.amount > 0 GROUP BY {columns}s.point, step.amount""",
-    Listing.CUSTOMERS,
     is_additive=False,
 )
 
-RELATIONS: Final = (BALANCES, CUSTOMER_COUNTS, CUSTOMER_AMOUNTS)
+# What customers who paid at the point before pay less or more at a point.
+CUSTOMER_CHANGES: Final = Relation(
+    """, changed AS (
+    SELECT {columns}s.home, s.customer_id, s.point, sum(s.mrr_micros) AS change
+    FROM present s GROUP BY {columns}s.home, s.customer_id, s.point
+), running AS (
+    SELECT {columns}s.point, s.change,
+        sum(s.change) OVER (PARTITION BY {columns}s.home, s.customer_id ORDER BY s.point) AS mrr
+    FROM changed s
+)
+SELECT {columns}s.point, sum(greatest(-s.change, 0)) AS lost_micros,
+    sum(CASE WHEN s.mrr > s.change THEN greatest(s.change, 0) ELSE 0 END) AS gained_micros
+FROM running s GROUP BY {columns}s.point""",
+    is_additive=False,
+)
+
+RELATIONS: Final = (BALANCES, CUSTOMER_COUNTS, CUSTOMER_AMOUNTS, CUSTOMER_CHANGES)
 
 # `present` holds the segments that are live on the first day of each stretch, and the changes on its other days.
 _STRETCHES: Final = """
@@ -174,28 +179,37 @@ FROM customer s
 WHERE $9::bigint IS NULL OR (-s.mrr_micros, s.instance_id, s.customer_id) > (-$9, $10::uuid, $11::bigint)
 ORDER BY -s.mrr_micros, s.instance_id, s.customer_id LIMIT $8"""  # noqa: S608  constants
 
-# The statement of an explanation, which people read and run, so its values are written out. Operands are computed from `customer`.
-READABLE: Final = """\
+# The customers at the start or at the end of a period. $3 are the days before it, NULL where a source is not known yet, $4 its last days.
+CUSTOMER_CHANGES_LIST: Final = """
 WITH live AS (
-    SELECT {labels}instance_id AS home, s.customer_id, s.mrr_micros
-    FROM metrics_read.segments s JOIN metrics_read.coverage c USING (organization_id, instance_id, kind)
-    WHERE s.lens = '{lens}' AND instance_id IN ({instances}) AND c.first_on <= DATE '{on}'
-      AND s.from_on <= least(DATE '{on}', c.last_on)
-      AND (s.to_on IS NULL OR s.to_on > least(DATE '{on}', c.last_on))
+    SELECT s.instance_id, s.customer_id, s.currency, s.mrr_micros,
+        coalesce(s.from_on <= t.before_on AND (s.to_on IS NULL OR s.to_on > t.before_on), false) AS at_start,
+        s.from_on <= t.last_on AND (s.to_on IS NULL OR s.to_on > t.last_on) AS at_end
+    FROM metrics_read.segments s
+    JOIN unnest($1::uuid[], $2::text[], $3::date[], $4::date[]) AS t (instance_id, kind, before_on, last_on)
+        ON t.instance_id = s.instance_id AND t.kind = s.kind
+    WHERE s.lens = $5 AND s.from_on <= t.last_on AND (s.to_on IS NULL OR s.to_on > coalesce(t.before_on, t.last_on))
+      AND ($6::text IS NULL OR s.product = $6) AND ($7::text IS NULL OR s.cycle = $7)
+      AND ($8::text IS NULL OR s.currency = $8)
 ), customer AS (
-    SELECT {names}home, customer_id, sum(mrr_micros) AS mrr_micros, count(*) AS subscriptions
-    FROM live GROUP BY {names}home, customer_id
-), operands AS (
-    SELECT {names}{operands} FROM customer{by_names}
+    SELECT s.instance_id, s.customer_id, s.currency,
+        coalesce(sum(s.mrr_micros) FILTER (WHERE s.at_start), 0)::bigint AS mrr_at_start,
+        coalesce(sum(s.mrr_micros) FILTER (WHERE s.at_end), 0)::bigint AS mrr_at_end,
+        count(*) FILTER (WHERE s.at_start) AS subscriptions_at_start, count(*) FILTER (WHERE s.at_end) AS subscriptions_at_end,
+        sum(count(*) FILTER (WHERE s.at_end)) OVER (PARTITION BY s.instance_id, s.customer_id) AS staying
+    FROM live s GROUP BY s.instance_id, s.customer_id, s.currency
 )
-SELECT {names}{formula} AS {slug} FROM operands"""
-READABLE_GROUPS: Final = {
-    Group.KIND: "kind",
-    Group.PRODUCT: "CASE WHEN kind = 'domain' THEN s.product ELSE instance_id || ':' || s.product END AS product",
-    Group.CYCLE: "s.cycle",
-    Group.CURRENCY: "s.currency",
-    Group.INSTANCE: "instance_id AS instance",
-}
+SELECT s.instance_id, s.customer_id, s.currency, s.mrr_at_start, s.mrr_at_end, s.subscriptions_at_start,
+    s.subscriptions_at_end, abs(s.mrr_at_end - s.mrr_at_start) AS change_micros
+FROM customer s
+WHERE CASE $9::text
+    WHEN 'left' THEN s.subscriptions_at_start > 0 AND s.staying = 0
+    WHEN 'lost' THEN s.mrr_at_end < s.mrr_at_start
+    WHEN 'gained' THEN s.mrr_at_start > 0 AND s.mrr_at_end > s.mrr_at_start
+    ELSE s.mrr_at_end <> s.mrr_at_start OR s.subscriptions_at_start <> s.subscriptions_at_end END
+  AND ($11::bigint IS NULL OR (-abs(s.mrr_at_end - s.mrr_at_start), s.instance_id, s.customer_id, s.currency)
+      > (-$11, $12::uuid, $13::bigint, $14::text))
+ORDER BY -abs(s.mrr_at_end - s.mrr_at_start), s.instance_id, s.customer_id, s.currency LIMIT $10"""
 
 NAMES: Final = """
 SELECT DISTINCT ON (instance_id, product) instance_id, product, product_name

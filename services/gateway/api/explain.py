@@ -11,6 +11,7 @@ from services.gateway.api.questions import (
     InInstances,
     OnDay,
     Reader,
+    StartDay,
     groups_of,
     metric_of,
     refuse_conversion,
@@ -26,6 +27,7 @@ async def explain_metric(
     context: ContextDependency,
     principal: Reader,
     slug: str,
+    start: StartDay = None,
     on: OnDay = None,
     group_by: GroupBy = None,
     currency: Currency = NATIVE,
@@ -34,9 +36,11 @@ async def explain_metric(
 ) -> ExplainedMetric:
     """Explain how the figure of a day is computed: formula, numbers with their lists, settings, omissions and sources.
 
-    The point of a week or a month is its last day, so explain that day.
+    The point of a week or a month is its last day, so explain that day. A metric of periods needs `start` as well.
     """
     metric = metric_of(slug)
     groups = groups_of(metric, group_by or [])
     refuse_conversion(currency)
-    return await explained(context, principal, metric, on, groups, lens=lens, instance_ids=instance_ids or [])
+    return await explained(
+        context, principal, metric, on, groups, lens=lens, instance_ids=instance_ids or [], start=start
+    )

@@ -6,10 +6,28 @@ from fastapi import APIRouter, Query
 from pydantic import Field, TypeAdapter
 
 from libs.common.contracts.lenses import Lens
-from libs.common.figures.lists import Customer, CustomerKey, Selection, Subscription, SubscriptionKey
+from libs.common.figures.lists import (
+    ChangedCustomer,
+    ChangedCustomerKey,
+    Customer,
+    CustomerKey,
+    Period,
+    Selection,
+    Subscription,
+    SubscriptionKey,
+)
+from libs.common.figures.operands import Outcome
 from libs.common.figures.relations import Group
 from services.gateway import figures
-from services.gateway.api.questions import ByLens, CustomersReader, InInstances, OnDay
+from services.gateway.api.questions import (
+    ByLens,
+    CustomersReader,
+    EndDay,
+    InInstances,
+    OnDay,
+    StartDay,
+    newest_day,
+)
 from services.gateway.context import ContextDependency
 from services.gateway.paging import Cursor, Limit, Page, key_of, page_of
 
@@ -17,6 +35,7 @@ router = APIRouter(tags=["metrics"])
 
 _SUBSCRIPTION_KEY: Final = TypeAdapter(SubscriptionKey)
 _CUSTOMER_KEY: Final = TypeAdapter(CustomerKey)
+_CHANGED_CUSTOMER_KEY: Final = TypeAdapter(ChangedCustomerKey)
 
 OfKind = Annotated[
     Literal["service", "addon", "domain"] | None,
@@ -30,6 +49,12 @@ OfProduct = Annotated[
 OfCycle = Annotated[_Text | None, Query(alias="filter[cycle]", description="Only those of this cycle.")]
 OfCurrency = Annotated[
     _Text | None, Query(alias="filter[currency]", description="Only those in this currency.")
+]
+OfOutcome = Annotated[
+    Outcome | None,
+    Query(
+        description="`left`: no subscription counts any more; `lost`: pays less; `gained`: paid at the start and pays more. Without it all."
+    ),
 ]
 
 
@@ -75,6 +100,32 @@ async def list_customers(
     after = key_of(cursor, _CUSTOMER_KEY)
     rows = await figures.customers(
         context, principal, selection, after, limit + 1, lens=lens, instance_ids=instance_ids or []
+    )
+    return page_of(rows, limit, lambda row: tuple(row.key))
+
+
+@router.get("/customer-changes")
+async def list_customer_changes(
+    context: ContextDependency,
+    principal: CustomersReader,
+    start: StartDay = None,
+    end: EndDay = None,
+    outcome: OfOutcome = None,
+    kind: OfKind = None,
+    product: OfProduct = None,
+    cycle: OfCycle = None,
+    currency: OfCurrency = None,
+    lens: ByLens = Lens.CONTRACT,
+    instance_ids: InInstances = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Page[ChangedCustomer]:
+    """List the customers whose MRR or number of subscriptions changed in a period, the largest change of MRR first."""
+    last = end or await newest_day(context, principal, instance_ids or [])
+    period = Period(start or last.replace(day=1), last, outcome, _group(kind, product, cycle, currency))
+    after = key_of(cursor, _CHANGED_CUSTOMER_KEY)
+    rows = await figures.changed_customers(
+        context, principal, period, after, limit + 1, lens=lens, instance_ids=instance_ids or []
     )
     return page_of(rows, limit, lambda row: tuple(row.key))
 

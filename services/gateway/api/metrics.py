@@ -23,6 +23,7 @@ from services.gateway import figures
 from services.gateway.api.questions import (
     ByLens,
     Currency,
+    EndDay,
     GroupBy,
     InInstances,
     Reader,
@@ -92,7 +93,7 @@ async def get_metric(
     principal: Reader,
     slug: str,
     start: Annotated[date | None, Query(description="First day; without it, `end` alone.")] = None,
-    end: Annotated[date | None, Query(description="Last day; without it, the newest that is known.")] = None,
+    end: EndDay = None,
     interval: Annotated[
         Interval, Query(description="Points are the last days of its intervals.")
     ] = Interval.DAY,
@@ -102,7 +103,7 @@ async def get_metric(
     instance_ids: InInstances = None,
     if_none_match: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Response:
-    """Return a metric over days. Money is a decimal string with six places, a count is an integer, null has a `reason`.
+    """Return a metric over days. Money and ratios are decimal strings with six places, a count is an integer, null has a `reason`.
 
     An answer whose points are all complete has an ETag.
     """

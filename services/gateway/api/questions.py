@@ -30,6 +30,10 @@ GroupBy = Annotated[
 ]
 Currency = Annotated[str, Query(description="`native`: each subscription's own; money is grouped by it.")]
 OnDay = Annotated[date | None, Query(description="The day; without it, the newest that is known.")]
+StartDay = Annotated[
+    date | None, Query(description="First day of the period; without it, the first of the month.")
+]
+EndDay = Annotated[date | None, Query(description="Last day; without it, the newest that is known.")]
 ByLens = Annotated[Lens, Query(description="What counts as live.")]
 InInstances = Annotated[
     list[UUID] | None,

@@ -411,6 +411,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
             "version": 1,
             "words": "Average MRR per customer.",
             "formula": "mrr / customers",
+            "start": "2026-11-23",
             "on": "2026-11-23",
             "as_of": "2026-11-23T06:15:00Z",
             "settings": [
@@ -479,6 +480,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
             "metric_unknown",
             "instance_not_found",
             "group_unknown",
+            "range_invalid",
             "answer_too_large",
         ),
     ),
@@ -519,6 +521,24 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
             "next": _CURSOR,
         },
         refusals=("instance_not_found", "cursor_invalid"),
+    ),
+    "GET /customer-changes": Operation(
+        {
+            "items": [
+                {
+                    "id": f"{_INSTANCE}:customer:77",
+                    "instance_id": _INSTANCE,
+                    "customer_id": 77,
+                    "currency": "EUR",
+                    "mrr_at_start": "19.950000",
+                    "mrr_at_end": "12.500000",
+                    "subscriptions_at_start": 2,
+                    "subscriptions_at_end": 1,
+                }
+            ],
+            "next": _CURSOR,
+        },
+        refusals=("instance_not_found", "cursor_invalid", "range_invalid"),
     ),
     "GET /tokens": Operation({"items": [_TOKEN_ANSWER], "next": None}, refusals=("cursor_invalid",)),
     "POST /tokens": Operation(
@@ -580,6 +600,16 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         **_FORM,
         "state": "`paused` stops scheduled syncs and ends a running one; `active` resumes them.",
     },
+    "ChangedCustomer": {
+        "id": "Its public id: instance, `customer` and its number in WHMCS.",
+        "instance_id": "The id of the instance that it is a client of.",
+        "customer_id": "Its number in WHMCS.",
+        "currency": "The currency that it pays in.",
+        "mrr_at_start": "The sum of the MRR of its subscriptions on the day before the period.",
+        "mrr_at_end": "The same on the last day of the period.",
+        "subscriptions_at_start": "How many of its subscriptions counted on the day before the period.",
+        "subscriptions_at_end": "How many count on the last day of the period.",
+    },
     "Check": {
         "name": "What was checked, such as `credentials` or `permission`.",
         "state": "`ok`; `warning`: the connection works, but some figures are missing; `failed`: the connection does not work.",
@@ -612,11 +642,12 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
     "ExplainedMetric": {
         "metric": "The metric that was asked for.",
         "title": "Its name for people.",
-        "unit": "`money` or `count`.",
+        "unit": "`money`, `count` or `ratio`.",
         "version": "The version of its definition; it grows when the definition changes.",
         "words": "What it means.",
         "formula": "How it is computed, with the names of the operands.",
-        "on": "The day that is explained.",
+        "start": "The first day of the period; for a metric of one day, that day.",
+        "on": "The day that is explained, the last of the period.",
         "as_of": "The moment that the figures hold for: that of the least fresh instance; null before any sync.",
         "settings": "What decides which subscriptions count.",
         "values": "The value of each group on the day.",
@@ -627,7 +658,7 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "Figure": {
         "metric": "The metric that was asked for.",
-        "unit": "`money`: decimal strings with six places; `count`: integers.",
+        "unit": "`money` and `ratio`: decimal strings with six places; `count`: integers.",
         "interval": "How far apart the points are.",
         "currency": "`native`: each subscription keeps its own currency.",
         "lens": "What counts as live (docs/metrics.md).",
@@ -639,7 +670,7 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
     "GroupValue": {
         "group": "What the value is about, by group; empty for a total.",
         "names": "The names for people of its product and its instance, by group.",
-        "value": "A decimal string for money, an integer for a count; null when it is not known.",
+        "value": "A decimal string for money and ratios, an integer for a count; null when it is not known.",
         "reason": "Why there is no value, or `carried`, as in figures.",
         "complete": "Whether it is final: a complete value no longer changes.",
         "operands": "The numbers in the formula.",
@@ -734,7 +765,7 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
     "MetricDescription": {
         "slug": "The name of the metric in addresses.",
         "title": "Its name for people.",
-        "unit": "`money` or `count`.",
+        "unit": "`money`, `count` or `ratio`.",
         "good": "The direction that is good news.",
         "additive": "Whether the values of the groups sum to the total.",
         "description": "What it counts.",
@@ -757,8 +788,8 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
     "OperandValue": {
         "name": "Its name in the formula.",
         "title": "Its name for people.",
-        "unit": "`money` or `count`.",
-        "value": "A decimal string for money, an integer for a count; null when it is not known.",
+        "unit": "`money`, `count` or `ratio`.",
+        "value": "A decimal string for money and ratios, an integer for a count; null when it is not known.",
         "list": "The address of the list that it is computed from.",
     },
     "Organization": {
@@ -770,8 +801,9 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
     "Page": _PAGE,
     "Point": {
         "on": "The day that the value holds for: the last of its interval.",
-        "value": "A decimal string for money, an integer for a count; null when it is not known.",
-        "reason": "Why there is no value: `before_first_sync`, `not_synced`, `not_permitted`, `no_customers`, or the code of a failure. "
+        "value": "A decimal string for money and ratios, an integer for a count; null when it is not known.",
+        "reason": "Why there is no value: `before_first_sync`, `not_synced`, `not_permitted`, the code of a failure, or what the formula "
+        "lacks: `no_customers`, `no_customers_at_start`, `no_mrr_at_start`. "
         "Beside a value, `carried`: it is that of an earlier day, because nothing newer is known.",
         "complete": "Whether it is final: a complete value no longer changes.",
     },

@@ -9,6 +9,8 @@ _REASONS: Final = {
     "before_first_sync": "Not known before the first sync.",
     "no_subscription": "No live subscription on this day.",
     "no_customers": "No customers to divide by.",
+    "no_customers_at_start": "There were no customers at the start of the period.",
+    "no_mrr_at_start": "There was no MRR at the start of the period.",
 }
 
 

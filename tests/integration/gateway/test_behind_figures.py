@@ -182,3 +182,45 @@ async def test_cursor_with_an_impossible_amount_is_refused(
         answer = await owner.client.get(f"/api/v1/{name}", params={"cursor": cursor})
 
         assert (answer.status_code, answer.json()["code"]) == (422, "cursor_invalid"), amount
+
+
+async def test_api_lists_who_left_and_who_pays_less_or_more(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    site = await add_site(gateway, owner.organization_id)
+    on = TODAY - 5 * DAY
+    await add_segments(
+        gateway,
+        owner.organization_id,
+        [
+            Segment(site.id, id=1, customer_id=1, to_on=on),
+            Segment(site.id, id=2, customer_id=2, to_on=on, mrr_micros=30_000_000),
+            Segment(site.id, id=2, customer_id=2, from_on=on, mrr_micros=9_000_000),
+            Segment(site.id, id=3, customer_id=3),
+            Segment(site.id, id=4, customer_id=3, from_on=on, mrr_micros=1_000_000),
+            Segment(site.id, id=5, customer_id=4, from_on=on, mrr_micros=7_000_000),
+            Segment(site.id, id=6, customer_id=5),
+        ],
+    )
+    days = f"start={on}&end={TODAY}"
+
+    listed = {
+        outcome: await pages_of(owner, f"/api/v1/customer-changes?{days}{outcome}")
+        for outcome in ("", "&outcome=left", "&outcome=lost", "&outcome=gained")
+    }
+
+    assert {outcome: [item["customer_id"] for item in items] for outcome, items in listed.items()} == {
+        "": [2, 1, 4, 3],
+        "&outcome=left": [1],
+        "&outcome=lost": [2, 1],
+        "&outcome=gained": [3],
+    }
+    assert listed[""][0] == {
+        "id": f"{site.id}:customer:2",
+        "instance_id": str(site.id),
+        "customer_id": 2,
+        "currency": "EUR",
+        "mrr_at_start": "30.000000",
+        "mrr_at_end": "9.000000",
+        "subscriptions_at_start": 1,
+        "subscriptions_at_end": 1,
+    }

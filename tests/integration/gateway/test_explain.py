@@ -85,7 +85,8 @@ async def test_copied_sql_gives_the_same_values(gateway: Gateway, metric: Metric
 
     for groups in SPLITS:
         for on in (FIRST + DAY, TODAY - 4 * DAY, TODAY):
-            answer = await explained(owner, metric.slug, on=str(on), group_by=groups)
+            period = {"start": str(max(FIRST + DAY, on - 20 * DAY))} if metric.is_of_period else {}
+            answer = await explained(owner, metric.slug, on=str(on), group_by=groups, **period)
             rows = await rows_of(gateway, answer["question"]["sql"])
             in_api = {
                 tuple(sorted(value["group"].items())): value["value"]
@@ -106,16 +107,24 @@ async def test_copied_sql_gives_the_same_values(gateway: Gateway, metric: Metric
 async def test_operands_give_the_value_and_lists_add_up_to_them(gateway: Gateway, metric: Metric) -> None:
     owner = await owner_with_books(gateway)
 
-    answer = await explained(owner, metric.slug, group_by="kind", lens="contract")
+    period = {"start": str(FIRST + DAY)} if metric.is_of_period else {}
+    answer = await explained(owner, metric.slug, group_by="kind", lens="contract", **period)
 
     assert answer["values"]
     for value in answer["values"]:
         for operand in value["operands"]:
             items = await pages_of(owner, operand["list"])
-            amounts = [Decimal(item["mrr"]) for item in items] or [Decimal()]
+            amounts = [amount_of(item) for item in items] or [Decimal()]
             amount = 2 * median(amounts) if operand["name"] == "two_middle_mrr" else sum(amounts)
             if operand["value"] is not None:
                 assert operand["value"] == (len(items) if operand["unit"] == "count" else f"{amount:.6f}")
+
+
+def amount_of(item: dict[str, Any]) -> Decimal:
+    """What an item of a list adds to the operand."""
+    if "mrr" in item:
+        return Decimal(item["mrr"])
+    return abs(Decimal(item["mrr_at_end"]) - Decimal(item["mrr_at_start"]))
 
 
 async def test_explanation_shows_formula_settings_and_omissions(gateway: Gateway) -> None:
@@ -224,7 +233,9 @@ async def test_operands_are_unknown_before_the_first_sync(gateway: Gateway) -> N
         ("mrr?group_by=colour", 422, "group_unknown"),
         ("mrr?currency=EUR", 422, "currency_unknown"),
         (f"mrr?filter[instance]={UUID(int=7)}", 404, "instance_not_found"),
-        ("mrr?start=2026-01-01", 422, "parameter_unknown"),
+        ("mrr?start=2026-01-01", 422, "range_invalid"),
+        ("customer_churn_rate?start=2026-02-02&on=2026-02-01", 422, "range_invalid"),
+        ("mrr?end=2026-01-01", 422, "parameter_unknown"),
     ],
 )
 async def test_question_without_an_explanation_is_refused(

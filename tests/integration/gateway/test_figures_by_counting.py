@@ -8,6 +8,7 @@ from fractions import Fraction
 from itertools import dropwhile
 from itertools import product as combinations
 from statistics import median
+from typing import NamedTuple
 from uuid import UUID
 
 import pytest
@@ -56,8 +57,19 @@ def is_live(segment: Segment, site: Site, on: date) -> bool:
     return segment.from_on <= shown and (segment.to_on is None or shown < segment.to_on)
 
 
-# By group: micros, subscriptions, and the micros of each customer.
-Live = dict[tuple[str, ...], tuple[int, int, list[int]]]
+# The micros of each customer.
+Amounts = dict[tuple[UUID, int], int]
+
+
+class Counted(NamedTuple):
+    """What is live in a group."""
+
+    micros: int = 0
+    subscriptions: int = 0
+    customers: Amounts = {}  # noqa: RUF012  nothing is ever added
+
+
+Live = dict[tuple[str, ...], Counted]
 
 
 def counted(segments: Sequence[Segment], sites: dict[UUID, Site], groups: Sequence[Group], on: date) -> Live:
@@ -67,7 +79,7 @@ def counted(segments: Sequence[Segment], sites: dict[UUID, Site], groups: Sequen
         if is_live(segment, sites[segment.instance_id], on):
             live[key_of(segment, groups)].append(segment)
     return {
-        key: (
+        key: Counted(
             sum(segment.mrr_micros for segment in of_group),
             len(of_group),
             by_customer(of_group),
@@ -76,27 +88,41 @@ def counted(segments: Sequence[Segment], sites: dict[UUID, Site], groups: Sequen
     }
 
 
-def by_customer(segments: Sequence[Segment]) -> list[int]:
-    amounts: dict[tuple[UUID, int], int] = defaultdict(int)
+def by_customer(segments: Sequence[Segment]) -> Amounts:
+    amounts: Amounts = defaultdict(int)
     for segment in segments:
         amounts[segment.instance_id, segment.customer_id] += segment.mrr_micros
-    return sorted(amounts.values())
+    return dict(amounts)
 
 
-def value(slug: str, micros: int, subscriptions: int, customers: list[int]) -> str | int | None:
+def value(slug: str, live: Counted, before: Counted) -> str | int | None:
+    """The value of a metric from what is live, and what was live on the day before the period."""
+    customers = live.customers
+    paid = {customer: (amount, customers.get(customer, 0)) for customer, amount in before.customers.items()}
     match slug:
         case "mrr":
-            return format_micros(micros)
+            return format_micros(live.micros)
         case "arr":
-            return format_micros(12 * micros)
+            return format_micros(12 * live.micros)
         case "subscriptions":
-            return subscriptions
+            return live.subscriptions
         case "median_mrr":
-            return format_micros(round(median(map(Fraction, customers)))) if customers else None
+            return format_micros(round(median(map(Fraction, customers.values())))) if customers else None
         case "customers":
             return len(customers)
-        case _:
-            return format_micros(divide_half_even(micros, len(customers))) if customers else None
+        case "arpa":
+            return format_micros(divide_half_even(live.micros, len(customers))) if customers else None
+        case "gross_revenue_retention":
+            return ratio(sum(min(start, end) for start, end in paid.values()), before.micros)
+        case "net_revenue_retention":
+            return ratio(sum(end for _, end in paid.values()), before.micros)
+        case "customer_churn_rate":
+            return ratio(len(before.customers.keys() - customers.keys()), len(before.customers))
+    raise AssertionError(slug)
+
+
+def ratio(part: int, whole: int) -> str | None:
+    return format_micros(divide_half_even(part * 1_000_000, whole)) if whole else None
 
 
 GROUPS: tuple[tuple[Group, ...], ...] = (
@@ -139,9 +165,9 @@ async def test_every_figure_equals_counting_segment_by_segment(gateway: Gateway,
         seen = [segment for segment in segments if segment.lens == lens and segment.instance_id in included]
         for groups in GROUPS:
             same = [pair for pair in zip(questions, answers, strict=True) if pair[0].group_by == groups]
-            compare([pair for pair in same if pair[0].metric.unit == "count"], groups, seen, included)
+            compare([pair for pair in same if not pair[0].metric.has_amounts], groups, seen, included)
             money = tuple(dict.fromkeys((*groups, Group.CURRENCY)))
-            compare([pair for pair in same if pair[0].metric.unit == "money"], money, seen, included)
+            compare([pair for pair in same if pair[0].metric.has_amounts], money, seen, included)
 
 
 def compare(
@@ -154,7 +180,7 @@ def compare(
     [start] = {question.start for question, _ in asked}
     [end] = {question.end for question, _ in asked}
     days = [start + number * DAY for number in range((end - start).days + 1)]
-    live = {on: counted(segments, sites, groups, on) for on in days}
+    live = {on: counted(segments, sites, groups, on) for on in [start - DAY, *days]}
     ever = {key_of(segment, groups) for segment in segments} | ({()} if not groups else set())
     for question, answer in asked:
         expected = [on for on in days if on == end or is_end(on, question.interval)]
@@ -164,15 +190,27 @@ def compare(
         }
         assert {key for on in expected for key in live[on]} <= shown.keys()
         for key, series in shown.items():
-            assert [point.on for point in series.points] == written(question, series.group, sites, expected)
+            on_days = written(question, series.group, sites, expected)
+            assert [point.on for point in series.points] == on_days
+            starts = {on: since for since, on in since_days(question, expected)}
             for point in series.points:
-                is_known, reason, complete = knowledge_of(series.group, sites, point.on)
+                since = starts[point.on]
+                is_known, reason, complete = known_over(series.group, sites, since, point.on)
                 assert point.complete == complete
                 if is_known:
                     assert key in ever
-                    assert point.value == value(question.metric.slug, *live[point.on].get(key, (0, 0, [])))
+                    at_start, at_end = (live[on].get(key, Counted()) for on in (since, point.on))
+                    assert point.value == value(question.metric.slug, at_end, at_start)
                 else:
                     assert (point.value, point.reason) == (None, reason)
+
+
+def known_over(
+    group: dict[str, str], sites: dict[UUID, Site], since: date, on: date
+) -> tuple[bool, str | None, bool]:
+    """Whether a figure is known on both days, why not, and whether it is complete."""
+    before, last = knowledge_of(group, sites, since), knowledge_of(group, sites, on)
+    return (True, None, before[2] and last[2]) if before[0] else before
 
 
 def written(
@@ -182,8 +220,15 @@ def written(
     if not question.group_by:
         return list(expected)
     first_on = min(days[0] for site in sites.values() for kind in KINDS if (days := site.days_of(kind)))
-    begun = [on for on in expected if on >= first_on]
-    return list(dropwhile(lambda on: knowledge_of(group, sites, on)[1] == "before_first_sync", begun))
+    begun = [(since, on) for since, on in since_days(question, expected) if on >= first_on]
+    shown = dropwhile(lambda days: known_over(group, sites, *days)[1] == "before_first_sync", begun)
+    return [on for _, on in shown]
+
+
+def since_days(question: Question, expected: Sequence[date]) -> list[tuple[date, date]]:
+    """The days of the answer, each with the day on which its figure starts."""
+    befores = [question.start - DAY, *expected] if question.metric.is_of_period else expected
+    return list(zip(befores, expected, strict=False))
 
 
 def is_end(on: date, interval: Interval) -> bool:
@@ -194,6 +239,12 @@ def is_end(on: date, interval: Interval) -> bool:
             return on.isoweekday() == 7
         case Interval.MONTH:
             return (on + DAY).day == 1
+        case Interval.QUARTER:
+            return (on + DAY).day == 1 and on.month % 3 == 0
+        case Interval.YEAR:
+            return (on.month, on.day) == (12, 31)
+        case Interval.RANGE:
+            return False
 
 
 def knowledge_of(group: dict[str, str], sites: dict[UUID, Site], on: date) -> tuple[bool, str | None, bool]:

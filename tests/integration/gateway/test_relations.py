@@ -19,7 +19,8 @@ def statements() -> Iterator[str]:
         for relation in RELATIONS:
             for has_changes in (True, False):
                 yield changes_statement(relation, groups, has_changes=has_changes)
-    yield from (relations.SUBSCRIPTIONS, relations.CUSTOMERS, relations.NAMES, relations.COVERAGE)
+    yield from (relations.SUBSCRIPTIONS, relations.CUSTOMERS, relations.CUSTOMER_CHANGES_LIST)
+    yield from (relations.NAMES, relations.COVERAGE)
 
 
 async def test_database_takes_every_statement(gateway: Gateway) -> None:

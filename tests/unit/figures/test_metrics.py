@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from libs.common.figures.catalogue import BY_SLUG, METRICS
 from libs.common.figures.metric import Metric, Reason, Value
-from libs.common.figures.operands import CUSTOMERS, MRR, Operand, Unit
-from libs.common.figures.relations import Group, Listing, Relation
+from libs.common.figures.operands import CUSTOMERS, MRR, Listing, Operand, Unit
+from libs.common.figures.relations import Group, Relation
 from services.gateway.api.reference import REFUSALS
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -113,13 +113,14 @@ def test_metric_is_in_docs_and_reference(metric: Metric) -> None:
 
 
 def test_metric_offers_what_all_its_operands_offer() -> None:
-    narrow = Relation(
-        "", Listing.CUSTOMERS, is_additive=True, groups=frozenset({Group.CURRENCY}), filters=frozenset()
-    )
+    narrow = Relation("", is_additive=True, groups=frozenset({Group.CURRENCY}), filters=frozenset())
     metric = Metric(
         **{
             **{name: getattr(BY_SLUG["arpa"], name) for name in Metric.__slots__},
-            "operands": (MRR, Operand("narrow", "Narrow", Unit.COUNT, narrow, "narrow", "0")),
+            "operands": (
+                MRR,
+                Operand("narrow", "Narrow", Unit.COUNT, narrow, "narrow", "0", Listing.CUSTOMERS),
+            ),
         }
     )
 

@@ -22,6 +22,9 @@ def test_points_are_the_ends_of_intervals(start: date, length: int, interval: In
         Interval.DAY: lambda on: True,
         Interval.WEEK: lambda on: on.isoweekday() == 1,
         Interval.MONTH: lambda on: on.day == 1,
+        Interval.QUARTER: lambda on: on.day == 1 and on.month in (1, 4, 7, 10),
+        Interval.YEAR: lambda on: (on.day, on.month) == (1, 1),
+        Interval.RANGE: lambda on: False,
     }
     every_day = [start + timedelta(days=number) for number in range(length + 1)]
     ends = [on for on in every_day if on == end or starts[interval](on + timedelta(days=1))]
