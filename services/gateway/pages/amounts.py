@@ -45,6 +45,11 @@ def share(per_cent: float) -> str:
     return f"{'<1' if 0 < per_cent < 0.5 else f'{per_cent:z.0f}'.replace('-', _MINUS)}{_NO_BREAK}%"
 
 
+def ratio(fraction: str | Decimal) -> str:
+    """Return the fraction `0.050000` as `5.0 %`, rounded half to even."""
+    return f"{Decimal(fraction).scaleb(2):z,.1f}".replace("-", _MINUS) + f"{_NO_BREAK}%"
+
+
 def are_off_by_rounding(parts: Iterable[str], currency: str) -> bool:
     """Return whether the parts, each rounded for reading, sum to something else than their rounded total."""
     place = Decimal(1).scaleb(-_digits(currency))

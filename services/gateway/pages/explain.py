@@ -14,7 +14,7 @@ from services.gateway.context import ContextDependency
 from services.gateway.errors import NotFound
 from services.gateway.explanations import ExplainedMetric, GroupValue, SourceState, explained
 from services.gateway.kinds import title as kind_title
-from services.gateway.pages.amounts import count, number
+from services.gateway.pages.amounts import count, number, ratio
 from services.gateway.pages.callers import MetricsReader
 from services.gateway.pages.filters import AddressFilters
 from services.gateway.pages.reasons import reason_text
@@ -67,7 +67,7 @@ async def explain(
     metric = BY_SLUG.get(slug)
     if metric is None:
         raise NotFound("metric_unknown", "There is no such figure. Choose one from a page of figures.")
-    by_currency = (Group.CURRENCY,) if filters.currency or metric.unit is Unit.MONEY else ()
+    by_currency = (Group.CURRENCY,) if filters.currency or metric.has_amounts else ()
     answer = await explained(
         context,
         principal,
@@ -123,7 +123,7 @@ def _number(title: str, unit: Unit, value: str | int | None, currency: str | Non
         return Number(title, None, "not known")
     if unit is Unit.MONEY and currency is not None:
         return Number(title, value, f"{number(str(value), currency)} {currency}")
-    return Number(title, value, count(int(value)))
+    return Number(title, value, ratio(str(value)) if unit is Unit.RATIO else count(int(value)))
 
 
 def _source(source: SourceState) -> Source:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from libs.common.figures.answers import Figure, Point
 from libs.common.figures.catalogue import BY_SLUG
-from services.gateway.pages.amounts import count, number
+from libs.common.figures.operands import Unit
+from services.gateway.pages.amounts import count, number, ratio
 from services.gateway.pages.reasons import reason_text
 
 
@@ -13,7 +14,7 @@ from services.gateway.pages.reasons import reason_text
 class Tile:
     """A metric on one day. `value` is exact, `text` is for reading; without a value, `reason` says why.
 
-    `unit` is the currency of money, None for a count. `detail` says more about the value, or nothing.
+    `unit` is the currency of money, None for a count and a ratio. `detail` says more about the value, or nothing.
     """
 
     slug: str
@@ -51,5 +52,16 @@ def _tile(figure: Figure, point: Point | None, currency: str, detail: str) -> Ti
     if point is None or point.value is None:
         reason = reason_text(point.reason if point else "no_subscription")
         return Tile(figure.metric, title, None, "", unit, reason)
-    text = count(int(point.value)) if unit is None else number(str(point.value), currency)
-    return Tile(figure.metric, title, point.value, text, unit, "", detail)
+    return Tile(
+        figure.metric, title, point.value, _text(figure.unit, point.value, currency), unit, "", detail
+    )
+
+
+def _text(unit: Unit, value: str | int, currency: str) -> str:
+    match unit:
+        case Unit.MONEY:
+            return number(str(value), currency)
+        case Unit.RATIO:
+            return ratio(str(value))
+        case Unit.COUNT:
+            return count(int(value))

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from services.gateway.pages.amounts import are_off_by_rounding, change, money, number, share
+from services.gateway.pages.amounts import are_off_by_rounding, change, money, number, ratio, share
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
@@ -45,3 +45,16 @@ def test_rounded_parts_that_do_not_add_up_are_noticed() -> None:
     assert are_off_by_rounding(thirds, "EUR")
     assert not are_off_by_rounding(["0.500000", "0.500000"], "EUR")
     assert not are_off_by_rounding([], "EUR")
+
+
+@pytest.mark.parametrize(
+    ("fraction", "text"),
+    [
+        ("0.050000", "5.0 %"),
+        ("1.034500", "103.4 %"),
+        ("-0.000400", "0.0 %"),
+        ("-0.021000", "\N{MINUS SIGN}2.1 %"),
+    ],
+)
+def test_ratio_is_shown_in_per_cent(fraction: str, text: str) -> None:
+    assert ratio(fraction) == text.replace(" ", "\N{NO-BREAK SPACE}")

@@ -34,6 +34,18 @@ def test_count_has_no_currency() -> None:
     assert (tile.value, tile.text, tile.unit) == (1234, "1,234", None)
 
 
+def test_ratio_is_shown_in_per_cent() -> None:
+    series = (Series({"currency": "EUR"}, {}, (Point(TODAY, "0.025000", None, complete=True),)),)
+    rate = Figure(
+        "customer_churn_rate", "ratio", Interval.MONTH, "native", Lens.CONTRACT, None, False, series, ()
+    )
+
+    [tile] = tiles([rate], "EUR", {})
+
+    assert (tile.value, tile.unit) == ("0.025000", None)
+    assert tile.text == "2.5\N{NO-BREAK SPACE}%"
+
+
 def test_tile_without_value_says_why() -> None:
     [unread] = tiles([money(None, reason="before_first_sync")], "EUR", {})
     [foreign] = tiles([money("1.000000")], "JPY", {})
