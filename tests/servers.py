@@ -6,15 +6,20 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.topics import TOPICS, Topic
+from libs.common.database import build_engine
+from libs.common.migrations import prepare, upgrade_service
+from libs.common.settings import PostgresSettings
 from tools.local_stack import postgres
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -100,6 +105,18 @@ class Postgres:
                 f"`mrrlytics migrate` ended with {done.returncode}:\n{done.stdout}{done.stderr}"
             )
         self._has_template = True
+
+
+@contextlib.asynccontextmanager
+async def at_revision(database: Database, service: str, revision: str) -> AsyncIterator[AsyncConnection]:
+    """Bring an empty database to an older revision of the schema of a service, and connect to it as the superuser."""
+    engine = build_engine(PostgresSettings(database_url=SecretStr(database.admin_url)), service="test")
+    async with engine.connect() as connection:
+        await connection.run_sync(prepare)
+        await connection.commit()
+        await connection.run_sync(upgrade_service, service, revision)
+        yield connection
+    await engine.dispose()
 
 
 def wait_out_midnight(*, minutes: int) -> None:

@@ -8,7 +8,6 @@ from typing import Any, Final, NamedTuple
 from libs.common.contracts.billing import SUBSCRIPTION_KINDS, Kind, write_body
 from libs.common.contracts.envelope import MAX_RECORD_BYTES
 
-# Kinds whose rows have details that are read by their id.
 # The kinds of details by the kind of the row that they belong to. WHMCS returns them only by the id of that row.
 DETAILS: Final = {Kind.INVOICE: Kind.INVOICE_LINES, Kind.CUSTOMER: Kind.CUSTOMER_DETAIL}
 OPEN_STATUSES: Final = frozenset({"unpaid", "draft", "payment_pending", "collections"})

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.instances import InstanceKey
+from libs.common.contracts.sync import IDS_PER_BLOCK
 
 # Of each kind, per block of 10,000 ids: the number of rows, and the sum of the first 8 bytes of their fingerprints, modulo 2^64, in
 # decimal digits.
@@ -23,10 +24,10 @@ async def load(connection: Any, instance: InstanceKey) -> Digests:
     for kind in Kind:
         rows = await connection.fetch(
             # The signed numbers add up to the same sum as the unsigned ones, modulo 2^64.
-            """SELECT id / 10000 AS block, count(*) AS count,
+            f"""SELECT id / {IDS_PER_BLOCK} AS block, count(*) AS count,
                    sum(('x' || encode(substr(fingerprint, 1, 8), 'hex'))::bit(64)::bigint) AS sum
                FROM connector.fingerprints WHERE organization_id = $1 AND instance_id = $2 AND kind = $3
-               GROUP BY 1 HAVING bool_and(fingerprint IS NOT NULL) ORDER BY 1""",
+               GROUP BY 1 HAVING bool_and(fingerprint IS NOT NULL) ORDER BY 1""",  # noqa: S608  a constant
             *instance,
             kind,
         )

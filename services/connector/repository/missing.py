@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.instances import InstanceKey
+from libs.common.contracts.sync import IDS_PER_BLOCK
 from services.connector.deletion import Census
 from services.connector.repository.runs import Run
 
@@ -17,19 +18,19 @@ _BLOCKS_PER_STATEMENT: Final = 100
 # The published rows of a kind ($1 to $3) in some blocks ($5), with whether the run $4 has read them. Bit n of block b is the id
 # 10,000 b + n. OFFSET 0 makes the planner go through the blocks: one look at seen_blocks and one stretch of the index for each. Joined
 # row by row, a million rows took over 30 seconds, because each looked for its block.
-_ROWS: Final = """
-    SELECT f.id, f.customer_id, b.block, coalesce(get_bit(s.ids, (f.id % 10000)::int) = 1, false) AS is_seen
+_ROWS: Final = f"""
+    SELECT f.id, f.customer_id, b.block, coalesce(get_bit(s.ids, (f.id % {IDS_PER_BLOCK})::int) = 1, false) AS is_seen
     FROM unnest($5::bigint[]) AS b (block)
     LEFT JOIN connector.seen_blocks s ON s.organization_id = $1 AND s.instance_id = $2 AND s.run_id = $4
         AND s.kind = $3 AND s.block = b.block
     CROSS JOIN LATERAL (SELECT id, customer_id FROM connector.fingerprints
         WHERE organization_id = $1 AND instance_id = $2 AND kind = $3
-          AND id >= b.block * 10000 AND id < (b.block + 1) * 10000 OFFSET 0) AS f"""
-_CUSTOMER_IS_MISSING: Final = """
+          AND id >= b.block * {IDS_PER_BLOCK} AND id < (b.block + 1) * {IDS_PER_BLOCK} OFFSET 0) AS f"""  # noqa: S608  a constant
+_CUSTOMER_IS_MISSING: Final = f"""
     SELECT FROM connector.fingerprints c LEFT JOIN connector.seen_blocks s ON s.organization_id = $1
-        AND s.instance_id = $2 AND s.run_id = $4 AND s.kind = 'customer' AND s.block = c.id / 10000
+        AND s.instance_id = $2 AND s.run_id = $4 AND s.kind = 'customer' AND s.block = c.id / {IDS_PER_BLOCK}
     WHERE c.organization_id = $1 AND c.instance_id = $2 AND c.kind = 'customer' AND c.id = rows.customer_id
-      AND coalesce(get_bit(s.ids, (c.id % 10000)::int) = 0, true)"""
+      AND coalesce(get_bit(s.ids, (c.id % {IDS_PER_BLOCK})::int) = 0, true)"""
 
 
 async def count(connection: Any, run: Run, kind: Kind, *, are_customers_whole: bool) -> Census:
@@ -54,8 +55,8 @@ async def count(connection: Any, run: Run, kind: Kind, *, are_customers_whole: b
 
 async def _blocks(connection: Any, run: Run, kind: Kind) -> list[int]:
     rows = await connection.fetch(
-        """SELECT DISTINCT id / 10000 AS block FROM connector.fingerprints
-           WHERE organization_id = $1 AND instance_id = $2 AND kind = $3 ORDER BY block""",
+        f"""SELECT DISTINCT id / {IDS_PER_BLOCK} AS block FROM connector.fingerprints
+           WHERE organization_id = $1 AND instance_id = $2 AND kind = $3 ORDER BY block""",  # noqa: S608  a constant
         *run.lease.instance,
         kind,
     )
@@ -73,7 +74,7 @@ async def _is_newest_missing_alone(
         f"""SELECT EXISTS (SELECT FROM ({_ROWS}) AS rows
                 WHERE NOT is_seen AND id > $6 AND NOT EXISTS ({_CUSTOMER_IS_MISSING}))""",  # noqa: S608  fixed names
         *_values(run, kind),
-        [block for block in blocks if block >= newest // 10_000],
+        [block for block in blocks if block >= newest // IDS_PER_BLOCK],
         newest,
     )
     return is_alone

@@ -6,6 +6,7 @@ from typing import Any
 
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.instances import InstanceKey
+from libs.common.contracts.sync import IDS_PER_BLOCK
 from services.connector.repository.runs import Run
 from services.connector.scans import LeftInvoice, Scan
 
@@ -46,7 +47,7 @@ async def save_end(connection: Any, run: Run) -> None:
     the role may not read is unknown from then on.
     """
     await connection.execute(
-        """WITH lists AS (
+        f"""WITH lists AS (
                SELECT organization_id, instance_id, run_id, kind, is_whole AND code IS NULL AS is_whole,
                       coalesce(code IN ('permission_missing', 'action_unsupported'), false) AS is_refused,
                       coalesce(expected, rows) AS total
@@ -54,17 +55,17 @@ async def save_end(connection: Any, run: Run) -> None:
                  AND (is_whole IS NOT NULL OR code IS NOT NULL))
            INSERT INTO connector.scans AS stored (organization_id, instance_id, kind, newest_id, totals, scanned_at)
            SELECT organization_id, instance_id, kind, newest.id,
-                  CASE WHEN is_whole THEN jsonb_build_object('', total) ELSE '{}' END, $4
+                  CASE WHEN is_whole THEN jsonb_build_object('', total) ELSE '{{}}' END, $4
            FROM lists LEFT JOIN LATERAL (
                -- Bit n is the character n of the bit string, so the last 1 is the greatest id of the block.
-               SELECT block * 10000 + length(rtrim(ids::text, '0')) - 1 AS id FROM connector.seen_blocks s
+               SELECT block * {IDS_PER_BLOCK} + length(rtrim(ids::text, '0')) - 1 AS id FROM connector.seen_blocks s
                WHERE (s.organization_id, s.instance_id, s.run_id, s.kind)
                    = (lists.organization_id, lists.instance_id, lists.run_id, lists.kind)
                ORDER BY block DESC LIMIT 1) newest ON is_whole
            ON CONFLICT (organization_id, instance_id, kind) DO UPDATE
            SET newest_id = coalesce(excluded.newest_id, stored.newest_id), scanned_at = excluded.scanned_at,
-               totals = CASE WHEN (SELECT is_refused FROM lists WHERE lists.kind = stored.kind) THEN '{}'
-                             ELSE stored.totals || excluded.totals END""",
+               totals = CASE WHEN (SELECT is_refused FROM lists WHERE lists.kind = stored.kind) THEN '{{}}'
+                             ELSE stored.totals || excluded.totals END""",  # noqa: S608  a constant
         *run.lease.instance,
         run.run_id,
         run.started_at,

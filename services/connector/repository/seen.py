@@ -25,11 +25,11 @@ async def add(connection: Any, run: Run, kind: Kind, ids: Iterable[int]) -> None
         )  # the first bit of a bit string is the highest of its first byte
     if blocks:
         await connection.execute(
-            """INSERT INTO connector.seen_blocks (organization_id, instance_id, run_id, kind, block, ids)
-               SELECT $1, $2, $3, $4, block, ids::bit(10000)
+            f"""INSERT INTO connector.seen_blocks (organization_id, instance_id, run_id, kind, block, ids)
+               SELECT $1, $2, $3, $4, block, ids::bit({IDS_PER_BLOCK})
                FROM unnest($5::bigint[], $6::varbit[]) AS seen (block, ids)
                ON CONFLICT (organization_id, instance_id, run_id, kind, block)
-               DO UPDATE SET ids = seen_blocks.ids | excluded.ids""",
+               DO UPDATE SET ids = seen_blocks.ids | excluded.ids""",  # noqa: S608  a constant
             *run.lease.instance,
             run.run_id,
             kind,

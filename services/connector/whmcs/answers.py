@@ -45,7 +45,7 @@ _CHALLENGE: Final = re.compile(
     rb"just a moment|mod_security|attention required|access denied|cf-chl|captcha", re.IGNORECASE
 )
 _BEGINNING: Final = 4096
-_MAX_TOTAL: Final = 10**12
+_TOTAL: Final = re.compile(r"[0-9]{1,12}")
 _MAX_WAIT_SECONDS: Final = 86_400.0
 _PHP_EMPTY: Final = (None, "", "0", 0, False)
 
@@ -274,10 +274,6 @@ def _flattened(body: Row, plural: str, singular: str) -> list[Row]:
 def total(body: Row) -> int | None:
     """Return `totalresults`, a number or a string of digits; None when it is missing or no count of rows."""
     value = body.get("totalresults")
-    if not isinstance(value, (int, str)) or len(str(value)) > 20:
-        return None
-    try:
-        count = int(value)
-    except ValueError:
-        return None
-    return count if 0 <= count <= _MAX_TOTAL else None
+    # int() also reads "1_0", "٣" and True.
+    text = str(value) if type(value) is int else value.strip() if type(value) is str else ""
+    return int(text) if _TOTAL.fullmatch(text) else None

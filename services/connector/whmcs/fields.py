@@ -107,13 +107,21 @@ def micros(value: object) -> int:
         cents = round(value * 100)
         if cents / 100 == value:  # the float stands for a decimal with two places
             return cents * 10_000
-    text = str(value).strip()[:_NUMBER_LIMIT]
+    text = _number_text(value)
     if not _NUMBER.fullmatch(text):
         text = _without_separators(text)
     try:
         return parse_micros(text)
     except ValueError:
         raise ValueError("is too large") from None
+
+
+def _number_text(value: object) -> str:
+    """Return the text of a number. It is never cut, because "1e-12" would become "1e-1"."""
+    text = str(value).strip()
+    if len(text) > _NUMBER_LIMIT:
+        raise ValueError(f"is longer than {_NUMBER_LIMIT} characters")
+    return text
 
 
 def _without_separators(text: str) -> str:
@@ -141,7 +149,7 @@ def decimal(value: object) -> str:
     """Return a decimal without an exponent; "0" for an empty value."""
     if value is None or value == "":
         return "0"
-    text = str(value).strip()[:_NUMBER_LIMIT]
+    text = _number_text(value)
     if not _NUMBER.fullmatch(text):
         raise ValueError("is no number")
     text = f"{Decimal(text):f}"

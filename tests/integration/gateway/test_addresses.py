@@ -8,13 +8,11 @@ import pytest
 from fastapi.routing import APIRoute, iter_route_contexts
 from sqlalchemy import text
 
-from libs.common.database import build_engine
-from libs.common.migrations import prepare, upgrade_service
-from libs.common.settings import PostgresSettings
+from libs.common.migrations import upgrade_service
 from services.gateway.context import SYSTEM
 from services.gateway.organizations import add_organization
 from tests.integration.gateway.conftest import ADDRESS, NEW, PASSWORD, Gateway, Person
-from tests.servers import Postgres
+from tests.servers import Postgres, at_revision
 
 
 @pytest.fixture
@@ -227,11 +225,7 @@ async def test_session_asks_about_the_organization_it_names(owner: Person) -> No
 
 async def test_migration_gives_slugs_to_organizations(postgres: Postgres) -> None:
     with postgres.empty_database() as database:
-        engine = build_engine(PostgresSettings(database_url=database.admin_url), service="test")
-        async with engine.connect() as connection:
-            await connection.run_sync(prepare)
-            await connection.commit()
-            await connection.run_sync(upgrade_service, "gateway", "0003")
+        async with at_revision(database, "gateway", "0003") as connection:
             for number, name in enumerate(("Demo", "Demo", "Nimbus", "nimbus!")):
                 await connection.execute(
                     text(
@@ -246,7 +240,6 @@ async def test_migration_gives_slugs_to_organizations(postgres: Postgres) -> Non
 
             query = text("SELECT slug FROM gateway.organizations ORDER BY created_at")
             slugs = (await connection.execute(query)).scalars().all()
-        await engine.dispose()
 
     assert slugs == ["demo-2", "demo", "nimbus", "nimbus-2"]
 

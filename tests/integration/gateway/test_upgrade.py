@@ -4,12 +4,10 @@ from uuid import uuid4
 
 from sqlalchemy import text
 
-from libs.common.database import build_engine
-from libs.common.migrations import prepare, upgrade_service
-from libs.common.settings import PostgresSettings
+from libs.common.migrations import upgrade_service
 from services.gateway.repository.instances import read
 from services.gateway.standing import Standing, StillSkipped
-from tests.servers import Postgres
+from tests.servers import Postgres, at_revision
 
 ORGANIZATION, OTHER = uuid4(), uuid4()
 SKIPPED = (
@@ -30,11 +28,7 @@ STORE = (
 
 async def test_instance_keeps_its_skipped_lists(postgres: Postgres) -> None:
     with postgres.empty_database() as database:
-        engine = build_engine(PostgresSettings(database_url=database.admin_url), service="test")
-        async with engine.connect() as connection:
-            await connection.run_sync(prepare)
-            await connection.commit()
-            await connection.run_sync(upgrade_service, "gateway", "0007")
+        async with at_revision(database, "gateway", "0007") as connection:
             for organization, skipped in ((ORGANIZATION, SKIPPED), (OTHER, "[]")):
                 for statement in STORE:
                     await connection.execute(text(statement), {"id": organization, "skipped": skipped})
@@ -42,7 +36,6 @@ async def test_instance_keeps_its_skipped_lists(postgres: Postgres) -> None:
             await connection.run_sync(upgrade_service, "gateway")
 
             instances = [await read(connection, instance_id) for instance_id in (ORGANIZATION, OTHER)]
-        await engine.dispose()
 
     skipped_list = StillSkipped(
         ORGANIZATION, "addon", "GetClientsAddons", "permission_missing", required=True

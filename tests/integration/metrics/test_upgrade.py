@@ -6,10 +6,8 @@ from typing import Any
 
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.envelope import Record
-from libs.common.database import build_engine
 from libs.common.kafka.publisher import Publisher
-from libs.common.migrations import prepare, upgrade_service
-from libs.common.settings import PostgresSettings
+from libs.common.migrations import upgrade_service
 from tests.builders import (
     INSTANCE,
     ORGANIZATION,
@@ -21,7 +19,7 @@ from tests.builders import (
 )
 from tests.integration.metrics.conftest import Tables, open_tables
 from tests.integration.metrics.test_runs import NOON, ended
-from tests.servers import Database, Postgres
+from tests.servers import Database, Postgres, at_revision
 
 # Midnight in Lisbon was at 23:00 UTC: the run ended on 2 April there.
 LEFT = [
@@ -46,16 +44,11 @@ COVERAGE = """SELECT kind, first_on, last_on, closed_before, code FROM metrics_r
 
 async def leave_behind(database: Database) -> None:
     """Bring an empty database to version 0002, fill it, and migrate it to the newest version."""
-    engine = build_engine(PostgresSettings(database_url=database.admin_url), service="test")
-    async with engine.connect() as connection:
-        await connection.run_sync(prepare)
-        await connection.commit()
-        await connection.run_sync(upgrade_service, "metrics", "0002")
+    async with at_revision(database, "metrics", "0002") as connection:
         for statement in LEFT:
             await connection.exec_driver_sql(statement, (ORGANIZATION, INSTANCE))
         await connection.commit()
         await connection.run_sync(upgrade_service, "metrics")
-    await engine.dispose()
 
 
 async def test_figures_of_an_older_version_stay_until_computed_anew(
@@ -231,11 +224,7 @@ async def test_versions_without_owner_get_one(
 ) -> None:
     await tables.take(facts_of_all_kinds())
     with postgres.empty_database() as database:
-        engine = build_engine(PostgresSettings(database_url=database.admin_url), service="test")
-        async with engine.connect() as connection:
-            await connection.run_sync(prepare)
-            await connection.commit()
-            await connection.run_sync(upgrade_service, "metrics", "0004")
+        async with at_revision(database, "metrics", "0004") as connection:
 
             async def execute(statement: str, *values: Any) -> None:
                 await connection.exec_driver_sql(statement, values)
@@ -243,7 +232,6 @@ async def test_versions_without_owner_get_one(
             await copy_without_owners(tables, execute)
             await connection.commit()
             await connection.run_sync(upgrade_service, "metrics")
-        await engine.dispose()
         upgraded = open_tables(database, publisher)
         await upgraded.add_instance()
         await check_same_figures(upgraded, tables)

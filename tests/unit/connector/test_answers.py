@@ -300,6 +300,12 @@ def test_retry_after_is_kept_or_ignored(status: int, written: str, seconds: floa
         ([], None),
         ("", None),
         (10**13, None),
+        (True, None),
+        (7.0, None),
+        ("1_0", None),
+        ("+7", None),
+        ("٣", None),
+        (" 7 ", 7),
     ],
 )
 def test_total_is_a_count_or_missing(written: Any, count: int | None) -> None:

@@ -65,6 +65,7 @@ def test_amount_is_read_in_every_unambiguous_form(text: Any, micros: int) -> Non
         "٣",
         "9" * 30,
         "9" * 70,
+        "0" * 60 + "5e-11",
         "--1",
         "1,2345",
     ],
