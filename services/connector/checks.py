@@ -76,7 +76,8 @@ _PASSED: Final = {
     "credentials": "WHMCS accepts the identifier and secret.",
     "ip": "WHMCS allows our address.",
 }
-_ELSEWHERE: Final = frozenset({"not_whmcs_api", "redirected"})
+_REDIRECTS: Final = frozenset({"redirected", "redirected_inside"})
+_ELSEWHERE: Final = _REDIRECTS | {"not_whmcs_api"}
 _VERSION_LENGTH: Final = 40
 _VERSION: Final = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})")
 _ABOUT_ACTION: Final = frozenset({"permission_missing", "action_unsupported"})
@@ -216,7 +217,7 @@ async def _find_api(client: Client, checklist: _Checklist) -> Row | WhmcsError:
         checklist.url = checklist.base_url = url
         return answer
     # A redirect says more than the missing pages of other folders.
-    raise min(failures, key=lambda error: error.code != "redirected")
+    raise min(failures, key=lambda error: error.code not in _REDIRECTS)
 
 
 def candidates(url: str) -> list[str]:

@@ -74,6 +74,12 @@ FAILURES: Final = {
         _C, Retry.NEXT_TICK, "The server does not offer TLS 1.3. Enable it in the web server of {host}."
     ),
     "redirected": Failure(_C, Retry.NO, "WHMCS redirects to {detail}. Enter that address."),
+    "redirected_inside": Failure(
+        _C,
+        Retry.NO,
+        "WHMCS redirects to {detail}, where MRRlytics may not connect. "
+        "Turn this redirect off for /includes/api.php, or enter a public https address of your WHMCS.",
+    ),
     "not_whmcs_api": Failure(
         _C, Retry.NO, "No WHMCS API answered under {url}. Enter the folder WHMCS is installed in."
     ),

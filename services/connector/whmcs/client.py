@@ -25,7 +25,7 @@ from services.connector.settings import Settings
 from services.connector.whmcs import answers
 from services.connector.whmcs.answers import Call, Response, WhmcsAnswer, WhmcsError
 from services.connector.whmcs.decoding import ACCEPTED, BodyDecoder, UndecodableError
-from services.connector.whmcs.masking import mask_of
+from services.connector.whmcs.masking import hide_in, mask_of
 from services.connector.whmcs.network import CheckedNetwork
 from services.connector.whmcs.objects import RefusedError, memory_of
 
@@ -72,7 +72,8 @@ class Client:
         self.base_url = credentials.base_url
         self._connect_seconds = connect_seconds
         self._has_answered = has_answered
-        self.mask = mask_of((credentials.secret, credentials.identifier, credentials.access_key))
+        self._secrets = (credentials.secret, credentials.identifier, credentials.access_key)
+        self.mask = mask_of(self._secrets)
         self.server_time: datetime | None = None
         self.noisy_answers = 0
         self._owner = object()
@@ -111,7 +112,7 @@ class Client:
     async def call(self, action: str, parameters: Mapping[str, str | int] | None = None) -> WhmcsAnswer:
         """Return the answer to one call; raise WhmcsError."""
         call = Call(action, self.base_url, self._has_answered, self.mask)
-        if (urlsplit(call.url).port or 443) not in (*_PORTS, *self._settings.whmcs_allowed_ports):
+        if not self._is_open_port(urlsplit(call.url).port):
             raise call.error("address_not_allowed")
         with Hold(MEMORY, self._owner) as hold:
             try:
@@ -145,9 +146,12 @@ class Client:
     async def _read(self, response: Response, call: Call, hold: Hold) -> WhmcsAnswer:
         """Return the answer with its memory, and remember whether WHMCS itself gave it."""
         try:
+            hide_in(response.content, self._secrets)
             answer = await self._read_content(response, call, hold)
         except WhmcsError as error:
             self._has_answered = self._has_answered or error.is_of_whmcs
+            if error.code == "redirected" and not await self._is_open(error.detail):
+                raise call.error("redirected_inside", error.detail) from None
             raise
         finally:
             response.content.clear()
@@ -166,6 +170,17 @@ class Client:
             # The thread goes on with the content, which must stay until then.
             await asyncio.wait([reading])
             raise
+
+    async def _is_open(self, url: str) -> bool:
+        """Return whether calls may go to an address, as far as its name can be resolved."""
+        try:
+            parts = urlsplit(url)
+        except ValueError:  # its host is a part of the credential, and hidden
+            return True
+        return self._is_open_port(parts.port) and await self._network.is_open(parts.hostname or "")
+
+    def _is_open_port(self, port: int | None) -> bool:
+        return (port or 443) in (*_PORTS, *self._settings.whmcs_allowed_ports)
 
     def _form(self, action: str, parameters: Mapping[str, str | int]) -> dict[str, str | int]:
         credentials = self._credentials

@@ -31,7 +31,7 @@ class BodyDecoder:
         names = [name.strip().lower() for name in encoding.split(",")]
         names = [name for name in names if name not in ("", "identity")]
         if len(names) > _MAX_LAYERS or not set(names) <= _LAYERS.keys():
-            raise UndecodableError(f"its compression is {encoding[:40]}")
+            raise UndecodableError(f"its compression is {encoding}")
         self._layers = [_limited(lambda data: iter((data,))), *(_limited(_LAYERS[n]()) for n in names[::-1])]
 
     def feed(self, data: bytes) -> Iterator[bytes]:

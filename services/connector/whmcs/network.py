@@ -118,13 +118,23 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         addresses = await self._resolver.addresses(host)
-        if not addresses or not all(is_allowed(address, self._allow, self._deny) for address in addresses):
+        if not self._are_allowed(addresses):
             egress_blocked.add(1)
             raise WhmcsError("address_not_allowed", "connect")
         for address in addresses[:-1]:
             with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
                 return await self._connected(address, port, timeout)
         return await self._connected(addresses[-1], port, timeout)
+
+    async def is_open(self, host: str) -> bool:
+        """Return whether calls may go to a name or an address; true for a name that cannot be resolved, because it leads nowhere."""
+        try:
+            return self._are_allowed(await self._resolver.addresses(host))
+        except WhmcsError:
+            return True
+
+    def _are_allowed(self, addresses: list[str]) -> bool:
+        return bool(addresses) and all(is_allowed(text, self._allow, self._deny) for text in addresses)
 
     async def _connected(self, address: str, port: int, seconds: float | None) -> _PlainStream:
         return _PlainStream(await self._network.connect_tcp(address, port, seconds))

@@ -15,6 +15,7 @@ import httpx
 import orjson
 import pytest
 
+from libs.common.contracts.failures import text_of
 from services.connector.credentials import Credentials
 from services.connector.settings import Settings
 from services.connector.whmcs import network
@@ -47,7 +48,7 @@ def settings() -> Settings:
 
 def client(answer: Callable[[httpx.Request], httpx.Response], **more: Any) -> Client:
     credentials = Credentials(
-        "https://billing.example.com", "identifier-0123", "secret-0123456789", "access-key"
+        "https://billing.example.com", "identifier-01234", "secret-0123456789", "access-key"
     )
     return Client(settings(), credentials, transport=httpx.MockTransport(answer), **more)
 
@@ -166,6 +167,42 @@ async def test_redirect_to_no_address_is_a_bad_response() -> None:
     error = await failure(b"", 302, {"location": "javascript:alert(1)"})
 
     assert (error.code, error.detail) == ("bad_response", "it redirects to no valid address")
+
+
+@pytest.mark.rule("N5")
+@pytest.mark.parametrize(
+    ("location", "code"),
+    [
+        ("https://10.0.0.5/whmcs/", "redirected_inside"),
+        ("http://127.0.0.1/", "redirected_inside"),
+        ("https://billing.inside.example/", "redirected_inside"),
+        ("https://www.example.com:9200/", "redirected_inside"),
+        ("https://www.example.com/", "redirected"),
+        ("https://secret-0123456789/", "redirected"),
+    ],
+)
+async def test_redirect_to_a_closed_address_is_none_to_enter(location: str, code: str) -> None:
+    error = await failure(b"", 302, {"location": location})
+
+    assert error.code == code
+    assert ("Enter that address" in text_of(code, detail=error.detail)) is (code == "redirected")
+
+
+@pytest.mark.rule("L8")
+async def test_secret_in_a_row_is_hidden() -> None:
+    content = b'{"result":"success","a":"%s and %s"}' % (b"secret-0123456789", b"identifier-01234")
+
+    async with client(lambda _: response(content)) as asked:
+        answer = await asked.call("GetClients")
+
+    assert answer.body["a"] == "[hidden] and [hidden]"
+
+
+@pytest.mark.rule("L8")
+async def test_secret_in_a_long_header_is_hidden_whole() -> None:
+    error = await failure(b"", headers={"content-encoding": "x" * 30 + "secret-0123456789"})
+
+    assert error.detail == f"its compression is {'x' * 30}[hidden]"
 
 
 @pytest.mark.rule("L8")
