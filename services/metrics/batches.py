@@ -21,6 +21,7 @@ from services.metrics.formulas.evidence import (
     request_of,
 )
 from services.metrics.formulas.timeline import timeline
+from services.metrics.movements import update_movements
 from services.metrics.repository import currencies, evidence, runs, segments
 from services.metrics.repository.driver import Connection
 from services.metrics.repository.evidence import Cut
@@ -40,13 +41,19 @@ class Scope:
 
 
 async def compute_customers(database: Connection, scope: Scope, customers: Sequence[int]) -> None:
-    """Store the figures of every subscription that the customers have or had."""
+    """Store the figures of every subscription that the customers have or had, then the movements of the customers."""
     owned = await evidence.read_owned(database, scope.cut.instance, customers)
+    of_segments: set[int] = set()
     for chunk in divide(owned, SUBSCRIPTIONS_AT_ONCE):
-        await _compute_chunk(database, scope, chunk)
+        of_segments |= await _compute_chunk(database, scope, chunk)
+    await update_movements(database, scope.cut.instance, of_segments.union(customers))
 
 
-async def _compute_chunk(database: Connection, scope: Scope, chunk: Chunk) -> None:
+async def _compute_chunk(database: Connection, scope: Scope, chunk: Chunk) -> set[int]:
+    """Store the figures of a chunk and return the customers of the segments that differ.
+
+    Where a subscription changed its customer, it concerns both.
+    """
     observations = await _read_observations(database, scope, chunk)
     figures = await _figures(await _gather(database, scope, observations))
     stored = await segments.read(database, scope.cut.instance, figures.keys())
@@ -55,6 +62,12 @@ async def _compute_chunk(database: Connection, scope: Scope, chunk: Chunk) -> No
     if changed:
         await segments.delete(database, scope.cut.instance, [key for key in changed if key in stored])
         await segments.insert(database, scope.cut.instance, changed)
+    return {
+        segment.customer_id
+        for figures_of in (changed, stored)
+        for key in changed.keys() & figures_of.keys()
+        for segment in figures_of[key].segments
+    }
 
 
 async def _read_observations(

@@ -68,8 +68,12 @@ class _Step:
 
     @property
     def is_new(self) -> bool:
-        """Return whether a newer run or another time zone is applied. If not, only late facts of the applied run are computed."""
-        return self.after != self.before.coverage or self.time_zone != self.before.time_zone
+        """Return whether a newer run or another time zone is applied, or the first movements are computed.
+
+        If not, only late facts of the applied run are computed.
+        """
+        before = self.before
+        return self.after != before.coverage or self.time_zone != before.time_zone or not before.has_movements
 
     @property
     def has_new_run(self) -> bool:
@@ -212,12 +216,15 @@ async def _finish_step(database: Connection, step: _Step, read: History) -> None
 def _changes_all(step: _Step) -> bool:
     """Return whether figures of customers without a dirty mark change.
 
-    They do when the time zone changes, because every day is dated anew. They also do when a run reads a kind whole, or keeps it in step,
-    that the runs before it could not: those runs claimed the marks of the kind with all others, but their cuts omitted its facts.
+    They do when the time zone changes, because every day is dated anew, and when no movements were computed before. They also do when a run
+    reads a kind whole, or keeps it in step, that the runs before it could not: those runs claimed the marks of the kind with all others,
+    but their cuts omitted its facts.
     """
     before = step.before.coverage
     if before is None:
         return False
+    if not step.before.has_movements:
+        return True
     epochs = {kind: before.epoch_of(kind) for kind in SUBSCRIPTION_KINDS}
     return step.time_zone != step.before.time_zone or any(
         step.after.epoch_of(kind) != epoch and (epoch is None or epoch < before.epoch)

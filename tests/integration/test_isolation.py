@@ -217,6 +217,11 @@ async def _fill(catalogue: Catalogue, tables: set[str], organization_id: UUID) -
             names = ", ".join(f'"{column["name"]}"' for column in table_columns)
             values = ", ".join(_literal(column, organization_id) for column in table_columns)
             await database.execute(f"INSERT INTO {table} ({names}) VALUES ({values})")  # noqa: S608
+        # The days of customers are shown as far as subscriptions are known.
+        await database.execute(
+            """INSERT INTO metrics.coverage (organization_id, instance_id, kind, last_on)
+            SELECT organization_id, instance_id, 'service', last_on FROM metrics.coverage ON CONFLICT DO NOTHING"""
+        )
 
 
 def _literal(column: Any, organization_id: UUID) -> str:

@@ -13,10 +13,14 @@ from services.metrics.repository.runs import APPLIED_EPOCH
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The coverage of an instance and the time zone of its segments; both None before its first run."""
+    """The coverage of an instance and the time zone of its segments; both None before its first run.
+
+    `has_movements`: all customers were computed with their movements, which releases before migration 0012 do not write.
+    """
 
     coverage: Coverage | None
     time_zone: str | None
+    has_movements: bool = False
 
 
 class _KindRow(NamedTuple):
@@ -39,17 +43,17 @@ class _KindRow(NamedTuple):
 _KIND: Final = column_types(_KindRow)
 
 _FRESHNESS: Final = f"""
-SELECT f.run_id, f.as_of, f.last_at, f.time_zone, {APPLIED_EPOCH} AS epoch
+SELECT f.run_id, f.as_of, f.last_at, f.time_zone, f.has_movements, {APPLIED_EPOCH} AS epoch
 FROM metrics.freshness f WHERE f.organization_id = $1 AND f.instance_id = $2"""
 
 _KINDS: Final = f"""
 SELECT {", ".join(_KIND)} FROM metrics.coverage WHERE organization_id = $1 AND instance_id = $2"""
 
 _STORE_FRESHNESS: Final = """
-INSERT INTO metrics.freshness AS f (organization_id, instance_id, run_id, as_of, last_at, epoch, time_zone)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO metrics.freshness AS f (organization_id, instance_id, run_id, as_of, last_at, epoch, time_zone, has_movements)
+VALUES ($1, $2, $3, $4, $5, $6, $7, true)
 ON CONFLICT (organization_id, instance_id) DO UPDATE SET run_id = excluded.run_id, as_of = excluded.as_of,
-    last_at = excluded.last_at, epoch = excluded.epoch, time_zone = excluded.time_zone"""
+    last_at = excluded.last_at, epoch = excluded.epoch, time_zone = excluded.time_zone, has_movements = true"""
 
 _STORE_KINDS: Final = f"""
 INSERT INTO metrics.coverage (organization_id, instance_id, {", ".join(_KIND)})
@@ -71,7 +75,7 @@ async def read(connection: Connection, key: InstanceKey) -> State:
         epoch=freshness["epoch"],
         kinds={row.kind: _kind_coverage(row, freshness["epoch"], freshness["last_at"]) for row in rows},
     )
-    return State(coverage, freshness["time_zone"])
+    return State(coverage, freshness["time_zone"], freshness["has_movements"])
 
 
 def _kind_coverage(row: _KindRow, applied_epoch: int, applied_at: datetime) -> KindCoverage:

@@ -47,7 +47,7 @@ WHERE n.state NOT IN ('deleting', 'deleted') AND (
         SELECT FROM metrics.runs r
         WHERE r.organization_id = n.organization_id AND r.instance_id = n.instance_id
             AND (f.run_id IS NULL OR {RUN_EPOCH} > {APPLIED_EPOCH}) AND {IS_STORED})
-    OR (f.run_id IS NOT NULL AND f.time_zone IS DISTINCT FROM n.settings ->> 'time_zone')
+    OR (f.run_id IS NOT NULL AND (f.time_zone IS DISTINCT FROM n.settings ->> 'time_zone' OR NOT f.has_movements))
     OR EXISTS (
         SELECT FROM metrics.history h
         WHERE h.organization_id = n.organization_id AND h.instance_id = n.instance_id AND h.state = '{HistoryState.READY}')
@@ -86,6 +86,8 @@ FROM named WHERE NOT EXISTS (
 _TABLES: Final = (
     "dirty",
     "segments",
+    "movements",
+    "customer_days",
     "issues",
     "runs",
     "applied_runs",

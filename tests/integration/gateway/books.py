@@ -1,6 +1,7 @@
 """Segments and instances as metrics stores them, and questions about them."""
 
 import random
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -21,6 +22,7 @@ from libs.common.figures.relations import Group
 from services.gateway.figures import figures
 from services.gateway.principals import Organization, Principal
 from services.metrics.formulas.coverage import Coverage, KindCoverage, Skipped
+from services.metrics.movements import update_movements
 from services.metrics.repository import coverage as stored_coverage
 from services.metrics.repository import instances
 from tests.integration.gateway.conftest import Gateway
@@ -160,9 +162,11 @@ async def add_site(gateway: Gateway, organization_id: UUID, name: str = "Main", 
 
 
 async def add_segments(gateway: Gateway, organization_id: UUID, segments: Iterable[Segment]) -> None:
+    """Store segments, and the movements that follow from them."""
+    rows = list(segments)
     columns = [
         list(column)
-        for column in zip(*((organization_id, *astuple(segment)) for segment in segments), strict=True)
+        for column in zip(*((organization_id, *astuple(segment)) for segment in rows), strict=True)
     ]
     names = [f"c{number}" for number in range(len(columns))]
     types = [
@@ -187,6 +191,12 @@ async def add_segments(gateway: Gateway, organization_id: UUID, segments: Iterab
         f"INSERT INTO metrics.segments SELECT * FROM unnest({arrays})",  # noqa: S608  fixed names
         **dict(zip(names, columns, strict=True)),
     )
+    customers = defaultdict(set)
+    for segment in rows:
+        customers[segment.instance_id].add(segment.customer_id)
+    async with transaction(gateway.admin) as connection:
+        for instance_id, ids in customers.items():
+            await update_movements(await raw(connection), InstanceKey(organization_id, instance_id), ids)
 
 
 async def ask(

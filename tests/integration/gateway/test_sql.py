@@ -1,6 +1,7 @@
 """The SQL of docs/metrics.md gives the figures of the API, run as it stands there by the role that it names."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -28,7 +29,7 @@ from tests.integration.gateway.books import (
 from tests.integration.gateway.conftest import Gateway
 from tests.servers import REPOSITORY
 
-NAMED, PRESENT, BY_DAY, COVERAGE, BY_SYNC = re.findall(
+NAMED, PRESENT, BY_DAY, COVERAGE, BY_SYNC, MOVEMENTS = re.findall(
     r"```sql\n(.*?)```", (REPOSITORY / "docs" / "metrics.md").read_text(encoding="utf-8"), re.DOTALL
 )
 STALE_ON = TODAY - 9 * DAY
@@ -98,6 +99,18 @@ async def test_ledger_by_day_is_the_mrr_of_each_day(gateway: Gateway, organizati
             assert Decimal(str(point.value)) == mrr, (code, point.on)
     assert max(on for _, on in changes) == TODAY
     assert len(changes) > 8
+
+
+async def test_movements_by_month_add_up_to_the_present_mrr(gateway: Gateway, organization_id: UUID) -> None:
+    present = await documented(gateway, organization_id, PRESENT)
+
+    rows = await documented(gateway, organization_id, MOVEMENTS)
+
+    sums: Counter[str] = Counter()
+    for row in rows:
+        sums[row["currency"]] += row["amount"]
+    assert +sums == {row["currency"]: row["mrr"] for row in present if row["mrr"]}
+    assert {row["movement"] for row in rows} >= {"new_business", "expansion", "contraction"}
 
 
 async def test_coverage_says_what_is_carried_and_complete(gateway: Gateway, organization_id: UUID) -> None:

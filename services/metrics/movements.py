@@ -1,0 +1,58 @@
+"""Brings the movements of customers up to date with their segments, in the transaction that replaces the segments."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from libs.common.contracts.instances import InstanceKey
+from services.metrics.formulas.movements import CustomerDay, CustomerHistory, Movement, history_of
+from services.metrics.repository import movements
+from services.metrics.repository.driver import Connection
+from services.metrics.repository.movements import Day, DayKey
+
+# A customer may have thousands of segments, so they are read a few customers at a time.
+_CUSTOMERS_AT_ONCE: Final = 100
+
+
+async def update_movements(database: Connection, key: InstanceKey, customers: Collection[int]) -> None:
+    """Store the movements of customers. Equal days are not written again, so a full recalculation changes no row."""
+    ordered = sorted(customers)
+    for start in range(0, len(ordered), _CUSTOMERS_AT_ONCE):
+        await _update(database, key, ordered[start : start + _CUSTOMERS_AT_ONCE])
+
+
+async def _update(database: Connection, key: InstanceKey, customers: Sequence[int]) -> None:
+    segments = await movements.read_segments(database, key, customers)
+    stored = await movements.read(database, key, customers)
+    changed: dict[DayKey, Day] = {}
+    for customer in customers:
+        history = history_of(customer, segments.get(customer, {}))
+        changed |= _differences(customer, stored.get(customer, CustomerHistory()), history)
+        await asyncio.sleep(0)  # let the other tasks of the loop run
+    if changed:
+        await movements.replace(database, key, changed)
+
+
+def _differences(customer: int, stored: CustomerHistory, computed: CustomerHistory) -> dict[DayKey, Day]:
+    """Return the computed days of a customer that differ from the stored ones; a day that is stored only is empty."""
+    if stored == computed:
+        return {}
+    before, after = _by_day(customer, stored), _by_day(customer, computed)
+    return {
+        at: after.get(at, Day((), ()))
+        for at in sorted(before.keys() | after.keys())
+        if before.get(at) != after.get(at)
+    }
+
+
+def _by_day(customer: int, history: CustomerHistory) -> dict[DayKey, Day]:
+    movements_of: dict[DayKey, list[Movement]] = defaultdict(list)
+    for movement in history.movements:
+        movements_of[DayKey(customer, movement.on)].append(movement)
+    days_of: dict[DayKey, list[CustomerDay]] = defaultdict(list)
+    for day in history.days:
+        days_of[DayKey(customer, day.on)].append(day)
+    return {
+        at: Day(tuple(movements_of[at]), tuple(days_of[at])) for at in movements_of.keys() | days_of.keys()
+    }
