@@ -7,7 +7,8 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from libs.common.figures.answers import Figure
-from libs.common.figures.catalogue import BY_SLUG, METRICS
+from libs.common.figures.catalogue import BY_SLUG
+from libs.common.figures.families.revenue import REVENUE
 from libs.common.figures.periods import Interval
 from libs.common.figures.questions import Question
 from libs.common.figures.relations import Group
@@ -76,7 +77,7 @@ def questions(days: Days) -> dict[str, Question]:
             title: Question(mrr, *newest, (group, Group.CURRENCY))
             for title, group in {_KINDS: Group.KIND, **_SPLITS}.items()
         },
-        **{metric.slug: Question(metric, *newest, by_currency) for metric in METRICS},
+        **{metric.slug: Question(metric, *newest, by_currency) for metric in REVENUE},
     }
 
 
@@ -91,7 +92,7 @@ def currency(answers: Mapping[str, Figure], chosen: Choice) -> Currency:
     """Return the figures of a currency."""
     code = chosen.code
     [points] = [series.points for series in answers["history"].series if series.group["currency"] == code]
-    mrr, *others = tiles([answers[metric.slug] for metric in METRICS], code, _details(answers, chosen))
+    mrr, *others = tiles([answers[metric.slug] for metric in REVENUE], code, _details(answers, chosen))
     return Currency(
         code=code,
         mrr=mrr,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from libs.common.figures.answers import Figure
-from libs.common.figures.catalogue import METRICS
+from libs.common.figures.families.revenue import REVENUE
 from services.gateway.pages import reading
 from tests.integration.gateway.books import (
     FIRST,
@@ -37,7 +37,7 @@ async def test_tile_equals_the_api(gateway: Gateway) -> None:
 
     shown = {currency: await overview(owner, currency=currency) for currency in ("EUR", "JPY")}
 
-    for metric in METRICS:
+    for metric in REVENUE:
         answer = await asked(owner, metric.slug, "currency")
         for currency, page in shown.items():
             value = str(newest(answer, "currency", currency)[currency])
