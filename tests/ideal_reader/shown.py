@@ -104,7 +104,7 @@ def read(company: Company) -> Shown:
     details = {
         row["id"]: answers.answer({"action": "GetInvoice", "invoiceid": str(row["id"])}) for row in headers
     }
-    format_ = _date_format(item["description"] for body in details.values() for item in body["items"]["item"])
+    format_ = date_format(item["description"] for body in details.values() for item in body["items"]["item"])
     lines = [line for row in headers for line in _lines(row, details[row["id"]], format_)]
     billed: dict[Key, list[Line]] = defaultdict(list)
     for line in lines:
@@ -161,13 +161,13 @@ def _lines(header: dict[str, Any], details: dict[str, Any], format_: str) -> lis
             text=html.unescape(item["description"]),
             amount_micros=_micros(item["amount"]),
             invoice=invoice,
-            period=_period(item["description"], format_),
+            period=period(item["description"], format_),
         )
         for item in details["items"]["item"]
     ]
 
 
-def _date_format(texts: Any) -> str:
+def date_format(texts: Any) -> str:
     """Return the one format that fits all periods of the site."""
     written = [day for text in texts if (match := _PERIOD.search(text)) for day in match.groups()]
     fitting = [format_ for format_ in FORMATS if all(_parsed(day, format_) for day in written)]
@@ -182,7 +182,7 @@ def _parsed(day: str, format_: str) -> date | None:
         return None
 
 
-def _period(text: str, format_: str) -> tuple[date, date] | None:
+def period(text: str, format_: str) -> tuple[date, date] | None:
     match = _PERIOD.search(text)
     if match is None:
         return None
