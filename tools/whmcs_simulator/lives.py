@@ -193,7 +193,7 @@ _LIFE: Final[tuple[Chance, ...]] = (
     (_merge_invoices, "customer", 300),
     (_recreate_in_other_currency, "customer", 4),
     (_move_to_another_customer, "service", 4),
-    (_start_trial, "customer", 25),
+    (_start_trial, "customer", 10),
     (_give_discount, "service", 10),
     (_raise_price, "service", 2),
     (_change_years, "domain", 20),

@@ -30,7 +30,7 @@ MOST_BY_CAUSE = {
     "counted too short": 0.001,
     "before the first payment": 0.001,
     # It has no excuse: a price that the subscription never had. Part months are scaled from rounded amounts.
-    "price of no version": 0.00001,
+    "price of no version": 0.0001,
 }
 
 
