@@ -9,6 +9,7 @@ from libs.common.kafka import letter_commands
 from libs.common.kafka.administration import align_topics
 from libs.common.settings import KafkaSettings, PostgresSettings, load
 from services.connector import cli as credential_commands
+from services.gateway import cli as figure_commands
 
 
 class MigrateSettings(PostgresSettings, KafkaSettings):
@@ -20,6 +21,7 @@ class MigrateSettings(PostgresSettings, KafkaSettings):
 app = typer.Typer(no_args_is_help=True)
 app.add_typer(credential_commands.app, name="credentials")
 app.add_typer(letter_commands.app, name="dead-letters")
+app.command()(figure_commands.figures)
 
 
 @app.callback()

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
@@ -175,6 +176,31 @@ async def test_one_changed_price_is_one_fact_and_the_new_mrr(
             tile = owner.locator(f'tr[data-currency="{currency}"] [data-metric="mrr"]')
             expected = Decimal(sum(series["kinds"].values())).scaleb(-6)
             assert Decimal(await tile.get_attribute("data-value") or "nan") == expected
+
+
+async def test_shell_command_prints_the_figures_of_the_api(
+    stack: RunningStack, program: httpx.AsyncClient
+) -> None:
+    instance, _ = await connected(stack, program, "Shell")
+    await synced(program, instance)
+    token = program.headers["authorization"].removeprefix("Bearer ")
+
+    command = ["figures", "mrr", "--group-by", "kind", "--interval", "month", "--csv", "--url", stack.address]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "mrrlytics",
+        *command,
+        env=os.environ | {"MRRLYTICS_TOKEN": token},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await process.communicate()
+
+    question = {"group_by": "kind", "interval": "month", "format": "csv"}
+    answer = await program.get("/metrics/mrr", params=question)
+    assert process.returncode == 0
+    assert output.decode() == answer.text
+    assert len(output.splitlines()) > 3
 
 
 async def test_missing_permission_is_a_reason_in_api_and_page(

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from datetime import date
+from enum import StrEnum
 from typing import Annotated, Final
 
 import orjson
@@ -33,6 +34,7 @@ from services.gateway.api.questions import (
     refuse_conversion,
 )
 from services.gateway.context import ContextDependency
+from services.gateway.exports import CSV, csv_text, figure_table
 
 router = APIRouter(prefix="/metrics", tags=["metrics"])
 
@@ -40,6 +42,17 @@ _PIECE: Final = 64 * 1024
 
 # `no-cache` makes a shared browser ask again each time; `Vary` keeps one caller from getting the figures of another.
 _CLOSED: Final = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Cookie"}
+
+
+class Form(StrEnum):
+    """How an answer is written."""
+
+    JSON = "json"
+    CSV = "csv"
+
+
+_CSV_EXAMPLE: Final = "on,currency,mrr,reason,complete\r\n2026-11-23,EUR,1234.560000,,false\r\n"
+_TYPES: Final = {Form.JSON: "application/json", Form.CSV: CSV}
 
 
 class MetricDescription(BaseModel):
@@ -86,7 +99,10 @@ async def list_metrics(principal: Reader) -> Catalogue:
 @router.get(
     "/{slug}",
     response_model=Figure,
-    responses={304: {"description": "Nothing changed since the answer with this ETag."}},
+    responses={
+        200: {"content": {"text/csv": {"schema": {"type": "string"}, "example": _CSV_EXAMPLE}}},
+        304: {"description": "Nothing changed since the answer with this ETag."},
+    },
 )
 async def get_metric(
     context: ContextDependency,
@@ -101,6 +117,9 @@ async def get_metric(
     currency: Currency = NATIVE,
     lens: ByLens = Lens.CONTRACT,
     instance_ids: InInstances = None,
+    form: Annotated[
+        Form, Query(alias="format", description="`csv`: a table for spreadsheets, one row per point.")
+    ] = Form.JSON,
     if_none_match: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Response:
     """Return a metric over days. Money and ratios are decimal strings with six places, a count is an integer, null has a `reason`.
@@ -115,25 +134,30 @@ async def get_metric(
     question = Question(metric, start or last, last, interval, groups)
     [answer] = await figures.figures(context, principal, [question], lens=lens, instance_ids=chosen)
     is_small = sum(len(series.points) for series in answer.series) <= figures.SMALL
-    body, etag = _rendered(answer) if is_small else await context.answer_workers.run(_rendered, answer)
-    return _response(body, etag, if_none_match or "")
+    body, etag = (
+        _rendered(answer, form) if is_small else await context.answer_workers.run(_rendered, answer, form)
+    )
+    return _response(body, etag, if_none_match or "", _TYPES[form])
 
 
-def _rendered(answer: Figure) -> tuple[bytes, str | None]:
-    """Return the answer as JSON, and its ETag when it has points and all are complete."""
-    body = orjson.dumps(answer, option=orjson.OPT_UTC_Z)
+def _rendered(answer: Figure, form: Form) -> tuple[bytes, str | None]:
+    """Return the answer in a form, and its ETag when it has points and all are complete."""
+    is_csv = form is Form.CSV
+    body = (
+        csv_text(figure_table(answer)).encode() if is_csv else orjson.dumps(answer, option=orjson.OPT_UTC_Z)
+    )
     is_open = not all(point.complete for series in answer.series for point in series.points)
     if is_open or not any(series.points for series in answer.series):
         return body, None
     return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
-def _response(body: bytes, etag: str | None, if_none_match: str) -> Response:
+def _response(body: bytes, etag: str | None, if_none_match: str, media_type: str) -> Response:
     headers = {} if etag is None else {**_CLOSED, "ETag": etag}
     if etag is not None and etag in [tag.strip() for tag in if_none_match.split(",")]:
         return Response(status_code=304, headers=headers)
     headers["Content-Length"] = str(len(body))
-    return StreamingResponse(_pieces(body), media_type="application/json", headers=headers)
+    return StreamingResponse(_pieces(body), media_type=media_type, headers=headers)
 
 
 async def _pieces(body: bytes) -> AsyncIterator[bytes]:

@@ -91,9 +91,8 @@ def _complete_operation(place: str, operation: dict[str, Any], examples: Operati
     if "requestBody" in operation:
         operation["requestBody"]["content"]["application/json"]["example"] = examples.request
     for status, answer in operation["responses"].items():
-        if status.startswith("2"):
-            for content in answer.get("content", {}).values():
-                content["example"] = examples.answer
+        if status.startswith("2") and (content := answer.get("content", {}).get("application/json")):
+            content["example"] = examples.answer
     codes = [*COMMON, *examples.refusals, *(BODY if "requestBody" in operation else ()), *LIMITED]
     for status in sorted({REFUSALS[code][0] for code in codes}):
         refused = {code: REFUSALS[code][1] for code in codes if REFUSALS[code][0] == status}

@@ -127,3 +127,26 @@ async def test_token_without_the_scope_reads_no_figure(gateway: Gateway) -> None
     for path in ("/api/v1/metrics", "/api/v1/metrics/mrr"):
         assert (await program.get(path)).status_code == 403
     assert (await gateway.client().get("/api/v1/metrics/mrr")).status_code == 401
+
+
+async def test_csv_has_the_points_of_the_answer(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    site = await add_site(gateway, owner.organization_id)
+    await add_segments(
+        gateway, owner.organization_id, [Segment(site.id, id=id, product_name="=Small") for id in (1, 2)]
+    )
+    path = "/api/v1/metrics/mrr?start=2026-02-27&group_by=product"
+
+    answer = await owner.client.get(path)
+    table = await owner.client.get(f"{path}&format=csv")
+
+    [series] = answer.json()["series"]
+    group = f"{series['group']['product']},EUR,'=Small"
+    assert table.headers["content-type"] == "text/csv; charset=utf-8"
+    assert table.text.splitlines() == [
+        "on,product,currency,product_name,mrr,reason,complete",
+        *(
+            f"{point['on']},{group},{point['value']},,{str(point['complete']).lower()}"
+            for point in series["points"]
+        ),
+    ]

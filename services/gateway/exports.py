@@ -1,0 +1,52 @@
+"""Figures and lists as CSV for spreadsheets. Pure."""
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+from io import StringIO
+from typing import Any, Final
+
+from libs.common.figures.answers import Figure
+
+CSV: Final = "text/csv; charset=utf-8"
+# Spreadsheets run a text that begins with one of these as a formula.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+def figure_table(figure: Figure) -> Iterator[Sequence[object]]:
+    """Yield the names of the columns, then a row for each point: its day, its group, the value, and what is known of it."""
+    groups = list(dict.fromkeys(name for series in figure.series for name in series.group))
+    named = list(dict.fromkeys(name for series in figure.series for name in series.names))
+    yield ["on", *groups, *(f"{name}_name" for name in named), figure.metric, "reason", "complete"]
+    for series in figure.series:
+        of_group = [series.group.get(name) for name in groups] + [series.names.get(name) for name in named]
+        for point in series.points:
+            yield [point.on, *of_group, point.value, point.reason, point.complete]
+
+
+def list_table(items: Iterable[Any], columns: type[Any]) -> Iterator[Sequence[object]]:
+    """Yield the names of the columns, then a row for each item. `columns` is the dataclass of the items."""
+    names = [column.name for column in fields(columns)]
+    yield names
+    for item in items:
+        yield [getattr(item, name) for name in names]
+
+
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """Return rows as CSV (RFC 4180): nothing for None, true and false in small letters."""
+    text = StringIO()
+    csv.writer(text).writerows([_cell(value) for value in row] for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    cell = str(value)
+    return f"'{cell}" if cell.startswith(_FORMULA) and not _is_number(cell) else cell
+
+
+def _is_number(cell: str) -> bool:
+    return cell.removeprefix("-").replace(".", "", 1).isdecimal()
