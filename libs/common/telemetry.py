@@ -29,6 +29,8 @@ events_applied: Final = _meter.create_counter("mrrlytics.events.applied")
 consumer_paused: Final = _meter.create_counter("mrrlytics.consumer.paused")
 # Records of metrics stay different from those of the connector after they were published again.
 reconciliation_mismatches: Final = _meter.create_counter("mrrlytics.reconciliation.mismatches")
+# Movements of customers do not add up to their MRR.
+selfcheck_mismatches: Final = _meter.create_counter("mrrlytics.selfcheck.mismatches")
 # The scheduler issues commands.
 scheduler_commands: Final = _meter.create_counter("mrrlytics.scheduler.commands")
 # The scheduler sends commands late.
