@@ -12,6 +12,7 @@ from services.metrics.handlers import build_handlers
 from services.metrics.purging import Tidier
 from services.metrics.reconcile import Reconciling
 from services.metrics.self_check import SelfCheck
+from services.metrics.sending import Sending
 from services.metrics.settings import Settings
 from services.metrics.tables import outbox
 
@@ -38,6 +39,7 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
                 **{f"compute {number}": computing.work for number in range(_WORKERS)},
                 "self-check": SelfCheck(engine, clock).work,
                 "reconcile": Reconciling(engine, clock).work,
+                "send movements": Sending(engine, publisher, clock).work,
                 "relay": lambda stop: relay(engine, outbox, publisher, stop),
                 "tidy": Tidier(engine, clock).run,
             },

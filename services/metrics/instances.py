@@ -9,7 +9,7 @@ from libs.common.contracts.instances import InstanceChanged, InstanceKey
 from libs.common.database import check_owner, raw, transaction
 from libs.common.errors import Permanent
 from services.metrics.purging import purge
-from services.metrics.repository import instances
+from services.metrics.repository import instances, movements_to_send
 
 INSTANCES_TABLE: Final = "metrics.instances"
 
@@ -24,7 +24,12 @@ async def store_instance(engine: AsyncEngine, instance: InstanceChanged) -> None
 
 
 async def delete_instance(engine: AsyncEngine, key: InstanceKey) -> None:
-    """Store that an instance is deleted, so that no more of its facts are stored, then purge it."""
+    """Store that an instance is deleted, so that no more of its facts are stored, then purge it.
+
+    Consumers of its movements hear that none is left.
+    """
     async with transaction(engine) as connection:
-        await instances.set_deleted(await raw(connection), key)
+        database = await raw(connection)
+        await instances.set_deleted(database, key)
+        await movements_to_send.add_all(database, key)
     await purge(engine, key)

@@ -203,6 +203,15 @@ without access to WHMCS. The key is `<instance>:<kind>:<id>`. An empty body (a t
   WHMCS's local time in the time zone of the instance in a billing fact, and UTC elsewhere.
 * New versions only add fields, so ignore fields that you do not know. A breaking change gets a new topic.
 
+## Reading movements
+
+`metrics.movements` has the movements of each customer and day by the lens `contract`, as [metrics](../metrics.md#movements) defines
+them. A record replaces all movements of its key, the customer and the day; one without a body says that none is left. So keep the newest
+record per key and add nothing up while you read. A day is sent once all kinds are known on it, and again when it changes. The sum of
+all movements is the MRR of the last such day.
+
+[movements_consumer.py](movements_consumer.py) is a whole consumer. It needs `aiokafka` and the address of Kafka.
+
 ## Headers
 
 Records use [CloudEvents 1.0](https://cloudevents.io) in Kafka's binary mode: the body is JSON, everything else is in headers.

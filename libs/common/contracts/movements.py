@@ -1,10 +1,17 @@
-"""Movements of one customer on one day, for downstream consumers. Each message replaces the one before it; never add them."""
+"""Movements of one customer on one day, for downstream consumers. Each message replaces the one before it with its key; never add them.
+
+A message without a body says that no movement is left on the day.
+"""
 
 from datetime import date
 from enum import StrEnum
+from typing import Final
 
 from libs.common.contracts.billing import CurrencyCode, Micros
 from libs.common.contracts.message import Message
+
+# More ids would not fit into a record.
+MAX_SUBSCRIPTIONS: Final = 1_000
 
 
 class MovementKind(StrEnum):
@@ -55,7 +62,7 @@ class Cause(StrEnum):
 
 
 class Movement(Message):
-    """One movement. `reason` says why; `subscriptions` are the public ids of the subscriptions that caused it."""
+    """One movement. `reason` says why; `subscriptions` are the public ids of the subscriptions that caused it, 1,000 at most."""
 
     kind: MovementKind
     amount_micros: Micros
@@ -65,7 +72,7 @@ class Movement(Message):
 
 
 class MovementsChanged(Message):
-    """All movements of a customer on a day. An empty list revokes those of earlier messages."""
+    """All movements of a customer on a day, by the lens `contract`. They replace those of earlier messages."""
 
     customer: str
     on: date

@@ -132,7 +132,6 @@ BILLING: Final = (
 )
 # These messages have a shape, but no service sends them yet.
 NOT_SENT_YET: Final = (
-    "MovementsChanged",
     "AlertRaised",
     "AlertResolved",
 )
