@@ -1,12 +1,14 @@
 """Reads lists for one run, publishes what changed, and stores how far the run has come."""
 
+import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,8 +18,8 @@ from services.connector import events, plan
 from services.connector.caller import Caller
 from services.connector.changes import Fact
 from services.connector.plan import Checkpoint
-from services.connector.publishing import FactPublisher, Published
-from services.connector.reading import ListReader
+from services.connector.publishing import FactPublisher, Prepared, Published
+from services.connector.reading import ListReader, Page
 from services.connector.repository import checkpoints, seen
 from services.connector.repository.runs import Run
 from services.connector.translating import RawRow, Translator
@@ -69,18 +71,22 @@ class RunLists:
             await self._read_to_end(action, plan.start_of(action, self.points))
 
     async def publish(
-        self,
-        action: ListAction | LookUp,
-        rows: Iterable[RawRow],
-        point: Checkpoint,
-        *,
-        is_end: bool = False,
+        self, action: ListAction | LookUp, rows: Sequence[RawRow], point: Checkpoint
     ) -> Checkpoint:
-        """Publish rows, store the checkpoint behind them, and return it with what became of the rows.
+        """Publish rows, store the checkpoint behind them, and return it with what became of the rows."""
+        return await self.publish_prepared(await self.prepare(action, rows), rows, point)
+
+    async def prepare(self, action: ListAction | LookUp, rows: Iterable[RawRow]) -> Prepared:
+        """Find the rows that have changed; they must be published next."""
+        return await self._publisher.prepare(self._run.lease, Translator(action, self._run.settings), rows)
+
+    async def publish_prepared(
+        self, prepared: Prepared, rows: Sequence[RawRow], point: Checkpoint, *, is_end: bool = False
+    ) -> Checkpoint:
+        """Publish rows that were prepared, store the checkpoint behind them, and return it with what became of the rows.
 
         `is_end` tells that these are the last rows of a list: then the checkpoint says whether it was read whole.
         """
-        rows = list(rows)
         saved = point
 
         async def save(connection: AsyncConnection, database: Any, published: Published) -> None:
@@ -96,8 +102,7 @@ class RunLists:
             if saved.done or time.monotonic() - self._reported_at > _PROGRESS_SECONDS:
                 await self._report_progress(connection)
 
-        translator = Translator(action, self._run.settings)
-        await self._publisher.publish_rows(self._run.lease, translator, rows, save)
+        await self._publisher.publish_prepared(self._run.lease, prepared, save)
         return saved
 
     async def remove(self, kind: Kind, tombstones: Iterable[Fact]) -> None:
@@ -116,18 +121,19 @@ class RunLists:
         Pages that arrive within one second are published together. With small pages, a transaction for each would take longer than
         reading them.
         """
-        rows: list[RawRow] = []
+        waiting: list[Page] = []
         written_at = -math.inf
-        async with aclosing(ListReader(self._caller, action).pages(point)) as pages:
+        async with (
+            _Writer(self, action, point) as writer,
+            aclosing(ListReader(self._caller, action).pages(point)) as pages,
+        ):
             async for page in pages:
-                point = page.behind(point)
-                rows += page.rows
-                if len(rows) >= _ROWS_PER_WRITE or time.monotonic() - written_at > _WRITE_SECONDS:
-                    point = await self.publish(action, rows, point)
-                    rows, written_at = [], time.monotonic()
-                    plan.check_readable(action, point)
-        point = await self.publish(action, rows, point, is_end=True)
-        plan.check_readable(action, point)
+                waiting.append(page)
+                is_full = sum(len(page.rows) for page in waiting) >= _ROWS_PER_WRITE
+                if is_full or time.monotonic() - written_at > _WRITE_SECONDS:
+                    await writer.write(waiting)
+                    waiting, written_at = [], time.monotonic()
+            await writer.write(waiting, is_end=True)
 
     async def _at_end(self, database: Any, point: Checkpoint) -> Checkpoint:
         instance, run_id = self._run.lease.instance, self._run.run_id
@@ -160,3 +166,48 @@ class RunLists:
         progressed = plan.progress_of(run.run_id, self.points)
         message_id = f"{run.run_id}.progress.{run.lease.epoch}.{self._reports}"
         await events.send(connection, run.lease.instance, progressed, message_id, self._clock())
+
+
+class _Writer:
+    """Writes the pages of one list in their order, and prepares the next ones while Kafka and the database store those before them.
+
+    Each write waits for both several times. Without this overlap, a run would do nothing in that time. Use as an async context manager:
+    it waits for the last write, also after an error.
+    """
+
+    def __init__(self, lists: RunLists, action: ListAction, point: Checkpoint) -> None:
+        self._lists, self._action, self._point = lists, action, point
+        self._ids: set[int | None] = set()
+        self._under_way: asyncio.Task[Checkpoint] | None = None
+
+    async def write(self, pages: Sequence[Page], *, is_end: bool = False) -> None:
+        """Begin to publish pages and to store the checkpoint behind them. The write before is finished then."""
+        rows = [row for page in pages for row in page.rows]
+        ids = {row.id for row in rows}
+        if not self._ids.isdisjoint(ids):
+            await self._finish()  # a row came again, and is compared with what that write stores
+        prepared = await self._lists.prepare(self._action, rows)
+        await self._finish()
+        point = self._point
+        for page in pages:
+            point = page.behind(point)
+        self._ids = ids
+        self._under_way = asyncio.create_task(
+            self._lists.publish_prepared(prepared, rows, point, is_end=is_end)
+        )
+
+    async def _finish(self) -> None:
+        if self._under_way is not None:
+            under_way, self._under_way = self._under_way, None
+            self._point = await under_way
+            plan.check_readable(self._action, self._point)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
+    ) -> None:
+        if isinstance(error, asyncio.CancelledError) and self._under_way is not None:
+            self._under_way.cancel()
+        await self._finish()

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -16,7 +16,7 @@ from libs.common.contracts.sync import UnreadableRow
 from libs.common.database import raw, transaction
 from libs.common.kafka.publisher import Publisher
 from libs.common.telemetry import current_traceparent, records_skipped
-from services.connector.changes import Fact, Stored, compare, tombstone
+from services.connector.changes import Changes, Fact, Stored, compare, tombstone
 from services.connector.repository import fingerprints
 from services.connector.repository.fingerprints import FactKey
 from services.connector.repository.leases import FencedError, Lease, fence
@@ -38,6 +38,14 @@ class Published:
     warnings: Mapping[str, int] = field(default_factory=dict)
 
 
+class Prepared(NamedTuple):
+    """Rows of one kind that were compared with what is stored. The fingerprints of those to be published are null."""
+
+    kind: Kind
+    changes: Changes
+    published: Published
+
+
 # Called in the last transaction, with its connection, the same connection of asyncpg, and what was published.
 Save = Callable[[AsyncConnection, Any, Published], Awaitable[None]]
 
@@ -53,11 +61,18 @@ class FactPublisher:
     ) -> None:
         """Publish the rows of one kind that have changed, then store their fingerprints and what `save` stores.
 
-        A row that WHMCS sent exactly as before is not translated. Of the others, those are published whose fact has changed.
+        First, `prepare` sets the fingerprints of the changes to null. Then Kafka acknowledges the facts. Finally, one transaction stores
+        the fingerprints and the checkpoint. A worker that is killed in between leaves null fingerprints and the old checkpoint, so the
+        next one reads those rows again and publishes them again. Consumers discard the repeat, or apply it without effect.
 
-        First, one transaction sets the fingerprints of the changes to null. Then Kafka acknowledges the facts. Finally, one transaction
-        stores the fingerprints and the checkpoint. A worker that is killed in between leaves null fingerprints and the old checkpoint,
-        so the next one reads those rows again and publishes them again. Consumers discard the repeat, or apply it without effect.
+        Raise FencedError without the lease.
+        """
+        await self.publish_prepared(lease, await self.prepare(lease, translator, rows), save)
+
+    async def prepare(self, lease: Lease, translator: Translator, rows: Iterable[RawRow]) -> Prepared:
+        """Find the rows of one kind that have changed, and set their fingerprints to null.
+
+        A row that WHMCS sent exactly as before is not translated. Of the others, those have changed whose fact has changed.
 
         Raise FencedError without the lease.
         """
@@ -67,14 +82,20 @@ class FactPublisher:
         changes = compare(translation.facts, stored)
         if changes.published:
             await self._announce(lease, translator.kind, changes.published)
-            await self._publish(lease, changes.published)
         published = Published(len(changes.published), translation.unreadable, translation.warnings)
+        return Prepared(translator.kind, changes, published)
+
+    async def publish_prepared(self, lease: Lease, prepared: Prepared, save: Save) -> None:
+        """Publish changes, then store their fingerprints and what `save` stores; raise FencedError without the lease."""
+        kind, changes, published = prepared
+        if changes.published:
+            await self._publish(lease, changes.published)
         try:
             async with transaction(self._engine) as connection:
                 database = await raw(connection)
                 await fence(database, lease)
                 if changes.published or changes.refreshed:
-                    await fingerprints.save(database, lease.instance, translator.kind, changes)
+                    await fingerprints.save(database, lease.instance, kind, changes)
                 await save(connection, database, published)
         except FencedError:
             # Another worker took the lease while we published, and may have published and stored a newer state of these rows. Kafka
