@@ -49,7 +49,8 @@ def first_tick(
     An instance that works again after a pause or a failure gets a full sync at once, unless it had one in the last 24 hours.
     """
     newest = rhythm.newest(now)
-    had_none_today = last_issued_at is None or now - last_issued_at > _DAY
+    # A time in the future is one of a clock that was ahead, and says nothing.
+    had_none_today = last_issued_at is None or not now - _DAY <= last_issued_at <= now
     if schedule is Schedule.FULL and is_resumed and had_none_today:
         return Tick(newest.scheduled_for, now)
     return rhythm.after(newest.scheduled_for)

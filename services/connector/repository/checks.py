@@ -7,8 +7,8 @@ from uuid import UUID
 from libs.common.contracts.instances import InstanceKey, InstanceSettings
 from services.connector.repository import leases, shares
 
-# Checks of one process at once.
-SLOTS: Final = 8
+# Checks of one process at once. A check mostly waits for its WHMCS, and people wait for it.
+SLOTS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,14 +148,14 @@ async def test_run_without_progress_goes_last(world: World) -> None:
 
 @pytest.mark.rule("L4")
 async def test_organization_leaves_half_of_the_check_slots(world: World) -> None:
-    for number in range(10):
+    for number in range(checks.SLOTS):
         await order_check(world, await add_instance(world, 1, number))
 
     claimed = await claim_all(claim_check, world)
     other = await add_instance(world, 2, 1)
     await order_check(world, other)
 
-    assert len(claimed) == 4
+    assert len(claimed) == checks.SLOTS // 2
     check = await claim_check(world)
     assert check is not None
     assert check.instance == other
@@ -209,6 +209,51 @@ async def test_hanging_whmcs_delay_no_other_organization(
 
     # Alone, the sync takes about 2 seconds and the check about 1.
     assert seconds < 10
+
+
+@pytest.mark.rule("L4")
+async def test_check_gets_its_turn_beside_hanging_ones(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of twelve organizations checks a WHMCS that accepts connections and never answers."""
+    monkeypatch.setattr(worker, "CHECK_SECONDS", 0.1)
+    async with hanging_servers(12) as ports:
+        settings = world.settings.model_copy(
+            update={"whmcs_allowed_ports": (*world.settings.whmcs_allowed_ports, *ports)}
+        )
+        for number, port in enumerate(ports):
+            await order_check(world, await add_instance(world, 10 + number, 1, f"https://127.0.0.1:{port}"))
+        await world.add_instance()
+        jobs = Jobs(settings, world.engine, world.publisher, world.keyring, utc_now)
+        stop = asyncio.Event()
+        working = asyncio.create_task(Worker(settings, world.engine, jobs, utc_now).checks(stop))
+        try:
+            await wait_for_attempts(world, 8)
+            check = check_command()
+            await world.command(check)
+            ordered_at = time.monotonic()
+            while not await attempts(world, str(check.check_id)):  # noqa: ASYNC110 - another task writes it
+                await asyncio.sleep(0.02)
+            seconds = time.monotonic() - ordered_at
+        finally:
+            stop.set()
+            await working
+
+    assert seconds < 2
+
+
+async def attempts(world: World, check_id: str | None = None) -> int:
+    """Return how often a check was begun, or all of them."""
+    async with transaction(world.engine) as connection:
+        count: int = await (await raw(connection)).fetchval(
+            "SELECT coalesce(sum(attempts), 0) FROM connector.checks WHERE check_id = coalesce($1, check_id)",
+            check_id,
+        )
+    return count
+
+
+async def wait_for_attempts(world: World, count: int) -> None:
+    async with asyncio.timeout(20):
+        while await attempts(world) < count:  # noqa: ASYNC110 - another task writes it
+            await asyncio.sleep(0.05)
 
 
 async def wait_for(world: World, kind: str, count: int) -> None:

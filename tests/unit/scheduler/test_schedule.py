@@ -118,6 +118,31 @@ def test_no_tick_is_issued_twice_or_early(
     assert len(issued) + coalesced == (planned.scheduled_for - first) // rhythm.period
 
 
+@given(SCHEDULES, IDS, MOMENTS, st.lists(st.timedeltas(timedelta(days=-3), timedelta(days=3)), max_size=20))
+@pytest.mark.rule("S4")
+@pytest.mark.rule("L5")
+def test_jumping_clock_issues_nothing_early_and_stops_nothing(
+    schedule: Schedule, instance: UUID, start: datetime, jumps: list[timedelta]
+) -> None:
+    rhythm = rhythm_of(schedule, instance, SPREAD)
+    planned, now = rhythm.after(start), start
+    issued_at: list[datetime] = []
+    minutes = [timedelta(minutes=4)] * (int(3 * rhythm.period / timedelta(minutes=4)) + 5)
+
+    for step in (*jumps, *minutes):
+        now += step
+        if now < planned.due_at <= now + rhythm.period:
+            continue
+        decision = decide(schedule, rhythm, instance, planned, now)
+        planned = decision.following
+        if decision.issue is not None:
+            assert decision.issue + rhythm.delay <= now
+            issued_at.append(now)
+
+    # Three periods without a jump, of which the first may pass in waiting.
+    assert sum(moment > now - 2 * rhythm.period for moment in issued_at) >= 2
+
+
 @given(SCHEDULES, IDS, MOMENTS, st.timedeltas(timedelta(days=2), timedelta(days=400)))
 @pytest.mark.rule("L5")
 def test_tick_planned_by_a_fast_clock_is_replaced(
@@ -146,7 +171,12 @@ def test_new_instance_waits_for_its_next_regular_tick(
 @pytest.mark.rule("S6")
 @pytest.mark.parametrize(
     ("last_full_at", "is_at_once"),
-    [(None, True), (NOON - timedelta(hours=25), True), (NOON - timedelta(hours=23), False)],
+    [
+        (None, True),
+        (NOON - timedelta(hours=25), True),
+        (NOON - timedelta(hours=23), False),
+        (NOON + timedelta(hours=1), True),
+    ],
 )
 def test_resume_starts_with_a_full_unless_one_ran_today(
     last_full_at: datetime | None, is_at_once: bool
