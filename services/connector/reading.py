@@ -4,16 +4,15 @@ WHMCS pages by offset while rows are added and deleted, so pages overlap: a page
 no row was skipped between them, as long as the list keeps its order.
 """
 
-import asyncio
 import logging
-from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from libs.common.contracts.sync import UnreadableRow
 from libs.common.telemetry import records_skipped
 from services.connector import plan
+from services.connector.ahead import PagesAhead
 from services.connector.caller import Answer, Caller
 from services.connector.plan import Checkpoint
 from services.connector.translating import RawRow, raw_row
@@ -41,7 +40,8 @@ _FAILED: Final = UnreadableRow(id=None, reason="WHMCS answers with an error to i
 class Page:
     """The next rows of a list, up to the offset `end`. `failed` more rows are missing because WHMCS fails on them.
 
-    `total` is the size of the whole list in the newest answer; None when no answer contained it. `last_id` is the id of the last row.
+    `total` is the size of the whole list in the newest answer; None when no answer contained it. `rows_ever` is the greatest total of all
+    answers and the rows by which the total fell meanwhile. `last_id` is the id of the last row.
     `is_joined` is False when rows between this page and the ones before it may have been skipped, or the list has no end.
     """
 
@@ -51,14 +51,16 @@ class Page:
     last_id: int | None
     failed: int = 0
     is_joined: bool = True
+    rows_ever: int = 0
 
     def behind(self, point: Checkpoint) -> Checkpoint:
         """Return the checkpoint behind this page, which begins at `point`. Its rows are not published yet."""
         is_joined = point.is_joined and self.is_joined
         expected = self.total
         if not is_joined and expected is not None:
-            # Rows may have been skipped, so a smaller total must not make the list look whole.
-            expected = max(expected, point.expected or 0)
+            # Rows may have been skipped, so a smaller total must not make the list look whole: rows that were deleted after they were
+            # read would count in place of those that were skipped.
+            expected = max(expected, point.expected or 0, self.rows_ever)
         behind = replace(
             point,
             position=self.end,
@@ -105,7 +107,11 @@ class _Stretch:
         if left and ids and left[-1] == ids[0]:
             return True
         common = set(left).intersection(ids) - {None}
-        return bool(common) and [i for i in left if i in common] == [i for i in ids if i in common]
+        if not common:
+            return False
+        # Rows that lie anywhere in both may have the same order by chance.
+        is_at_an_end = ids[0] in common or left[-1] in common
+        return is_at_an_end and [i for i in left if i in common] == [i for i in ids if i in common]
 
 
 class ListReader:
@@ -115,6 +121,7 @@ class ListReader:
         self._caller, self._list, self._pages_ahead = caller, action, pages_ahead
         self._cap = _MAX_ROWS
         self._total: int | None = None
+        self._greatest_total = self._fallen = 0
         self._newest = 0
 
     def pages(self, start: Checkpoint) -> AsyncGenerator[Page]:
@@ -135,8 +142,9 @@ class ListReader:
     async def _paged(self, start: Checkpoint) -> AsyncGenerator[Page]:
         left = _Left(start.position, () if start.last_id is None else (start.last_id,))
         self._total = first_total = start.expected
+        self._greatest_total = start.expected or 0
         stale = 0
-        ahead = _PagesAhead(self._stretch, self._pages_ahead)
+        ahead = PagesAhead(self._stretch, self._pages_ahead)
         try:
             for _ in range(_MAX_PAGES):
                 ahead.ask(left.end, self._total, self._size(), has_room=self._caller.has_room)
@@ -157,7 +165,7 @@ class ListReader:
                 left = _Left(page.end, right.ids or left.ids, right.is_short)
                 if right.is_short:
                     self._cap = max(_MIN_ROWS, len(right.rows))
-            yield Page([], left.end, self._total, None, is_joined=False)
+            yield Page([], left.end, self._total, None, is_joined=False, rows_ever=self._rows_ever)
         finally:
             await ahead.cancel()
 
@@ -177,6 +185,7 @@ class ListReader:
             right.rows[-1].id if right.rows else None,
             sum(offset >= left.end for offset in right.failed),
             bridge.is_joined and right.is_joined,
+            self._rows_ever,
         )
 
     async def _bridge(self, left: Sequence[int | None], right: _Stretch) -> _Stretch:
@@ -222,7 +231,9 @@ class ListReader:
         else:
             stretch.rows, stretch.total = self._rows(answer), answers.total(answer.body)
             # Answers to calls made ahead arrive in any order, and only the newest total tells how many rows there are now.
+            self._greatest_total = max(self._greatest_total, stretch.total or 0)
             if stretch.total is not None and answer.seq > self._newest:
+                self._fallen += max(0, (self._total or 0) - stretch.total)
                 self._total, self._newest = stretch.total, answer.seq
         return stretch
 
@@ -246,6 +257,10 @@ class ListReader:
         if stretch.failed:
             self._caller.politeness.restore(self._list.action, stretch.asked)
         return stretch
+
+    @property
+    def _rows_ever(self) -> int:
+        return self._greatest_total + self._fallen
 
     def _size(self) -> int:
         """Return how many rows to ask for at once: at least two, because one of them belongs to the page before."""
@@ -288,43 +303,6 @@ class _Left(NamedTuple):
     end: int
     ids: Sequence[int | None]
     is_short: bool = False
-
-
-class _PagesAhead:
-    """Stretches that were asked for and not yet returned, in the order of the list. Each begins with the last row of the one before.
-
-    Asking ahead lets WHMCS work on the next pages while this process publishes one. Politeness limits how many of these calls run at
-    once; the others wait for a slot.
-    """
-
-    def __init__(self, stretch: Callable[[int, int], Coroutine[Any, Any, _Stretch]], most: int) -> None:
-        self._stretch, self._most = stretch, most
-        self._asked = 0
-        self._tasks: deque[asyncio.Task[_Stretch]] = deque()
-
-    def ask(self, position: int, total: int | None, size: int, *, has_room: bool) -> None:
-        """Ask for the stretches behind `position`: the next one, and if there is room more of them as far as the list is known to go."""
-        if not self._tasks:
-            self._asked = position  # the last stretch may have been shorter than requested
-        while not self._tasks or (
-            has_room and total is not None and self._asked < total and len(self._tasks) < self._most
-        ):
-            offset = max(0, self._asked - 1)
-            self._tasks.append(asyncio.create_task(self._stretch(offset, size)))
-            self._asked = offset + size
-
-    async def next(self) -> _Stretch:
-        """Return the first stretch. Its task stays in the queue while it runs, so that cancel() reaches it."""
-        stretch = await self._tasks[0]
-        self._tasks.popleft()
-        return stretch
-
-    async def cancel(self) -> None:
-        """Discard the stretches that were not returned."""
-        tasks, self._tasks = self._tasks, deque()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def look_up(caller: Caller, action: LookUp, id: int) -> list[RawRow]:

@@ -3,6 +3,7 @@
 import asyncio
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -86,3 +87,27 @@ def test_unstable_order_is_whole_only_with_every_row(
 
     if is_whole(pages):
         assert set(range(1, size + 1)) <= set(ids_of(pages))
+
+
+@pytest.mark.parametrize("page_size", [3, 10, 25])
+def test_unstable_order_with_deletions_hides_no_row(page_size: int) -> None:
+    """Rows that were read and then deleted would count in place of those that were skipped."""
+    whole = 0
+    for seed in range(400):
+        random = Random(seed)
+        site = Site(random.randint(20, 60), page_size=page_size)
+        deletions = {random.randint(1, 12) for _ in range(seed % 4)}
+
+        def shuffle(
+            answer: int, site: Site = site, random: Random = random, at: set[int] = deletions
+        ) -> None:
+            random.shuffle(site.ids)
+            if answer in at:
+                site.ids.pop()
+
+        site.after_answer = shuffle
+        pages = asyncio.run(pages_of(site))
+        if is_whole(pages):
+            whole += 1
+            assert set(site.ids) <= set(ids_of(pages))
+    assert whole
