@@ -180,8 +180,8 @@ async def test_secret_that_a_whmcs_repeats_is_nowhere(
     assert b"[hidden]" in records
     assert len(logs.splitlines()) > len(modes)
     for secret in (world.simulator["secret"], world.simulator["identifier"], ACCESS_KEY):
-        found = partial(_holds, secret)
-        assert [found(tables), found(records.decode("utf-8", "replace")), found(logs)] == [False] * 3
+        is_in = partial(_holds, secret)
+        assert [is_in(tables), is_in(records.decode("utf-8", "replace")), is_in(logs)] == [False] * 3
 
 
 def _holds(secret: str, text: str) -> bool:
