@@ -10,10 +10,10 @@ from uuid import UUID
 from libs.common.contracts.lenses import COUNTING, GRACE_DAYS, Lens
 from libs.common.figures.answers import NATIVE
 from libs.common.figures.explain import ExplainedGroup, Explanation, Omission
+from libs.common.figures.groups import Group, Limits
 from libs.common.figures.metric import Metric
 from libs.common.figures.operands import Operand, Taken, Unit
 from libs.common.figures.periods import Interval
-from libs.common.figures.relations import Group
 from services.gateway import figures
 from services.gateway.context import Context
 from services.gateway.principals import Principal
@@ -112,6 +112,7 @@ async def explained(
     lens: Lens,
     instance_ids: Sequence[UUID],
     start: date | None = None,
+    limits: Limits = (),
 ) -> ExplainedMetric:
     """Return a metric on a day, by default the newest known day, with everything that it is computed from.
 
@@ -119,12 +120,13 @@ async def explained(
     for an answer that is too large or a `start` that does not fit.
     """
     explanation = await figures.explanation(
-        context, principal, metric, start, on, groups, lens=lens, instance_ids=instance_ids
+        context, principal, metric, start, on, groups, limits, lens=lens, instance_ids=instance_ids
     )
     shared = [
         *_organization(principal),
         ("lens", lens.value),
         *(("filter[instance]", str(instance_id)) for instance_id in instance_ids),
+        *((f"filter[{group}]", value) for group, values in limits for value in values),
     ]
     asked = [*(("group_by", group.value) for group in groups), *shared]
     return ExplainedMetric(
@@ -165,11 +167,10 @@ def _settings(lens: Lens) -> tuple[Setting, ...]:
 
 
 def _value(explained: ExplainedGroup, explanation: Explanation, shared: Parameters) -> GroupValue:
-    # A group by instance is narrower than the instances that were chosen.
-    inherited = [
-        pair for pair in shared if pair[0] != "filter[instance]" or "instance" not in explained.group
-    ]
+    # A group is narrower than the values to which the question was limited.
     of_group = [(f"filter[{name}]", value) for name, value in explained.group.items()]
+    narrowed = {name for name, _ in of_group}
+    inherited = [pair for pair in shared if pair[0] not in narrowed]
     parameters = [*inherited, *of_group]
     return GroupValue(
         group=dict(explained.group),

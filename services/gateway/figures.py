@@ -16,6 +16,7 @@ from libs.common.figures.coverage import Freshness, last_known_day
 from libs.common.figures.customers import CustomerId, CustomerSegment, Record, read_records, read_segments
 from libs.common.figures.errors import QuestionError
 from libs.common.figures.explain import Explanation, explain, read_explained, read_omissions
+from libs.common.figures.groups import Group, Limits
 from libs.common.figures.lists import (
     ChangedCustomer,
     ChangedCustomerKey,
@@ -32,7 +33,6 @@ from libs.common.figures.lists import (
 from libs.common.figures.metric import Metric
 from libs.common.figures.questions import Question, Scope, scope_of
 from libs.common.figures.reading import read, read_coverage
-from libs.common.figures.relations import Group
 from services.gateway import repository
 from services.gateway.context import Context
 from services.gateway.errors import Invalid, instance_not_found
@@ -52,7 +52,7 @@ async def figures(
 ) -> list[Figure]:
     """Return the answers, in the order of the questions, from one transaction; no `instance_ids` means all of the organization.
 
-    Raise NotFound for an unknown instance, Invalid for a range that is not allowed or an answer that is too large.
+    Raise NotFound for an unknown instance, Invalid for a range that is not allowed, an unknown limit or an answer that is too large.
     """
     async with _scope(context, principal, lens, instance_ids) as (database, scope):
         reading = await read(database, questions, scope)
@@ -67,6 +67,7 @@ async def explanation(
     start: date | None,
     on: date | None,
     group_by: Sequence[Group],
+    limits: Limits,
     *,
     lens: Lens,
     instance_ids: Sequence[UUID],
@@ -77,7 +78,7 @@ async def explanation(
     """
     async with _scope(context, principal, lens, instance_ids) as (database, scope):
         day = on or last_known_day(scope.instances, context.clock())
-        reading = await read_explained(database, metric, start, day, group_by, scope)
+        reading = await read_explained(database, metric, start, day, group_by, limits, scope)
         omitted = await read_omissions(database, scope)
     is_small = reading.size <= SMALL
     return (

@@ -32,6 +32,7 @@ PURE = (
     "libs/common/figures/coverage.py",
     "libs/common/figures/errors.py",
     "libs/common/figures/families",
+    "libs/common/figures/groups.py",
     "libs/common/figures/metric.py",
     "libs/common/figures/notes.py",
     "libs/common/figures/operands.py",

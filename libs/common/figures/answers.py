@@ -1,7 +1,7 @@
 """Computes answers from readings: dated values, whether they are known and complete, and notes for people. Pure."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from fractions import Fraction
@@ -19,13 +19,13 @@ from libs.common.figures.coverage import (
     oldest,
     sources_behind,
 )
+from libs.common.figures.groups import Group
 from libs.common.figures.metric import Metric, Operands, Reason
 from libs.common.figures.notes import notes_on
 from libs.common.figures.operands import Operand, Taken, Unit
 from libs.common.figures.periods import Interval
 from libs.common.figures.questions import ExactQuestion
 from libs.common.figures.reading import Key, Names, Part, Reading
-from libs.common.figures.relations import Group
 
 NATIVE: Final = "native"
 
@@ -94,7 +94,7 @@ def _figure(reading: Reading, part: Part) -> Figure:
         lens=scope.lens,
         as_of=oldest(scope.instances),
         additive=question.metric.additive,
-        series=_series(question, levels_of(part), scope.sources, reading.names),
+        series=_series(question, levels_of(part), reading.names),
         notes=tuple(note.text for note in notes),
     )
 
@@ -126,17 +126,15 @@ def written_value(value: int | Fraction, unit: Unit) -> str | int:
             return round(value)
 
 
-def _series(
-    question: ExactQuestion, levels: Mapping[Key, Levels], sources: Sequence[Source], names: Names
-) -> tuple[Series, ...]:
+def _series(question: ExactQuestion, levels: Mapping[Key, Levels], names: Names) -> tuple[Series, ...]:
     if not question.points:
         return ()
     zero = {operand: [0] * len(question.points) for operand in question.metric.operands}
     groups = [(dict(zip(question.groups, key, strict=True)), levels[key]) for key in sorted(levels)]
-    groups += [(group, zero) for group in _unread(question, sources)]
+    groups += [(group, zero) for group in _unread(question)]
     # Thousands of products share few extents, so compute the knowledge of each day once per extent.
     by_extent = {
-        extent: _knowledge(question, sources_behind(extent, sources))
+        extent: _knowledge(question, sources_behind(extent, question.sources))
         for extent in {extent_of(group) for group, _ in groups}
     }
     return tuple(
@@ -160,13 +158,13 @@ def _knowledge(question: ExactQuestion, sources: Sequence[Source]) -> list[Knowl
     return [knowledge_of_period(before, last) for before, last in pairwise(by_day)]
 
 
-def _unread(question: ExactQuestion, sources: Iterable[Source]) -> list[dict[Group, str]]:
+def _unread(question: ExactQuestion) -> list[dict[Group, str]]:
     """Return the groups, by kind or by kind and instance, whose sources cannot be read at all."""
     if Group.KIND not in question.groups:
         return []
     groups = [group for group in (Group.KIND, Group.INSTANCE) if group in question.groups]
     behind: dict[Key, list[Source]] = defaultdict(list)
-    for source in sources:
+    for source in question.sources:
         if source.reason != "not_synced":
             values = {Group.KIND: source.kind.value, Group.INSTANCE: str(source.instance_id)}
             behind[tuple(values[group] for group in groups)].append(source)

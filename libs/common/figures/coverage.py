@@ -9,7 +9,7 @@ from uuid import UUID
 from libs.common.calendar import day_of
 from libs.common.contracts.billing import SUBSCRIPTION_KINDS, Kind
 from libs.common.contracts.lenses import Lens
-from libs.common.figures.relations import Group
+from libs.common.figures.groups import OF_INSTANCE, UNKNOWN, Group, Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +134,20 @@ def _closed_by_supports(instance: Freshness, kind: Kind, lens: Lens) -> Iterable
             yield date.min if state.days is None else state.days.closed_before
 
 
+_OWNED: Final = OF_INSTANCE - {Group.PRODUCT}
+
+
 class Extent(NamedTuple):
     """The sources over which a group is summed, as limits; None does not limit. Many groups have the same extent.
 
-    `product` is the beginning of the product's key: `domain` for all instances, `<instance>:<kind>` for one.
+    `product` is the beginning of the product's key: `domain` for all instances, `<instance>:<kind>` for one. `owners` are the instances to
+    which promotions and groups of customers or products belong.
     """
 
     kind: str | None
     instance_id: str | None
     product: str | None
+    owners: tuple[str, ...] = ()
 
 
 def extent_of(group: Mapping[Group, str]) -> Extent:
@@ -151,7 +156,8 @@ def extent_of(group: Mapping[Group, str]) -> Extent:
     if product is not None:
         first, _, rest = product.partition(":")
         product = first if first == Kind.DOMAIN else f"{first}:{rest.partition(':')[0]}"
-    return Extent(group.get(Group.KIND), group.get(Group.INSTANCE), product)
+    owners = {group[name].partition(":")[0] for name in _OWNED if group.get(name, UNKNOWN) != UNKNOWN}
+    return Extent(group.get(Group.KIND), group.get(Group.INSTANCE), product, tuple(sorted(owners)))
 
 
 def sources_behind(extent: Extent, sources: Iterable[Source]) -> list[Source]:
@@ -162,7 +168,19 @@ def sources_behind(extent: Extent, sources: Iterable[Source]) -> list[Source]:
         if extent.kind in (None, source.kind)
         and extent.instance_id in (None, str(source.instance_id))
         and extent.product in (None, source.kind, f"{source.instance_id}:{source.kind}")
+        and all(owner == str(source.instance_id) for owner in extent.owners)
     ]
+
+
+def sources_within(limits: Limits, sources: Iterable[Source]) -> tuple[Source, ...]:
+    """Return the sources that can have rows within these limits."""
+    within = tuple(sources)
+    for group, values in limits:
+        extents = {extent_of({group: value}) for value in values}
+        within = tuple(
+            source for source in within if any(sources_behind(extent, [source]) for extent in extents)
+        )
+    return within
 
 
 def knowledge(sources: Sequence[Source], on: date) -> Knowledge:

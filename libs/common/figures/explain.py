@@ -9,13 +9,14 @@ from libs.common.contracts.issues import IssueReason
 from libs.common.contracts.lenses import Lens
 from libs.common.figures.answers import Figure, Point, figures_of, levels_of, written_value
 from libs.common.figures.errors import QuestionError
+from libs.common.figures.groups import Group, Limits
 from libs.common.figures.metric import Metric
 from libs.common.figures.operands import Operand
 from libs.common.figures.periods import Interval
 from libs.common.figures.questions import Question, Scope, day_before
 from libs.common.figures.readable import readable_statement
 from libs.common.figures.reading import Reading, read
-from libs.common.figures.relations import ISSUES, Group
+from libs.common.figures.relations import ISSUES
 
 MOST_GROUPS: Final = 500
 
@@ -99,14 +100,20 @@ ISSUE_WORDS: Final[Mapping[str, _Issue]] = {
 
 
 async def read_explained(
-    connection: Any, metric: Metric, start: date | None, on: date, group_by: Sequence[Group], scope: Scope
+    connection: Any,
+    metric: Metric,
+    start: date | None,
+    on: date,
+    group_by: Sequence[Group],
+    limits: Limits,
+    scope: Scope,
 ) -> Reading:
     """Read a metric on a day, in the caller's transaction of one organization. A metric of periods is read from `start` to that day.
 
     Without `start`, a period begins with the month. Raise QuestionError for more than MOST_GROUPS groups, and for a `start` that lies
     after the day or that the metric has not.
     """
-    question = Question(metric, _start(metric, start, on), on, Interval.RANGE, tuple(group_by))
+    question = Question(metric, _start(metric, start, on), on, Interval.RANGE, tuple(group_by), limits)
     reading = await read(connection, [question], scope)
     groups = len(reading.parts[0].changes)
     if groups > MOST_GROUPS:
@@ -151,7 +158,7 @@ def explain(reading: Reading, on: date, omitted: Sequence[Omission]) -> Explanat
         figure=figure,
         groups=_groups(reading, figure),
         omitted=tuple(omitted),
-        sql=readable_statement(part.question.metric, part.question.groups, start, on, reading.scope),
+        sql=readable_statement(part.question, start, on, reading.scope),
     )
 
 

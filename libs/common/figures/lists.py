@@ -1,6 +1,6 @@
 """Lists the items behind a figure: the subscriptions and the customers that count on a day, largest first, page by page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, NamedTuple
@@ -8,12 +8,17 @@ from uuid import UUID
 
 from libs.common.contracts.money import format_micros, parse_micros
 from libs.common.contracts.values import Count, Integer, Text
-from libs.common.figures.coverage import extent_of, sources_behind
+from libs.common.figures.coverage import sources_within
 from libs.common.figures.errors import QuestionError
+from libs.common.figures.groups import Group, Limits, key_of
 from libs.common.figures.operands import Outcome
 from libs.common.figures.questions import Scope, day_before, stretches_of
-from libs.common.figures.reading import product_key
-from libs.common.figures.relations import CUSTOMER_CHANGES_LIST, CUSTOMERS, SUBSCRIPTIONS, Group
+from libs.common.figures.reading import check_limits, limits_in_rows
+from libs.common.figures.relations import (
+    customer_changes_statement,
+    customers_statement,
+    subscriptions_statement,
+)
 
 
 class SubscriptionKey(NamedTuple):
@@ -109,25 +114,29 @@ class ChangedCustomer:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Everything that counts on a day, or on the newest day if `on` is None; nothing on a later one. `group` limits it to one group."""
+    """Everything within limits that counts on a day, or on the newest day if `on` is None; nothing on a later one."""
 
     on: date | None
-    group: Mapping[Group, str]
+    limits: Limits = ()
 
 
 async def read_subscriptions(
     connection: Any, scope: Scope, selection: Selection, after: SubscriptionKey | None, limit: int
 ) -> list[Subscription]:
-    """Return the next `limit` subscriptions behind `after`."""
+    """Return the next `limit` subscriptions behind `after`; raise QuestionError for a limit that no subscription has."""
+    await check_limits(connection, selection.limits)
     key = after or (None,) * len(SubscriptionKey._fields)
-    rows = await connection.fetch(SUBSCRIPTIONS, *_bound(scope, selection), limit, *key)
+    limits = limits_in_rows(selection.limits)
+    statement = subscriptions_statement(group for group, _ in limits)
+    values = (values for _, values in limits)
+    rows = await connection.fetch(statement, *_bound(scope, selection), limit, *key, *values)
     return [
         Subscription(
             id=f"{row['instance_id']}:{row['kind']}:{row['id']}",
             instance_id=row["instance_id"],
             kind=row["kind"],
             customer_id=row["customer_id"],
-            product=product_key(row["instance_id"], row["product"]),
+            product=key_of(Group.PRODUCT, row["product"], row["instance_id"]),
             product_name=row["product_name"],
             cycle=row["cycle"],
             status=row["status"],
@@ -143,9 +152,13 @@ async def read_subscriptions(
 async def read_customers(
     connection: Any, scope: Scope, selection: Selection, after: CustomerKey | None, limit: int
 ) -> list[Customer]:
-    """Return the next `limit` customers behind `after`."""
+    """Return the next `limit` customers behind `after`; raise QuestionError for a limit that no subscription has."""
+    await check_limits(connection, selection.limits)
     key = after or (None,) * len(CustomerKey._fields)
-    rows = await connection.fetch(CUSTOMERS, *_bound(scope, selection), limit, *key)
+    limits = limits_in_rows(selection.limits)
+    statement = customers_statement(group for group, _ in limits)
+    values = (values for _, values in limits)
+    rows = await connection.fetch(statement, *_bound(scope, selection), limit, *key, *values)
     return [
         Customer(
             id=f"{row['instance_id']}:customer:{row['customer_id']}",
@@ -161,27 +174,37 @@ async def read_customers(
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """The days [start, end], what became of the customers, all that changed if `outcome` is None, and the group that they belong to."""
+    """The days [start, end], what became of the customers, all that changed if `outcome` is None, and the limits of what counts."""
 
     start: date
     end: date
     outcome: Outcome | None
-    group: Mapping[Group, str]
+    limits: Limits = ()
 
 
 async def read_changed_customers(
     connection: Any, scope: Scope, period: Period, after: ChangedCustomerKey | None, limit: int
 ) -> list[ChangedCustomer]:
-    """Return the next `limit` customers behind `after`, the largest change first; raise QuestionError if the period is not allowed."""
+    """Return the next `limit` customers behind `after`, the largest change first.
+
+    Raise QuestionError for a period that is not allowed, or a limit that no subscription has.
+    """
     if period.start > period.end:
         raise QuestionError(
             "range_invalid",
             f"The range starts after its end, {period.end}. Choose an earlier start.",
             "start",
         )
+    await check_limits(connection, period.limits)
     key = after or (None,) * len(ChangedCustomerKey._fields)
+    limits = limits_in_rows(period.limits)
     rows = await connection.fetch(
-        CUSTOMER_CHANGES_LIST, *_bound_period(scope, period), period.outcome, limit, *key
+        customer_changes_statement(group for group, _ in limits),
+        *_bound_period(scope, period),
+        period.outcome,
+        limit,
+        *key,
+        *(values for _, values in limits),
     )
     return [
         ChangedCustomer(
@@ -199,9 +222,9 @@ async def read_changed_customers(
 
 
 def _bound_period(scope: Scope, period: Period) -> Sequence[Any]:
-    """Return the parameters $1 to $8: sources with the days to compare of each, lens, product, cycle and currency."""
+    """Return the parameters $1 to $5: sources with the days to compare of each, and the lens."""
     before, end = day_before(period.start), min(period.end, scope.newest)
-    sources = sources_behind(extent_of(period.group), scope.sources)
+    sources = sources_within(period.limits, scope.sources)
     spans = [
         (source, source.days) for source in sources if source.days is not None and source.days.first_on <= end
     ]
@@ -213,29 +236,18 @@ def _bound_period(scope: Scope, period: Period) -> Sequence[Any]:
         [min(before, days.last_on) if days.first_on <= before else None for _, days in spans],
         [min(end, days.last_on) for _, days in spans],
         scope.lens,
-        *_limits(period.group),
     )
 
 
 def _bound(scope: Scope, selection: Selection) -> Sequence[Any]:
-    """Return the parameters $1 to $7 of both statements: sources with the day to show of each, lens, product, cycle and currency."""
-    group = selection.group
+    """Return the parameters $1 to $4 of both statements: sources with the day to show of each, and the lens."""
     on = selection.on or scope.newest
     # A figure has no point after the newest day, so its list has no rows there.
     points = (on,) if on <= scope.newest else ()
-    stretches = stretches_of(sources_behind(extent_of(group), scope.sources), points)
+    stretches = stretches_of(sources_within(selection.limits, scope.sources), points)
     return (
         [stretch.instance_id for stretch in stretches],
         [stretch.kind for stretch in stretches],
         [stretch.opens_on for stretch in stretches],
         scope.lens,
-        *_limits(group),
     )
-
-
-def _limits(group: Mapping[Group, str]) -> Sequence[str | None]:
-    """Return the product, cycle and currency to which a group limits, each None if it does not."""
-    product = group.get(Group.PRODUCT)
-    if product is not None and not product.startswith("domain:"):
-        product = product.partition(":")[2]
-    return product, group.get(Group.CYCLE), group.get(Group.CURRENCY)

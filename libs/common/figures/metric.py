@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 
+from libs.common.figures.groups import Group
 from libs.common.figures.operands import Operand, Taken, Unit
-from libs.common.figures.relations import Group
 
 
 class Good(StrEnum):

@@ -8,23 +8,24 @@ from typing import Final
 from uuid import UUID
 
 from libs.common.contracts.lenses import Lens
-from libs.common.figures.coverage import Freshness, Source, newest_day, sources_of
+from libs.common.figures.coverage import Freshness, Source, newest_day, sources_of, sources_within
+from libs.common.figures.groups import Group, Limits
 from libs.common.figures.metric import Metric
 from libs.common.figures.periods import Interval, points_of
-from libs.common.figures.relations import Group
 
 _DAY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One metric over the days [start, end], split by groups."""
+    """One metric over the days [start, end], split by groups, over the subscriptions within the limits."""
 
     metric: Metric
     start: date
     end: date
     interval: Interval = Interval.DAY
     group_by: tuple[Group, ...] = ()
+    limits: Limits = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class ExactQuestion:
 
     `opens_on` is the first point, or for a metric of periods the first day of the first period. `days` are the days to read: the points,
     and for a metric of periods also the day before the first of them. `is_split`: the question has groups, so each of them begins with its
-    first known day.
+    first known day. `sources` are those that can have rows within the limits.
     """
 
     metric: Metric
@@ -60,6 +61,8 @@ class ExactQuestion:
     points: tuple[date, ...]
     days: tuple[date, ...]
     groups: tuple[Group, ...]
+    limits: Limits
+    sources: tuple[Source, ...]
     is_split: bool
 
 
@@ -75,7 +78,8 @@ def exact(question: Question, scope: Scope) -> ExactQuestion:
     """
     points = points_of(question.start, question.end, scope.newest, question.interval)
     opens_on = question.start if question.metric.is_of_period else min(points, default=question.start)
-    first_on = min((source.days.first_on for source in scope.sources if source.days), default=None)
+    sources = sources_within(question.limits, scope.sources)
+    first_on = min((source.days.first_on for source in sources if source.days), default=None)
     before = day_before(opens_on)
     if question.group_by and first_on is not None:
         number = bisect_left(points, first_on)
@@ -85,7 +89,15 @@ def exact(question: Question, scope: Scope) -> ExactQuestion:
     by_currency = (Group.CURRENCY,) if question.metric.has_amounts else ()
     groups = tuple(dict.fromkeys((*question.group_by, *by_currency)))
     return ExactQuestion(
-        question.metric, question.interval, opens_on, points, days, groups, is_split=bool(question.group_by)
+        question.metric,
+        question.interval,
+        opens_on,
+        points,
+        days,
+        groups,
+        question.limits,
+        sources,
+        is_split=bool(question.group_by),
     )
 
 

@@ -5,16 +5,15 @@ from collections.abc import Iterable
 from datetime import date
 from typing import Final
 
-from libs.common.figures.metric import Metric
-from libs.common.figures.questions import Scope, day_before
-from libs.common.figures.relations import Group
+from libs.common.figures.groups import KEYS, Group
+from libs.common.figures.questions import ExactQuestion, Scope, day_before
 
 # Operands are computed from `customer`.
 _OF_A_DAY: Final = """\
 WITH live AS (
     SELECT {labels}instance_id AS home, s.customer_id, s.mrr_micros
     FROM metrics_read.segments s JOIN metrics_read.coverage c USING (organization_id, instance_id, kind)
-    WHERE s.lens = '{lens}' AND instance_id IN ({instances}) AND c.first_on <= DATE '{on}'
+    WHERE s.lens = '{lens}' AND instance_id IN ({instances}){limits} AND c.first_on <= DATE '{on}'
       AND s.from_on <= least(DATE '{on}', c.last_on)
       AND (s.to_on IS NULL OR s.to_on > least(DATE '{on}', c.last_on))
 ), customer AS (
@@ -29,7 +28,7 @@ WITH live AS (
         c.first_on <= DATE '{on}' AND s.from_on <= least(DATE '{on}', c.last_on)
             AND (s.to_on IS NULL OR s.to_on > least(DATE '{on}', c.last_on)) AS at_end
     FROM metrics_read.segments s JOIN metrics_read.coverage c USING (organization_id, instance_id, kind)
-    WHERE s.lens = '{lens}' AND instance_id IN ({instances})
+    WHERE s.lens = '{lens}' AND instance_id IN ({instances}){limits}
 ), customer AS (
     SELECT {names}home, customer_id,
         coalesce(sum(mrr_micros) FILTER (WHERE at_start), 0) AS mrr_at_start,
@@ -42,34 +41,45 @@ _VALUES: Final = """operands AS (
     SELECT {names}{operands} FROM customer{by_names}
 )
 SELECT {names}{formula} AS {slug} FROM operands"""
-GROUPS: Final = {
-    Group.KIND: "kind",
-    Group.PRODUCT: "CASE WHEN kind = 'domain' THEN s.product ELSE instance_id || ':' || s.product END AS product",
-    Group.CYCLE: "s.cycle",
-    Group.CURRENCY: "s.currency",
-    Group.INSTANCE: "instance_id AS instance",
-}
+_INSTANCE: Final = "instance_id"
 
 
-def readable_statement(metric: Metric, groups: Iterable[Group], start: date, on: date, scope: Scope) -> str:
+def readable_statement(question: ExactQuestion, start: date, on: date, scope: Scope) -> str:
     """Return one statement over `metrics_read` that gives the value of each group on a day or of a period, not rounded.
 
-    Its values are written out. None of them is a text from a caller.
+    Its values are written out. Texts from a caller are among them, as quoted literals.
     """
+    metric, groups = question.metric, question.groups
     names = [group.value for group in groups]
     instances = [f"'{instance.instance_id}'" for instance in scope.instances]
     return f"{_OF_A_PERIOD if metric.is_of_period else _OF_A_DAY}{_VALUES}".format(
-        labels="".join(f"{GROUPS[group]}, " for group in groups),
+        labels="".join(f"{_key(group)} AS {group}, " for group in groups),
         names="".join(f"{name}, " for name in names),
         by_names=f" GROUP BY {', '.join(names)}" if names else "",
         lens=scope.lens.value,
         instances=", ".join(instances) or "NULL",
+        limits="".join(_limited(group, values) for group, values in question.limits),
         before=day_before(start).isoformat(),
         on=on.isoformat(),
         operands=", ".join(f"{operand.sql} AS {operand.name}" for operand in metric.operands),
         formula=_divided_safely(metric.written),
         slug=metric.slug,
     )
+
+
+def _key(group: Group) -> str:
+    """Return the expression of a key over joined views, which share the columns of the join."""
+    return KEYS[group].replace("s.instance_id", _INSTANCE).replace("s.kind", "kind")
+
+
+def _limited(group: Group, values: Iterable[str]) -> str:
+    literals = ", ".join(_literal(value) for value in values)
+    return f"\n      AND {_key(group)} IN ({literals})"
+
+
+def _literal(text: str) -> str:
+    """Return a text as a literal that no character of it can end."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _divided_safely(written: str) -> str:

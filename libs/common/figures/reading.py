@@ -7,18 +7,19 @@ from datetime import date
 from typing import Any, Final
 from uuid import UUID
 
-from libs.common.figures.coverage import Days, KindState
+from libs.common.contracts.billing import SUBSCRIPTION_KINDS
+from libs.common.figures.coverage import Days, KindState, Source
 from libs.common.figures.errors import QuestionError
+from libs.common.figures.groups import COLUMNS, UNKNOWN, Group, Limits, key_of
 from libs.common.figures.operands import Operand
 from libs.common.figures.questions import ExactQuestion, Question, Scope, Stretch, exact, stretches_of
 from libs.common.figures.relations import (
-    COLUMNS,
     COVERAGE,
     NAMES,
-    Group,
     Relation,
     changes_statement,
     count_statement,
+    strange_value_statement,
 )
 
 MOST_VALUES: Final = 50_000
@@ -61,9 +62,11 @@ class Reading:
 async def read(connection: Any, questions: Iterable[Question], scope: Scope) -> Reading:
     """Read the rows for the questions.
 
-    Raise QuestionError for a range that is not allowed, or an answer of more than MOST_VALUES values.
+    Raise QuestionError for a range that is not allowed, a limit that no subscription has, or an answer of more than MOST_VALUES values.
     """
     parts = [Part(exact(question, scope)) for question in questions]
+    for limits in dict.fromkeys(part.question.limits for part in parts):
+        await check_limits(connection, limits)
     for part in parts:
         await _check_size(connection, part.question, scope)
         if not part.question.groups:
@@ -84,14 +87,29 @@ class _Statement:
     groups: tuple[Group, ...]
     parts: Sequence[Part]
 
+    @property
+    def limits(self) -> Limits:
+        """Return the limits that all parts share."""
+        return limits_in_rows(self.parts[0].question.limits)
+
+    @property
+    def sources(self) -> Sequence[Source]:
+        """Return the sources that all parts share."""
+        return self.parts[0].question.sources
+
+
+def limits_in_rows(limits: Limits) -> Limits:
+    """Return the limits that must be compared with each row. Sources already limit kinds and instances."""
+    return tuple(limit for limit in limits if limit[0] not in (Group.KIND, Group.INSTANCE))
+
 
 def _statements(parts: Iterable[Part]) -> list[_Statement]:
-    """Return the statements for all parts. Parts about the same days share a statement if the rows of the relation can be summed."""
-    shared: dict[tuple[Relation, tuple[date, ...], tuple[Group, ...]], list[Part]] = defaultdict(list)
+    """Return the statements for all parts. Parts about the same days and limits share one if the rows of the relation can be summed."""
+    shared: dict[tuple[Relation, tuple[date, ...], Limits, tuple[Group, ...]], list[Part]] = defaultdict(list)
     for part in parts:
         for relation in dict.fromkeys(operand.relation for operand in part.question.metric.operands):
             groups = () if relation.is_additive else part.question.groups
-            shared[relation, part.question.days, groups].append(part)
+            shared[relation, part.question.days, part.question.limits, groups].append(part)
     return [
         _Statement(
             relation,
@@ -99,19 +117,25 @@ def _statements(parts: Iterable[Part]) -> list[_Statement]:
             tuple(dict.fromkeys(group for part in same for group in part.question.groups)),
             same,
         )
-        for (relation, days, _), same in shared.items()
+        for (relation, days, _, _), same in shared.items()
     ]
 
 
 async def _read_changes(connection: Any, statement: _Statement, scope: Scope) -> AsyncIterator[Sequence[Row]]:
     """Yield the rows of a relation in small lists, so that they are never all in memory."""
-    stretches = stretches_of(scope.sources, statement.days)
+    stretches = stretches_of(statement.sources, statement.days)
     has_changes = any(stretch.last_on > stretch.opens_on for stretch in stretches)
     values = [*_columns(stretches), [stretch.opening for stretch in stretches], scope.lens]
     cursor = await connection.cursor(
-        changes_statement(statement.relation, statement.groups, has_changes=has_changes),
+        changes_statement(
+            statement.relation,
+            statement.groups,
+            [group for group, _ in statement.limits],
+            has_changes=has_changes,
+        ),
         *values,
         *([statement.days] if has_changes else []),
+        *(values for _, values in statement.limits),
     )
     while rows := await cursor.fetch(_ROWS_AT_ONCE):
         yield rows
@@ -142,14 +166,25 @@ def _add_group(part: Part, key: Key) -> dict[Operand, Counter[tuple[int, int]]]:
 
 
 def _group_value(row: Row, group: Group) -> str:
-    if group is Group.PRODUCT:
-        return product_key(row["instance_id"], row["product"])
-    return str(row[COLUMNS[group][-1]])
+    columns = COLUMNS[group]
+    return key_of(group, str(row[columns[-1].name]), row[columns[0].name])
 
 
-def product_key(instance_id: object, product: str) -> str:
-    """Return the key of a product among the products of all instances."""
-    return product if product.startswith("domain:") else f"{instance_id}:{product}"
+async def check_limits(connection: Any, limits: Limits) -> None:
+    """Raise QuestionError for a value that no subscription of the organization has or had."""
+    for group, values in limits:
+        if group is Group.KIND:
+            strange = next((value for value in values if value not in set(SUBSCRIPTION_KINDS)), None)
+        else:
+            named = [value for value in values if value != UNKNOWN]
+            strange = await connection.fetchval(strange_value_statement(group), named)
+        if strange is not None:
+            name = group.replace("_", " ")
+            raise QuestionError(
+                "filter_unknown",
+                f"No subscription has the {name} {strange:.80}. Choose a value that group_by={group} shows, or leave this filter out.",
+                f"filter[{group}]",
+            )
 
 
 async def _check_size(connection: Any, question: ExactQuestion, scope: Scope) -> None:
@@ -158,9 +193,14 @@ async def _check_size(connection: Any, question: ExactQuestion, scope: Scope) ->
     With a single day the groups are not counted first, because reading them costs less.
     """
     if question.groups and len(question.days) > 1:
-        stretches = stretches_of(scope.sources, question.days)
+        stretches = stretches_of(question.sources, question.days)
+        limits = limits_in_rows(question.limits)
         groups = await connection.fetchval(
-            count_statement(question.groups), *_columns(stretches), scope.lens, MOST_VALUES + 1
+            count_statement(question.groups, [group for group, _ in limits]),
+            *_columns(stretches),
+            scope.lens,
+            MOST_VALUES + 1,
+            *(values for _, values in limits),
         )
         _refuse_too_large(len(question.points), groups)
 
@@ -182,7 +222,7 @@ async def _read_names(connection: Any, parts: Iterable[Part], scope: Scope) -> N
     if any(Group.PRODUCT in part.question.groups for part in parts):
         rows = await connection.fetch(NAMES, scope.lens)
         names[Group.PRODUCT] = {
-            product_key(row["instance_id"], row["product"]): row["product_name"] for row in rows
+            key_of(Group.PRODUCT, row["product"], row["instance_id"]): row["product_name"] for row in rows
         }
     return names
 

@@ -5,37 +5,9 @@ Text from a caller never becomes SQL: it selects a key of a table in this module
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
-
-class Group(StrEnum):
-    """A way to split a figure."""
-
-    KIND = "kind"
-    PRODUCT = "product"
-    CYCLE = "cycle"
-    CURRENCY = "currency"
-    INSTANCE = "instance"
-
-
-# A product belongs to one instance. A top-level domain is the same product in all of them.
-COLUMNS: Final = {
-    Group.KIND: ("kind",),
-    Group.PRODUCT: ("instance_id", "product"),
-    Group.CYCLE: ("cycle",),
-    Group.CURRENCY: ("currency",),
-    Group.INSTANCE: ("instance_id",),
-}
-
-# The same as one value per group, for counting.
-_IDENTITIES: Final = {
-    Group.KIND: "s.kind",
-    Group.PRODUCT: "CASE WHEN s.kind = 'domain' THEN s.product ELSE s.instance_id || s.product END",
-    Group.CYCLE: "s.cycle",
-    Group.CURRENCY: "s.currency",
-    Group.INSTANCE: "s.instance_id",
-}
+from libs.common.figures.groups import COLUMNS, KEYS, Group
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +21,7 @@ class Relation:
     summary: str
     is_additive: bool
     groups: frozenset[Group] = frozenset(Group)
-    filters: frozenset[Group] = frozenset({Group.INSTANCE})
+    filters: frozenset[Group] = frozenset(Group)
 
 
 BALANCES: Final = Relation(
@@ -116,25 +88,38 @@ WITH stretch AS (
         AS t (instance_id, kind, opens_on, last_on, opening)
 ), present AS ("""
 _OPENING: Final = """
-    SELECT {columns}s.instance_id AS home, s.customer_id, t.opening AS point, s.mrr_micros, 1 AS subscriptions
+    SELECT {selected}s.instance_id AS home, s.customer_id, t.opening AS point, s.mrr_micros, 1 AS subscriptions
     FROM metrics_read.segments s JOIN stretch t ON t.instance_id = s.instance_id AND t.kind = s.kind
-    WHERE s.lens = $6 AND s.from_on <= t.opens_on AND (s.to_on IS NULL OR s.to_on > t.opens_on)"""
+    WHERE s.lens = $6 AND s.from_on <= t.opens_on AND (s.to_on IS NULL OR s.to_on > t.opens_on){limits}"""
 _CHANGES: Final = """
     UNION ALL
-    SELECT {columns}s.instance_id, s.customer_id, width_bucket(s."on" - 1, $7::date[]), s.mrr_micros, s.subscriptions
+    SELECT {selected}s.instance_id, s.customer_id, width_bucket(s."on" - 1, $7::date[]), s.mrr_micros, s.subscriptions
     FROM metrics_read.ledger s JOIN stretch t ON t.instance_id = s.instance_id AND t.kind = s.kind
-    WHERE s.lens = $6 AND s."on" > t.opens_on AND s."on" <= t.last_on"""
+    WHERE s.lens = $6 AND s."on" > t.opens_on AND s."on" <= t.last_on{limits}"""
 
 
-def changes_statement(relation: Relation, groups: Iterable[Group], *, has_changes: bool) -> str:
+def changes_statement(
+    relation: Relation, groups: Iterable[Group], limits: Iterable[Group] = (), *, has_changes: bool
+) -> str:
     """Return the statement of a relation.
 
     $1 to $5 are the columns of the stretches, $6 is the lens. With `has_changes`, $7 are the days of the points; otherwise every stretch
-    is one day long and the ledger is not read.
+    is one day long and the ledger is not read. The values to which the groups `limits` are limited follow.
     """
-    names = dict.fromkeys(name for group in groups for name in COLUMNS[group])
+    columns = dict.fromkeys(column for group in groups for column in COLUMNS[group])
     text = f"{_STRETCHES}{_OPENING}{_CHANGES if has_changes else ''}){relation.summary}"
-    return text.format(columns="".join(f"s.{name}, " for name in names))
+    return text.format(
+        selected="".join(f"{column.selected}, " for column in columns),
+        columns="".join(f"s.{column.name}, " for column in columns),
+        limits=_limited(limits, 8 if has_changes else 7),
+    )
+
+
+def _limited(limits: Iterable[Group], first: int) -> str:
+    """Return conditions on the keys of groups. The first of them has the parameter number `first`."""
+    return "".join(
+        f"\n      AND {KEYS[group]} = ANY(${number}::text[])" for number, group in enumerate(limits, first)
+    )
 
 
 _COUNT: Final = """
@@ -142,45 +127,57 @@ SELECT count(*) FROM (
     SELECT DISTINCT {columns} FROM metrics_read.segments s
     JOIN unnest($1::uuid[], $2::text[], $3::date[], $4::date[]) AS t (instance_id, kind, opens_on, last_on)
         ON t.instance_id = s.instance_id AND t.kind = s.kind
-    WHERE s.lens = $5 AND s.from_on <= t.last_on AND (s.to_on IS NULL OR s.to_on > t.opens_on)
+    WHERE s.lens = $5 AND s.from_on <= t.last_on AND (s.to_on IS NULL OR s.to_on > t.opens_on){limits}
     LIMIT $6) g"""
 
 
-def count_statement(groups: Iterable[Group]) -> str:
-    """Return the statement that counts the groups with a live subscription on any day, and stops at $6 of them."""
-    return _COUNT.format(columns=", ".join(_IDENTITIES[group] for group in groups))
+def count_statement(groups: Iterable[Group], limits: Iterable[Group] = ()) -> str:
+    """Return the statement that counts the groups with a live subscription on any day, and stops at $6 of them.
+
+    The values to which the groups `limits` are limited follow.
+    """
+    return _COUNT.format(columns=", ".join(KEYS[group] for group in groups), limits=_limited(limits, 7))
 
 
-# The same rows as in _OPENING, not summed. A filter that is NULL filters nothing.
+_STRANGE: Final = """
+SELECT v.value FROM unnest($1::text[]) WITH ORDINALITY AS v (value, number)
+WHERE NOT EXISTS (SELECT FROM metrics_read.segments s WHERE {key} = v.value)
+ORDER BY v.number LIMIT 1"""
+
+
+def strange_value_statement(group: Group) -> str:
+    """Return the statement that finds the first of the values $1 that no subscription has or had."""
+    return _STRANGE.format(key=KEYS[group])
+
+
+# The same rows as in _OPENING, not summed.
 _LIVE: Final = """
 WITH live AS (
     SELECT s.* FROM metrics_read.segments s
     JOIN unnest($1::uuid[], $2::text[], $3::date[]) AS t (instance_id, kind, opens_on)
         ON t.instance_id = s.instance_id AND t.kind = s.kind
-    WHERE s.lens = $4 AND s.from_on <= t.opens_on AND (s.to_on IS NULL OR s.to_on > t.opens_on)
-      AND ($5::text IS NULL OR s.product = $5) AND ($6::text IS NULL OR s.cycle = $6)
-      AND ($7::text IS NULL OR s.currency = $7)
+    WHERE s.lens = $4 AND s.from_on <= t.opens_on AND (s.to_on IS NULL OR s.to_on > t.opens_on){limits}
 )"""
 
-# Lists begin with the largest amount. $8 is the size of a page, the others are the key of the row before it.
-SUBSCRIPTIONS: Final = f"""{_LIVE}
+# Lists begin with the largest amount. $5 is the size of a page. The key of the row before it and the values of limits follow.
+_SUBSCRIPTIONS: Final = f"""{_LIVE}
 SELECT s.instance_id, s.kind, s.id, s.customer_id, s.product, s.product_name, s.cycle, s.status, s.currency,
     s.mrr_micros, s.from_on, s.to_on
 FROM live s
-WHERE $9::bigint IS NULL OR (-s.mrr_micros, s.instance_id, s.kind, s.id) > (-$9, $10::uuid, $11::text, $12::bigint)
-ORDER BY -s.mrr_micros, s.instance_id, s.kind, s.id LIMIT $8"""  # noqa: S608  constants
+WHERE $6::bigint IS NULL OR (-s.mrr_micros, s.instance_id, s.kind, s.id) > (-$6, $7::uuid, $8::text, $9::bigint)
+ORDER BY -s.mrr_micros, s.instance_id, s.kind, s.id LIMIT $5"""  # noqa: S608  constants
 
-CUSTOMERS: Final = f"""{_LIVE}, customer AS (
+_CUSTOMERS: Final = f"""{_LIVE}, customer AS (
     SELECT s.instance_id, s.customer_id, s.currency, sum(s.mrr_micros)::bigint AS mrr_micros, count(*) AS subscriptions
     FROM live s GROUP BY s.instance_id, s.customer_id, s.currency
 )
 SELECT s.instance_id, s.customer_id, s.currency, s.mrr_micros, s.subscriptions
 FROM customer s
-WHERE $9::bigint IS NULL OR (-s.mrr_micros, s.instance_id, s.customer_id) > (-$9, $10::uuid, $11::bigint)
-ORDER BY -s.mrr_micros, s.instance_id, s.customer_id LIMIT $8"""  # noqa: S608  constants
+WHERE $6::bigint IS NULL OR (-s.mrr_micros, s.instance_id, s.customer_id) > (-$6, $7::uuid, $8::bigint)
+ORDER BY -s.mrr_micros, s.instance_id, s.customer_id LIMIT $5"""  # noqa: S608  constants
 
 # The customers at the start or at the end of a period. $3 are the days before it, NULL where a source is not known yet, $4 its last days.
-CUSTOMER_CHANGES_LIST: Final = """
+_CUSTOMER_CHANGES: Final = """
 WITH live AS (
     SELECT s.instance_id, s.customer_id, s.currency, s.mrr_micros,
         coalesce(s.from_on <= t.before_on AND (s.to_on IS NULL OR s.to_on > t.before_on), false) AS at_start,
@@ -188,9 +185,7 @@ WITH live AS (
     FROM metrics_read.segments s
     JOIN unnest($1::uuid[], $2::text[], $3::date[], $4::date[]) AS t (instance_id, kind, before_on, last_on)
         ON t.instance_id = s.instance_id AND t.kind = s.kind
-    WHERE s.lens = $5 AND s.from_on <= t.last_on AND (s.to_on IS NULL OR s.to_on > coalesce(t.before_on, t.last_on))
-      AND ($6::text IS NULL OR s.product = $6) AND ($7::text IS NULL OR s.cycle = $7)
-      AND ($8::text IS NULL OR s.currency = $8)
+    WHERE s.lens = $5 AND s.from_on <= t.last_on AND (s.to_on IS NULL OR s.to_on > coalesce(t.before_on, t.last_on)){limits}
 ), customer AS (
     SELECT s.instance_id, s.customer_id, s.currency,
         coalesce(sum(s.mrr_micros) FILTER (WHERE s.at_start), 0)::bigint AS mrr_at_start,
@@ -202,14 +197,30 @@ WITH live AS (
 SELECT s.instance_id, s.customer_id, s.currency, s.mrr_at_start, s.mrr_at_end, s.subscriptions_at_start,
     s.subscriptions_at_end, abs(s.mrr_at_end - s.mrr_at_start) AS change_micros
 FROM customer s
-WHERE CASE $9::text
+WHERE CASE $6::text
     WHEN 'left' THEN s.subscriptions_at_start > 0 AND s.staying = 0
     WHEN 'lost' THEN s.mrr_at_end < s.mrr_at_start
     WHEN 'gained' THEN s.mrr_at_start > 0 AND s.mrr_at_end > s.mrr_at_start
     ELSE s.mrr_at_end <> s.mrr_at_start OR s.subscriptions_at_start <> s.subscriptions_at_end END
-  AND ($11::bigint IS NULL OR (-abs(s.mrr_at_end - s.mrr_at_start), s.instance_id, s.customer_id, s.currency)
-      > (-$11, $12::uuid, $13::bigint, $14::text))
-ORDER BY -abs(s.mrr_at_end - s.mrr_at_start), s.instance_id, s.customer_id, s.currency LIMIT $10"""
+  AND ($8::bigint IS NULL OR (-abs(s.mrr_at_end - s.mrr_at_start), s.instance_id, s.customer_id, s.currency)
+      > (-$8, $9::uuid, $10::bigint, $11::text))
+ORDER BY -abs(s.mrr_at_end - s.mrr_at_start), s.instance_id, s.customer_id, s.currency LIMIT $7"""
+
+
+def subscriptions_statement(limits: Iterable[Group]) -> str:
+    """Return the statement of the list of subscriptions; the values of limits begin with $10."""
+    return _SUBSCRIPTIONS.format(limits=_limited(limits, 10))
+
+
+def customers_statement(limits: Iterable[Group]) -> str:
+    """Return the statement of the list of customers; the values of limits begin with $9."""
+    return _CUSTOMERS.format(limits=_limited(limits, 9))
+
+
+def customer_changes_statement(limits: Iterable[Group]) -> str:
+    """Return the statement of the list of customers that changed; the values of limits begin with $12."""
+    return _CUSTOMER_CHANGES.format(limits=_limited(limits, 12))
+
 
 NAMES: Final = """
 SELECT DISTINCT ON (instance_id, product) instance_id, product, product_name

@@ -9,12 +9,14 @@ from services.gateway.api.questions import (
     Currency,
     GroupBy,
     InInstances,
+    InLimits,
     OnDay,
     Reader,
     StartDay,
     groups_of,
     metric_of,
     refuse_conversion,
+    refuse_limits,
 )
 from services.gateway.context import ContextDependency
 from services.gateway.explanations import ExplainedMetric, explained
@@ -32,6 +34,7 @@ async def explain_metric(
     group_by: GroupBy = None,
     currency: Currency = NATIVE,
     lens: ByLens = Lens.CONTRACT,
+    limits: InLimits = (),
     instance_ids: InInstances = None,
 ) -> ExplainedMetric:
     """Explain how the figure of a day is computed: formula, numbers with their lists, settings, omissions and sources.
@@ -41,6 +44,15 @@ async def explain_metric(
     metric = metric_of(slug)
     groups = groups_of(metric, group_by or [])
     refuse_conversion(currency)
+    refuse_limits(metric, limits)
     return await explained(
-        context, principal, metric, on, groups, lens=lens, instance_ids=instance_ids or [], start=start
+        context,
+        principal,
+        metric,
+        on,
+        groups,
+        lens=lens,
+        instance_ids=instance_ids or [],
+        start=start,
+        limits=limits,
     )

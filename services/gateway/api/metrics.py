@@ -15,11 +15,11 @@ from pydantic import BaseModel
 from libs.common.contracts.lenses import Lens
 from libs.common.figures.answers import NATIVE, Figure
 from libs.common.figures.catalogue import METRICS
+from libs.common.figures.groups import Group
 from libs.common.figures.metric import Good
 from libs.common.figures.operands import Unit
 from libs.common.figures.periods import Interval
 from libs.common.figures.questions import Question
-from libs.common.figures.relations import Group
 from services.gateway import figures
 from services.gateway.api.questions import (
     ByLens,
@@ -27,11 +27,13 @@ from services.gateway.api.questions import (
     EndDay,
     GroupBy,
     InInstances,
+    InLimits,
     Reader,
     groups_of,
     metric_of,
     newest_day,
     refuse_conversion,
+    refuse_limits,
 )
 from services.gateway.context import ContextDependency
 from services.gateway.exports import CSV, csv_text, figure_table
@@ -116,6 +118,7 @@ async def get_metric(
     group_by: GroupBy = None,
     currency: Currency = NATIVE,
     lens: ByLens = Lens.CONTRACT,
+    limits: InLimits = (),
     instance_ids: InInstances = None,
     form: Annotated[
         Form, Query(alias="format", description="`csv`: a table for spreadsheets, one row per point.")
@@ -130,8 +133,9 @@ async def get_metric(
     metric = metric_of(slug)
     groups = groups_of(metric, group_by or [])
     refuse_conversion(currency)
+    refuse_limits(metric, limits)
     last = end or await newest_day(context, principal, chosen)
-    question = Question(metric, start or last, last, interval, groups)
+    question = Question(metric, start or last, last, interval, groups, limits)
     [answer] = await figures.figures(context, principal, [question], lens=lens, instance_ids=chosen)
     is_small = sum(len(series.points) for series in answer.series) <= figures.SMALL
     body, etag = (

@@ -1,17 +1,18 @@
 """The parameters of questions about figures: metric, groups, currency, lens and instances."""
 
 from datetime import date
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import Depends, Query
+from pydantic import Field
 
 from libs.common.contracts.lenses import Lens
 from libs.common.figures.answers import NATIVE
 from libs.common.figures.catalogue import BY_SLUG
 from libs.common.figures.coverage import last_known_day
+from libs.common.figures.groups import Group, Limits, limits_of
 from libs.common.figures.metric import Metric
-from libs.common.figures.relations import Group
 from services.gateway.api.caller import ApiCaller
 from services.gateway.context import Context
 from services.gateway.errors import Invalid, NotFound
@@ -41,6 +42,56 @@ InInstances = Annotated[
         alias="filter[instance]", max_length=_MOST_INSTANCES, description="Only these instances; repeated."
     ),
 ]
+_MOST_VALUES: Final = 100
+_Values = list[Annotated[str, Field(pattern=r"^[^\x00]*$", max_length=600)]]
+
+
+def _only(group: Group, words: str) -> Any:
+    """Return the parameter of a filter."""
+    text = f"Only {words}, by the keys that `group_by={group}` shows; repeated: any of them."
+    return Query(alias=f"filter[{group}]", max_length=_MOST_VALUES, description=text)
+
+
+def _limits(
+    kind: Annotated[_Values | None, _only(Group.KIND, "subscriptions of this kind")] = None,
+    product: Annotated[_Values | None, _only(Group.PRODUCT, "those of this product")] = None,
+    product_group: Annotated[
+        _Values | None, _only(Group.PRODUCT_GROUP, "those of this product group")
+    ] = None,
+    cycle: Annotated[_Values | None, _only(Group.CYCLE, "those of this cycle")] = None,
+    currency: Annotated[_Values | None, _only(Group.CURRENCY, "those in this currency")] = None,
+    country: Annotated[_Values | None, _only(Group.COUNTRY, "customers of this country")] = None,
+    customer_group: Annotated[_Values | None, _only(Group.CUSTOMER_GROUP, "customers of this group")] = None,
+    payment_method: Annotated[_Values | None, _only(Group.PAYMENT_METHOD, "those paid this way")] = None,
+    promotion: Annotated[_Values | None, _only(Group.PROMOTION, "those with this promotion")] = None,
+) -> Limits:
+    return limits_of(
+        {
+            Group.KIND: kind or (),
+            Group.PRODUCT: product or (),
+            Group.PRODUCT_GROUP: product_group or (),
+            Group.CYCLE: cycle or (),
+            Group.CURRENCY: currency or (),
+            Group.COUNTRY: country or (),
+            Group.CUSTOMER_GROUP: customer_group or (),
+            Group.PAYMENT_METHOD: payment_method or (),
+            Group.PROMOTION: promotion or (),
+        }
+    )
+
+
+InLimits = Annotated[Limits, Depends(_limits)]
+
+
+def refuse_limits(metric: Metric, limits: Limits) -> None:
+    """Raise Invalid for a limit that the metric does not have."""
+    for group, _ in limits:
+        if group not in metric.filters:
+            raise Invalid(
+                "filter_unavailable",
+                f"{metric.title} cannot be limited by {group.replace('_', ' ')}. Use any of {', '.join(metric.filters)}.",
+                f"filter[{group}]",
+            )
 
 
 def metric_of(slug: str) -> Metric:

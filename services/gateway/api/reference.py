@@ -90,6 +90,14 @@ REFUSALS: Final[Mapping[str, tuple[int, str]]] = {
         "WHMCS refused the identifier or secret. Create new API credentials and enter both.",
     ),
     "group_unknown": (422, "Group by any of kind, product, cycle, currency, instance."),
+    "filter_unknown": (
+        422,
+        "No subscription has the country XX. Choose a value that group_by=country shows, or leave this filter out.",
+    ),
+    "filter_unavailable": (
+        422,
+        "Customer churn rate cannot be limited by kind. Use any of currency, instance.",
+    ),
     "range_invalid": (422, "The range starts after its end, 2026-11-01. Choose an earlier start."),
     "answer_too_large": (
         422,
@@ -369,7 +377,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
                     "additive": True,
                     "description": "Monthly recurring revenue of all live subscriptions.",
                     "groups": ["kind", "product", "cycle", "currency", "instance"],
-                    "filters": ["instance"],
+                    "filters": ["kind", "product", "cycle", "currency", "instance"],
                     "lenses": ["contract", "active", "status"],
                 }
             ]
@@ -398,6 +406,8 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         refusals=(
             "metric_unknown",
             "instance_not_found",
+            "filter_unknown",
+            "filter_unavailable",
             "group_unknown",
             "range_invalid",
             "answer_too_large",
@@ -479,6 +489,8 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         refusals=(
             "metric_unknown",
             "instance_not_found",
+            "filter_unknown",
+            "filter_unavailable",
             "group_unknown",
             "range_invalid",
             "answer_too_large",
@@ -504,7 +516,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
             ],
             "next": _CURSOR,
         },
-        refusals=("instance_not_found", "cursor_invalid"),
+        refusals=("instance_not_found", "cursor_invalid", "filter_unknown"),
     ),
     "GET /customers": Operation(
         {
@@ -520,7 +532,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
             ],
             "next": _CURSOR,
         },
-        refusals=("instance_not_found", "cursor_invalid"),
+        refusals=("instance_not_found", "cursor_invalid", "filter_unknown"),
     ),
     "GET /customer-changes": Operation(
         {
@@ -538,7 +550,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
             ],
             "next": _CURSOR,
         },
-        refusals=("instance_not_found", "cursor_invalid", "range_invalid"),
+        refusals=("instance_not_found", "cursor_invalid", "range_invalid", "filter_unknown"),
     ),
     "GET /tokens": Operation({"items": [_TOKEN_ANSWER], "next": None}, refusals=("cursor_invalid",)),
     "POST /tokens": Operation(

@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 from libs.common.figures.answers import Figure
 from libs.common.figures.catalogue import BY_SLUG
 from libs.common.figures.families.revenue import REVENUE
+from libs.common.figures.groups import Group
 from libs.common.figures.periods import Interval
 from libs.common.figures.questions import Question
-from libs.common.figures.relations import Group
 from services.gateway.pages.amounts import count
 from services.gateway.pages.chart import Chart, draw
 from services.gateway.pages.currency_links import currency_links

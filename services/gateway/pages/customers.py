@@ -12,10 +12,10 @@ from libs.common.figures.answers import Figure
 from libs.common.figures.catalogue import BY_SLUG
 from libs.common.figures.coverage import last_known_day
 from libs.common.figures.customers import CustomerId, Record
+from libs.common.figures.groups import Group, limits_of
 from libs.common.figures.lists import Customer, CustomerKey, Selection
 from libs.common.figures.periods import Interval
 from libs.common.figures.questions import Question
-from libs.common.figures.relations import Group
 from services.gateway.context import ContextDependency
 from services.gateway.figures import customer_records, customers, figures, freshness
 from services.gateway.pages.amounts import number
@@ -63,7 +63,7 @@ async def list_customers(
     rows = await customers(
         context,
         principal,
-        Selection(day, {Group.CURRENCY: currency} if currency else {}),
+        Selection(day, limits_of({Group.CURRENCY: [currency]} if currency else {})),
         key_of(cursor, _KEY),
         _ROWS + 1,
         lens=filters.counting,

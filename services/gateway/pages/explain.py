@@ -8,8 +8,8 @@ from fastapi.responses import HTMLResponse
 
 from libs.common.contracts.lenses import COUNTING
 from libs.common.figures.catalogue import BY_SLUG
+from libs.common.figures.groups import Group
 from libs.common.figures.operands import Unit
-from libs.common.figures.relations import Group
 from services.gateway.context import ContextDependency
 from services.gateway.errors import NotFound
 from services.gateway.explanations import ExplainedMetric, GroupValue, SourceState, explained

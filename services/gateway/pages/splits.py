@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import Final, NamedTuple
 
 from libs.common.figures.answers import Figure, Point, Series
-from libs.common.figures.relations import Group
+from libs.common.figures.groups import Group
 from services.gateway.pages.amounts import are_off_by_rounding
 from services.gateway.pages.reasons import reason_text
 

@@ -16,9 +16,9 @@ from libs.common.contracts.lenses import Lens
 from libs.common.database import raw, transaction
 from libs.common.figures.answers import Figure, Point
 from libs.common.figures.catalogue import BY_SLUG
+from libs.common.figures.groups import Group
 from libs.common.figures.periods import Interval
 from libs.common.figures.questions import Question
-from libs.common.figures.relations import Group
 from services.gateway.figures import figures
 from services.gateway.principals import Organization, Principal
 from services.metrics.formulas.coverage import Coverage, KindCoverage, Skipped
@@ -52,6 +52,13 @@ class Segment:
     cycle: str = "monthly"
     status: str = "active"
     basis: str = "observed"
+    quantity: int = 1
+    promotion_id: int | None = None
+    product_group: str | None = None
+    customer_group: str | None = None
+    country: str | None = None
+    payment_method: str | None = None
+    cause: str | None = None
 
 
 @dataclass(frozen=True)
@@ -180,11 +187,10 @@ async def add_segments(gateway: Gateway, organization_id: UUID, segments: Iterab
         "bigint",
         "text",
         "bigint",
-        "text",
-        "text",
-        "text",
-        "text",
-        "text",
+        *["text"] * 5,
+        "bigint",
+        "bigint",
+        *["text"] * 5,
     ]
     arrays = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in zip(names, types, strict=True))
     await gateway.execute(
@@ -208,7 +214,9 @@ async def ask(
     end: date = TODAY,
     **more: Any,
 ) -> Figure:
-    question = Question(BY_SLUG[slug], start, end, more.get("interval", Interval.DAY), group_by)
+    question = Question(
+        BY_SLUG[slug], start, end, more.get("interval", Interval.DAY), group_by, more.get("limits", ())
+    )
     [answer] = await figures(
         gateway.context,
         reader(organization_id),
@@ -250,6 +258,11 @@ def invented(dice: random.Random, sites: Sequence[Site]) -> list[Segment]:
                     product=f"{kind}:{item}",
                     product_name=f"{kind.title()} {item}",
                     cycle=dice.choice(["monthly", "annually", "years_2"]),
+                    promotion_id=dice.choice([None, 1, 2]),
+                    product_group=dice.choice([None, "1", "2"]),
+                    customer_group=dice.choice([None, "7"]),
+                    country=dice.choice([None, "DE", "PT"]),
+                    payment_method=dice.choice([None, "paypal"]),
                 )
             )
             if segments[-1].to_on is None:

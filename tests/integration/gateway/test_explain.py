@@ -12,8 +12,8 @@ import pytest
 from libs.common.database import raw, transaction
 from libs.common.figures import explain
 from libs.common.figures.catalogue import METRICS
+from libs.common.figures.groups import Group
 from libs.common.figures.metric import Metric
-from libs.common.figures.relations import Group
 from tests.integration.gateway.books import (
     DAY,
     FIRST,
@@ -25,7 +25,7 @@ from tests.integration.gateway.books import (
 from tests.integration.gateway.conftest import Gateway, Person
 from tests.integration.gateway.test_behind_figures import pages_of
 
-SPLITS: Sequence[str] = ("", "kind", "product,cycle", "instance,currency")
+SPLITS: Sequence[str] = ("", "kind", "product,cycle", "instance,currency", "country,promotion,customer_group")
 
 
 async def owner_with_books(gateway: Gateway) -> Person:
@@ -45,7 +45,16 @@ async def owner_with_books(gateway: Gateway) -> Person:
             ours,
             [
                 Segment(site.id, mrr_micros=1_234_567),
-                Segment(site.id, id=2, customer_id=2, mrr_micros=3_000_001, cycle="annually"),
+                Segment(
+                    site.id,
+                    id=2,
+                    customer_id=2,
+                    mrr_micros=3_000_001,
+                    cycle="annually",
+                    country="DE",
+                    promotion_id=5,
+                    customer_group="7",
+                ),
                 Segment(site.id, id=3, customer_id=3, currency="JPY", to_on=TODAY - 5 * DAY),
                 Segment(site.id, id=4, customer_id=4, currency="JPY", mrr_micros=5, from_on=TODAY - 2 * DAY),
                 Segment(site.id, kind="domain", product="domain:com", product_name=".com"),
@@ -55,7 +64,7 @@ async def owner_with_books(gateway: Gateway) -> Person:
     return owner
 
 
-async def explained(person: Person, slug: str, **parameters: str) -> dict[str, Any]:
+async def explained(person: Person, slug: str, **parameters: str | Sequence[str]) -> dict[str, Any]:
     answer = await person.client.get(f"/api/v1/explain/{slug}", params=parameters)
     assert answer.status_code == 200, answer.text
     body: dict[str, Any] = answer.json()
@@ -174,6 +183,34 @@ async def test_address_of_the_question_gives_the_explained_value(gateway: Gatewa
         'curl --header "Authorization: Bearer $MRRLYTICS_TOKEN" '
         f'"http://127.0.0.1:8080{answer["question"]["address"]}"'
     )
+
+
+async def test_explanation_keeps_the_filters(gateway: Gateway) -> None:
+    owner = await owner_with_books(gateway)
+    limits = {"filter[country]": "DE", "filter[kind]": ["service", "domain"]}
+
+    answer = await explained(owner, "subscriptions", **limits)
+
+    [value] = answer["values"]
+    [operand] = value["operands"]
+    figure = (await owner.client.get(answer["question"]["address"])).json()
+    [row] = await rows_of(gateway, answer["question"]["sql"])
+    assert value["value"] == 3
+    assert len(await pages_of(owner, operand["list"])) == 3
+    assert figure["series"][0]["points"][0]["value"] == 3
+    assert row["subscriptions"] == 3
+
+
+async def test_text_of_a_filter_stays_a_literal_in_sql(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    site = await add_site(gateway, owner.organization_id)
+    product = "addon:name:O'Neill; {x} -- \\"
+    await add_segments(gateway, owner.organization_id, [Segment(site.id, kind="addon", product=product)])
+
+    answer = await explained(owner, "subscriptions", **{"filter[product]": f"{site.id}:{product}"})
+
+    [row] = await rows_of(gateway, answer["question"]["sql"])
+    assert (answer["values"][0]["value"], row["subscriptions"]) == (1, 1)
 
 
 async def test_explanation_of_one_instance_omits_the_others(gateway: Gateway) -> None:

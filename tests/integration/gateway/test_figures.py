@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from libs.common.figures.answers import Point
-from libs.common.figures.relations import Group
+from libs.common.figures.groups import Group
 from services.gateway import figures as use_cases
 from services.gateway.errors import NotFound
 from services.gateway.figures import freshness

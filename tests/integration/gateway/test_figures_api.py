@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 
 from libs.common.figures.answers import Figure
 from libs.common.figures.catalogue import METRICS
+from libs.common.figures.groups import Group
 from tests.integration.gateway.books import Segment, add_segments, add_site
 from tests.integration.gateway.conftest import Gateway
 
@@ -90,8 +91,8 @@ async def test_catalogue_lists_every_metric(gateway: Gateway) -> None:
         "good": "up",
         "additive": False,
         "description": "Customers with at least one live subscription.",
-        "groups": ["kind", "product", "cycle", "currency", "instance"],
-        "filters": ["instance"],
+        "groups": list(Group),
+        "filters": list(Group),
         "lenses": ["contract", "active", "status"],
     }
 
@@ -105,6 +106,10 @@ async def test_catalogue_lists_every_metric(gateway: Gateway) -> None:
         ("mrr?start=2026-02-02&end=2026-02-01", 422, "range_invalid", "start"),
         ("mrr?start=2016-02-21&end=2026-02-28", 422, "range_invalid", "start"),
         ("mrr?interval=hour", 422, "input_invalid", "interval"),
+        ("mrr?filter[country]=XX", 422, "filter_unknown", "filter[country]"),
+        ("mrr?filter[kind]=house", 422, "filter_unknown", "filter[kind]"),
+        ("mrr?filter[promotion]=1", 422, "filter_unknown", "filter[promotion]"),
+        ("mrr?filter[colour]=red", 422, "parameter_unknown", "filter[colour]"),
         (f"mrr?filter[instance]={UUID(int=7)}", 404, "instance_not_found", "filter[instance]"),
     ],
 )

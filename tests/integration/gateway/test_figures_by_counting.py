@@ -1,25 +1,20 @@
 """Figures equal counting segment by segment, which is their definition and slow."""
 
 import random
-from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
-from fractions import Fraction
 from itertools import dropwhile
 from itertools import product as combinations
-from statistics import median
-from typing import NamedTuple
 from uuid import UUID
 
 import pytest
 
 from libs.common.contracts.lenses import Lens
-from libs.common.contracts.money import divide_half_even, format_micros
 from libs.common.figures.answers import Figure
 from libs.common.figures.catalogue import METRICS
+from libs.common.figures.groups import Group, limits_of
 from libs.common.figures.periods import Interval
 from libs.common.figures.questions import Question
-from libs.common.figures.relations import Group
 from services.gateway.figures import figures
 from tests.integration.gateway.books import (
     DAY,
@@ -35,99 +30,21 @@ from tests.integration.gateway.books import (
     reader,
 )
 from tests.integration.gateway.conftest import Gateway
-
-
-def key_of(segment: Segment, groups: Sequence[Group]) -> tuple[str, ...]:
-    product = segment.product if segment.kind == "domain" else f"{segment.instance_id}:{segment.product}"
-    values = {
-        Group.KIND: segment.kind,
-        Group.PRODUCT: product,
-        Group.CYCLE: segment.cycle,
-        Group.CURRENCY: segment.currency,
-        Group.INSTANCE: str(segment.instance_id),
-    }
-    return tuple(values[group] for group in groups)
-
-
-def is_live(segment: Segment, site: Site, on: date) -> bool:
-    days = site.days_of(segment.kind)
-    if days is None or on < days[0]:
-        return False
-    shown = min(on, days[1])
-    return segment.from_on <= shown and (segment.to_on is None or shown < segment.to_on)
-
-
-# The micros of each customer.
-Amounts = dict[tuple[UUID, int], int]
-
-
-class Counted(NamedTuple):
-    """What is live in a group."""
-
-    micros: int = 0
-    subscriptions: int = 0
-    customers: Amounts = {}  # noqa: RUF012  nothing is ever added
-
-
-Live = dict[tuple[str, ...], Counted]
-
-
-def counted(segments: Sequence[Segment], sites: dict[UUID, Site], groups: Sequence[Group], on: date) -> Live:
-    """What is live on a day."""
-    live: dict[tuple[str, ...], list[Segment]] = defaultdict(list)
-    for segment in segments:
-        if is_live(segment, sites[segment.instance_id], on):
-            live[key_of(segment, groups)].append(segment)
-    return {
-        key: Counted(
-            sum(segment.mrr_micros for segment in of_group),
-            len(of_group),
-            by_customer(of_group),
-        )
-        for key, of_group in live.items()
-    }
-
-
-def by_customer(segments: Sequence[Segment]) -> Amounts:
-    amounts: Amounts = defaultdict(int)
-    for segment in segments:
-        amounts[segment.instance_id, segment.customer_id] += segment.mrr_micros
-    return dict(amounts)
-
-
-def value(slug: str, live: Counted, before: Counted) -> str | int | None:
-    """The value of a metric from what is live, and what was live on the day before the period."""
-    customers = live.customers
-    paid = {customer: (amount, customers.get(customer, 0)) for customer, amount in before.customers.items()}
-    match slug:
-        case "mrr":
-            return format_micros(live.micros)
-        case "arr":
-            return format_micros(12 * live.micros)
-        case "subscriptions":
-            return live.subscriptions
-        case "median_mrr":
-            return format_micros(round(median(map(Fraction, customers.values())))) if customers else None
-        case "customers":
-            return len(customers)
-        case "arpa":
-            return format_micros(divide_half_even(live.micros, len(customers))) if customers else None
-        case "gross_revenue_retention":
-            return ratio(sum(min(start, end) for start, end in paid.values()), before.micros)
-        case "net_revenue_retention":
-            return ratio(sum(end for _, end in paid.values()), before.micros)
-        case "customer_churn_rate":
-            return ratio(len(before.customers.keys() - customers.keys()), len(before.customers))
-    raise AssertionError(slug)
-
-
-def ratio(part: int, whole: int) -> str | None:
-    return format_micros(divide_half_even(part * 1_000_000, whole)) if whole else None
-
+from tests.integration.gateway.counting import (
+    Counted,
+    counted,
+    key_of,
+    keys_of,
+    known_over,
+    value,
+)
 
 GROUPS: tuple[tuple[Group, ...], ...] = (
     (),
-    *((group,) for group in Group),
+    *((group,) for group in (Group.KIND, Group.PRODUCT, Group.CURRENCY, Group.INSTANCE)),
+    (Group.COUNTRY, Group.PAYMENT_METHOD),
+    (Group.PRODUCT_GROUP,),
+    (Group.CUSTOMER_GROUP, Group.PROMOTION),
     (Group.KIND, Group.CURRENCY),
     (Group.PRODUCT, Group.CYCLE),
     (Group.INSTANCE, Group.KIND, Group.CYCLE),
@@ -205,14 +122,6 @@ def compare(
                     assert (point.value, point.reason) == (None, reason)
 
 
-def known_over(
-    group: dict[str, str], sites: dict[UUID, Site], since: date, on: date
-) -> tuple[bool, str | None, bool]:
-    """Whether a figure is known on both days, why not, and whether it is complete."""
-    before, last = knowledge_of(group, sites, since), knowledge_of(group, sites, on)
-    return (True, None, before[2] and last[2]) if before[0] else before
-
-
 def written(
     question: Question, group: dict[str, str], sites: dict[UUID, Site], expected: Sequence[date]
 ) -> list[date]:
@@ -247,22 +156,53 @@ def is_end(on: date, interval: Interval) -> bool:
             return False
 
 
-def knowledge_of(group: dict[str, str], sites: dict[UUID, Site], on: date) -> tuple[bool, str | None, bool]:
-    """Whether a figure is known on a day, why not, and whether it is complete."""
-    product = group.get("product", "")
-    days = [
-        site.days_of(kind)
-        for site in sites.values()
-        for kind in KINDS
-        if group.get("kind", kind) == kind
-        and group.get("instance", str(site.id)) == str(site.id)
-        and (not product or f"{kind}:" in product)
-        and (not product or kind == "domain" or str(site.id) in product)
+LIMITS: Sequence[dict[Group, list[str]]] = (
+    {Group.KIND: ["service", "domain"]},
+    {Group.COUNTRY: ["PT", "unknown"], Group.CYCLE: ["monthly"]},
+    {Group.PAYMENT_METHOD: ["paypal"], Group.CURRENCY: ["EUR"]},
+)
+
+
+async def test_limited_figures_equal_counting_what_is_within(gateway: Gateway) -> None:
+    ours = await gateway.organization("Ours")
+    sites = [await add_site(gateway, ours), await add_site(gateway, ours, missing=("addon",))]
+    segments = [segment for segment in invented(random.Random(11), sites) if segment.lens == Lens.CONTRACT]
+    await add_segments(gateway, ours, segments)
+    [owner, other] = [str(site.id) for site in sites]
+    of_instances: list[dict[Group, list[str]]] = [
+        {Group.PRODUCT: [f"{owner}:service:1", "domain:2"]},
+        {Group.CUSTOMER_GROUP: [f"{other}:7"]},
+        {Group.PROMOTION: [f"{owner}:1", "unknown"], Group.PRODUCT_GROUP: [f"{owner}:1", f"{other}:2"]},
     ]
-    begun = [span for span in days if span is not None and span[0] <= on]
-    if not begun:
-        return False, "before_first_sync" if any(days) else "not_permitted", False
-    return True, None, len(begun) == len(days) and all(on < span[2] for span in begun)
+
+    for values in (*LIMITS, *of_instances):
+        limits = limits_of(values)
+        within = [
+            segment
+            for segment in segments
+            if all(keys_of(segment)[group] in chosen for group, chosen in limits)
+        ]
+        questions = [
+            Question(metric, FIRST + DAY, TODAY, Interval.WEEK, groups, limits)
+            for metric, groups in combinations(METRICS, ((Group.CURRENCY,), (Group.KIND, Group.CURRENCY)))
+        ]
+        answers = await figures(gateway.context, reader(ours), questions, lens=Lens.CONTRACT, instance_ids=())
+
+        assert within
+        for question, answer in zip(questions, answers, strict=True):
+            for series in answer.series:
+                key = tuple(series.group.get(group, "") for group in question.group_by)
+                for since, point in zip(
+                    [FIRST, *(point.on for point in series.points)], series.points, strict=False
+                ):
+                    start, end = (
+                        counted(within, {site.id: site for site in sites}, question.group_by, on).get(
+                            key, Counted()
+                        )
+                        for on in (since, point.on)
+                    )
+                    if point.value is not None:
+                        assert point.value == value(question.metric.slug, end, start), (values, point)
 
 
 async def test_questions_asked_together_are_answered_as_if_alone(gateway: Gateway) -> None:

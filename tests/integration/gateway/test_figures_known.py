@@ -6,7 +6,7 @@ import pytest
 
 from libs.common.contracts.lenses import Lens
 from libs.common.figures.answers import Figure, Point
-from libs.common.figures.relations import Group
+from libs.common.figures.groups import Group
 from tests.integration.gateway.books import (
     ACTIONS,
     DAY,

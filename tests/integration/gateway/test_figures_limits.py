@@ -9,7 +9,7 @@ import pytest
 
 from libs.common.figures import answers as answers_module
 from libs.common.figures import reading as reading_module
-from libs.common.figures.relations import Group
+from libs.common.figures.groups import Group
 from services.gateway import figures as use_cases
 from services.gateway.api import metrics
 from services.gateway.errors import Invalid

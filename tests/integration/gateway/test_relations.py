@@ -1,25 +1,31 @@
 """PostgreSQL takes every statement that figures can be read with: no text is put together that was not seen here."""
 
-from collections.abc import Iterator
-from itertools import combinations
+from collections.abc import Iterator, Sequence
+from itertools import product
 
 from libs.common.database import raw, transaction
 from libs.common.figures import relations
 from libs.common.figures.catalogue import METRICS
-from libs.common.figures.relations import RELATIONS, Group, changes_statement, count_statement
+from libs.common.figures.groups import Group
+from libs.common.figures.relations import RELATIONS, changes_statement, count_statement
 from tests.integration.gateway.conftest import Gateway
 
-SETS = [groups for size in range(len(Group) + 1) for groups in combinations(Group, size)]
+# Statements are joined from parts that do not depend on each other: each part alone, and all together.
+SETS: Sequence[tuple[Group, ...]] = ((), *((group,) for group in Group), tuple(Group))
 
 
 def statements() -> Iterator[str]:
-    for groups in SETS:
+    for groups, limits in product(SETS, SETS):
         if groups:
-            yield count_statement(groups)
+            yield count_statement(groups, limits)
         for relation in RELATIONS:
             for has_changes in (True, False):
-                yield changes_statement(relation, groups, has_changes=has_changes)
-    yield from (relations.SUBSCRIPTIONS, relations.CUSTOMERS, relations.CUSTOMER_CHANGES_LIST)
+                yield changes_statement(relation, groups, limits, has_changes=has_changes)
+    for limits in SETS:
+        yield relations.subscriptions_statement(limits)
+        yield relations.customers_statement(limits)
+        yield relations.customer_changes_statement(limits)
+    yield from (relations.strange_value_statement(group) for group in Group)
     yield from (relations.NAMES, relations.COVERAGE)
 
 

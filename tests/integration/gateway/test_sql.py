@@ -13,7 +13,7 @@ import pytest
 
 from libs.common.contracts.lenses import Lens
 from libs.common.database import raw, transaction
-from libs.common.figures.relations import Group
+from libs.common.figures.groups import Group
 from tests.integration.gateway.books import (
     DAY,
     FIRST,

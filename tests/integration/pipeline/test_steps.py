@@ -19,8 +19,8 @@ from libs.common.contracts.lenses import Lens
 from libs.common.contracts.money import format_micros
 from libs.common.database import build_engine
 from libs.common.figures.catalogue import BY_SLUG
+from libs.common.figures.groups import Group
 from libs.common.figures.questions import Question
-from libs.common.figures.relations import Group
 from services.gateway.context import Context
 from services.gateway.figures import figures
 from services.gateway.settings import Settings

@@ -17,7 +17,7 @@ from libs.common.figures.coverage import (
     sources_behind,
     sources_of,
 )
-from libs.common.figures.relations import Group
+from libs.common.figures.groups import Group
 
 MAIN, OTHER = UUID(int=1), UUID(int=2)
 DAYS = Days(date(2026, 1, 10), date(2026, 3, 1), date(2026, 3, 1))

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.common.figures.catalogue import BY_SLUG, METRICS
+from libs.common.figures.groups import Group
 from libs.common.figures.metric import Metric, Reason, Value
 from libs.common.figures.operands import CUSTOMERS, MRR, Listing, Operand, Unit
-from libs.common.figures.relations import Group, Relation
+from libs.common.figures.relations import Relation
 from services.gateway.api.reference import REFUSALS
 
 REPOSITORY = Path(__file__).resolve().parents[3]

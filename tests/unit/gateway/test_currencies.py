@@ -8,8 +8,8 @@ import pytest
 from libs.common.contracts.lenses import Lens
 from libs.common.figures.answers import Figure, Point, Series
 from libs.common.figures.families.revenue import REVENUE
+from libs.common.figures.groups import Group
 from libs.common.figures.periods import Interval
-from libs.common.figures.relations import Group
 from services.gateway.pages.currencies import Change, Choice, choices, currency, interval, questions
 from services.gateway.pages.filters import Filters
 from services.gateway.pages.reading import Days

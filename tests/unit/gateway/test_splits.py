@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from libs.common.contracts.lenses import Lens
 from libs.common.figures.answers import Figure, Point, Series
+from libs.common.figures.groups import Group
 from libs.common.figures.periods import Interval
-from libs.common.figures.relations import Group
 from services.gateway.pages.splits import pieces, split
 
 TODAY = date(2026, 11, 29)
