@@ -32,7 +32,7 @@ def parts(evidence: Evidence, span: Span) -> Iterator[Part]:
     """Yield the parts of a span, in order, without the days on which the customer has no currency."""
     terms = span.terms
     dated = (
-        evidence.currencies.get(terms.customer_id, _NO_VALUES) if terms.currency is None else _NO_VALUES,
+        evidence.currencies.get(terms.customer_id, _NO_VALUES) if span.currency is None else _NO_VALUES,
         evidence.product_groups.get(terms.product, _NO_VALUES),
         evidence.customer_groups.get(terms.customer_id, _NO_VALUES),
         evidence.countries.get(terms.customer_id, _NO_VALUES),
@@ -40,7 +40,7 @@ def parts(evidence: Evidence, span: Span) -> Iterator[Part]:
     from_on = span.from_on
     for to_on in (*_changes(dated, span), span.to_on):
         currency, product_group, customer_group, country = (_value_on(values, from_on) for values in dated)
-        currency = terms.currency or currency
+        currency = span.currency or currency
         if currency is not None:
             yield Part(from_on, to_on, Values(terms, currency, product_group, customer_group, country))
         if to_on is not None:

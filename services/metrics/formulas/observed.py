@@ -30,6 +30,7 @@ class Stretch(NamedTuple):
     following: Observation | None
     is_ending: bool
     terms: Terms | None
+    product_name: str | None
 
 
 class _Days(NamedTuple):
@@ -53,18 +54,20 @@ def stretches(evidence: Evidence) -> list[Stretch]:
     asked_on = (request.on for request in evidence.requests if request.on > observed_on[0])
     days = sorted({*observed_on, *asked_on})
     requests = OpenRequests(evidence)
-    state, terms, due_on = last_of_day[observed_on[0]], None, None
+    state, terms, name, due_on = last_of_day[observed_on[0]], None, None, None
     result = []
     for from_on, to_on in zip_longest(days, days[1:]):
         if from_on in last_of_day:
             state = last_of_day[from_on]
-            terms = _terms(state, names[state.product])
+            name = names[state.product]
+            new = _terms(state, name)
+            terms = terms if new == terms else new
             requests.see_due_date(due_on, state.next_due_on, from_on)
         due_on = state.next_due_on or due_on
         index = bisect_right(observed_on, from_on)
         following = first_of_day[observed_on[index]] if index < len(observed_on) else None
         is_ending = requests.on_day(from_on) or not state.renews
-        result.append(Stretch(from_on, to_on, state, due_on, following, is_ending, terms))
+        result.append(Stretch(from_on, to_on, state, due_on, following, is_ending, terms, name))
     return result
 
 
@@ -87,8 +90,9 @@ def _terms(state: Observation, product_name: str | None) -> Terms | None:
 
 def observed_spans(lens: Lens, evidence: Evidence, changes: Sequence[Stretch]) -> list[Span]:
     """Return the spans of a lens from the first observation on, in order, with the causes of their ends."""
-    live = [_live_days(lens, evidence, stretch) for stretch in changes]
-    spans = []
+    statuses = counting_statuses(lens, evidence.kind)
+    live = [_live_days(lens, statuses, stretch, evidence.grace_days) for stretch in changes]
+    spans: list[Span] = []
     for index, days in enumerate(live):
         stretch = changes[index]
         if days is None or stretch.terms is None:
@@ -97,10 +101,13 @@ def observed_spans(lens: Lens, evidence: Evidence, changes: Sequence[Stretch]) -
         if days.to_on != stretch.to_on:
             cause = cause_of_lapse(stretch.is_ending)
         elif days.to_on is not None:
-            goes_on = live[index + 1]
-            if goes_on is None or goes_on.from_on != days.to_on:
+            following = live[index + 1]
+            if following is None or following.from_on != days.to_on:
                 cause = _cause_of(lens, evidence, changes[index + 1])
-        spans.append(Span(days.from_on, days.to_on, stretch.terms, cause=cause))
+        from_on = days.from_on
+        if spans and spans[-1].to_on == from_on and spans[-1].terms == stretch.terms:
+            from_on = spans.pop().from_on
+        spans.append(Span(from_on, days.to_on, stretch.terms, "observed", cause))
     return spans
 
 
@@ -110,12 +117,12 @@ def _cause_of(lens: Lens, evidence: Evidence, stretch: Stretch) -> Cause:
     )
 
 
-def _live_days(lens: Lens, evidence: Evidence, stretch: Stretch) -> _Days | None:
+def _live_days(lens: Lens, statuses: frozenset[str], stretch: Stretch, grace_days: int) -> _Days | None:
     """Return the part of a stretch in which its state counts; None when it never does."""
-    if stretch.terms is None or stretch.state.status not in counting_statuses(lens, evidence.kind):
+    if stretch.terms is None or stretch.terms.status not in statuses:
         return None
     if lens is Lens.CONTRACT:
-        return _contract_days(stretch, evidence.grace_days)
+        return _contract_days(stretch, grace_days)
     return _Days(stretch.from_on, stretch.to_on)
 
 
@@ -123,11 +130,12 @@ def _contract_days(stretch: Stretch, grace_days: int) -> _Days | None:
     if stretch.due_on is None:
         return None
     start = stretch.from_on
-    if stretch.state.registered_on is not None:
-        start = max(start, stretch.state.registered_on)
+    registered_on = stretch.state.registered_on
+    if registered_on is not None and registered_on > start:
+        start = registered_on
     end = _contract_end(stretch, stretch.due_on, grace_days)
-    if stretch.to_on is not None:
-        end = min(end, stretch.to_on)
+    if stretch.to_on is not None and stretch.to_on < end:
+        end = stretch.to_on
     return _Days(start, end) if start < end else None
 
 
@@ -138,14 +146,15 @@ def _contract_end(stretch: Stretch, due_on: date, grace_days: int) -> date:
     payment the due date is the registration date. A later due date in the following observation shows a payment, which moves the end to
     that date. But if a sync saw the state unpaid after its end, it did not count on that day, and the late payment starts it anew.
     """
-    grace = 0 if stretch.is_ending else grace_days
-    end = first_day_after(due_on, grace)
+    usual_end = end = first_day_after(due_on, grace_days)
+    if stretch.is_ending:
+        end, grace_days = first_day_after(due_on, 0), 0
     following = stretch.following
-    if following is None or following.next_due_on is None:
+    if following is None or following.next_due_on is None or following.next_due_on <= due_on:
         return end
-    if _was_seen_unpaid(stretch, following, first_day_after(due_on, grace_days), end):
+    if _was_seen_unpaid(stretch, following, usual_end, end):
         return end
-    return max(end, first_day_after(following.next_due_on, grace))
+    return first_day_after(following.next_due_on, grace_days)
 
 
 def _was_seen_unpaid(stretch: Stretch, following: Observation, usual_end: date, end: date) -> bool:

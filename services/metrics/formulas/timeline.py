@@ -12,6 +12,7 @@ from libs.common.contracts.issues import IssueReason
 from libs.common.contracts.lenses import Lens
 from libs.common.contracts.movements import Cause
 from services.metrics.formulas.dimensions import Part, parts
+from services.metrics.formulas.earlier_days import earlier_spans
 from services.metrics.formulas.evidence import Evidence
 from services.metrics.formulas.observed import observed_spans, stretches
 from services.metrics.formulas.spans import Span
@@ -72,10 +73,13 @@ def timeline(evidence: Evidence) -> Timeline:
     changes = stretches(evidence)
     if changes[-1].state.status == "fraud":
         return Timeline((), ())
+    observed = {lens: observed_spans(lens, evidence, changes) for lens in sorted(Lens)}
+    live = {lens for lens, spans in observed.items() if spans and spans[0].from_on == changes[0].from_on}
+    earlier = earlier_spans(evidence, changes[0], live)
     segments: list[Segment] = []
-    for lens in sorted(Lens):
-        spans = observed_spans(lens, evidence, changes)
-        segments += [_segment(lens, run) for run in _runs(evidence, spans)]
+    for lens, spans in observed.items():
+        runs = _runs(evidence, [*earlier.get(lens, ()), *spans])
+        segments += [_segment(lens, run) for run in runs]
     return Timeline(tuple(segments), issues(evidence, changes[-1].state))
 
 
