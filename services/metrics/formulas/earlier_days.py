@@ -33,11 +33,13 @@ def earlier_spans(evidence: Evidence, first: Stretch, live: Collection[Lens]) ->
     was_unread = any(seen.on == on and seen.last_read_on is None for seen in evidence.observations)
     if evidence.paid_periods is None or not was_unread or first.state.status not in _STARTED:
         return {}
-    paid = [period for period in evidence.paid_periods if period.counts_from < on]
+    paid = [period for period in evidence.paid_periods if period.counts_from <= on]
     periods = earlier_periods(evidence, first, paid)
     spans = _spans(evidence, periods, on)
     if Lens.CONTRACT in live:
-        contract = _reaching(spans, first)
+        # A period that begins with the first observation leaves the one before it as it was.
+        begins_then = bool(periods) and periods[-1].from_on == on
+        contract = spans if begins_then else _reaching(spans, first)
     else:
         due_on = first.due_on or (paid[-1].to_on if paid else on)
         last = paid[-1] if periods and periods[-1].basis == "invoice" else None

@@ -35,7 +35,7 @@ class Period(NamedTuple):
 
 
 def earlier_periods(evidence: Evidence, first: Stretch, paid: Sequence[PaidPeriod]) -> list[Period]:
-    """Return the periods that begin before the first observation, in order. `paid` are its paid periods before that day, in order."""
+    """Return the periods that begin until the first observation, in order. `paid` are its paid periods until that day, in order."""
     periods = _of_lines(evidence, first, paid)
     shown = _of_record(evidence, first, paid)
     if shown is not None:
@@ -138,6 +138,6 @@ def _of_record(evidence: Evidence, first: Stretch, paid: Sequence[PaidPeriod]) -
     if (due_on - paid_until).days * 2 <= (due_on - begins_on).days:
         # The due date was moved by hand by some days, or the lines end there.
         return None
-    if begins_on <= first_day_after(paid_until, evidence.grace_days) or begins_on >= first.from_on:
+    if begins_on <= first_day_after(paid_until, evidence.grace_days) or begins_on > first.from_on:
         begins_on = paid_until
-    return Period(begins_on, due_on, first.terms, "record") if begins_on < first.from_on else None
+    return Period(begins_on, due_on, first.terms, "record") if begins_on <= first.from_on else None
