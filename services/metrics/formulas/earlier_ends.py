@@ -25,6 +25,11 @@ class End(NamedTuple):
 def earlier_end(evidence: Evidence, first: Stretch, due_on: date, last: PaidPeriod | None) -> End:
     """Return the end of a subscription that is paid until a due date. `last` is its last paid period, if a line shows it."""
     state = first.state
+    if state.is_removed:
+        lapses_on = first_day_after(due_on, evidence.grace_days)
+        if lapses_on <= first.from_on:
+            return End(lapses_on, Cause.NON_PAYMENT)
+        return End(first.from_on, Cause.DISAPPEARED, "observed")
     if last is not None and last.refunded_on is not None and last.refunded_on <= first.from_on:
         return End(last.refunded_on, Cause.CANCELLATION)
     if state.status == "transferred_away":
@@ -63,8 +68,11 @@ def _requested_ends(evidence: Evidence, on: date, due_on: date) -> Iterator[End]
 def _ends_of_parent(evidence: Evidence, usual: End) -> Iterator[End]:
     """Yield the end of the service of an addon. An addon has no requests of its own, so it mostly ends with its service.
 
-    A period that was paid for after that end shows that the addon was left under an ended service.
+    A period that was paid for after that end shows that the addon went on until then, and several show that it was left under its service.
     """
-    ended_on, paid = evidence.parent_ended_on, evidence.paid_periods or ()
-    if ended_on is not None and all(period.from_on < ended_on for period in paid):
-        yield End(ended_on, usual.cause, "record")
+    ended_on = evidence.parent_ended_on
+    if ended_on is None:
+        return
+    later = [period.from_on for period in evidence.paid_periods or () if period.from_on >= ended_on]
+    if len(later) < 2:
+        yield End(max([ended_on, *later]), usual.cause, "record")

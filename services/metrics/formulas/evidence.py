@@ -63,7 +63,8 @@ class Evidence(NamedTuple):
     `observations` and `requests` are in the order in which they were made. `currencies`, `customer_groups` and `countries` have the values
     of each customer, `product_groups` those of each product, in order of days. `grace_days` is how long the subscription counts after its
     due date. `paid_periods` are in order of days; None while lines are missing, and then no day before the first observation counts.
-    `parent_ended_on` is the first day on which the service of an addon no longer counted.
+    `parent_ended_on` is the first day on which the service of an addon no longer counted. `missing_on` is the day of the first sync that
+    read the kind whole without a subscription that lines bill: it has no observations, because it was deleted in WHMCS before.
     """
 
     kind: Kind
@@ -76,6 +77,7 @@ class Evidence(NamedTuple):
     countries: Mapping[int, Sequence[Dated]] = {}
     product_groups: Mapping[str, Sequence[Dated]] = {}
     parent_ended_on: date | None = None
+    missing_on: date | None = None
 
 
 def newest(values: Sequence[Dated] | None) -> str | None:

@@ -13,7 +13,7 @@ from libs.common.contracts.lenses import Lens
 from libs.common.contracts.movements import Cause
 from services.metrics.formulas.dimensions import Part, parts
 from services.metrics.formulas.earlier_days import earlier_spans
-from services.metrics.formulas.evidence import Evidence
+from services.metrics.formulas.evidence import Evidence, Observation
 from services.metrics.formulas.observed import observed_spans, stretches
 from services.metrics.formulas.spans import Span
 from services.metrics.formulas.states import issues
@@ -69,6 +69,8 @@ def timeline(evidence: Evidence) -> Timeline:
     Source: docs/metrics.md#what-counts.
     """
     if not evidence.observations:
+        evidence = evidence._replace(observations=_deletion(evidence))
+    if not evidence.observations:
         return Timeline((), ())
     changes = stretches(evidence)
     if changes[-1].state.status == "fraud":
@@ -81,6 +83,27 @@ def timeline(evidence: Evidence) -> Timeline:
         runs = _runs(evidence, [*earlier.get(lens, ()), *spans])
         segments += [_segment(lens, run) for run in runs]
     return Timeline(tuple(segments), issues(evidence, changes[-1].state))
+
+
+def _deletion(evidence: Evidence) -> tuple[Observation, ...]:
+    """Return the observation that a subscription is missing which no sync ever saw, and which lines bill."""
+    if evidence.missing_on is None or not evidence.paid_periods:
+        return ()
+    last = evidence.paid_periods[-1]
+    return (
+        Observation(
+            on=evidence.missing_on,
+            customer_id=last.customer_id,
+            status="active",
+            cycle="unknown",
+            recurring_micros=0,
+            registered_on=None,
+            next_due_on=None,
+            product=last.product or f"{evidence.kind}:deleted",
+            product_name=last.product_name or f"Deleted {evidence.kind}",
+            is_removed=True,
+        ),
+    )
 
 
 def _runs(evidence: Evidence, spans: Iterable[Span]) -> list[_Run]:

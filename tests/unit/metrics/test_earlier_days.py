@@ -1,37 +1,31 @@
 """The days before the first observation: what paid periods and the record say about them, and what they do not say."""
 
-from collections.abc import Sequence
 from datetime import date
-from typing import Any
 
 import pytest
 
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.lenses import Lens
 from libs.common.contracts.movements import Cause
-from services.metrics.formulas.evidence import Dated, Observation, Request
-from services.metrics.formulas.invoices import PaidPeriod
+from services.metrics.formulas.evidence import Dated
 from services.metrics.formulas.timeline import Timeline
-from tests.unit.metrics.timelines import CUSTOMER, OTHER, contract, day, line, live_on, paid, seen, spans
-
-ENDED = {"status": "terminated", "next_due_on": day(-100)}
-
-
-def history(*periods: PaidPeriod, later: Sequence[Observation] = (), **values: Any) -> Timeline:
-    """Return the timeline of a service that the first sync of its instance saw, with its paid periods."""
-    names = ("kind", "requests", "grace_days", "parent_ended_on", "currencies")
-    evidence = {name: values.pop(name) for name in names if name in values}
-    first = seen(0, **({"last_read_on": None, "registered_on": day(-100)} | values))
-    return line(first, *later, paid_periods=periods, **evidence)
+from tests.unit.metrics.timelines import (
+    CUSTOMER,
+    ENDED,
+    OTHER,
+    contract,
+    day,
+    history,
+    line,
+    live_on,
+    paid,
+    seen,
+    spans,
+)
 
 
 def shape(result: Timeline) -> list[tuple[date, date | None, int, str]]:
     return [(s.from_on, s.to_on, s.mrr_micros // 1_000_000, s.basis) for s in contract(result)]
-
-
-def last_end(result: Timeline) -> tuple[date | None, Cause | None, str]:
-    last = contract(result)[-1]
-    return last.to_on, last.cause, last.basis
 
 
 def test_paid_periods_count_before_the_first_observation() -> None:
@@ -123,14 +117,6 @@ def test_day_before_the_registration_never_counts() -> None:
     assert spans(history(paid(-40, -10), paid(-10, 20), registered_on=day(-20))) == [(day(-20), day(35))]
 
 
-def test_unpaid_subscription_ended_after_its_grace() -> None:
-    overdue = history(paid(-70, -40), next_due_on=day(-40), registered_on=day(-70))
-    terminated = history(paid(-130, -100), **ENDED, registered_on=day(-130))
-
-    assert last_end(overdue) == (day(-25), Cause.NON_PAYMENT, "invoice")
-    assert last_end(terminated) == (day(-85), Cause.NON_PAYMENT, "invoice")
-
-
 def test_grace_of_the_instance_bridges_and_ends() -> None:
     periods = (paid(-70, -40), paid(-15, 5))
 
@@ -163,109 +149,6 @@ def test_active_subscription_that_was_never_paid_has_its_grace() -> None:
     assert [(s.from_on, s.to_on, s.cause) for s in contract(result)] == [
         (day(-100), day(-85), Cause.NON_PAYMENT)
     ]
-
-
-def test_end_of_a_paid_subscription_is_dated_when_observed() -> None:
-    terminated = history(paid(-10, 20), status="terminated", registered_on=day(-10))
-    cancelled = history(paid(-10, 20), status="cancelled", registered_on=day(-10))
-
-    assert last_end(terminated) == (day(0), Cause.UNKNOWN, "observed")
-    assert last_end(cancelled) == (day(0), Cause.CANCELLATION, "observed")
-
-
-@pytest.mark.parametrize(
-    ("asked_on", "is_immediate", "end"),
-    [(-120, False, -99), (-120, True, -120), (-95, False, -95), (-95, True, -95), (-80, True, -85)],
-)
-def test_request_dates_the_end_that_it_asked_for(asked_on: int, is_immediate: bool, end: int) -> None:
-    asked = Request(day(0), 1, is_open=True, requested_on=day(asked_on), is_immediate=is_immediate)
-
-    result = history(paid(-130, -100), **ENDED, registered_on=day(-130), requests=[asked])
-
-    basis = "request" if end != -85 else "invoice"
-    assert last_end(result)[::2] == (day(end), basis)
-
-
-def test_request_before_a_later_invoice_dates_no_end() -> None:
-    asked = Request(day(0), 1, is_open=True, requested_on=day(-170), is_immediate=True)
-    periods = (paid(-180, -130), paid(-130, -100, issued_on=day(-140)))
-
-    result = history(*periods, **ENDED, registered_on=day(-180), requests=[asked])
-
-    assert last_end(result) == (day(-85), Cause.NON_PAYMENT, "invoice")
-
-
-def test_withdrawn_request_dates_no_end() -> None:
-    asked = Request(day(0), 1, is_open=True, requested_on=day(-120), is_immediate=True)
-
-    result = history(
-        paid(-130, -100), **ENDED, registered_on=day(-130), requests=[asked, asked._replace(is_open=False)]
-    )
-
-    assert last_end(result)[0] == day(-85)
-
-
-def test_refunded_last_line_ends_on_the_day_of_the_refund() -> None:
-    refunded = paid(-130, -100, refunded_on=day(-110))
-
-    result = history(paid(-160, -130), refunded, **ENDED, registered_on=day(-160))
-
-    assert last_end(result) == (day(-110), Cause.CANCELLATION, "invoice")
-
-
-def test_refunded_line_of_a_live_subscription_ends_nothing() -> None:
-    refunded = paid(-10, 20, refunded_on=day(-5))
-
-    assert spans(history(refunded, registered_on=day(-10))) == [(day(-10), day(35))]
-
-
-def test_refunded_line_before_the_last_one_ends_nothing() -> None:
-    periods = (paid(-160, -130, refunded_on=day(-140)), paid(-130, -100))
-
-    assert last_end(history(*periods, **ENDED, registered_on=day(-160)))[0] == day(-85)
-
-
-def test_domain_transferred_away_ended_with_its_paid_period() -> None:
-    left = {"kind": Kind.DOMAIN, "status": "transferred_away", "registered_on": day(-400)}
-
-    before = history(paid(-400, -35), **left, next_due_on=day(-35))
-    undated = history(paid(-400, -35), **left, next_due_on=None)
-    paid_ahead = history(paid(-265, 100), **left, next_due_on=day(100))
-
-    assert last_end(before) == last_end(undated) == (day(-34), Cause.TRANSFERRED_AWAY, "record")
-    assert last_end(paid_ahead) == (day(0), Cause.TRANSFERRED_AWAY, "record")
-
-
-def test_domain_that_was_not_to_renew_had_no_grace() -> None:
-    result = history(
-        paid(-400, -35),
-        kind=Kind.DOMAIN,
-        status="expired",
-        renews=False,
-        registered_on=day(-400),
-        next_due_on=day(-35),
-    )
-
-    assert last_end(result) == (day(-34), Cause.CANCELLATION, "invoice")
-
-
-def test_free_period_ends_a_paid_one() -> None:
-    free = history(paid(-70, -10), recurring_micros=0, registered_on=day(-70))
-    between = history(paid(-70, -40), paid(-40, -10, mrr_micros=0), paid(-10, 20), registered_on=day(-70))
-
-    assert [(s.from_on, s.to_on, s.cause) for s in contract(free)] == [
-        (day(-70), day(-10), Cause.BECAME_FREE)
-    ]
-    assert spans(between) == [(day(-70), day(-40)), (day(-10), day(35))]
-    assert contract(between)[0].cause == Cause.BECAME_FREE
-
-
-def test_ended_addon_ended_with_its_service() -> None:
-    result = history(
-        paid(-40, 20), kind=Kind.ADDON, status="cancelled", registered_on=day(-40), parent_ended_on=day(-7)
-    )
-
-    assert last_end(result) == (day(-7), Cause.CANCELLATION, "record")
 
 
 def test_earlier_customer_keeps_its_periods() -> None:

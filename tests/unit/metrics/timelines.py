@@ -21,6 +21,9 @@ def day(number: int) -> date:
     return FIRST + timedelta(days=number)
 
 
+ENDED = {"status": "terminated", "next_due_on": day(-100)}
+
+
 def seen(on: int = 0, **values: Any) -> Observation:
     """Return an active service of 10.00 a month that is paid for another 20 days. A run read all services the day before."""
     defaults: dict[str, Any] = {
@@ -68,6 +71,14 @@ def paid(from_on: int, to_on: int, **values: Any) -> PaidPeriod:
         "cycle_months": Fraction(1),
     }
     return PaidPeriod(day(from_on), day(to_on), **(defaults | values))
+
+
+def history(*periods: PaidPeriod, later: Sequence[Observation] = (), **values: Any) -> Timeline:
+    """Return the timeline of a service that the first sync of its instance saw, with its paid periods."""
+    names = ("kind", "requests", "grace_days", "parent_ended_on", "currencies")
+    evidence = {name: values.pop(name) for name in names if name in values}
+    first = seen(0, **({"last_read_on": None, "registered_on": day(-100)} | values))
+    return line(first, *later, paid_periods=periods, **evidence)
 
 
 def spans(result: Timeline, lens: Lens = Lens.CONTRACT) -> list[tuple[date, date | None]]:
