@@ -37,10 +37,17 @@ class Worker:
     def __init__(self, settings: Settings, engine: AsyncEngine, jobs: Jobs, clock: Clock) -> None:
         self._engine, self._jobs, self._clock = engine, jobs, clock
         self._lease_seconds = settings.lease_seconds
+        self._replica = settings.replica
         self._name = f"{settings.replica or 'connector'}.{uuid4().hex[:8]}"
 
     async def runs(self, stop: asyncio.Event) -> None:
-        """Claim runs and do them until `stop`."""
+        """Claim runs and do them until `stop`.
+
+        A killed process holds leases for up to a minute. After its restart it has the same name, and takes them back at once.
+        """
+        if self._replica is not None:
+            async with transaction(self._engine) as connection:
+                await leases.revoke_earlier(await raw(connection), self._replica, self._name)
 
         async def claim() -> Coroutine[Any, Any, None] | None:
             run = await self._claim_run()

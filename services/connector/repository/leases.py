@@ -65,6 +65,22 @@ async def revoke(connection: Any, instance: InstanceKey) -> None:
     )
 
 
+async def revoke_earlier(connection: Any, replica: str, worker: str) -> None:
+    """Take the leases from the workers of a replica before its restart, because they no longer run: all but those of `worker`."""
+    await connection.execute(
+        f"""UPDATE connector.instances SET lease_until = NULL, worker = NULL, epoch = {_NEXT_EPOCH}
+            WHERE starts_with(worker, $1) AND NOT starts_with(worker, $2)""",  # noqa: S608  fixed names
+        f"{replica}.",
+        worker,
+    )
+    await connection.execute(
+        """UPDATE connector.checks SET lease_until = NULL
+           WHERE starts_with(worker, $1) AND NOT starts_with(worker, $2) AND ended_at IS NULL""",
+        f"{replica}.",
+        worker,
+    )
+
+
 async def fence(connection: Any, lease: Lease) -> None:
     """Raise FencedError unless the lease is still valid. No worker can take it until the transaction ends."""
     is_valid = await connection.fetchval(

@@ -1,6 +1,7 @@
 """No run, check or purge waits for a worker that was lost, and none is taken from one that works."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -9,6 +10,7 @@ from services.connector.leases import work_under_lease
 from services.connector.repository import checks, leases, runs
 from services.connector.repository.leases import FencedError, Lease
 from tests.integration.connector.conftest import (
+    AT,
     LOST_WORKERS_LEASE,
     World,
     check_command,
@@ -37,6 +39,26 @@ async def test_resumed_instance_does_not_wait_for_a_lost_worker(world: World) ->
     assert [event["run_id"] for event in await world.events("SyncCancelled")] == [str(lost.run_id)]
     assert done["type"] == "SyncSucceeded"
     assert done["run_id"] != str(lost.run_id)
+
+
+@pytest.mark.parametrize(("name", "is_taken_back"), [("connector-1", True), ("connector-10", False)])
+async def test_restarted_replica_takes_its_leases_back(world: World, name: str, is_taken_back: bool) -> None:
+    await world.add_instance()
+    await world.command(run_command())
+    async with transaction(world.engine) as connection:
+        lost = await runs.claim(await raw(connection), f"{name}.killed", LOST_WORKERS_LEASE, AT)
+    assert lost is not None
+    world.settings = world.settings.model_copy(update={"replica": "connector-1"})
+
+    started: dict[str, object] = {}
+    with suppress(TimeoutError):
+        started = await world.until(("SyncStarted",), seconds=15 if is_taken_back else 3)
+
+    assert (started.get("run_id") == str(lost.run_id)) is is_taken_back
+    if is_taken_back:
+        async with transaction(world.engine) as connection:
+            with pytest.raises(FencedError):
+                await leases.fence(await raw(connection), lost.lease)
 
 
 async def test_work_ends_when_its_lease_is_taken(world: World) -> None:
