@@ -1,4 +1,4 @@
-"""Measure a first sync of 100,000 customers, 250,000 services and domains, and a million invoices, with 150 ms for each call.
+"""Measure a first sync of 100,000 customers, 250,000 services and domains, and a million invoices, with 150 ms for 250 rows.
 
 `make bench-large` exits with 1 when a floor is missed. `python -m tests.bench.large 11100` measures a company of a tenth of the size.
 """

@@ -52,7 +52,14 @@ def main() -> None:
 async def _serve(world: World, options: argparse.Namespace) -> None:
     path, access = options.path.rstrip("/"), Access(options.seed)
     answers = Answers(world.company, options.types)
-    api = Api(path, answers, access, Faults(options.seed), latency_ms=options.latency_ms)
+    api = Api(
+        path,
+        answers,
+        access,
+        Faults(options.seed),
+        latency_ms=options.latency_ms,
+        latency_rows=options.latency_rows,
+    )
     tls = server_context(options.state, options.certificate, options.tls_max)
     whmcs_socket, control_socket = _listen(options.port), _listen(options.control_port)
 
@@ -173,6 +180,7 @@ def _options() -> argparse.Namespace:
     add("--tls-max", choices=("1.2", "1.3"), default="1.3")
     add("--certificate", choices=CERTIFICATES, default="good")
     add("--latency-ms", type=float, default=0, help="delay of every answer")
+    add("--latency-rows", type=int, help="a page of more rows than this is delayed in proportion")
     add("--types", choices=DRIFTS, default="varied", help="types of ids in answers")
     return parser.parse_args()
 

@@ -72,13 +72,14 @@ class Calls:
 
 @dataclass(slots=True)
 class Api:
-    """The ASGI application of the WHMCS end."""
+    """The ASGI application of the WHMCS end. An answer takes `latency_ms`, and as often as long as a page has `latency_rows`."""
 
     base: str
     answers: Answers
     access: Access
     faults: Faults
     latency_ms: float = 0.0
+    latency_rows: int | None = None
     calls: Calls = field(default_factory=Calls)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,7 +89,7 @@ class Api:
         parameters = dict(parse_qsl((await _body(receive)).decode(errors="replace"), keep_blank_values=True))
         action = parameters.get("action", "")
         striking = self.faults.striking(action)
-        latency = self.latency_ms + sum(
+        latency = self.latency_ms * self._size(parameters) + sum(
             fault.number(1000) for fault in striking if fault.kind == "latency_ms"
         )
         self.calls.began()
@@ -101,6 +102,11 @@ class Api:
             await self._answer(receive, send, reply, striking)
         finally:
             self.calls.ended(action, latency / 1000)
+
+    def _size(self, parameters: dict[str, str]) -> float:
+        """Return how often `latency_rows` go into the page that a call asks for, at least 1."""
+        rows = parameters.get("limitnum", "")
+        return max(1.0, int(rows) / self.latency_rows) if self.latency_rows and rows.isdecimal() else 1.0
 
     async def _answer(self, receive: Receive, send: Send, reply: Reply, striking: list[Fault]) -> None:
         by_kind: dict[str, Fault] = {fault.kind: fault for fault in reversed(striking)}

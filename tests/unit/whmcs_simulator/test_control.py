@@ -39,6 +39,15 @@ async def test_calls_are_counted_with_latency_and_peak(ends: Ends) -> None:
     assert (cleared["count"], cleared["peak"]) == (0, 0)
 
 
+async def test_larger_page_is_delayed_in_proportion(ends: Ends) -> None:
+    ends.api.latency_ms, ends.api.latency_rows = 10, 20
+
+    await asyncio.gather(*(ends.call("GetClients", limitnum=rows) for rows in (1, 20, 50)))
+
+    calls = (await ends.control.get("/calls")).json()
+    assert calls["latency_seconds"] == pytest.approx(0.01 + 0.01 + 0.025)
+
+
 async def test_truth_advance_change_and_pick_work_together(ends: Ends) -> None:
     [picked] = (
         await ends.control.get(
