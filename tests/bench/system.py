@@ -71,9 +71,10 @@ async def first_sync(
                     "SyncSucceeded", "SyncFailed", run_id=str(run), seconds=_LONGEST_SECONDS
                 )
                 seconds = time.perf_counter() - began
+                # Before the calls for details, which begin now.
+                calls = whmcs.control("GET", "/calls")
                 await system.wait_until_applied(instance, run, seconds=_LONGEST_SECONDS)
                 readable = time.perf_counter() - began
-                calls = whmcs.control("GET", "/calls")
                 memory = {name: peak_mebibytes(process) for name, process in processes.items()}
                 quiet_calls = await _calls_of_a_quiet_run(system, whmcs, instance)
     assert done["outcome"] == "complete", done
