@@ -4,7 +4,7 @@ from datetime import date, timedelta
 from itertools import pairwise
 from typing import NamedTuple
 
-from tests.ideal_reader.periods import GRACE, Period, periods_of, upgrades_of
+from tests.ideal_reader.periods import GRACE, Period, Upgrade, periods_of, upgrades_of
 from tests.ideal_reader.shown import Key, Row, Shown, monthly
 
 DAY = timedelta(days=1)
@@ -31,7 +31,7 @@ def history(shown: Shown) -> list[Stretch]:
     ]
 
 
-def _stretches(shown: Shown, key: Key, periods: list[Period], upgrades: list[date]) -> list[Stretch]:
+def _stretches(shown: Shown, key: Key, periods: list[Period], upgrades: list[Upgrade]) -> list[Stretch]:
     row = shown.rows.get(key)
     if row and row.status == "Fraud":
         return []
@@ -43,15 +43,15 @@ def _stretches(shown: Shown, key: Key, periods: list[Period], upgrades: list[dat
         from_on = period.counts_from
         if number == 0 and row and row.registered_on < period.from_on:
             from_on = row.registered_on
-        to_on = period.until + GRACE + DAY
-        to_on = min(to_on, following.counts_from) if following else min(to_on, end)
-        stretches += _split(
-            Stretch(
-                key, period.invoice.customer_id, period.invoice.currency, period.mrr_micros, from_on, to_on
-            ),
-            upgrades,
-            following,
+        to_on = min(period.until + GRACE + DAY, end)
+        if following:
+            to_on = min(to_on, following.counts_from)
+        invoice = period.invoice
+        stretches.append(
+            Stretch(key, invoice.customer_id, invoice.currency, period.mrr_micros, from_on, to_on)
         )
+    for upgrade in upgrades:
+        stretches = [part for stretch in stretches for part in _upgraded(stretch, upgrade)]
     if row and _counts_at_all(row):
         stretches = _with_record(shown, row, stretches, end, upgrades)
     return [s for s in _joined(stretches) if s.mrr_micros]
@@ -68,7 +68,7 @@ def _is_live(row: Row) -> bool:
 
 
 def _with_record(
-    shown: Shown, row: Row, stretches: list[Stretch], end: date, upgrades: list[date]
+    shown: Shown, row: Row, stretches: list[Stretch], end: date, upgrades: list[Upgrade]
 ) -> list[Stretch]:
     """Return the stretches with the record's own: it covers today, or all time when no line names the subscription."""
     assert row.months
@@ -83,20 +83,22 @@ def _with_record(
     if end < tomorrow:
         return stretches
     # It carries the record's amount from its own start.
-    from_on = max([stretches[-1].from_on, *(on for on in upgrades if on <= shown.today)])
+    from_on = max([stretches[-1].from_on, *(upgrade.on for upgrade in upgrades if upgrade.on <= shown.today)])
     return [
         *(s._replace(to_on=min(s.to_on, from_on)) for s in stretches if s.from_on < from_on),
         record._replace(from_on=from_on),
     ]
 
 
-def _split(stretch: Stretch, upgrades: list[date], following: Period | None) -> list[Stretch]:
-    """Return the stretch, or its parts before and after an upgrade. The next bill tells the price after it."""
-    for on in upgrades:
-        if stretch.from_on < on < stretch.to_on:
-            after = following.mrr_micros if following else stretch.mrr_micros
-            return [stretch._replace(to_on=on), stretch._replace(from_on=on, mrr_micros=after)]
-    return [stretch]
+def _upgraded(stretch: Stretch, upgrade: Upgrade) -> list[Stretch]:
+    """Return a stretch, or its parts before and after an upgrade."""
+    if upgrade.on >= stretch.to_on or (upgrade.until and upgrade.until <= stretch.from_on):
+        return [stretch]
+    from_on = max(stretch.from_on, upgrade.on)
+    return [
+        stretch._replace(to_on=from_on),
+        stretch._replace(from_on=from_on, mrr_micros=upgrade.mrr_micros),
+    ]
 
 
 def _end(shown: Shown, row: Row | None, periods: list[Period]) -> date:
@@ -118,10 +120,13 @@ def _end(shown: Shown, row: Row | None, periods: list[Period]) -> date:
             ends.append(request.made_on)
         if row.status == "Transferred Away":
             ends.append(due_on + DAY)
-        if last and last.invoice.refunded_on and last.invoice.status == "Refunded":
+        if last and last.invoice.refunded_on:
             ends.append(last.invoice.refunded_on)
         if row.parent and (parent := shown.rows.get(row.parent)) and not _is_live(parent):
-            ends.append(_end(shown, parent, periods_of(shown, parent.key)))
+            with_parent = _end(shown, parent, periods_of(shown, parent.key))
+            # An addon that paid after the end of its service has evidence of its own.
+            if not last or not last.invoice.paid_on or last.invoice.paid_on <= with_parent:
+                ends.append(with_parent)
     return min(ends)
 
 

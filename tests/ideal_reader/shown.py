@@ -138,12 +138,12 @@ def read(company: Company) -> Shown:
 
 
 def _lines(header: dict[str, Any], details: dict[str, Any], format_: str) -> list[Line]:
-    refunds = [
-        row for row in (details["transactions"] or {}).get("transaction", []) if _micros(row["amountout"])
-    ]
+    payments = (details["transactions"] or {}).get("transaction", [])
     refunded_on = _day(header.get("date_refunded", ""))
-    if header["status"] == "Refunded" and refunded_on is None and refunds:
-        refunded_on = _day(refunds[-1]["date"])
+    paid_back = [row for row in payments if _micros(row["amountout"])]
+    # A bank that takes all money back leaves the status Collections, and WHMCS 8.0 shows no day of refund.
+    if refunded_on is None and paid_back and header["status"] in ("Refunded", "Collections"):
+        refunded_on = _day(paid_back[-1]["date"])
     invoice = Invoice(
         id=header["id"],
         customer_id=header["userid"],

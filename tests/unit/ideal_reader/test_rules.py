@@ -140,6 +140,79 @@ def test_upgrade_dates_the_price_within_a_period() -> None:
     ]
 
 
+def test_upgrade_changes_the_periods_paid_ahead() -> None:
+    on = date(2026, 9, 20)
+    ahead = [line._replace(invoice=line.invoice._replace(issued_on=AUGUST)) for line in FOUR_MONTHS]
+    upgrade = bill(on, on, type_="Upgrade", text="Upgrade/Downgrade: Web Plus => Web Business")
+
+    record = row(name="Web Business", recurring_micros=15_000_000)
+
+    assert stretches(ahead, record, upgrades=(upgrade,)) == [
+        (AUGUST, on, PRICE),
+        (on, TOMORROW, 15_000_000),
+    ]
+
+
+def test_upgrade_has_the_price_of_the_next_bill() -> None:
+    on = date(2026, 9, 20)
+    upgrade = bill(on, on, type_="Upgrade", text="Upgrade/Downgrade: Web Plus => Web Business")
+    dearer = months(OCTOBER, NOVEMBER, until=DECEMBER, amount=15_000_000, text="Web Business")
+
+    record = row(name="Web Business", recurring_micros=16_000_000)
+
+    assert stretches([*FOUR_MONTHS[:2], *dearer], record, upgrades=(upgrade,)) == [
+        (AUGUST, on, PRICE),
+        (on, NOVEMBER, 15_000_000),
+        (NOVEMBER, TOMORROW, 16_000_000),
+    ]
+
+
+def test_upgrade_that_fits_two_services_dates_nothing() -> None:
+    on = date(2026, 11, 15)
+    upgrade = bill(on, on, type_="Upgrade", text="Upgrade/Downgrade: Web Plus => Web Business")
+    record = row(name="Web Business", recurring_micros=15_000_000)
+    twin: Key = ("service", 2)
+    shown = Shown(
+        today=TODAY,
+        rows={SERVICE: record, twin: record._replace(key=twin)},
+        currencies={1: "EUR"},
+        billed={SERVICE: FOUR_MONTHS, twin: FOUR_MONTHS},
+        upgrades=[upgrade],
+        requests={},
+        lasting_codes=frozenset(),
+    )
+
+    assert {stretch.from_on for stretch in history(shown)} == {AUGUST, NOVEMBER}
+
+
+def test_refund_ends_also_what_was_paid_ahead() -> None:
+    on = date(2026, 9, 5)
+    ahead = bill(SEPTEMBER, OCTOBER, status="Refunded", paid_on=date(2026, 9, 1), refunded_on=on)
+
+    assert stretches([FOUR_MONTHS[0], ahead], row(status="Cancelled", next_due_on=OCTOBER)) == [
+        (AUGUST, on, PRICE)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("paid_on", "to_on"), [(AUGUST, date(2026, 9, 9)), (date(2026, 9, 10), date(2026, 10, 25))]
+)
+def test_ended_addon_ends_with_its_service_unless_it_paid(paid_on: date, to_on: date) -> None:
+    addon: Key = ("addon", 1)
+    ended = row(status="Cancelled", next_due_on=OCTOBER)
+    shown = Shown(
+        today=TODAY,
+        rows={SERVICE: ended, addon: ended._replace(key=addon, parent=SERVICE)},
+        currencies={1: "EUR"},
+        billed={addon: [bill(AUGUST, OCTOBER, amount=2 * PRICE, paid_on=paid_on)]},
+        upgrades=[],
+        requests={SERVICE: Request(date(2026, 9, 9), True)},
+        lasting_codes=frozenset(),
+    )
+
+    assert [s.to_on for s in history(shown) if s.key == addon] == [to_on]
+
+
 @pytest.mark.parametrize(("code", "mrr"), [("LOYAL", 8_000_000), ("WELCOME", PRICE)])
 def test_only_a_lasting_promotion_lowers_the_price(code: str, mrr: int) -> None:
     promotion = bill(AUGUST, SEPTEMBER, type_="PromoHosting", amount=-2_000_000, text=f"Code: {code}")
