@@ -1,5 +1,6 @@
 """InstanceChanged: what every service may know about an instance. It contains no secrets and no address."""
 
+from datetime import date
 from enum import StrEnum
 from math import isfinite
 from typing import Annotated, Literal, NamedTuple
@@ -36,12 +37,16 @@ def _check_rate(rate: float) -> float:
 
 
 class InstanceSettings(Message):
-    """How to read one WHMCS. `requests_per_second` is an upper limit; with None the connector adapts to how WHMCS answers."""
+    """How to read one WHMCS. `requests_per_second` is an upper limit; with None the connector adapts to how WHMCS answers.
+
+    No figure of a day before `history_start` is shown; with None the history begins with the first invoice.
+    """
 
     time_zone: Text = "UTC"
     requests_per_second: Annotated[float, Field(gt=0), AfterValidator(_check_rate)] | None = None
     prices_include_tax: bool = False
     store_names: bool = True
+    history_start: date | None = None
 
 
 class InstanceChanged(Message):

@@ -1,8 +1,6 @@
 """Divides the subscriptions of a batch of customers into chunks, which are computed one after another. So a chunk bounds the memory."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
-from operator import attrgetter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from libs.common.contracts.billing import Kind
@@ -26,38 +24,63 @@ class Owned(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Subscriptions that are computed together. `whole` are the customers of whom all subscriptions are among them."""
+    """Subscriptions that are computed together. `whole` are the customers of whom all subscriptions are among them.
+
+    `is_part`: they are some of a customer with too many for one chunk.
+    """
 
     subscriptions: tuple[Subscription, ...]
-    whole: frozenset[int]
+    whole: frozenset[int] = frozenset()
+    is_part: bool = False
 
 
-def divide(owned: Iterable[Owned], limit: int) -> Iterator[Chunk]:
+def divide(customers: Iterable[int], owned: Iterable[Owned], limit: int) -> Iterator[Chunk]:
     """Yield chunks of at most `limit` subscriptions; each subscription is in one chunk, and services come before addons.
 
-    A customer with more subscriptions is divided among chunks of its own.
+    `owned` are the subscriptions of the customers. A customer with more of them is divided among chunks of its own.
     """
+    of_customer: dict[int, list[Subscription]] = {customer: [] for customer in sorted(customers)}
+    for item in sorted(owned, key=lambda item: (_ORDER[Kind(item.kind)], item.id)):
+        of_customer[item.customer_id].append(item.subscription)
     seen: set[Subscription] = set()
     waiting: list[Subscription] = []
     whole: set[int] = set()
-    by_customer = sorted(owned, key=lambda item: (item.customer_id, _ORDER[Kind(item.kind)], item.id))
-    for customer_id, group in groupby(by_customer, key=attrgetter("customer_id")):
-        all_of_customer = [item.subscription for item in group]
-        new = [subscription for subscription in all_of_customer if subscription not in seen]
+    for customer, subscriptions in of_customer.items():
+        new = [subscription for subscription in subscriptions if subscription not in seen]
         seen.update(new)
         if len(new) > limit:
-            yield from (Chunk(part, frozenset()) for part in _parts(new, limit))
+            yield from (Chunk(part, is_part=True) for part in _parts(new, limit))
             continue
         if len(waiting) + len(new) > limit:
             yield Chunk(tuple(waiting), frozenset(whole))
             waiting, whole = [], set()
         waiting += new
-        if len(new) == len(all_of_customer):
-            whole.add(customer_id)
-    if waiting:
+        if len(new) == len(subscriptions):
+            whole.add(customer)
+    if waiting or whole:
         yield Chunk(tuple(waiting), frozenset(whole))
 
 
 def _parts(subscriptions: Sequence[Subscription], limit: int) -> Iterator[tuple[Subscription, ...]]:
     for start in range(0, len(subscriptions), limit):
         yield tuple(subscriptions[start : start + limit])
+
+
+class Group(NamedTuple):
+    """Customers that had subscriptions of each other, and these subscriptions. Mostly it is one customer."""
+
+    customers: frozenset[int]
+    subscriptions: tuple[Subscription, ...]
+
+
+def groups_of(
+    customers_of: Mapping[Subscription, Collection[int]], others: Iterable[int] = ()
+) -> list[Group]:
+    """Return the groups of subscriptions, each of which has or had the given customers, and of `others`, who may have none."""
+    groups = {customer: Group(frozenset([customer]), ()) for customer in others}
+    for subscription, customers in customers_of.items():
+        joined = Group(frozenset(customers), (subscription,))
+        for group in {groups[customer] for customer in customers if customer in groups}:
+            joined = Group(joined.customers | group.customers, (*group.subscriptions, *joined.subscriptions))
+        groups |= dict.fromkeys(joined.customers, joined)
+    return list(dict.fromkeys(groups.values()))

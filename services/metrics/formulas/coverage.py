@@ -138,16 +138,26 @@ def _looks_at_all(before: Coverage, run: Run) -> bool:
     return all(kind in looked_at for kind in SUBSCRIPTION_KINDS if kind in before.kinds)
 
 
-def days_of(coverage: Coverage, kind: str, time_zone: str, open_from: datetime | None = None) -> Days | None:
+def days_of(
+    coverage: Coverage,
+    kind: str,
+    time_zone: str,
+    open_from: datetime | None = None,
+    history_from: date | None = None,
+) -> Days | None:
     """Return the days of one kind; None when no run read it whole.
 
     A run that crossed midnight saw the next day, so known days begin and end with the ends of runs. A day is closed once a run that began
     after that day read the kind whole. Of some rows that may be long ago, because later runs could not read them: `open_from` is the start
     of the last run that read all of these.
+
+    Once the history is published, the days from `history_from` on are known of every kind that a run read.
     """
     state = coverage.kinds.get(kind, KindCoverage())
     if state.first_at is None or state.read_at is None or state.last_at is None:
         return None
     first_on, last_on = day_of(state.first_at, time_zone), day_of(state.last_at, time_zone)
     closed_before = day_of(state.read_at if open_from is None else min(state.read_at, open_from), time_zone)
+    if history_from is not None:
+        first_on = min(first_on, history_from)
     return Days(first_on, max(first_on, last_on), closed_before)

@@ -1,10 +1,12 @@
-"""Computes the currency of a customer: that of its invoice with the greatest id, else that of its details."""
+"""Computes the currency of a customer: that of its invoice with the greatest id, else that of its details, and since when it has it."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from typing import Final, NamedTuple
 
 from libs.common.contracts.billing import Kind
+from services.metrics.formulas.evidence import Dated, add_value
 from services.metrics.formulas.facts import CustomerKey, Fact, Mark, RowKey
 
 # The kinds of rows that decide the currency of a customer.
@@ -34,6 +36,29 @@ def currency_of(invoices: Iterable[Invoice], details: str | None) -> str | None:
     """Return the currency of a customer from its invoices, or else `details`, the currency in its details; None when both have none."""
     newest = max(invoices, key=lambda invoice: invoice.id, default=None)
     return details if newest is None or newest.currency is None else newest.currency
+
+
+class InvoiceState(NamedTuple):
+    """The currency of an invoice that a sync saw on a day; None when the invoice was removed, or belonged to somebody else."""
+
+    on: date
+    id: int
+    currency: str | None
+
+
+def dated_currencies(states: Iterable[InvoiceState]) -> tuple[Dated, ...]:
+    """Return the currencies of a customer, each with the day on which a sync first saw it, from its invoices in the order of the syncs."""
+    invoices: dict[int, str] = {}
+    dated: list[Dated] = []
+    for on, id, currency in states:
+        if currency is None:
+            invoices.pop(id, None)
+        else:
+            invoices[id] = currency
+        if not invoices:
+            continue
+        add_value(dated, Dated(on, invoices[max(invoices)]))
+    return tuple(dated)
 
 
 def currency_marks(

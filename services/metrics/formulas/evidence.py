@@ -4,10 +4,11 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
-from typing import NamedTuple, cast
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from libs.common.calendar import day_of
-from libs.common.contracts.billing import ADAPTERS, Kind, SubscriptionChanged
+from libs.common.contracts.billing import Kind
 from libs.common.contracts.lenses import GRACE_DAYS
 from services.metrics.formulas.invoices import PaidPeriod
 
@@ -80,6 +81,16 @@ class Evidence(NamedTuple):
     missing_on: date | None = None
 
 
+def add_value(values: list[Dated], value: Dated) -> None:
+    """Add what the next sync saw to the values of the syncs before it. The last value of a day counts, and an equal one changes nothing."""
+    # The clock of the connector may have been set back: no value begins before the one that it replaces.
+    on = max(value.on, values[-1].on) if values else value.on
+    if values and values[-1].on == on:
+        values.pop()
+    if not values or values[-1].value != value.value:
+        values.append(Dated(on, value.value))
+
+
 def newest(values: Sequence[Dated] | None) -> str | None:
     """Return the value that holds now; None without values."""
     return values[-1].value if values else None
@@ -93,12 +104,12 @@ class Subscription(NamedTuple):
 
 
 class Version(NamedTuple):
-    """A stored fact of a subscription. `body` is its JSON text; None when the row was removed in WHMCS."""
+    """A stored fact of a subscription. `body` has its fields as JSON has them; None when the row was removed in WHMCS."""
 
     kind: str
     id: int
     observed_at: datetime
-    body: str | None
+    body: Mapping[str, Any] | None
 
     @property
     def subscription(self) -> Subscription:
@@ -116,17 +127,25 @@ class Reading(NamedTuple):
 
 
 class RequestVersion(NamedTuple):
-    """A stored fact of a cancellation request. `is_open`: it asks to end the service `service_id`."""
+    """A stored fact of a cancellation request. `is_open`: it asks to end the service `service_id`. `requested_at` is a local time."""
 
     service_id: int
     id: int
     observed_at: datetime
     is_open: bool
+    requested_at: str | None
+    type: str | None
 
 
 def request_of(version: RequestVersion, time_zone: str) -> Request:
     """Return the state of a cancellation request that a version shows, on a day of a time zone."""
-    return Request(day_of(version.observed_at, time_zone), version.id, version.is_open)
+    return Request(
+        day_of(version.observed_at, time_zone),
+        version.id,
+        version.is_open,
+        json_day(version.requested_at),
+        version.type == "immediate",
+    )
 
 
 def by_kind(readings: Iterable[Reading]) -> dict[str, list[Reading]]:
@@ -179,6 +198,12 @@ def _is_same_state(last: Observation, observation: Observation) -> bool:
     )
 
 
+@lru_cache(1 << 14)
+def json_day(text: str | None) -> date | None:
+    """Return the day of a date, or of a local time, that a body has. Bodies have few different ones, so they are remembered."""
+    return None if text is None else date.fromisoformat(text[:10])
+
+
 def _observation(
     observations: list[Observation], version: Version, readings: Sequence[Reading], time_zone: str
 ) -> Observation | None:
@@ -189,18 +214,17 @@ def _observation(
         if not observations:
             return None
         return observations[-1]._replace(on=on, last_read_on=last_read_on, last_seen_on=None, is_removed=True)
-    kind = Kind(version.kind)
-    body = cast(SubscriptionChanged, ADAPTERS[kind].validator.validate_json(version.body))
+    kind, body = Kind(version.kind), version.body
     return Observation(
         on=on,
         customer_id=body["customer_id"],
         status=body["status"],
         cycle=body["cycle"],
         recurring_micros=body["recurring_micros"],
-        registered_on=body["registered_on"],
-        next_due_on=body["next_due_on"],
-        product=_product(kind, body),
-        product_name=_product_name(kind, body),
+        registered_on=json_day(body["registered_on"]),
+        next_due_on=json_day(body["next_due_on"]),
+        product=product_of(kind, body),
+        product_name=product_name_of(kind, body),
         last_read_on=last_read_on,
         quantity=body["quantity"],
         promotion_id=body["promotion_id"],
@@ -209,7 +233,7 @@ def _observation(
     )
 
 
-def _product(kind: Kind, body: SubscriptionChanged) -> str:
+def product_of(kind: Kind, body: Mapping[str, Any]) -> str:
     """Return the product under which a subscription is added up.
 
     It is `domain:<tld>` for a domain, else the first of `<kind>:<product id>`, `<kind>:name:<product name>` and `<kind>:unnamed:<id>` for
@@ -223,13 +247,15 @@ def _product(kind: Kind, body: SubscriptionChanged) -> str:
     return f"{kind}:name:{body['product_name']}" if body["product_name"] else f"{kind}:unnamed:{body['id']}"
 
 
-def _product_name(kind: Kind, body: SubscriptionChanged) -> str | None:
+def product_name_of(kind: Kind, body: Mapping[str, Any]) -> str | None:
+    """Return the name of the product of a subscription; None when it is not known."""
     if kind is Kind.DOMAIN:
         return f".{_tld(body)}"
     if body["product_id"] or body["product_name"]:
-        return body["product_name"]
+        name: str | None = body["product_name"]
+        return name
     return f"Unnamed {kind} {body['id']}"
 
 
-def _tld(body: SubscriptionChanged) -> str:
+def _tld(body: Mapping[str, Any]) -> str:
     return (body["label"] or "").lower().partition(".")[2]

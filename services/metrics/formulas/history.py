@@ -2,7 +2,13 @@
 
 from datetime import date
 from enum import StrEnum
+from hashlib import sha256
 from typing import NamedTuple
+
+import orjson
+
+from services.metrics.formulas.date_formats import DateCounts
+from services.metrics.formulas.invoices import LineRules
 
 
 class HistoryState(StrEnum):
@@ -14,12 +20,31 @@ class HistoryState(StrEnum):
 
 
 class History(NamedTuple):
-    """How many invoices there are and how many have their lines, and the first day of published history."""
+    """How many invoices there are and how many have their lines. Once all are read, also how lines are read.
+
+    `first_on` is the day of the first invoice. `dates` counts how lines print dates. `rules` is the digest of the rules by which the
+    published history was computed, and `start_on` the setting that cuts it.
+    """
 
     state: HistoryState
     invoices: int = 0
     invoices_read: int = 0
     first_on: date | None = None
+    dates: DateCounts = DateCounts()
+    rules: str | None = None
+    start_on: date | None = None
+
+    @property
+    def is_computed(self) -> bool:
+        """Return whether days before the first sync are in the figures, or will be after this step."""
+        return self.state is not HistoryState.READING
+
+    @property
+    def shown_from(self) -> date | None:
+        """Return the first day of published history; None while there is none."""
+        if self.state is not HistoryState.PUBLISHED or self.first_on is None:
+            return None
+        return self.first_on if self.start_on is None else max(self.first_on, self.start_on)
 
 
 class InvoiceCount(NamedTuple):
@@ -30,9 +55,32 @@ class InvoiceCount(NamedTuple):
     awaited: int
 
 
+class Contents(NamedTuple):
+    """What all invoices of an instance show: the day of the first one, and how lines print dates."""
+
+    first_on: date | None
+    dates: DateCounts
+
+
 NO_HISTORY = History(HistoryState.READING)
 
 
 def after_count(history: History, counted: InvoiceCount) -> History:
     """Return the history after its invoices were counted."""
     return history._replace(invoices=counted.invoices, invoices_read=counted.invoices_read)
+
+
+def ready(history: History, contents: Contents) -> History:
+    """Return the history once no invoice must be waited for."""
+    return history._replace(state=HistoryState.READY, first_on=contents.first_on, dates=contents.dates)
+
+
+def published(history: History, rules: str, start_on: date | None) -> History:
+    """Return the history after all customers were computed by these rules."""
+    return history._replace(state=HistoryState.PUBLISHED, rules=rules, start_on=start_on)
+
+
+def digest_of(rules: LineRules) -> str:
+    """Return a text that changes with the rules: if they change, all customers must be computed again."""
+    plain = [*rules[:3], sorted(rules.promotions.items()), sorted(rules.products.items())]
+    return sha256(orjson.dumps(plain)).hexdigest()

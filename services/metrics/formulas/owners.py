@@ -62,8 +62,13 @@ OWNER_RULES: Final[Mapping[Kind, _Rule]] = {
     Kind.PROMOTION: _without_customer,
 }
 
-# Evidence on subscriptions: each new version of these kinds may change figures of its customers.
-EVIDENCE_KINDS: Final = (*SUBSCRIPTION_KINDS, Kind.CANCELLATION_REQUEST)
+# Evidence on subscriptions, and on the group and country of their customer: each new version of these kinds may change figures.
+EVIDENCE_KINDS: Final = (
+    *SUBSCRIPTION_KINDS,
+    Kind.CANCELLATION_REQUEST,
+    Kind.CUSTOMER,
+    Kind.CUSTOMER_DETAIL,
+)
 # Evidence on the days before the first sync. It changes figures once all of it was read, so until then it marks nobody.
 HISTORY_KINDS: Final = (Kind.INVOICE, Kind.INVOICE_LINES)
 

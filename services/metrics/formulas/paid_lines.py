@@ -29,6 +29,17 @@ _DISCOUNTED_KINDS: Final = {
 _UPGRADE: Final = "upgrade"
 
 
+def types_that_bill(kind: str) -> list[str]:
+    """Return the types of lines, in lower case, that bill a kind of subscription."""
+    return [type for type, billed in _BILLED_KINDS.items() if billed == kind]
+
+
+def billed_by(line: Line) -> Subscription | None:
+    """Return the subscription that a line bills; None when it bills none."""
+    kind = _BILLED_KINDS.get(line.type.lower())
+    return None if kind is None or line.related_id is None else Subscription(kind, line.related_id)
+
+
 class PaidLine(NamedTuple):
     """A line of a paid invoice. `net` is its amount without tax."""
 

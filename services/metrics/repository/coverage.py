@@ -96,10 +96,11 @@ async def store(
     coverage: Coverage,
     time_zone: str,
     open_from: Mapping[str, datetime],
+    history_from: date | None = None,
 ) -> None:
     """Store the applied coverage, with its days in a time zone.
 
-    `open_from` has, by kind, the times from which unreadable rows keep days open.
+    `open_from` has, by kind, the times from which unreadable rows keep days open. `history_from` is the first day of published history.
     """
     await connection.execute(
         _STORE_FRESHNESS,
@@ -111,7 +112,9 @@ async def store(
         time_zone,
     )
     rows = [
-        _row(coverage.kinds[kind], kind, days_of(coverage, kind, time_zone, open_from.get(kind)))
+        _row(
+            coverage.kinds[kind], kind, days_of(coverage, kind, time_zone, open_from.get(kind), history_from)
+        )
         for kind in sorted(coverage.kinds)
     ]
     await connection.execute(_STORE_KINDS, *key, *columns(_KIND, rows))

@@ -1,10 +1,13 @@
-"""The currency of customers as of the cut of an applied run."""
+"""The currency of customers as of the cut of an applied run, and since when they have it."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Final
 
-from services.metrics.formulas.currency import Invoice, currency_of
+from libs.common.calendar import day_of
+from services.metrics.formulas.currency import Invoice, InvoiceState, currency_of, dated_currencies
+from services.metrics.formulas.evidence import Dated
 from services.metrics.repository.driver import Connection
 from services.metrics.repository.evidence import Cut
 
@@ -43,8 +46,44 @@ WHERE r.organization_id = $1 AND r.instance_id = $2 AND r.kind = 'customer_detai
     AND r.id = ANY ($3::bigint[])"""
 
 
-async def read(connection: Connection, cut: Cut, customers: Sequence[int]) -> dict[int, str]:
-    """Return the currencies of customers at a cut; customers without a currency are missing."""
+# Hardly any customer has invoices in several currencies. The index by customer holds the currency, so this reads no other row.
+_MIXED: Final = """
+SELECT t.customer_id FROM unnest($3::bigint[]) AS t (customer_id) CROSS JOIN LATERAL (
+    SELECT min(currency) <> max(currency) AS is_mixed FROM metrics.records
+    WHERE organization_id = $1 AND instance_id = $2 AND customer_id = t.customer_id AND kind = 'invoice' AND NOT gone) invoices
+WHERE invoices.is_mixed"""
+
+# All versions of the invoices that the customers have now.
+_STATES: Final = """
+SELECT t.customer_id, v.observed_at, v.id, CASE WHEN v.owner_id = t.customer_id THEN v.body ->> 'currency' END AS currency
+FROM unnest($3::bigint[]) AS t (customer_id) CROSS JOIN LATERAL (
+    SELECT id FROM metrics.records
+    WHERE organization_id = $1 AND instance_id = $2 AND customer_id = t.customer_id AND kind = 'invoice' AND NOT gone
+    OFFSET 0) invoice
+CROSS JOIN LATERAL (
+    SELECT epoch, seq, observed_at, id, owner_id, body FROM metrics.versions
+    WHERE organization_id = $1 AND instance_id = $2 AND kind = 'invoice' AND id = invoice.id AND epoch <= $4 OFFSET 0) v
+ORDER BY v.epoch, v.seq, v.id"""
+
+
+async def read(
+    connection: Connection, cut: Cut, customers: Sequence[int], time_zone: str, *, is_dated: bool
+) -> dict[int, tuple[Dated, ...]]:
+    """Return the currencies of customers at a cut, the present one last; customers without a currency are missing.
+
+    Unless `is_dated`, all days are in the present currency: only once the history is read does each invoice mark its customer.
+    """
+    codes = await _read_present(connection, cut, customers)
+    dated: dict[int, tuple[Dated, ...]] = {
+        customer: (Dated(date.min, code),) for customer, code in codes.items()
+    }
+    if is_dated:
+        mixed = [row["customer_id"] for row in await connection.fetch(_MIXED, *cut.instance, customers)]
+        dated |= await _read_dated(connection, cut, mixed, codes, time_zone)
+    return dated
+
+
+async def _read_present(connection: Connection, cut: Cut, customers: Sequence[int]) -> dict[int, str]:
     invoices: dict[int, list[Invoice]] = defaultdict(list)
     for statement in (_PRESENT, _FORMER):
         for row in await connection.fetch(statement, *cut.instance, customers, cut.epoch):
@@ -53,3 +92,19 @@ async def read(connection: Connection, cut: Cut, customers: Sequence[int]) -> di
     details = {row["customer_id"]: row["currency"] for row in rows}
     codes = {customer: currency_of(invoices[customer], details.get(customer)) for customer in customers}
     return {customer: code for customer, code in codes.items() if code is not None}
+
+
+async def _read_dated(
+    connection: Connection, cut: Cut, customers: Sequence[int], codes: Mapping[int, str], time_zone: str
+) -> dict[int, tuple[Dated, ...]]:
+    states: dict[int, list[InvoiceState]] = defaultdict(list)
+    for row in await connection.fetch(_STATES, *cut.instance, customers, cut.epoch):
+        on = day_of(row["observed_at"], time_zone)
+        states[row["customer_id"]].append(InvoiceState(on, row["id"], row["currency"]))
+    dated = {customer: dated_currencies(of_customer) for customer, of_customer in states.items()}
+    # The present currency may come from an invoice that left in a run that is not applied yet.
+    return {
+        customer: currencies
+        for customer, currencies in dated.items()
+        if currencies and currencies[-1].value == codes.get(customer)
+    }

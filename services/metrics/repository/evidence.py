@@ -2,7 +2,9 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+import orjson
 
 from libs.common.contracts.billing import SUBSCRIPTION_KINDS
 from libs.common.contracts.instances import InstanceKey
@@ -38,6 +40,18 @@ WITH RECURSIVE customers (id) AS (
     SELECT ({_NEXT_CUSTOMER.format(last="customers.id")}) FROM customers WHERE customers.id IS NOT NULL)
 SELECT id FROM customers WHERE id IS NOT NULL LIMIT $4"""
 
+# Likewise along the index of invoices.
+_NEXT_BILLED: Final = """
+    SELECT r.customer_id FROM metrics.records r
+    WHERE r.organization_id = $1 AND r.instance_id = $2 AND r.customer_id > {last} AND r.kind = 'invoice' AND NOT r.gone
+    ORDER BY r.customer_id LIMIT 1"""
+_BILLED: Final = f"""
+WITH RECURSIVE customers (id) AS (
+    SELECT ({_NEXT_BILLED.format(last="$3")})
+    UNION ALL
+    SELECT ({_NEXT_BILLED.format(last="customers.id")}) FROM customers WHERE customers.id IS NOT NULL)
+SELECT id FROM customers WHERE id IS NOT NULL LIMIT $4"""
+
 # By the index by owner. OFFSET 0 keeps the look-ups: as a join, the planner may read all versions of the instance for each batch.
 _OWNED: Final = f"""
 SELECT DISTINCT c AS customer_id, versions.kind, versions.id FROM unnest($3::bigint[]) AS t (c) CROSS JOIN LATERAL (
@@ -56,24 +70,41 @@ CROSS JOIN LATERAL (
     OFFSET 0) v
 ORDER BY t.kind, t.id, v.epoch, v.seq"""
 
+_NEWEST: Final = f"""
+SELECT t.kind, t.id, v.body::text AS body
+FROM {unnest(_KEY, 3)} JOIN unnest($5::text[], $6::bigint[]) AS cut (kind, epoch) ON cut.kind = t.kind
+CROSS JOIN LATERAL (
+    SELECT body FROM metrics.versions
+    WHERE organization_id = $1 AND instance_id = $2 AND kind = t.kind AND id = t.id AND epoch <= cut.epoch
+        AND body IS NOT NULL
+    ORDER BY epoch DESC, seq DESC LIMIT 1) v"""
+
+_KNOWN: Final = f"""
+SELECT r.kind, r.id FROM {unnest(_KEY, 3)} CROSS JOIN LATERAL (
+    SELECT kind, id FROM metrics.records
+    WHERE organization_id = $1 AND instance_id = $2 AND kind = t.kind AND id = t.id OFFSET 0) r"""
+
 # Like _VERSIONS. A request is open while its newest version names the service: a tombstone or another service closes it.
 _REQUESTS: Final = """
 SELECT asked.service_id, asked.id, v.observed_at,
-    coalesce(v.owner_id = asked.service_id, false) AS is_open
+    coalesce(v.owner_id = asked.service_id, false) AS is_open, v.body ->> 'requested_at' AS requested_at, v.body ->> 'type' AS type
 FROM (
     SELECT DISTINCT s AS service_id, requests.kind, requests.id FROM unnest($3::bigint[]) AS t (s) CROSS JOIN LATERAL (
         SELECT kind, id FROM metrics.versions
         WHERE organization_id = $1 AND instance_id = $2 AND owner_kind = 'service' AND owner_id = s
             AND kind = 'cancellation_request' OFFSET 0) requests) asked
 CROSS JOIN LATERAL (
-    SELECT epoch, seq, observed_at, owner_id FROM metrics.versions
+    SELECT epoch, seq, observed_at, owner_id, body FROM metrics.versions
     WHERE organization_id = $1 AND instance_id = $2 AND kind = asked.kind AND id = asked.id AND epoch <= $4 OFFSET 0) v
 ORDER BY asked.service_id, asked.id, v.epoch, v.seq"""
 
 
 async def read_customers(connection: Connection, key: InstanceKey, after: int, limit: int) -> list[int]:
-    """Return the next `limit` customers behind the customer `after` that have or had a subscription."""
-    return [row["id"] for row in await connection.fetch(_CUSTOMERS, *key, after, limit)]
+    """Return the next `limit` customers behind the customer `after` that have or had a subscription or have an invoice."""
+    customers: set[int] = set()
+    for statement in (_CUSTOMERS, _BILLED):
+        customers |= {row["id"] for row in await connection.fetch(statement, *key, after, limit)}
+    return sorted(customers)[:limit]
 
 
 async def read_owned(connection: Connection, key: InstanceKey, customers: Sequence[int]) -> list[Owned]:
@@ -88,7 +119,25 @@ async def read_versions(
     keys, kinds, epochs = columns(_KEY, subscriptions), list(cut.epochs), list(cut.epochs.values())
     rows = connection.cursor(_VERSIONS, *cut.instance, *keys, kinds, epochs, prefetch=_ROWS_AT_ONCE)
     async for row in rows:
-        yield Version(**row)
+        body = None if row["body"] is None else orjson.loads(row["body"])
+        yield Version(row["kind"], row["id"], row["observed_at"], body)
+
+
+async def read_newest(
+    connection: Connection, cut: Cut, subscriptions: Sequence[Subscription]
+) -> dict[Subscription, Mapping[str, Any]]:
+    """Return the newest body of each subscription in a cut, also of removed ones."""
+    keys, kinds, epochs = columns(_KEY, subscriptions), list(cut.epochs), list(cut.epochs.values())
+    rows = await connection.fetch(_NEWEST, *cut.instance, *keys, kinds, epochs) if subscriptions else []
+    return {Subscription(row["kind"], row["id"]): orjson.loads(row["body"]) for row in rows}
+
+
+async def find_known(
+    connection: Connection, key: InstanceKey, subscriptions: Sequence[Subscription]
+) -> set[Subscription]:
+    """Return those of the subscriptions that a sync ever saw."""
+    rows = await connection.fetch(_KNOWN, *key, *columns(_KEY, subscriptions)) if subscriptions else []
+    return {Subscription(**row) for row in rows}
 
 
 async def read_requests(connection: Connection, cut: Cut, services: Sequence[int]) -> list[RequestVersion]:

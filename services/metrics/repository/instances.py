@@ -1,6 +1,7 @@
 """The service's copy of the instances: which exist, which are due, and which rows are to be purged."""
 
 from collections.abc import Collection, Sequence
+from datetime import date
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -15,6 +16,14 @@ class UnknownInstance(NamedTuple):
 
     key: InstanceKey
     is_of_another: bool
+
+
+class Settings(NamedTuple):
+    """The settings of an instance that its figures depend on. No day before `history_start` is shown."""
+
+    time_zone: str
+    prices_include_tax: bool
+    history_start: date | None
 
 
 _STORE: Final = """
@@ -37,8 +46,9 @@ ORDER BY organization_id, instance_id FOR SHARE"""
 _LOCK_ALONE: Final = """
 SELECT FROM metrics.instances WHERE organization_id = $1 AND instance_id = $2 FOR NO KEY UPDATE"""
 
-# An instance is due when it has a newer run whose facts are all stored, days of another time zone, a history that is ready, or dirty marks
-# of facts that came after their run was applied. The join with instances skips rows whose instance is unknown, so they block no others.
+# An instance is due when it has a newer run whose facts are all stored, days of another time zone, a history that is ready or begins on
+# another day, or dirty marks of facts that came after their run was applied. The join with instances skips rows whose instance is unknown,
+# so they block no others.
 _DUE: Final = f"""
 SELECT n.organization_id, n.instance_id
 FROM metrics.instances n LEFT JOIN metrics.freshness f USING (organization_id, instance_id)
@@ -50,7 +60,8 @@ WHERE n.state NOT IN ('deleting', 'deleted') AND (
     OR (f.run_id IS NOT NULL AND (f.time_zone IS DISTINCT FROM n.settings ->> 'time_zone' OR NOT f.has_movements))
     OR EXISTS (
         SELECT FROM metrics.history h
-        WHERE h.organization_id = n.organization_id AND h.instance_id = n.instance_id AND h.state = '{HistoryState.READY}')
+        WHERE h.organization_id = n.organization_id AND h.instance_id = n.instance_id AND (h.state = '{HistoryState.READY}'
+            OR h.state = '{HistoryState.PUBLISHED}' AND h.start_on IS DISTINCT FROM (n.settings ->> 'history_start')::date))
     OR EXISTS (
         SELECT FROM metrics.dirty d
         WHERE d.organization_id = n.organization_id AND d.instance_id = n.instance_id AND d.epoch <= {APPLIED_EPOCH}))
@@ -58,9 +69,10 @@ ORDER BY f.as_of NULLS FIRST"""
 
 _CLAIM: Final = "SELECT pg_try_advisory_xact_lock(hashtextextended('compute:' || $1::uuid, 0))"
 
-_TIME_ZONE: Final = """
-SELECT settings ->> 'time_zone' FROM metrics.instances
-WHERE organization_id = $1 AND instance_id = $2 AND state NOT IN ('deleting', 'deleted')"""
+_SETTINGS: Final = """
+SELECT settings ->> 'time_zone' AS time_zone, coalesce((settings ->> 'prices_include_tax')::boolean, false) AS prices_include_tax,
+    (settings ->> 'history_start')::date AS history_start
+FROM metrics.instances WHERE organization_id = $1 AND instance_id = $2 AND state NOT IN ('deleting', 'deleted')"""
 
 # The recursion jumps from instance to instance along the primary key of versions. DISTINCT would read the whole table.
 _UNKNOWN: Final = """
@@ -145,10 +157,10 @@ async def claim(connection: Connection, key: InstanceKey) -> bool:
     return is_claimed
 
 
-async def read_time_zone(connection: Connection, key: InstanceKey) -> str | None:
-    """Return the time zone of an instance; None when it is unknown or deleted."""
-    time_zone: str | None = await connection.fetchval(_TIME_ZONE, *key)
-    return time_zone
+async def read_settings(connection: Connection, key: InstanceKey) -> Settings | None:
+    """Return the settings of an instance; None when it is unknown or deleted."""
+    row = await connection.fetchrow(_SETTINGS, *key)
+    return None if row is None else Settings(**row)
 
 
 async def read_unknown(connection: Connection) -> Sequence[UnknownInstance]:

@@ -40,6 +40,15 @@ SELECT s.kind, s.id, s.reason, s.customer_id FROM {unnest(_KEY, 3)}
 JOIN metrics.issues s ON s.organization_id = $1 AND s.instance_id = $2 AND s.kind = t.kind AND s.id = t.id
 ORDER BY s.reason"""
 
+# By the index by customer.
+_WITHOUT_RECORD: Final = """
+SELECT DISTINCT s.kind, s.id FROM unnest($3::bigint[]) AS t (customer_id) CROSS JOIN LATERAL (
+    SELECT kind, id FROM metrics.segments
+    WHERE organization_id = $1 AND instance_id = $2 AND customer_id = t.customer_id OFFSET 0) s
+WHERE NOT EXISTS (
+    SELECT FROM metrics.records r
+    WHERE r.organization_id = $1 AND r.instance_id = $2 AND r.kind = s.kind AND r.id = s.id)"""
+
 _DELETE: Final = tuple(
     f"""DELETE FROM metrics.{table} s USING {unnest(_KEY, 3)}
     WHERE s.organization_id = $1 AND s.instance_id = $2 AND s.kind = t.kind AND s.id = t.id"""
@@ -71,6 +80,14 @@ async def read(
         subscription: Figures(tuple(segments[subscription]), tuple(issues[subscription]))
         for subscription in segments.keys() | issues.keys()
     }
+
+
+async def find_without_record(
+    connection: Connection, key: InstanceKey, customers: Collection[int]
+) -> set[Subscription]:
+    """Return the subscriptions with figures of the customers that no sync ever saw."""
+    rows = await connection.fetch(_WITHOUT_RECORD, *key, sorted(customers))
+    return {Subscription(**row) for row in rows}
 
 
 async def delete(connection: Connection, key: InstanceKey, subscriptions: Sequence[Subscription]) -> None:

@@ -158,8 +158,10 @@ async def sync(gateway: Gateway, site: Site) -> Site:
     """Write what metrics writes once a run of the instance is applied."""
     async with transaction(gateway.admin) as connection:
         database, key = await raw(connection), InstanceKey(site.organization_id, site.id)
-        time_zone = await instances.read_time_zone(database, key)
-        await stored_coverage.store(database, key, coverage(site), time_zone or "UTC", {})
+        settings = await instances.read_settings(database, key)
+        await stored_coverage.store(
+            database, key, coverage(site), settings.time_zone if settings else "UTC", {}
+        )
     return site
 
 

@@ -9,7 +9,7 @@ import pytest
 from aiokafka import ConsumerRecord
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from libs.common.contracts.billing import SUBSCRIPTION_KINDS
+from libs.common.contracts.billing import SUBSCRIPTION_KINDS, Kind
 from libs.common.contracts.envelope import Record
 from libs.common.contracts.instances import InstanceChanged
 from libs.common.database import build_engine, raw, transaction
@@ -64,13 +64,13 @@ class Tables:
         while await computing.compute_next(asyncio.Event()):
             pass
 
-    async def end_run(self) -> None:
-        """End a run of each instance that read all that is stored."""
-        await self.execute(_RUN_OF_ALL, [kind.value for kind in SUBSCRIPTION_KINDS])
+    async def end_run(self, *more: Kind) -> None:
+        """End a run of each instance that read all that is stored of subscriptions and of more kinds."""
+        await self.execute(_RUN_OF_ALL, [kind.value for kind in (*SUBSCRIPTION_KINDS, *more)])
 
-    async def apply(self, limit: int = 500) -> None:
+    async def apply(self, limit: int = 500, more: Sequence[Kind] = ()) -> None:
         """End a run of each instance and compute it."""
-        await self.end_run()
+        await self.end_run(*more)
         await self.compute(limit)
 
     async def take_all(self, records: Sequence[Record], batch: int = 200) -> None:

@@ -20,7 +20,6 @@ from libs.common.database import raw, transaction
 from services.metrics import batches
 from services.metrics.compute import Computing
 from services.metrics.repository import currencies, instances, marks
-from services.metrics.repository.evidence import Cut
 from tests.builders import (
     INSTANCE,
     ORGANIZATION,
@@ -313,10 +312,10 @@ def _meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Awaitable[None
     read = currencies.read
     left = [act]
 
-    async def read_after_act(connection: Any, cut: Cut, customers: Any) -> dict[int, str]:
+    async def read_after_act(*arguments: Any, **options: Any) -> Any:
         while left:
             await left.pop()()
-        return await read(connection, cut, customers)
+        return await read(*arguments, **options)
 
     monkeypatch.setattr(currencies, "read", read_after_act)
 

@@ -3,7 +3,6 @@
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,7 +35,7 @@ READINGS = [
 
 def version(day: float = 0, **values: Any) -> Version:
     body = subscription(1, 7, **values)
-    return Version("service", 1, NOON + timedelta(days=day), orjson.dumps(body).decode())
+    return Version("service", 1, NOON + timedelta(days=day), body)
 
 
 def removal(day: float) -> Version:
@@ -133,6 +132,6 @@ def test_subscription_is_summed_under_its_product(
     body = subscription(1, 7, kind, **values)
 
     observations: list[Observation] = []
-    add_version(observations, Version(kind, 1, NOON, orjson.dumps(body).decode()), [], "UTC")
+    add_version(observations, Version(kind, 1, NOON, body), [], "UTC")
 
     assert (observations[0].product, observations[0].product_name) == (product, name)

@@ -1,0 +1,101 @@
+"""Gathers all evidence about a chunk of subscriptions, in few statements."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from libs.common.contracts.billing import Kind
+from services.metrics.formulas.chunks import Chunk
+from services.metrics.formulas.evidence import Dated, Evidence, Request, Subscription, by_kind, request_of
+from services.metrics.formulas.invoices import LineRules
+from services.metrics.formulas.seen import Seen
+from services.metrics.periods import Periods, read_periods
+from services.metrics.repository import currencies, dimensions, evidence, runs
+from services.metrics.repository.dimensions import Dimensions
+from services.metrics.repository.driver import Connection
+from services.metrics.repository.evidence import Cut
+from services.metrics.turn import Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What all batches of a step have in common: the facts that count, and the time zone of all days.
+
+    `rules` say how to read lines; None while the history is not computed, because lines are missing.
+    """
+
+    cut: Cut
+    time_zone: str
+    rules: LineRules | None = None
+
+
+class Gathered(NamedTuple):
+    """The evidence about a subscription, and the service of an addon."""
+
+    evidence: Evidence
+    parent: Subscription | None
+
+
+class _OfCustomers(NamedTuple):
+    """The currencies, groups and countries of customers, and the requests to end services."""
+
+    currencies: Mapping[int, Sequence[Dated]]
+    dimensions: Dimensions
+    requests: Mapping[int, Sequence[Request]]
+
+
+async def gather(database: Connection, scope: Scope, chunk: Chunk) -> dict[Subscription, Gathered]:
+    """Return the evidence about the subscriptions of a chunk, and about deleted ones that only lines of its customers show."""
+    seen = await _read_seen(database, scope, chunk)
+    periods: Periods | None = None
+    if scope.rules is not None:
+        periods = await read_periods(database, scope.cut, scope.rules, chunk, seen)
+    customers = {customer for of_one in seen.values() for customer in of_one.customers}
+    customers |= {period.customer_id for of_one in (periods or {}).values() for period in of_one}
+    values = _OfCustomers(
+        await currencies.read(
+            database, scope.cut, sorted(customers), scope.time_zone, is_dated=periods is not None
+        ),
+        await dimensions.read(database, scope.cut, sorted(customers), scope.time_zone),
+        await _read_requests(database, scope, seen),
+    )
+    keys = [*seen, *(key for key in periods or () if key not in seen)]
+    return {key: _gathered(key, seen.get(key, Seen()), periods, values) for key in keys}
+
+
+async def _read_seen(database: Connection, scope: Scope, chunk: Chunk) -> dict[Subscription, Seen]:
+    """Return what syncs saw of the subscriptions of a chunk, without those that they never saw."""
+    seen: dict[Subscription, Seen] = defaultdict(Seen)
+    # This order loses no reading: one that is stored before the claim is read here, one that is stored after it adds new marks.
+    readings = by_kind(await runs.read_readings(database, scope.cut.instance))
+    turn = Turn()
+    async for version in evidence.read_versions(database, scope.cut, chunk.subscriptions):
+        seen[version.subscription].add(version, readings.get(version.kind, ()), scope.time_zone)
+        await turn.pause()
+    return {key: of_one for key, of_one in seen.items() if of_one.observations}
+
+
+async def _read_requests(
+    database: Connection, scope: Scope, seen: Mapping[Subscription, Seen]
+) -> Mapping[int, Sequence[Request]]:
+    requests: dict[int, list[Request]] = defaultdict(list)
+    services = [key.id for key in seen if key.kind == Kind.SERVICE]
+    for version in await evidence.read_requests(database, scope.cut, services):
+        requests[version.service_id].append(request_of(version, scope.time_zone))
+    return requests
+
+
+def _gathered(key: Subscription, seen: Seen, periods: Periods | None, values: _OfCustomers) -> Gathered:
+    kind = Kind(key.kind)
+    of_it = Evidence(
+        kind=kind,
+        observations=seen.observations,
+        requests=values.requests.get(key.id, ()) if kind is Kind.SERVICE else (),
+        currencies=values.currencies,
+        paid_periods=None if periods is None else periods.get(key, ()),
+        customer_groups=values.dimensions.customer_groups,
+        countries=values.dimensions.countries,
+        product_groups=seen.product_groups,
+    )
+    return Gathered(of_it, seen.parent if kind is Kind.ADDON else None)
