@@ -12,6 +12,7 @@ from services.gateway.pages import (
     instances,
     other_addresses,
     overview,
+    retention,
     sync,
     tokens,
 )
@@ -22,7 +23,18 @@ def build_router() -> APIRouter:
     router = APIRouter(include_in_schema=False)
     router.include_router(account.router)
     # Of two addresses that fit, the first is taken: /instances/new before /instances/{instance_id}.
-    for page in (overview, explain, customers, customer, instances, instance_form, instance, sync, tokens):
+    for page in (
+        overview,
+        explain,
+        retention,
+        customers,
+        customer,
+        instances,
+        instance_form,
+        instance,
+        sync,
+        tokens,
+    ):
         router.include_router(page.router, prefix="/o/{organization}")
     router.include_router(other_addresses.router)
     return router

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from libs.common.figures.answers import Figure
 from services.gateway.pages.filters import Filters
 
 
@@ -25,3 +26,9 @@ def currency_links(customers: Mapping[str, int | None], filters: Filters) -> lis
     return [
         CurrencyLink(code, filters.address_with(code), customers[code], code == chosen) for code in ordered
     ]
+
+
+def customers_by_currency(figure: Figure) -> dict[str, int | None]:
+    """Return how many customers pay in each currency at the last point of the figure `customers`; currencies without any are missing."""
+    values = {series.group["currency"]: series.points[-1].value for series in figure.series if series.points}
+    return {code: int(value) for code, value in values.items() if value}

@@ -8,7 +8,6 @@ from fastapi.responses import HTMLResponse
 from pydantic import TypeAdapter
 
 from libs.common.contracts.lenses import COUNTING
-from libs.common.figures.answers import Figure
 from libs.common.figures.catalogue import BY_SLUG
 from libs.common.figures.coverage import last_known_day
 from libs.common.figures.customers import CustomerId, Record
@@ -20,7 +19,7 @@ from services.gateway.context import ContextDependency
 from services.gateway.figures import customer_records, customers, figures, freshness
 from services.gateway.pages.amounts import number
 from services.gateway.pages.callers import CustomersReader
-from services.gateway.pages.currency_links import currency_links
+from services.gateway.pages.currency_links import currency_links, customers_by_currency
 from services.gateway.pages.filters import AddressFilters, Filters, filter_form
 from services.gateway.pages.rendering import page
 from services.gateway.paging import Cursor, key_of, page_of
@@ -58,7 +57,7 @@ async def list_customers(
     day = on or last_known_day(instances, context.clock())
     by_currency = Question(BY_SLUG["customers"], day, day, Interval.DAY, (Group.CURRENCY,))
     [counts] = await figures(context, principal, [by_currency], lens=filters.counting, instance_ids=chosen)
-    links = currency_links(_numbers(counts), filters)
+    links = currency_links(customers_by_currency(counts), filters)
     currency = next((link.code for link in links if link.is_chosen), filters.currency)
     rows = await customers(
         context,
@@ -93,12 +92,6 @@ async def list_customers(
         first=None if cursor is None else f"{path}{filters.address_with(currency, **on_day)}",
         next=following and f"{path}{following}",
     )
-
-
-def _numbers(figure: Figure) -> dict[str, int | None]:
-    """Return how many customers pay in each currency; those without any are missing."""
-    values = {series.group["currency"]: series.points[-1].value for series in figure.series if series.points}
-    return {code: int(value) for code, value in values.items() if value}
 
 
 def _row(home: str, filters: Filters, customer: Customer, instance: str, record: Record | None) -> Row:

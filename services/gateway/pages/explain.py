@@ -61,6 +61,7 @@ async def explain(
     principal: MetricsReader,
     slug: str,
     filters: AddressFilters,
+    start: date | None = None,
     on: date | None = None,
 ) -> HTMLResponse:
     """Explain a figure on a day, by default the newest known one, in the chosen currency or in all."""
@@ -76,6 +77,7 @@ async def explain(
         by_currency,
         lens=filters.counting,
         instance_ids=[filters.instance_id] if filters.instance_id else [],
+        start=start,
     )
     return page(
         request,

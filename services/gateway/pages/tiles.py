@@ -29,7 +29,7 @@ class Tile:
 def tiles(figures: Iterable[Figure], currency: str, details: Mapping[str, str]) -> list[Tile]:
     """Return a tile for each figure, which is grouped by currency. `details` are by metric."""
     return [
-        _tile(figure, newest_point(figure, currency), currency, details.get(figure.metric, ""))
+        tile_of(figure, newest_point(figure, currency), currency, details.get(figure.metric, ""))
         for figure in figures
     ]
 
@@ -46,7 +46,8 @@ def newest_point(figure: Figure, currency: str | None) -> Point | None:
     )
 
 
-def _tile(figure: Figure, point: Point | None, currency: str, detail: str) -> Tile:
+def tile_of(figure: Figure, point: Point | None, currency: str, detail: str = "") -> Tile:
+    """Return the tile of a point; without a point, or one without a value, the tile says why."""
     title = BY_SLUG[figure.metric].title
     unit = currency if figure.unit == "money" else None
     if point is None or point.value is None:

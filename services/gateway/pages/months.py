@@ -1,0 +1,56 @@
+"""Figures month by month as a table: what to ask, and the rows of one currency, the newest month first. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from libs.common.figures.answers import Figure, Point
+from libs.common.figures.metric import Metric
+from libs.common.figures.periods import Interval
+from libs.common.figures.questions import Question
+from libs.common.figures.relations import Group
+from services.gateway.pages.reading import Days
+from services.gateway.pages.tiles import Tile, tile_of
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """A month up to the day `on`, and its figures. `is_open`: they can still change, or the month is not over."""
+
+    starts_on: date
+    on: date
+    is_open: bool
+    cells: tuple[Tile, ...]
+
+
+def questions_by_month(metrics: Iterable[Metric], days: Days) -> dict[str, Question]:
+    """Return a question for each metric, by its slug: whole months from that of the first day, in each currency."""
+    start = days.first_on.replace(day=1)
+    return {
+        metric.slug: Question(metric, start, days.last_on, Interval.MONTH, (Group.CURRENCY,))
+        for metric in metrics
+    }
+
+
+def months(figures: Sequence[Figure], currency: str) -> list[Month]:
+    """Return the months that any of the figures has a point for in this currency."""
+    by_day: list[Mapping[date, Point]] = [
+        {
+            point.on: point
+            for series in figure.series
+            if series.group.get("currency") == currency
+            for point in series.points
+        }
+        for figure in figures
+    ]
+    days = sorted({on for points in by_day for on in points}, reverse=True)
+    return [_month(on, figures, [points.get(on) for points in by_day], currency) for on in days]
+
+
+def _month(on: date, figures: Sequence[Figure], points: Sequence[Point | None], currency: str) -> Month:
+    return Month(
+        starts_on=on.replace(day=1),
+        on=on,
+        is_open=not all(point.complete for point in points if point is not None),
+        cells=tuple(tile_of(figure, point, currency) for figure, point in zip(figures, points, strict=True)),
+    )

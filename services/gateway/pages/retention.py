@@ -1,0 +1,58 @@
+"""The page of retention: how much of the MRR and how many of the customers of each month's start stayed to its end."""
+
+from typing import Final
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from libs.common.contracts.lenses import COUNTING
+from libs.common.figures.catalogue import BY_SLUG
+from libs.common.figures.families.retention import RETENTION
+from libs.common.figures.periods import Interval
+from libs.common.figures.questions import Question
+from libs.common.figures.relations import Group
+from services.gateway.context import ContextDependency
+from services.gateway.pages.callers import MetricsReader
+from services.gateway.pages.currency_links import currency_links, customers_by_currency
+from services.gateway.pages.filters import AddressFilters, filter_form
+from services.gateway.pages.months import months, questions_by_month
+from services.gateway.pages.reading import Days, read
+from services.gateway.pages.rendering import page
+from services.gateway.pages.states import common_zone, oldest_freshness
+
+router = APIRouter()
+
+_CUSTOMERS: Final = "customers"
+
+
+@router.get("/retention")
+async def retention(
+    request: Request, context: ContextDependency, principal: MetricsReader, filters: AddressFilters
+) -> HTMLResponse:
+    """Show the figures of retention month by month, in one currency."""
+    reading = await read(context, principal, filters, _questions)
+    answers = reading.answers
+    links = currency_links(customers_by_currency(answers[_CUSTOMERS]) if answers else {}, filters)
+    currency = next((link.code for link in links if link.is_chosen), filters.currency)
+    zone, now = common_zone(reading.instances), context.clock()
+    return page(
+        request,
+        "retention.html",
+        principal=principal,
+        filters=filter_form(filters, {instance.id: instance.name for instance in reading.instances}),
+        choices=links,
+        currency=currency,
+        counting=COUNTING[filters.counting],
+        query=filters.address_with(currency),
+        freshness=oldest_freshness(reading.chosen, zone, now),
+        metrics=RETENTION,
+        months=months([answers[metric.slug] for metric in RETENTION], currency)
+        if answers and currency
+        else [],
+        notes=reading.notes,
+    )
+
+
+def _questions(days: Days) -> dict[str, Question]:
+    customers = Question(BY_SLUG["customers"], days.last_on, days.last_on, Interval.DAY, (Group.CURRENCY,))
+    return {_CUSTOMERS: customers, **questions_by_month(RETENTION, days)}
