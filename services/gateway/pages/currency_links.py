@@ -1,6 +1,6 @@
 """The currencies to choose from on a page that shows one at a time. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from libs.common.figures.answers import Figure
@@ -16,15 +16,18 @@ class CurrencyLink(NamedTuple):
     is_chosen: bool
 
 
-def currency_links(customers: Mapping[str, int | None], filters: Filters) -> list[CurrencyLink]:
+def currency_links(
+    customers: Mapping[str, int | None], filters: Filters, **others: Sequence[str]
+) -> list[CurrencyLink]:
     """Return the currencies, those of most customers first. The first is chosen unless the filters name another.
 
-    `customers` has the number of customers of each currency.
+    `customers` has the number of customers of each currency, and `others` the parameters that the addresses keep.
     """
     ordered = sorted(customers, key=lambda code: (-(customers[code] or 0), code))
     chosen = filters.currency or next(iter(ordered), None)
     return [
-        CurrencyLink(code, filters.address_with(code), customers[code], code == chosen) for code in ordered
+        CurrencyLink(code, filters.address_with(code, **others), customers[code], code == chosen)
+        for code in ordered
     ]
 
 

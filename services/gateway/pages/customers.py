@@ -1,5 +1,6 @@
 """The list of customers with a subscription that counts on a day, those who pay most first."""
 
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Final, NamedTuple
 
@@ -21,6 +22,7 @@ from services.gateway.pages.amounts import number
 from services.gateway.pages.callers import CustomersReader
 from services.gateway.pages.currency_links import currency_links, customers_by_currency
 from services.gateway.pages.filters import AddressFilters, Filters, filter_form
+from services.gateway.pages.limits import AddressLimits, words_of
 from services.gateway.pages.rendering import page
 from services.gateway.paging import Cursor, key_of, page_of
 
@@ -48,6 +50,7 @@ async def list_customers(
     context: ContextDependency,
     principal: CustomersReader,
     filters: AddressFilters,
+    limited: AddressLimits,
     on: date | None = None,
     cursor: Cursor = None,
 ) -> HTMLResponse:
@@ -55,14 +58,17 @@ async def list_customers(
     chosen = [filters.instance_id] if filters.instance_id else []
     instances = await freshness(context, principal, [])
     day = on or last_known_day(instances, context.clock())
-    by_currency = Question(BY_SLUG["customers"], day, day, Interval.DAY, (Group.CURRENCY,))
-    [counts] = await figures(context, principal, [by_currency], lens=filters.counting, instance_ids=chosen)
-    links = currency_links(customers_by_currency(counts), filters)
+    counts, parts = await figures(
+        context, principal, _questions(day, limited), lens=filters.counting, instance_ids=chosen
+    )
+    kept = {**limited, **({"on": [str(day)]} if on else {})}
+    links = currency_links(customers_by_currency(counts), filters, **kept)
     currency = next((link.code for link in links if link.is_chosen), filters.currency)
+    only = {**limited, Group.CURRENCY: [currency]} if currency else limited
     rows = await customers(
         context,
         principal,
-        Selection(day, limits_of({Group.CURRENCY: [currency]} if currency else {})),
+        Selection(day, limits_of({Group(name): values for name, values in only.items()})),
         key_of(cursor, _KEY),
         _ROWS + 1,
         lens=filters.counting,
@@ -72,14 +78,15 @@ async def list_customers(
     names = {instance.instance_id: instance.name for instance in instances}
     keys = [CustomerId(row.instance_id, row.customer_id) for row in shown.items]
     records = await customer_records(context, principal, keys)
-    path, on_day = f"{principal.home}/customers", {"on": str(day)} if on else {}
-    following = filters.address_with(currency, **on_day, cursor=shown.next) if shown.next else None
+    path = f"{principal.home}/customers"
+    following = filters.address_with(currency, **kept, cursor=shown.next) if shown.next else None
     return page(
         request,
         "customers.html",
         principal=principal,
         filters=[choice for choice in filter_form(filters, names) if choice.name != "period"],
         choices=links,
+        limits=words_of(limited, parts),
         currency=currency,
         counting=COUNTING[filters.counting],
         on=day,
@@ -89,9 +96,16 @@ async def list_customers(
             _row(principal.home, filters, row, names[row.instance_id], records.get(key))
             for row, key in zip(shown.items, keys, strict=True)
         ],
-        first=None if cursor is None else f"{path}{filters.address_with(currency, **on_day)}",
+        first=None if cursor is None else f"{path}{filters.address_with(currency, **kept)}",
         next=following and f"{path}{following}",
     )
+
+
+def _questions(day: date, limited: Mapping[str, Sequence[str]]) -> list[Question]:
+    """Return the question how many customers there are in each currency, and one whose answer names the products."""
+    limits = limits_of({Group(name): values for name, values in limited.items()})
+    groups = {"customers": (Group.CURRENCY,), "subscriptions": (Group.PRODUCT,)}
+    return [Question(BY_SLUG[slug], day, day, Interval.DAY, group, limits) for slug, group in groups.items()]
 
 
 def _row(home: str, filters: Filters, customer: Customer, instance: str, record: Record | None) -> Row:

@@ -1,7 +1,7 @@
 """The filters of a page of figures: read once from its address, with their choices in words."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
@@ -54,12 +54,13 @@ class Filters:
             return known_from
         return max(known_from, newest - timedelta(days=_DAYS[self.period] - 1))
 
-    def address_with(self, currency: str | None, **others: str) -> str:
+    def address_with(self, currency: str | None, **others: str | Sequence[str]) -> str:
         """Return the query of an address with these filters, a currency, and other parameters; empty when all are the defaults."""
         given = {"currency": currency, "lens": self.counting, "period": self.period}
         given |= {} if self.instance_id is None else {"instance": str(self.instance_id)}
         query = urlencode(
-            {name: value for name, value in given.items() if value != _DEFAULTS.get(name)} | others
+            {name: value for name, value in given.items() if value != _DEFAULTS.get(name)} | others,
+            doseq=True,
         )
         return f"?{query}" if query else ""
 

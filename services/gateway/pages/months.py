@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import date
 
 from libs.common.figures.answers import Figure, Point
+from libs.common.figures.groups import Group
 from libs.common.figures.metric import Metric
 from libs.common.figures.periods import Interval
 from libs.common.figures.questions import Question
-from libs.common.figures.relations import Group
 from services.gateway.pages.reading import Days
 from services.gateway.pages.tiles import Tile, tile_of
 

@@ -8,9 +8,9 @@ from fastapi.responses import HTMLResponse
 from libs.common.contracts.lenses import COUNTING
 from libs.common.figures.catalogue import BY_SLUG
 from libs.common.figures.families.retention import RETENTION
+from libs.common.figures.groups import Group
 from libs.common.figures.periods import Interval
 from libs.common.figures.questions import Question
-from libs.common.figures.relations import Group
 from services.gateway.context import ContextDependency
 from services.gateway.pages.callers import MetricsReader
 from services.gateway.pages.currency_links import currency_links, customers_by_currency

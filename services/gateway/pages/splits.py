@@ -31,10 +31,11 @@ _CYCLES: Final = {
 class Row:
     """One line of a split. `value` is a decimal string, None with `reason`. `share` is of the whole, and `width` of the largest row, in %.
 
-    `key` is that of the group in the API.
+    `keys` are those of its groups in the API, of which `key` is one; billing cycles with the same name share a row.
     """
 
     key: str
+    keys: tuple[str, ...]
     name: str
     value: str | None
     reason: str
@@ -44,12 +45,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The parts of an amount: the largest as `rows`, and `others` after them, which sum to `rest`, the share `rest_share` in %.
+    """The parts of an amount by `group`: the largest as `rows`, and `others` after them, which sum to `rest`, the share `rest_share` in %.
 
     Of the others, `more_rows` are listed; `unlisted` of them are not, and sum to `unlisted_sum`.
     `is_rounded`: what is shown does not add up.
     """
 
+    group: Group
     rows: tuple[Row, ...]
     more_rows: tuple[Row, ...]
     others: int
@@ -69,7 +71,7 @@ class Piece:
 
 
 class _Part(NamedTuple):
-    key: str
+    keys: tuple[str, ...]
     name: str
     value: Decimal | None
     reason: str | None
@@ -84,6 +86,7 @@ def split(figure: Figure, group: Group, currency: str) -> Split:
     rest = _total(parts[_ROWS:])
     shown = [row.value for row in rows[:_ROWS]] + [rest]
     return Split(
+        group=group,
         rows=rows[:_ROWS],
         more_rows=rows[_ROWS:],
         others=max(0, len(parts) - _ROWS),
@@ -102,15 +105,18 @@ def pieces(split: Split) -> list[Piece]:
 
 
 def _parts(figure: Figure, group: Group, currency: str) -> list[_Part]:
-    points: dict[str, list[Point]] = defaultdict(list)
+    points: dict[str, dict[str, Point]] = defaultdict(dict)
     names: dict[str, str] = {}
     for series in figure.series:
         if series.points and series.group.get("currency", currency) == currency:
-            name = _name(series, group)
-            key = name if group is Group.CYCLE else series.group[group.value]
-            points[key].append(series.points[-1])
-            names[key] = name
-    parts = [_Part(key, names[key], _sum(of_key), of_key[0].reason) for key, of_key in points.items()]
+            name, key = _name(series, group), series.group[group.value]
+            row = name if group is Group.CYCLE else key
+            points[row][key] = series.points[-1]
+            names[row] = name
+    parts = [
+        _Part(tuple(of_row), names[row], _sum([*of_row.values()]), next(iter(of_row.values())).reason)
+        for row, of_row in points.items()
+    ]
     return sorted(parts, key=lambda part: (-abs(part.value or Decimal()), part.name))
 
 
@@ -121,7 +127,8 @@ def _sum(points: Sequence[Point]) -> Decimal | None:
 
 def _row(part: _Part, whole: Decimal, largest: Decimal) -> Row:
     return Row(
-        key=part.key,
+        key=part.keys[0],
+        keys=part.keys,
         name=part.name,
         value=None if part.value is None else f"{part.value:f}",
         reason=reason_text(part.reason),
@@ -140,11 +147,15 @@ def _total(parts: Sequence[_Part]) -> str | None:
 
 
 def _name(series: Series, group: Group) -> str:
-    key = series.group[group.value]
+    return series.names.get(group.value) or group_in_words(group, series.group[group.value])
+
+
+def group_in_words(group: Group, key: str) -> str:
+    """Return a value of a group that has no name of its own."""
     if group is Group.CYCLE:
         return cycle_in_words(key)
     text = key.rpartition(":")[2].replace("_", " ")
-    return _KINDS.get(key) or series.names.get(group.value) or text[:1].upper() + text[1:]
+    return _KINDS.get(key) or text[:1].upper() + text[1:]
 
 
 def cycle_in_words(key: str) -> str:

@@ -84,6 +84,37 @@ async def test_list_is_of_one_currency_and_day(gateway: Gateway) -> None:
     assert amounts(before) == ["10.000000"]
 
 
+async def test_each_part_of_a_split_leads_to_its_customers(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    site = await add_site(gateway, owner.organization_id)
+    await add_segments(
+        gateway,
+        owner.organization_id,
+        [
+            Segment(site.id, id=1, cycle="annually"),
+            Segment(site.id, id=2, customer_id=2, product="service:2", product_name="A & B"),
+            Segment(
+                site.id,
+                "domain",
+                3,
+                customer_id=3,
+                cycle="years_1",
+                product="domain:com",
+                product_name=".com",
+            ),
+            Segment(site.id, id=4, customer_id=4, currency="JPY"),
+        ],
+    )
+    overview = await read(owner, "/o/nimbus/")
+    rows = [row for row in overview.iterfind(".//tr[@data-name]") if row.find("th/a") is not None]
+
+    for row in rows:
+        link, amount = element_at(row, "th/a").attrib["href"], element_at(row, "td").attrib["data-value"]
+        assert sum(map(Decimal, amounts(await read(owner, link)))) == Decimal(amount), link
+
+    assert [row.attrib["data-name"] for row in rows] == [".com", "A & B", "Small", "Yearly", "Monthly"]
+
+
 async def test_customer_page_shows_each_step(gateway: Gateway) -> None:
     owner = await gateway.owner()
     site = await add_site(gateway, owner.organization_id)
