@@ -76,6 +76,18 @@ def held_kinds(
     return held
 
 
+def are_reviewed(ids: Sequence[int], before: HeldDeletions | None) -> bool:
+    """Return whether a person who accepts the rows held `before` has reviewed these, the first missing rows.
+
+    As many rows may be missing as before, and yet be others. Only the first rows that are held have names, so others are compared up to
+    the last of them.
+    """
+    if before is None or not before.ids:
+        return True
+    is_cut = before.count > len(before.ids)
+    return all(id in before.ids or (is_cut and id > before.ids[-1]) for id in ids)
+
+
 def _reason_to_hold(census: Census, *, is_fallen: bool) -> Reason | None:
     if census.is_empty:
         return "list_empty"

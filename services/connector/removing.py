@@ -1,13 +1,14 @@
 """Removes the facts of rows that WHMCS no longer has: the last step of a run."""
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.clock import Clock
 from libs.common.contracts.billing import Kind
+from libs.common.contracts.sync import HeldDeletions
 from libs.common.database import raw, transaction
 from services.connector.caller import Caller
 from services.connector.changes import Fact, tombstone
@@ -16,6 +17,7 @@ from services.connector.deletion import (
     LOOK_UPS,
     Census,
     Existence,
+    are_reviewed,
     existence,
     held_kinds,
     shuffled,
@@ -59,11 +61,12 @@ class Removal:
             database = await raw(connection)
             await fence(database, self._run.lease)
             before = await held.load(database, self._run.lease.instance)
+            accepted = await self._accepted(database, censuses, before)
             kept = {
                 kind: deletions.model_copy(
                     update={"ids": await self._first_missing(database, kind, censuses[kind].blocks)}
                 )
-                for kind, deletions in held_kinds(censuses, self._run.accept_deletions, before).items()
+                for kind, deletions in held_kinds(censuses, accepted, before).items()
             }
             await held.save(database, self._run, whole, kept, self._clock())
         for kind, census in censuses.items():
@@ -81,6 +84,19 @@ class Removal:
             return await missing.count(
                 await raw(connection), self._run, kind, are_customers_whole=Kind.CUSTOMER in whole
             )
+
+    async def _accepted(
+        self, database: Any, censuses: Mapping[Kind, Census], before: Mapping[str, HeldDeletions]
+    ) -> dict[str, int]:
+        """Return how many missing rows of each kind a person has accepted, without kinds of which other rows are missing by now."""
+        return {
+            kind: count
+            for kind, count in self._run.accept_deletions.items()
+            if kind in censuses
+            and are_reviewed(
+                await self._first_missing(database, Kind(kind), censuses[Kind(kind)].blocks), before.get(kind)
+            )
+        }
 
     async def _first_missing(self, database: Any, kind: Kind, blocks: Sequence[int]) -> tuple[int, ...]:
         """Return the ids of the first missing rows, for the person who reviews them."""

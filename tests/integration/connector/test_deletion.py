@@ -95,6 +95,22 @@ async def test_many_missing_rows_wait_for_a_person(engine: AsyncEngine) -> None:
     assert whmcs.present() == whmcs.true_rows()
 
 
+async def test_other_rows_than_the_reviewed_ones_are_held_again(engine: AsyncEngine) -> None:
+    whmcs = await site(engine, 200)
+    everything = set(whmcs.rows[Kind.SERVICE])
+    whmcs.rows[Kind.SERVICE] = everything - set(range(1, 61))
+    await whmcs.run()
+    whmcs.rows[Kind.SERVICE] = everything - set(range(101, 161))
+
+    held = await whmcs.run(service=60)
+    tombstones = whmcs.tombstones
+    accepted = await whmcs.run(service=60)
+
+    assert held["service"].ids == tuple(range(101, 161))
+    assert tombstones == 0
+    assert (accepted, whmcs.tombstones) == ({}, 60)
+
+
 async def test_rows_that_come_back_are_released(engine: AsyncEngine) -> None:
     whmcs = await site(engine)
     services = whmcs.rows[Kind.SERVICE]

@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.common.contracts.billing import Kind
+from libs.common.contracts.sync import HeldDeletions
 from services.connector.changes import tombstone
 from services.connector.deletion import (
     LOOK_UPS,
     Census,
     Existence,
+    are_reviewed,
     existence,
     held_kinds,
     shuffled,
@@ -51,6 +53,26 @@ def test_acceptance_covers_so_many_rows_and_no_more(
     )
 
     assert held.keys() == {kind for kind in strict if counts[kind].missing > accepted.get(kind, 0)}
+
+
+@pytest.mark.parametrize(
+    ("count", "reviewed", "missing", "expected"),
+    [
+        (3, (1, 2, 3), [1, 2, 3], True),
+        (3, (1, 2, 3), [2, 3], True),
+        (3, (1, 2, 3), [1, 2, 4], False),
+        (500, (1, 2, 3), [1, 2, 4], True),
+        (500, (1, 2, 5), [1, 2, 4], False),
+        (3, (), [7, 8, 9], True),
+    ],
+)
+def test_acceptance_is_for_the_rows_that_were_reviewed(
+    count: int, reviewed: tuple[int, ...], missing: list[int], expected: bool
+) -> None:
+    before = HeldDeletions(count=count, total=1_000, reason="too_many", ids=reviewed)
+
+    assert are_reviewed(missing, before) is expected
+    assert are_reviewed(missing, None)
 
 
 @given(censuses())
