@@ -31,50 +31,45 @@ FROM present s GROUP BY {columns}s.point""",
     is_additive=True,
 )
 
-# A customer counts from the first live subscription of a group to the last one, so parts do not sum to the whole.
-CUSTOMER_COUNTS: Final = Relation(
-    """, changed AS (
-    SELECT {columns}s.home, s.customer_id, s.point, sum(s.subscriptions) AS change
+# The changes of each customer, and the values behind them.
+_OF_CUSTOMERS: Final = """, changed AS (
+    SELECT {columns}s.home, s.customer_id, s.point, sum(s.<measure>) AS change
     FROM present s GROUP BY {columns}s.home, s.customer_id, s.point
 ), running AS (
     SELECT {columns}s.point, s.change,
-        sum(s.change) OVER (PARTITION BY {columns}s.home, s.customer_id ORDER BY s.point) AS live
+        sum(s.change) OVER (PARTITION BY {columns}s.home, s.customer_id ORDER BY s.point) AS <measure>
     FROM changed s
-)
-SELECT {columns}s.point, sum((s.live > 0)::int - (s.live > s.change)::int) AS customers,
-    sum((s.live = 0 AND s.change < 0)::int) AS customers_lost
+)"""
+_SUBSCRIPTIONS_OF_CUSTOMERS: Final = _OF_CUSTOMERS.replace("<measure>", "subscriptions")
+_MRR_OF_CUSTOMERS: Final = _OF_CUSTOMERS.replace("<measure>", "mrr_micros")
+
+# A customer counts from the first live subscription of a group to the last one, so parts do not sum to the whole.
+CUSTOMER_COUNTS: Final = Relation(
+    _SUBSCRIPTIONS_OF_CUSTOMERS
+    + """
+SELECT {columns}s.point, sum((s.subscriptions > 0)::int - (s.subscriptions > s.change)::int) AS customers,
+    sum((s.subscriptions = 0 AND s.change < 0)::int) AS customers_lost
 FROM running s GROUP BY {columns}s.point""",
     is_additive=False,
 )
 
 # The number of customers by amount: a customer whose MRR changes counts -1 at the old amount and 1 at the new one.
 CUSTOMER_AMOUNTS: Final = Relation(
-    """, changed AS (
-    SELECT {columns}s.home, s.customer_id, s.point, sum(s.mrr_micros) AS change
-    FROM present s GROUP BY {columns}s.home, s.customer_id, s.point
-), running AS (
-    SELECT {columns}s.point, s.change,
-        sum(s.change) OVER (PARTITION BY {columns}s.home, s.customer_id ORDER BY s.point) AS mrr
-    FROM changed s
-)
+    _MRR_OF_CUSTOMERS
+    + """
 SELECT {columns}s.point, step.amount::bigint AS amount, sum(step.customers) AS customers
-FROM running s CROSS JOIN LATERAL (VALUES (s.mrr, 1), (s.mrr - s.change, -1)) AS step (amount, customers)
+FROM running s
+CROSS JOIN LATERAL (VALUES (s.mrr_micros, 1), (s.mrr_micros - s.change, -1)) AS step (amount, customers)
 WHERE step.amount > 0 GROUP BY {columns}s.point, step.amount""",
     is_additive=False,
 )
 
 # What customers who paid at the point before pay less or more at a point.
 CUSTOMER_CHANGES: Final = Relation(
-    """, changed AS (
-    SELECT {columns}s.home, s.customer_id, s.point, sum(s.mrr_micros) AS change
-    FROM present s GROUP BY {columns}s.home, s.customer_id, s.point
-), running AS (
-    SELECT {columns}s.point, s.change,
-        sum(s.change) OVER (PARTITION BY {columns}s.home, s.customer_id ORDER BY s.point) AS mrr
-    FROM changed s
-)
+    _MRR_OF_CUSTOMERS
+    + """
 SELECT {columns}s.point, sum(greatest(-s.change, 0)) AS lost_micros,
-    sum(CASE WHEN s.mrr > s.change THEN greatest(s.change, 0) ELSE 0 END) AS gained_micros
+    sum(CASE WHEN s.mrr_micros > s.change THEN greatest(s.change, 0) ELSE 0 END) AS gained_micros
 FROM running s GROUP BY {columns}s.point""",
     is_additive=False,
 )

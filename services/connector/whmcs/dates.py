@@ -12,13 +12,15 @@ _NO_DAY: Final = re.compile(r"[-0/.: T]*|0000-.*|.*-000.*", re.DOTALL)
 # The beginning of PHP's calendar, in time zones behind UTC and others.
 _FIRST_DAYS: Final = frozenset({date(1969, 12, 31), date(1970, 1, 1)})
 _FIRST_YEAR, _LAST_YEAR, _NO_END_YEAR = 1971, 2200, 9999
+# fromisoformat() also reads "20261124" and "2026-W48-2".
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _Day = TypeVar("_Day", date, datetime)
 
 
 @cached
 def day(value: object) -> date | None:
     """Return a date; None for a zero date in any form, and for the year 9999."""
-    on = _parsed(date.fromisoformat, _date_part(value))
+    on = _parsed(_iso_day, _date_part(value))
     if on is None or _FIRST_YEAR <= on.year <= _LAST_YEAR:
         return on
     _refuse_unless_none(on)
@@ -28,7 +30,7 @@ def day(value: object) -> date | None:
 @cached
 def due_day(value: object) -> date | None:
     """Return a due date; None for a zero date in any form. Years after 2200, like 9999, mean that no end is in sight."""
-    on = _parsed(date.fromisoformat, _date_part(value))
+    on = _parsed(_iso_day, _date_part(value))
     if on is None or on.year >= _FIRST_YEAR:
         return on
     _refuse_unless_none(on)
@@ -51,6 +53,12 @@ def moment(value: object) -> datetime | None:
 
 def _date_part(value: object) -> object:
     return value[:10] if type(value) is str else value
+
+
+def _iso_day(value: Any) -> date:
+    if not _DAY.fullmatch(value):
+        raise ValueError("is no day of a calendar")
+    return date.fromisoformat(value)
 
 
 def _parsed(parse: Callable[[Any], _Day], value: object) -> _Day | None:

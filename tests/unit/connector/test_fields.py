@@ -140,6 +140,13 @@ def test_zero_date_in_any_form_is_none(read: Callable[[object], Any], value: Any
     assert read(value) is None
 
 
+@pytest.mark.parametrize("value", ["20261124", "2026-W48-2", "2026-W48", "２０２６-11-24"])  # noqa: RUF001
+@pytest.mark.parametrize("read", [dates.day, dates.due_day], ids=["day", "due_day"])
+def test_day_in_no_format_of_whmcs_is_refused(read: Callable[[object], Any], value: str) -> None:
+    with pytest.raises(ValueError, match="is no date"):
+        read(value)
+
+
 @pytest.mark.parametrize(
     "value", ["2026-02-31", "2026-13-01", "31/12/2026", "tomorrow", "0001-01-01", "1926-01-01", "N/A", True]
 )
