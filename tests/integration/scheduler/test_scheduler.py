@@ -198,6 +198,30 @@ async def test_clock_set_back_issues_nothing_twice(
     assert len(ticks(await commands(engines[0]))) <= len(issued) + 1
 
 
+@pytest.mark.rule("S4")
+@pytest.mark.rule("L5")
+async def test_clock_set_back_over_a_gap_goes_on_as_usual(
+    engines: list[AsyncEngine], clock: ShiftedClock
+) -> None:
+    """Nobody can tell which of the two times was right. If the clock was ahead, the skipped ticks are due after all."""
+    await follow_instance(engines[0], instance(), now=clock, full_spread_seconds=SPREAD)
+    clock.at += timedelta(hours=26)
+    for _ in range(5):
+        clock.at += timedelta(minutes=4)
+        await tick(engines[0], clock, SPREAD)
+    skipped = len(await commands(engines[0]))
+
+    clock.at = START + timedelta(hours=3)
+    start, end = clock.at, clock.at + timedelta(hours=2)
+    while clock.at < end:
+        clock.at += timedelta(minutes=4)
+        await tick(engines[1], clock, SPREAD)
+
+    issued = ticks(await commands(engines[0]))
+    assert max(Counter(issued).values()) == 1
+    assert set(issued[skipped:]) == expected_ticks([instance()], start, clock.at)
+
+
 @pytest.mark.rule("S2")
 @pytest.mark.rule("S4")
 async def test_five_loops_follow_a_jumping_clock(
