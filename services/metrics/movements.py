@@ -41,7 +41,10 @@ async def _update(database: Connection, key: InstanceKey, customers: Sequence[in
         changes |= _changes(customer, stored.get(customer, CustomerHistory()), history)
         await asyncio.sleep(0)  # let the other tasks of the loop run
     if changes:
-        await movements.replace(database, key, {at: change.after for at, change in changes.items()})
+        await movements.delete(
+            database, key, [at for at, change in changes.items() if change.before != _EMPTY]
+        )
+        await movements.insert(database, key, {at: change.after for at, change in changes.items()})
         await _let_send(database, key, changes)
 
 

@@ -57,9 +57,12 @@ _READ_DAYS: Final = _READ.format(
     columns=_quoted(_CUSTOMER_DAY), table="customer_days", order='lens, currency, "on"'
 )
 
+# A join would read the whole table for each batch while the planner has no statistics of it.
 _DELETE: Final = tuple(
-    f"""DELETE FROM metrics.{table} s USING {unnest(_DAY, 3)}
-    WHERE s.organization_id = $1 AND s.instance_id = $2 AND s.customer_id = t.customer_id AND s."on" = t."on\""""
+    f"""DELETE FROM metrics.{table} WHERE ctid = ANY (ARRAY(
+        SELECT s.ctid FROM {unnest(_DAY, 3)} CROSS JOIN LATERAL (
+            SELECT ctid FROM metrics.{table}
+            WHERE organization_id = $1 AND instance_id = $2 AND customer_id = t.customer_id AND "on" = t."on" OFFSET 0) s))"""
     for table in ("movements", "customer_days")
 )
 
@@ -102,11 +105,15 @@ async def read(
     }
 
 
-async def replace(connection: Connection, key: InstanceKey, days: Mapping[DayKey, Day]) -> None:
-    """Store these days of customers in place of what is stored of them."""
-    keys = list(days)
-    for statement in _DELETE:
-        await connection.execute(statement, *key, *columns(_DAY, keys))
+async def delete(connection: Connection, key: InstanceKey, days: Sequence[DayKey]) -> None:
+    """Delete what is stored of these days."""
+    if days:
+        for statement in _DELETE:
+            await connection.execute(statement, *key, *columns(_DAY, days))
+
+
+async def insert(connection: Connection, key: InstanceKey, days: Mapping[DayKey, Day]) -> None:
+    """Insert days of which nothing is stored."""
     owners = [at.customer_id for at, day in days.items() for _ in day.movements]
     movements = [row for day in days.values() for row in day.movements]
     await connection.execute(_INSERT_MOVEMENTS, *key, owners, *columns(_MOVEMENT, movements))
