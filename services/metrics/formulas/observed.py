@@ -88,6 +88,19 @@ def _terms(state: Observation, product_name: str | None) -> Terms | None:
     )
 
 
+def with_equal_terms(changes: Sequence[Stretch]) -> list[Stretch]:
+    """Return the stretches with those joined that follow each other at the same terms: for lenses that look at no due date."""
+    begins = [
+        stretch
+        for before, stretch in zip((None, *changes), changes, strict=False)
+        if before is None or stretch.terms is None or stretch.terms is not before.terms
+    ]
+    return [
+        stretch._replace(to_on=following.from_on if following else None)
+        for stretch, following in zip_longest(begins, begins[1:])
+    ]
+
+
 def observed_spans(lens: Lens, evidence: Evidence, changes: Sequence[Stretch]) -> list[Span]:
     """Return the spans of a lens from the first observation on, in order, with the causes of their ends."""
     statuses = counting_statuses(lens, evidence.kind)

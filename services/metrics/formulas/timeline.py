@@ -14,7 +14,7 @@ from libs.common.contracts.movements import Cause
 from services.metrics.formulas.dimensions import Part, parts
 from services.metrics.formulas.earlier_days import earlier_spans
 from services.metrics.formulas.evidence import Evidence, Observation
-from services.metrics.formulas.observed import observed_spans, stretches
+from services.metrics.formulas.observed import observed_spans, stretches, with_equal_terms
 from services.metrics.formulas.spans import Span
 from services.metrics.formulas.states import issues
 
@@ -75,7 +75,11 @@ def timeline(evidence: Evidence) -> Timeline:
     changes = stretches(evidence)
     if changes[-1].state.status == "fraud":
         return Timeline((), ())
-    observed = {lens: observed_spans(lens, evidence, changes) for lens in sorted(Lens)}
+    by_status = with_equal_terms(changes)
+    observed = {
+        lens: observed_spans(lens, evidence, changes if lens is Lens.CONTRACT else by_status)
+        for lens in sorted(Lens)
+    }
     live = {lens for lens, spans in observed.items() if spans and spans[0].from_on == changes[0].from_on}
     earlier = earlier_spans(evidence, changes[0], live)
     segments: list[Segment] = []

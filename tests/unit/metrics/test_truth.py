@@ -10,9 +10,12 @@ from libs.common.contracts.billing import Kind
 from libs.common.contracts.lenses import Lens
 from services.metrics.formulas.evidence import Dated, Evidence, Observation, Request
 from services.metrics.formulas.timeline import Segment, timeline
+from tests.ideal_reader.distance import items_on, month_ends
 from tools.whmcs_simulator.company import Company
 from tools.whmcs_simulator.cycles import months_of
+from tools.whmcs_simulator.history import Span, true_spans
 from tools.whmcs_simulator.life import advance, build_company
+from tools.whmcs_simulator.profiles import LIVES, Profile
 from tools.whmcs_simulator.records import Subscription
 from tools.whmcs_simulator.truth import true_figures
 
@@ -59,6 +62,33 @@ def counted(company: Company) -> dict[tuple[Lens, date, str], list[Segment]]:
                 if segment.from_on <= on and (segment.to_on is None or on < segment.to_on):
                     live[segment.lens, on, segment.currency].append(segment)
     return live
+
+
+@pytest.mark.parametrize("profile", LIVES, ids=lambda profile: profile.name)
+@pytest.mark.parametrize("lens", list(Lens))
+def test_company_observed_daily_is_true_in_each_month(profile: Profile, lens: Lens) -> None:
+    company = build_company(1, 120, 5, TODAY, profile)
+    tomorrow = company.today + 1
+    ours = [
+        Span(
+            subscription.kind,
+            subscription.id,
+            segment.customer_id,
+            segment.currency,
+            segment.mrr_micros,
+            segment.from_on.toordinal(),
+            segment.to_on.toordinal() if segment.to_on else tomorrow,
+        )
+        for subscription in chain(company.subscriptions(), company.deleted)
+        for segment in segments_of(subscription)
+        if segment.lens is lens
+    ]
+    # Discounts below 0 are in no total yet.
+    truth = [span for span in true_spans(company, lens.value) if span.mrr_micros > 0]
+
+    for on in month_ends(TODAY, 59):
+        assert items_on(ours, on.toordinal()) == items_on(truth, on.toordinal()), on
+    assert len(truth) > 300
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
