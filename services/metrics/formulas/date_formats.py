@@ -59,21 +59,25 @@ class Printed(NamedTuple):
     last_on: date
 
 
-class _Texts(NamedTuple):
-    """The texts of both dates of a period."""
+class _Reading(NamedTuple):
+    """What the texts of two dates are in each order; None where they are no period. Both are the same in most formats."""
 
-    first: str
-    last: str
+    by_day_first: Printed | None
+    by_month_first: Printed | None
+
+    @property
+    def is_ambiguous(self) -> bool:
+        return None not in self and self.by_day_first != self.by_month_first
 
 
 def counts_of(descriptions: Iterable[str]) -> DateCounts:
     """Return what descriptions show about the order of day and month. Add the counts of all lines of an instance."""
-    counts = {DateOrder.DAY_FIRST: 0, DateOrder.MONTH_FIRST: 0, None: 0}
-    for description in descriptions:
-        texts = _period_texts(description)
-        if texts is not None and _has_slashes(texts):
-            counts[_shown_order(texts)] += 1
-    return DateCounts(*counts.values())
+    readings = [reading for text in descriptions if (reading := _reading_of(text)) is not None]
+    return DateCounts(
+        day_first=sum(reading.by_month_first is None for reading in readings),
+        month_first=sum(reading.by_day_first is None for reading in readings),
+        ambiguous=sum(reading.is_ambiguous for reading in readings),
+    )
 
 
 def order_of(counts: DateCounts) -> DateOrder | None:
@@ -87,22 +91,21 @@ def order_of(counts: DateCounts) -> DateOrder | None:
 def printed_period(description: str, order: DateOrder | None) -> Printed | None:
     """Return the period in a description; None without one that can be read.
 
-    `order` is that of the instance. A description with a part above 12 shows its order itself, and then both dates have it.
+    `order` is that of the instance. A period that exists in one order only shows its order itself: one with a part above 12, or one that
+    would end before it begins.
     """
-    texts = _period_texts(description)
-    if texts is None:
+    reading = _reading_of(description)
+    if reading is None or (order is None and reading.is_ambiguous):
         return None
-    order = _shown_order(texts) or order
-    first_on, last_on = _day(texts.first, order), _day(texts.last, order)
-    if first_on is None or last_on is None or last_on < first_on:
-        return None
-    return Printed(first_on, last_on)
+    if order is DateOrder.MONTH_FIRST:
+        return reading.by_month_first or reading.by_day_first
+    return reading.by_day_first or reading.by_month_first
 
 
 def has_ambiguous_period(description: str) -> bool:
     """Return whether a description has a period that can be read in both orders."""
-    texts = _period_texts(description)
-    return texts is not None and _has_slashes(texts) and _shown_order(texts) is None
+    reading = _reading_of(description)
+    return reading is not None and reading.is_ambiguous
 
 
 def without_period(description: str) -> str:
@@ -110,35 +113,35 @@ def without_period(description: str) -> str:
     return _PERIOD.sub("", description.partition("\n")[0]).strip()
 
 
-def _period_texts(description: str) -> _Texts | None:
+def _reading_of(description: str) -> _Reading | None:
+    """Return the first period of a description."""
     for match in _PERIOD.finditer(description):
-        texts = _Texts(match[1], match[2])
-        if any(_day(texts.first, order) and _day(texts.last, order) for order in DateOrder):
-            return texts
+        reading = _reading(match[1], match[2])
+        if any(reading):
+            return reading
     return None
 
 
-def _has_slashes(texts: _Texts) -> bool:
-    return all((match := _YEAR_LAST.fullmatch(text)) is not None and match[2] == "/" for text in texts)
+# Most lines of a site have the period of many others.
+@lru_cache(1 << 14)
+def _reading(first: str, last: str) -> _Reading:
+    return _Reading(*(_printed(_day(first, order), _day(last, order)) for order in DateOrder))
 
 
-def _shown_order(texts: _Texts) -> DateOrder | None:
-    """Return the only order in which both dates are days; None when both orders give days."""
-    possible = [order for order in DateOrder if _day(texts.first, order) and _day(texts.last, order)]
-    return possible[0] if len(possible) == 1 else None
+def _printed(first_on: date | None, last_on: date | None) -> Printed | None:
+    if first_on is None or last_on is None or last_on < first_on:
+        return None
+    return Printed(first_on, last_on)
 
 
-@lru_cache(1 << 16)
-def _day(text: str, order: DateOrder | None) -> date | None:
-    """Return the day that a text prints; None when it is none, or when it is ambiguous and `order` is None."""
+def _day(text: str, order: DateOrder) -> date | None:
+    """Return the day that a text prints; None when it is none."""
     if match := _YEAR_LAST.fullmatch(text):
         first, second, year = int(match[1]), int(match[3]), int(match[4])
         # Of the formats with a year at the end, only that with slashes exists in both orders.
-        if match[2] != "/" or first == second:
-            order = DateOrder.DAY_FIRST
-        if order is None:
-            return None
-        return _date(year, *((second, first) if order is DateOrder.DAY_FIRST else (first, second)))
+        if order is DateOrder.DAY_FIRST or match[2] != "/":
+            return _date(year, second, first)
+        return _date(year, first, second)
     if match := _YEAR_FIRST.fullmatch(text):
         return _date(int(match[1]), int(match[3]), int(match[4]))
     if match := _DAY_IN_WORDS.fullmatch(text):

@@ -50,6 +50,8 @@ def mass_payments(invoices: Iterable[Invoice]) -> dict[int, date]:
 
 def _returned_on(invoice: Invoice) -> date | None:
     """Return the day on which the last money of an invoice was paid back; None when some is left or when credit paid a part."""
+    if not any(payment.out_micros for payment in invoice.payments):
+        return None
     received = sum(payment.in_micros for payment in invoice.payments)
     returned = sum(payment.out_micros for payment in invoice.payments)
     if not 0 < received <= returned or invoice.credit_micros > 0:

@@ -33,8 +33,11 @@ def included_tax(invoice: Invoice, prices_include_tax: bool) -> IncludedTax:
     The invoice itself shows whether its lines contain tax: their sum is its subtotal, or its subtotal and its taxes. Where it is neither,
     as on invoices that were edited or have notes, `prices_include_tax` of the instance decides.
     """
+    tax = invoice.tax_micros + invoice.tax2_micros
+    if tax == 0 and not prices_include_tax:
+        return _NO_TAX
     lines = invoice.lines or ()
-    tax, total = invoice.tax_micros + invoice.tax2_micros, sum(line.amount_micros for line in lines)
+    total = sum(line.amount_micros for line in lines)
     tolerance = _HUNDREDTH * max(1, len(lines))
     gross_distance = abs(total - invoice.subtotal_micros - tax)
     net_distance = abs(total - invoice.subtotal_micros)

@@ -3,8 +3,10 @@
 WHMCS writes "Upgrade/Downgrade: old product => new product", and in some versions the label of the service.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Final, NamedTuple
 
 from libs.common.contracts.billing import Kind
@@ -14,6 +16,8 @@ from services.metrics.formulas.invoices import Item
 from services.metrics.formulas.paid_lines import PaidLine
 
 _ARROW: Final = "=>"
+# Seats of a product: "Mailbox => Mailbox x 5".
+_QUANTITY: Final = re.compile(r" x \d+$")
 
 
 class Upgrade(NamedTuple):
@@ -37,6 +41,13 @@ class _Service(NamedTuple):
     subscription: Subscription
     lines: Sequence[PaidLine]
     item: Item | None
+
+
+class _Moment(NamedTuple):
+    """A day, and of two lines on it that which WHMCS wrote first."""
+
+    on: date
+    order: tuple[int, int]
 
 
 def linked_upgrades(
@@ -77,7 +88,7 @@ def _services_by_customer(
         lines, item = periods.get(subscription, []), items.get(subscription)
         customers = {paid.invoice.customer_id for paid in lines} | ({item.customer_id} if item else set())
         for customer_id in customers:
-            services[customer_id].append(_Service(subscription, lines, item))
+            services[customer_id].append(_Service(subscription, sorted(lines, key=_issued), item))
     return services
 
 
@@ -85,9 +96,9 @@ def _upgrade_of(paid: PaidLine) -> Upgrade:
     lines = paid.line.description.splitlines()
     text = next((line for line in lines if _ARROW in line), "")
     before, _, after = (part.strip() for part in without_period(text).partition(_ARROW))
-    # The word for "upgrade" before the first product, and the label after the second one, may be missing.
+    # The word for "upgrade" before the first product, and the label or the new quantity after the second one, may be missing.
     old = (before, before.partition(": ")[2])
-    new = (after, after.rpartition(" - ")[0])
+    new = (after, after.rpartition(" - ")[0], _QUANTITY.sub("", after))
     return Upgrade(paid, tuple(filter(None, old)), tuple(filter(None, new)))
 
 
@@ -99,23 +110,39 @@ def _labelled(services: Sequence[_Service], upgrade: Upgrade) -> Sequence[_Servi
 
 
 def _fits_before(service: _Service, upgrade: Upgrade, earlier: Sequence[Upgrade]) -> bool:
-    """Return whether a service had the old product: by its last line or its last upgrade. Without both nothing contradicts it."""
-    before = [paid for paid in service.lines if paid.order < upgrade.paid.order]
-    if earlier and (not before or before[-1].order < earlier[-1].paid.order):
+    """Return whether a service had the old product: by its last upgrade or its last line.
+
+    A service without lines until then, such as an imported one, may have had any product.
+    """
+    before = [paid for paid in service.lines if _issued(paid) < _paid(upgrade)]
+    if earlier and (not before or _issued(before[-1]) < _paid(earlier[-1])):
         return bool(set(earlier[-1].new) & set(upgrade.old))
-    return not before or _is_named(before[-1].line.description, upgrade.old)
+    if before:
+        return _is_named(before[-1].line.description, upgrade.old)
+    registered_on = service.item and service.item.registered_on
+    return registered_on is not None and registered_on <= _paid(upgrade).on
 
 
 def _fits_after(service: _Service, upgrade: Upgrade, later: Sequence[Upgrade]) -> bool:
     """Return whether a service had the new product: by its next line or its record, perhaps after further upgrades."""
-    following = next((paid for paid in service.lines if paid.order > upgrade.paid.order), None)
+    following = next((paid for paid in service.lines if _issued(paid) > _paid(upgrade)), None)
     names = set(upgrade.new)
     for other in later:
-        if names & set(other.old) and (following is None or other.paid.order < following.order):
+        if names & set(other.old) and (following is None or _paid(other) < _issued(following)):
             names |= set(other.new)
     if following is not None:
         return _is_named(following.line.description, tuple(names))
     return service.item is not None and _is_named(service.item.product_name or "", tuple(names))
+
+
+def _issued(paid: PaidLine) -> _Moment:
+    """Return when WHMCS wrote a line: its description names the product of that day."""
+    return _Moment(paid.invoice.issued_on or paid.invoice.due_on or date.min, paid.order)
+
+
+def _paid(upgrade: Upgrade) -> _Moment:
+    """Return when an upgrade was paid: the service had the new product from then on."""
+    return _Moment(upgrade.paid.settlement.paid_on or date.min, upgrade.paid.order)
 
 
 def _is_named(description: str, names: Sequence[str]) -> bool:

@@ -7,7 +7,7 @@ from typing import Final
 
 from services.metrics.formulas.dating import Dated
 from services.metrics.formulas.invoices import Item, PeriodChange
-from services.metrics.formulas.months import months_between_by_last_cycle
+from services.metrics.formulas.months import add_months
 from services.metrics.formulas.pro_rata import record_price, rounding_of
 from services.metrics.formulas.upgrade_links import Upgrade
 
@@ -36,7 +36,9 @@ def _upgraded(lines: Sequence[Dated], upgrade: Upgrade, item: Item | None) -> Da
     covering = [line for line in lines if line.from_on <= paid_on < line.to_on]
     if not covering:
         return None
+    # WHMCS charges for all days until the next due date, so also for periods that were paid before.
     base = max(covering, key=lambda line: line.paid.order)
+    base = base._replace(to_on=_paid_until(lines, base, paid_on))
     asked_on = min(upgrade.paid.invoice.issued_on or paid_on, paid_on)
     charge = Fraction(upgrade.paid.net)
     explained = (
@@ -52,6 +54,16 @@ def _upgraded(lines: Sequence[Dated], upgrade: Upgrade, item: Item | None) -> Da
         change=PeriodChange.DOWNGRADE if price < base.mrr else PeriodChange.UPGRADE,
         products=upgrade.new,
     )
+
+
+def _paid_until(lines: Sequence[Dated], base: Dated, on: date) -> date:
+    """Return the end of the last period that follows a line without a gap and was paid by a day."""
+    until = base.to_on
+    for line in sorted(lines, key=lambda line: line.from_on):
+        paid_on, refunded_on = line.paid.settlement
+        if line.from_on == until and paid_on is not None and paid_on <= on and refunded_on is None:
+            until = line.to_on
+    return until
 
 
 def _known_prices(lines: Sequence[Dated], base: Dated, item: Item | None) -> list[Fraction]:
@@ -75,5 +87,7 @@ def _explains(charge: Fraction, difference: Fraction, base: Dated, asked_on: dat
 
 
 def _months_left(base: Dated, on: date) -> Fraction:
+    """Return the days until the next due date in months: WHMCS divides the price by the days of the cycle that ends on it."""
     cycle = int(base.months) if base.is_full else 1
-    return months_between_by_last_cycle(on, base.to_on, cycle)
+    days_of_cycle = (base.to_on - add_months(base.to_on, -cycle)).days
+    return Fraction(cycle * (base.to_on - on).days, days_of_cycle)

@@ -151,3 +151,8 @@ def test_counts_of_parts_add_up(periods: list[Printed], form: str) -> None:
 
     assert parts == counts_of(descriptions)
     assert order_of(parts) in (FORMATS[form], None)
+
+
+def test_period_that_would_end_before_it_begins_shows_its_order() -> None:
+    assert counts_of(["Plan (05/01/2026 - 04/02/2026)"]) == DateCounts(day_first=1)
+    assert counts_of(["Plan (01/05/2026 - 02/04/2026)"]) == DateCounts(month_first=1)

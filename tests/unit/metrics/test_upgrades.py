@@ -197,3 +197,40 @@ def test_refunded_upgrade_changes_nothing() -> None:
 
 def test_upgrade_outside_all_periods_changes_nothing() -> None:
     assert len(periods(STARTED, upgrade(CHARGE, on=FEB))) == 1
+
+
+def test_upgrade_also_covers_periods_that_were_paid_ahead() -> None:
+    ahead = invoice(2, FEB, hosting(5, FEB, MAR, name=STARTER), issued_on=JAN, paid_on=date(2026, 1, 8))
+    # 5.00 more for the 49 days until March, at the 28 days of the last cycle.
+    paid = periods(STARTED, ahead, upgrade("8.75", id_=3))
+
+    assert [(row.from_on, row.to_on, row.mrr_micros) for row in paid] == [
+        (JAN, UPGRADED_ON, micros(5)),
+        (UPGRADED_ON, MAR, micros(10)),
+    ]
+
+
+def test_new_quantity_is_an_upgrade_to_the_same_product() -> None:
+    started = invoice(1, JAN, hosting(5, JAN, FEB))
+
+    paid = periods(started, upgrade(CHARGE, f"Upgrade/Downgrade: {PLUS} => {PLUS} x 2"))
+
+    assert [(row.mrr_micros, row.product) for row in paid] == [
+        (micros(5), "service:2"),
+        (micros(10), "service:2"),
+    ]
+
+
+def test_line_from_before_the_payment_names_the_old_product() -> None:
+    renewed = invoice(3, FEB, hosting(5, FEB, MAR, name=STARTER), issued_on=date(2026, 1, 12))
+    late = upgrade(CHARGE, paid_on=date(2026, 1, 14))
+
+    assert [row.from_on for row in periods(STARTED, late, renewed)] == [JAN, date(2026, 1, 14), FEB]
+
+
+def test_service_that_came_later_fits_no_upgrade() -> None:
+    later = item(OTHER, label="example.org", registered_on=FEB)
+    imported = item(OTHER, label="example.org", registered_on=date(2025, 1, 1))
+
+    assert read(STARTED, upgrade(CHARGE), items=[item(), later]).unlinked == ()
+    assert len(read(STARTED, upgrade(CHARGE), items=[item(), imported]).unlinked) == 1
