@@ -97,6 +97,7 @@ class LineIssue(StrEnum):
     """What was wrong with the lines of a subscription."""
 
     AMOUNT_NOT_OFFERED = "amount_not_offered"
+    AMOUNT_TOO_LARGE = "amount_too_large"
     DATE_FORMAT_UNKNOWN = "date_format_unknown"
     DATED_ROUGHLY = "dated_roughly"
     NO_LINE = "no_line"

@@ -28,6 +28,7 @@ from services.metrics.formulas.upgrades import with_upgrades
 
 # How WHMCS writes that a cycle is not offered.
 _NOT_OFFERED: Final = -1_000_000
+_TOO_LARGE: Final = 2**63
 
 
 class UnlinkedLine(NamedTuple):
@@ -91,11 +92,17 @@ def _result(
     dated = dated_items(reduced) if is_item else dated_lines(reduced, item, rules.date_order)
     priced = with_prices(merged(dated.lines), item)
     kept = without_overlaps(with_upgrades(priced, tuple(upgrades), item))
+    periods = tuple(_period(line, subscription.kind, rules) for line in kept)
+    storable = tuple(period for period in periods if _can_be_stored(period))
     issues = {*dated.issues, *_issues(billed, item)}
-    return _Result(
-        tuple(_period(line, subscription.kind, rules) for line in kept),
-        tuple(sorted(issues)),
-    )
+    if len(storable) < len(periods):
+        issues.add(LineIssue.AMOUNT_TOO_LARGE)
+    return _Result(storable, tuple(sorted(issues)))
+
+
+def _can_be_stored(period: PaidPeriod) -> bool:
+    """Return whether the amounts fit into a bigint. Sums and shares of amounts that WHMCS accepts may be larger."""
+    return max(abs(period.mrr_micros), abs(period.amount_micros)) < _TOO_LARGE
 
 
 def _issues(billed: list[PaidLine], item: Item | None) -> Iterator[LineIssue]:

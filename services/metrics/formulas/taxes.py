@@ -45,8 +45,13 @@ def included_tax(invoice: Invoice, prices_include_tax: bool) -> IncludedTax:
         return _NO_TAX if net_distance <= gross_distance else _shown_tax(invoice, lines, tax, tolerance)
     if not prices_include_tax or not any(line.is_taxed for line in lines):
         return _NO_TAX
-    divisor = 1 + (invoice.tax_rate + invoice.tax_rate2) / 100
+    divisor = 1 + _share(invoice.tax_rate) + _share(invoice.tax_rate2)
     return IncludedTax(divisor, is_known=divisor != 1)
+
+
+def _share(rate: Fraction) -> Fraction:
+    """Return the share of a percentage. A rate below 0 is a mistake, and counts as missing."""
+    return max(rate, Fraction(0)) / 100
 
 
 def _shown_tax(invoice: Invoice, lines: tuple[Line, ...], tax: int, tolerance: int) -> IncludedTax:
@@ -55,7 +60,7 @@ def _shown_tax(invoice: Invoice, lines: tuple[Line, ...], tax: int, tolerance: i
     WHMCS can charge the second tax on the amount with the first.
     """
     taxed = sum(line.amount_micros for line in lines if line.is_taxed)
-    rate, rate2 = invoice.tax_rate / 100, invoice.tax_rate2 / 100
+    rate, rate2 = _share(invoice.tax_rate), _share(invoice.tax_rate2)
     for divisor in (1 + rate + rate2, (1 + rate) * (1 + rate2)):
         if abs(taxed - taxed / divisor - tax) <= tolerance:
             return IncludedTax(divisor)

@@ -4,9 +4,11 @@ WHMCS writes "Upgrade/Downgrade: old product => new product", and in some versio
 """
 
 import re
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
+from itertools import islice
 from typing import Final, NamedTuple
 
 from libs.common.contracts.billing import Kind
@@ -29,18 +31,10 @@ class Upgrade(NamedTuple):
 
 
 class LinkedUpgrades(NamedTuple):
-    """The upgrades of each service as WHMCS wrote them, and the lines that fit no service or several."""
+    """The upgrades of each service in the order of their payments, and the lines that fit no service or several."""
 
     of_service: Mapping[Subscription, list[Upgrade]]
     unlinked: list[PaidLine]
-
-
-class _Service(NamedTuple):
-    """A service of a customer: its lines as WHMCS wrote them, and its record if it still exists."""
-
-    subscription: Subscription
-    lines: Sequence[PaidLine]
-    item: Item | None
 
 
 class _Moment(NamedTuple):
@@ -50,45 +44,61 @@ class _Moment(NamedTuple):
     order: tuple[int, int]
 
 
+class _Service(NamedTuple):
+    """A service of a customer: its lines in order of the moments at which they were issued, and its record if it still exists."""
+
+    subscription: Subscription
+    issued: Sequence[_Moment]
+    lines: Sequence[PaidLine]
+    item: Item | None
+
+
 def linked_upgrades(
     lines: Sequence[PaidLine],
     periods: Mapping[Subscription, list[PaidLine]],
     items: Mapping[Subscription, Item],
 ) -> LinkedUpgrades:
-    """Return the upgrades that fit exactly one service of their customer. `lines` are in the order in which WHMCS wrote them."""
+    """Return the upgrades that fit exactly one service of their customer."""
+    by_customer: dict[int, list[Upgrade]] = defaultdict(list)
+    for paid in lines:
+        by_customer[paid.invoice.customer_id].append(_upgrade_of(paid))
+    services = _services_of(by_customer.keys(), periods, items)
     linked: dict[Subscription, list[Upgrade]] = defaultdict(list)
     unlinked: list[PaidLine] = []
-    if not lines:
-        return LinkedUpgrades(linked, unlinked)
-    services = _services_by_customer(periods, items)
-    upgrades = [_upgrade_of(paid) for paid in lines]
-    for index, upgrade in enumerate(upgrades):
-        candidates = _labelled(services[upgrade.paid.invoice.customer_id], upgrade)
-        later = upgrades[index + 1 :]
-        fitting = [
-            service
-            for service in candidates
-            if _fits_before(service, upgrade, linked[service.subscription])
-            and _fits_after(service, upgrade, later)
-        ]
-        if len(fitting) == 1:
-            linked[fitting[0].subscription].append(upgrade)
-        else:
-            unlinked.append(upgrade.paid)
-    return LinkedUpgrades({service: of_one for service, of_one in linked.items() if of_one}, unlinked)
+    for customer_id, upgrades in sorted(by_customer.items()):
+        upgrades.sort(key=_paid)
+        for index, upgrade in enumerate(upgrades):
+            fitting = (
+                service
+                for service in _labelled(services[customer_id], upgrade)
+                if _fits_before(service, upgrade, linked.get(service.subscription, ()))
+                and _fits_after(service, upgrade, upgrades[index + 1 :])
+            )
+            # A reseller has thousands of services, and two that fit are as good as all.
+            first_two = list(islice(fitting, 2))
+            if len(first_two) == 1:
+                linked[first_two[0].subscription].append(upgrade)
+            else:
+                unlinked.append(upgrade.paid)
+    return LinkedUpgrades(linked, unlinked)
 
 
-def _services_by_customer(
-    periods: Mapping[Subscription, list[PaidLine]], items: Mapping[Subscription, Item]
+def _services_of(
+    customers: Collection[int],
+    periods: Mapping[Subscription, list[PaidLine]],
+    items: Mapping[Subscription, Item],
 ) -> dict[int, list[_Service]]:
-    services: dict[int, list[_Service]] = defaultdict(list)
+    """Return the services that each customer has or had."""
+    services: dict[int, list[_Service]] = {customer_id: [] for customer_id in customers}
+    if not services:
+        return services
     for subscription in sorted({*periods, *items}):
         if subscription.kind != Kind.SERVICE:
             continue
-        lines, item = periods.get(subscription, []), items.get(subscription)
-        customers = {paid.invoice.customer_id for paid in lines} | ({item.customer_id} if item else set())
-        for customer_id in customers:
-            services[customer_id].append(_Service(subscription, sorted(lines, key=_issued), item))
+        lines, item = sorted(periods.get(subscription, ()), key=_issued), items.get(subscription)
+        owners = {paid.invoice.customer_id for paid in lines} | ({item.customer_id} if item else set())
+        for customer_id in owners & services.keys():
+            services[customer_id].append(_Service(subscription, [*map(_issued, lines)], lines, item))
     return services
 
 
@@ -114,25 +124,26 @@ def _fits_before(service: _Service, upgrade: Upgrade, earlier: Sequence[Upgrade]
 
     A service without lines until then, such as an imported one, may have had any product.
     """
-    before = [paid for paid in service.lines if _issued(paid) < _paid(upgrade)]
-    if earlier and (not before or _issued(before[-1]) < _paid(earlier[-1])):
+    count = bisect_left(service.issued, _paid(upgrade))
+    if earlier and (count == 0 or service.issued[count - 1] < _paid(earlier[-1])):
         return bool(set(earlier[-1].new) & set(upgrade.old))
-    if before:
-        return _is_named(before[-1].line.description, upgrade.old)
+    if count:
+        return _is_named(service.lines[count - 1].line.description, upgrade.old)
     registered_on = service.item and service.item.registered_on
     return registered_on is not None and registered_on <= _paid(upgrade).on
 
 
 def _fits_after(service: _Service, upgrade: Upgrade, later: Sequence[Upgrade]) -> bool:
     """Return whether a service had the new product: by its next line or its record, perhaps after further upgrades."""
-    following = next((paid for paid in service.lines if _issued(paid) > _paid(upgrade)), None)
+    index = bisect_left(service.issued, _paid(upgrade))
+    following = service.issued[index] if index < len(service.issued) else None
     names = set(upgrade.new)
     for other in later:
-        if names & set(other.old) and (following is None or _paid(other) < _issued(following)):
+        if names & set(other.old) and (following is None or _paid(other) < following):
             names |= set(other.new)
     if following is not None:
-        return _is_named(following.line.description, tuple(names))
-    return service.item is not None and _is_named(service.item.product_name or "", tuple(names))
+        return _is_named(service.lines[index].line.description, names)
+    return service.item is not None and _is_named(service.item.product_name or "", names)
 
 
 def _issued(paid: PaidLine) -> _Moment:
@@ -145,7 +156,10 @@ def _paid(upgrade: Upgrade) -> _Moment:
     return _Moment(upgrade.paid.settlement.paid_on or date.min, upgrade.paid.order)
 
 
-def _is_named(description: str, names: Sequence[str]) -> bool:
+def _is_named(description: str, names: Collection[str]) -> bool:
     """Return whether a description begins with one of the names of a product. A label may follow."""
+    # Most descriptions begin with none of them, and to cut off the period takes much longer.
+    if not description.startswith(tuple(names)):
+        return False
     head = without_period(description)
     return any(head == name or head.startswith(f"{name} - ") for name in names)

@@ -14,6 +14,8 @@ from services.metrics.formulas.upgrade_links import Upgrade
 # Versions of WHMCS differ in the days of a month, and in whether the day of the upgrade counts.
 _DAYS_OF_MONTH: Final = 30
 _ONE_DAY: Final = timedelta(days=1)
+# Prices that change by more between two bills are rare.
+_LARGEST_CHANGE: Final = Fraction(1, 5)
 
 
 def with_upgrades(lines: Sequence[Dated], upgrades: Sequence[Upgrade], item: Item | None) -> list[Dated]:
@@ -42,9 +44,7 @@ def _upgraded(lines: Sequence[Dated], upgrade: Upgrade, item: Item | None) -> Da
     asked_on = min(upgrade.paid.invoice.issued_on or paid_on, paid_on)
     charge = Fraction(upgrade.paid.net)
     explained = (
-        price
-        for price in _known_prices(lines, base, item)
-        if _explains(charge, price - base.mrr, base, asked_on)
+        price for price in _known_prices(lines, base, item) if _explains(price, charge, base, asked_on)
     )
     price = next(explained, base.mrr + charge / _months_left(base, asked_on))
     return base._replace(
@@ -75,15 +75,20 @@ def _known_prices(lines: Sequence[Dated], base: Dated, item: Item | None) -> lis
     return [] if price is None else [price]
 
 
-def _explains(charge: Fraction, difference: Fraction, base: Dated, asked_on: date) -> bool:
-    """Return whether a difference of prices gives the charge, however WHMCS counts the days that are left."""
-    shares = [
-        difference * months
+def _explains(price: Fraction, charge: Fraction, base: Dated, asked_on: date) -> bool:
+    """Return whether a price gives the charge, however WHMCS counts the days that are left.
+
+    The charge is the difference to the old price in the record, which may have changed a little since the last bill.
+    """
+    months = [
+        months
         for on in (asked_on - _ONE_DAY, asked_on, asked_on + _ONE_DAY)
         for months in (_months_left(base, on), Fraction((base.to_on - on).days, _DAYS_OF_MONTH))
+        if months
     ]
-    rounding = rounding_of(charge)
-    return min(shares) - rounding <= charge <= max(shares) + rounding
+    old_prices = [price - charge / number for number in months]
+    tolerance = base.mrr * _LARGEST_CHANGE + rounding_of(charge) / min(months)
+    return max(old_prices) >= base.mrr - tolerance and min(old_prices) <= base.mrr + tolerance
 
 
 def _months_left(base: Dated, on: date) -> Fraction:

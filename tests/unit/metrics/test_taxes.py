@@ -108,6 +108,12 @@ def test_unknown_rate_is_listed() -> None:
     assert result.of_subscription[SERVICE][0].mrr_micros == micros("12.10")
 
 
+def test_rate_below_zero_counts_as_missing() -> None:
+    edited = bill(taxed("12.10"), subtotal="99.00", tax_rate=Fraction(-100))
+
+    assert read(edited, prices_include_tax=True).issues == {SERVICE: (LineIssue.TAX_RATE_UNKNOWN,)}
+
+
 def test_customer_without_tax_pays_net_prices() -> None:
     paid = only(bill(taxed("12.10"), subtotal="12.10", tax_rate=Fraction(0)), prices_include_tax=True)
 

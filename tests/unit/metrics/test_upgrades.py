@@ -234,3 +234,11 @@ def test_service_that_came_later_fits_no_upgrade() -> None:
 
     assert read(STARTED, upgrade(CHARGE), items=[item(), later]).unlinked == ()
     assert len(read(STARTED, upgrade(CHARGE), items=[item(), imported]).unlinked) == 1
+
+
+@pytest.mark.parametrize(("raised_to", "charge"), [("5.50", "3.05"), ("4.50", "3.73")])
+def test_old_price_may_have_changed_since_its_last_bill(raised_to: str, charge: str) -> None:
+    # The difference to 10.00 for 21 of 31 days.
+    assert round((10 - float(raised_to)) * 21 / 31, 2) == float(charge)
+
+    assert [row.mrr_micros for row in periods(STARTED, upgrade(charge))] == [micros(5), micros(10)]
