@@ -43,7 +43,10 @@ def record_price(item: Item | None, line: Dated) -> Fraction | None:
 
 
 def _is_part(line: Dated, following: Dated) -> bool:
-    return line.to_on == following.from_on and line.months < following.months
+    """Return whether whole months may be a part of the longer cycle that follows them: not if months alone explain their amount."""
+    if line.to_on != following.from_on or line.months >= following.months:
+        return False
+    return abs(line.paid.net - following.mrr * line.months) > rounding_of(line.paid.net)
 
 
 def _price(line: Dated, following: Dated | None, item: Item | None) -> Fraction | None:

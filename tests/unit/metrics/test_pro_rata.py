@@ -71,6 +71,16 @@ def test_shorter_cycle_before_a_longer_one_keeps_its_price() -> None:
     ]
 
 
+def test_rounded_price_of_a_shorter_cycle_stays_exact() -> None:
+    # Half of 215.15 is 107.575, and a year costs 107.57.
+    bills = (
+        invoice(1, FEB, hosting("107.57", FEB, date(2027, 2, 1))),
+        invoice(2, date(2027, 2, 1), hosting("215.15", date(2027, 2, 1), date(2029, 2, 1))),
+    )
+
+    assert [paid.mrr_micros for paid in periods(*bills)] == [8_964_167, 8_964_583]
+
+
 def test_yen_are_shares_of_whole_yen() -> None:
     # 1000 * 12 / 31 = 387.1
     bills = (
