@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, Self
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 import httpcore
 import httpx
@@ -35,8 +36,9 @@ _LARGE_BYTES: Final = 512 * 1024
 
 # One for the whole process: it counts the answers of all runs and checks.
 MEMORY: Final = Memory(192 * 1024 * 1024)
-# Reading a large answer takes half a second, so the event loop does not do it. One thread means one such answer at a time.
+# Reading a large answer takes half a second, so the event loop does not do it.
 _READER: Final = ThreadPoolExecutor(1, "reader")
+_READER_LOCKS: Final = WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]()
 
 
 def _context(extra_ca: Path | None, minimum: str) -> ssl.SSLContext:
@@ -162,14 +164,17 @@ class Client:
         # The values of a small answer need no count: the caller turns them into text before anything else runs.
         if len(response.content) < _LARGE_BYTES:
             return answers.read(response, call)
-        hold.grow(memory_of(response.content))
-        reading = asyncio.get_running_loop().run_in_executor(_READER, answers.read, response, call)
-        try:
-            return await asyncio.shield(reading)
-        except asyncio.CancelledError:
-            # The thread goes on with the content, which must stay until then.
-            await asyncio.wait([reading])
-            raise
+        size = memory_of(response.content)
+        # One at a time, so that answers which wait take no memory for their values.
+        async with _reader_lock():
+            hold.grow(size)
+            reading = asyncio.get_running_loop().run_in_executor(_READER, answers.read, response, call)
+            try:
+                return await asyncio.shield(reading)
+            except asyncio.CancelledError:
+                # The thread goes on with the content, which must stay until then.
+                await asyncio.wait([reading])
+                raise
 
     async def _is_open(self, url: str) -> bool:
         """Return whether calls may go to an address, as far as its name can be resolved."""
@@ -249,6 +254,11 @@ class Client:
         except (httpcore.NetworkError, httpcore.TimeoutException, WhmcsError, OSError) as error:
             return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error))
         return True
+
+
+def _reader_lock() -> asyncio.Lock:
+    """Return the lock on the reader, which serves in the order of arrival. A lock belongs to one event loop, and tests have many."""
+    return _READER_LOCKS.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
 
 def _date(headers: Mapping[str, str]) -> datetime | None:

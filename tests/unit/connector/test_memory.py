@@ -1,5 +1,6 @@
 """All answers of a process together take a bounded amount of memory, and a greedy WHMCS takes none from the others."""
 
+import asyncio
 import subprocess
 import sys
 import threading
@@ -146,6 +147,21 @@ async def test_large_answer_does_not_hold_the_event_loop(monkeypatch: pytest.Mon
 
     assert sizes == [1_000, 1_000_000]
     assert threads == ["MainThread", "reader_0"]
+
+
+async def test_answers_that_wait_for_the_thread_take_no_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of forty pages of 600 KB may have 10 MB of values, and only one of them has them at a time."""
+    monkeypatch.setattr(client, "MEMORY", Memory(64 * 1024 * 1024))
+    content = b'{"result":"success","a":[' + b'{"id":"1234","b":"x"},' * 28_000 + b"{}]}"
+
+    async with client_of(lambda _: response(content)) as asked:
+
+        async def read() -> int:
+            return len((await asked.call("GetClients")).body["a"])
+
+        sizes = await asyncio.gather(*(read() for _ in range(40)))
+
+    assert sizes == [28_001] * 40
 
 
 async def test_crowded_answer_asks_for_smaller_pages(monkeypatch: pytest.MonkeyPatch) -> None:
