@@ -56,5 +56,6 @@ def message_of(
 
 
 def _subscriptions(instance_id: UUID, rows: Iterable[Movement]) -> tuple[str, ...]:
-    ids = dict.fromkeys(fact_key(instance_id, Kind(row.kind), row.id) for row in rows)
+    # Not all kinds are those of facts: a billable item is known from the lines of invoices alone.
+    ids = dict.fromkeys(f"{instance_id}:{row.kind}:{row.id}" for row in rows)
     return tuple(ids)[:MAX_SUBSCRIPTIONS]

@@ -57,6 +57,14 @@ def test_other_lens_has_no_message() -> None:
     assert message((segment(0, None, 10, lens=Lens.ACTIVE),), on=0) is None
 
 
+def test_kind_without_facts_has_a_message() -> None:
+    company = {Subscription("billable_item", 3): (segment(0, None, 10),)}
+    sent = message_of(INSTANCE, 1, day(0), history(company).movements)
+
+    assert sent is not None
+    assert sent.movements[0].subscriptions == (f"{INSTANCE}:billable_item:3",)
+
+
 def test_message_of_a_reseller_names_a_bounded_number_of_ids() -> None:
     sent = message(*((segment(0, None, 1),) for _ in range(MAX_SUBSCRIPTIONS + 5)), on=0)
 
