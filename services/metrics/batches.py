@@ -18,13 +18,19 @@ from services.metrics.turn import Turn
 SUBSCRIPTIONS_AT_ONCE: Final = 500
 
 
-async def compute_customers(database: Connection, scope: Scope, customers: Sequence[int]) -> None:
-    """Store the figures of every subscription that the customers have or had, then the movements of the customers."""
+async def compute_customers(
+    database: Connection, scope: Scope, customers: Sequence[int], *, has_movements: bool
+) -> None:
+    """Store the figures of every subscription that the customers have or had, then the movements of changed segments.
+
+    Without `has_movements`, no movements are stored yet, so those of all these customers are.
+    """
     owned = await evidence.read_owned(database, scope.cut.instance, customers)
     of_segments: set[int] = set()
     for chunk in divide(customers, owned, SUBSCRIPTIONS_AT_ONCE):
         of_segments |= await _compute_chunk(database, scope, chunk)
-    await update_movements(database, scope.cut.instance, of_segments.union(customers))
+    affected = of_segments if has_movements else of_segments.union(customers)
+    await update_movements(database, scope.cut.instance, affected)
 
 
 async def _compute_chunk(database: Connection, scope: Scope, chunk: Chunk) -> set[int]:

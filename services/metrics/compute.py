@@ -105,7 +105,7 @@ class Computing:
             while customers := await claim(database, step.cut, last, self._customers_at_once):
                 if stop.is_set() or await instances.read_settings(database, step.key) is None:
                     raise Undone
-                await compute_customers(database, scope, customers)
+                await compute_customers(database, scope, customers, has_movements=step.before.has_movements)
                 computed, last = computed + len(customers), customers[-1]
         return computed
 

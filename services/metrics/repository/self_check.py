@@ -59,7 +59,8 @@ INSERT INTO metrics.dirty (organization_id, instance_id, customer_id, epoch)
 SELECT $1, $2, customer_id, 0 FROM (
     SELECT customer_id FROM metrics.segments WHERE {_WITHIN}
     UNION SELECT customer_id FROM metrics.movements WHERE {_WITHIN}
-    UNION SELECT customer_id FROM metrics.customer_days WHERE {_WITHIN}) customers"""
+    UNION SELECT customer_id FROM metrics.customer_days WHERE {_WITHIN}) customers
+RETURNING customer_id"""
 
 
 async def read_instances(connection: Connection) -> list[InstanceKey]:
@@ -80,6 +81,6 @@ async def read_mismatches(
     return [Mismatch(**row) for row in await connection.fetch(_MISMATCHES, *key, first, behind)]
 
 
-async def mark(connection: Connection, key: InstanceKey, first: int, behind: int) -> None:
-    """Mark the customers [first, behind), so that they are computed again."""
-    await connection.execute(_MARK, *key, first, behind)
+async def mark(connection: Connection, key: InstanceKey, first: int, behind: int) -> list[int]:
+    """Mark the customers [first, behind), so that their segments are computed again, and return them."""
+    return [row["customer_id"] for row in await connection.fetch(_MARK, *key, first, behind)]

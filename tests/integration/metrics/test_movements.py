@@ -73,7 +73,7 @@ async def test_incremental_movements_equal_those_of_a_full_run(tables: Tables, s
 
     for table in MOVEMENTS:
         await tables.execute(f"DELETE FROM metrics.{table}")  # noqa: S608  fixed names
-    await tables.mark_all()
+    await tables.execute("UPDATE metrics.freshness SET has_movements = false")
     await tables.compute()
 
     assert len(incremental["movements"]) > 500
@@ -81,11 +81,12 @@ async def test_incremental_movements_equal_those_of_a_full_run(tables: Tables, s
     assert await tables.content(*MOVEMENTS) == incremental
 
 
-async def test_computing_again_writes_no_movement(tables: Tables) -> None:
+async def test_computing_all_again_writes_no_movement(tables: Tables) -> None:
     await tables.take_all(book(5))
     places = await tables.places(*MOVEMENTS)
 
     await tables.mark_all()
+    await tables.execute("UPDATE metrics.freshness SET has_movements = false")
     await tables.compute()
 
     assert places["movements"]

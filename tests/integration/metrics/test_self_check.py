@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from libs.common.database import raw, transaction
+from services.metrics.repository import instances
 from services.metrics.self_check import SelfCheck
-from tests.builders import book
+from tests.builders import INSTANCE_KEY, book
 from tests.integration.metrics.conftest import Tables
 
 AT_NIGHT = datetime(2026, 4, 2, 2, 30, tzinfo=UTC)
@@ -94,5 +96,14 @@ async def test_hourly_checks_of_a_day_look_at_all_customers(
 
 async def test_an_hour_is_checked_once(computed: Tables) -> None:
     checking = SelfCheck(computed.engine, lambda: AT_NIGHT)
-    assert await checking.check_when_due(asyncio.Event()) is True
-    assert await checking.check_when_due(asyncio.Event()) is False
+    assert await checking.check_when_due(asyncio.Event()) == 24
+    assert await checking.check_when_due(asyncio.Event()) == 0
+
+
+async def test_check_waits_for_a_worker_that_computes(computed: Tables) -> None:
+    checking = SelfCheck(computed.engine, lambda: AT_NIGHT)
+    async with transaction(computed.engine) as connection:
+        assert await instances.claim(await raw(connection), INSTANCE_KEY)
+        meanwhile = await checking.check_when_due(asyncio.Event())
+
+    assert (meanwhile, await checking.check_when_due(asyncio.Event())) == (0, 24)
