@@ -200,7 +200,7 @@ def _days_of(operand: Operand, explanation: Explanation) -> Parameters:
             return [("on", str(explanation.on))]
         case Taken.WITHIN:
             days = [("start", str(explanation.start)), ("end", str(explanation.on))]
-            return [*days, *([("outcome", operand.outcome.value)] if operand.outcome else [])]
+            return [("on", str(explanation.on))] if operand.listing.is_of_day else [*days, *operand.shown]
 
 
 def _sources(explanation: Explanation) -> tuple[SourceState, ...]:

@@ -31,6 +31,7 @@ from libs.common.figures.lists import (
     read_subscriptions,
 )
 from libs.common.figures.metric import Metric
+from libs.common.figures.movement_list import Movement, MovementKey, MovementSelection, read_movements
 from libs.common.figures.questions import Question, Scope, scope_of
 from libs.common.figures.reading import read, read_coverage
 from services.gateway import repository
@@ -150,6 +151,24 @@ async def changed_customers(
     """
     async with _scope(context, principal, lens, instance_ids) as (database, scope):
         return await read_changed_customers(database, scope, period, after, limit)
+
+
+async def movements(
+    context: Context,
+    principal: Principal,
+    selection: MovementSelection,
+    after: MovementKey | None,
+    limit: int,
+    *,
+    lens: Lens,
+    instance_ids: Sequence[UUID],
+) -> list[Movement]:
+    """Return at most `limit` movements, those that follow `after`.
+
+    Raise NotFound for an unknown instance, Invalid for days that are not allowed or an unknown limit.
+    """
+    async with _scope(context, principal, lens, instance_ids) as (database, scope):
+        return await read_movements(database, scope, selection, after, limit)
 
 
 async def freshness(context: Context, principal: Principal, instance_ids: Sequence[UUID]) -> list[Freshness]:

@@ -20,7 +20,7 @@ from libs.common.figures.coverage import (
     sources_behind,
 )
 from libs.common.figures.groups import Group
-from libs.common.figures.metric import Metric, Operands, Reason
+from libs.common.figures.metric import Formula, Metric, Operands, Reason
 from libs.common.figures.notes import notes_on
 from libs.common.figures.operands import Operand, Taken, Unit
 from libs.common.figures.periods import Interval
@@ -72,18 +72,19 @@ class Figure:
 Levels = Mapping[Operand, Sequence[int]]
 
 
-def figures_of(reading: Reading) -> list[Figure]:
+def figures_of(reading: Reading, *, with_breakdown: bool = True) -> list[Figure]:
     """Return the answers, in the order of the questions.
 
     A point is the state on the last day of its interval, or for a metric of periods about all days since the point before. Its value is
     None with the reason `before_first_sync` until the first instance of the group was synced, and `carried` from the last applied run up to
     today. In a split answer, each group begins with its first sync. A group of rows that WHMCS does not let us read has the value None, the
-    reason `not_permitted` and no currency. If a total lacks such rows, `notes` name them.
+    reason `not_permitted` and no currency. If a total lacks such rows, `notes` name them. A metric with a breakdown has one series for each
+    part of it, or `with_breakdown=False` its value.
     """
-    return [_figure(reading, part) for part in reading.parts]
+    return [_figure(reading, part, with_breakdown=with_breakdown) for part in reading.parts]
 
 
-def _figure(reading: Reading, part: Part) -> Figure:
+def _figure(reading: Reading, part: Part, *, with_breakdown: bool) -> Figure:
     question, scope = part.question, reading.scope
     notes = notes_on(scope.instances, question.opens_on, scope.lens) if question.points else ()
     return Figure(
@@ -94,7 +95,9 @@ def _figure(reading: Reading, part: Part) -> Figure:
         lens=scope.lens,
         as_of=oldest(scope.instances),
         additive=question.metric.additive,
-        series=_series(question, levels_of(part), reading.names),
+        series=_series(
+            question, levels_of(part), reading.names, _parts(question.metric, with_breakdown=with_breakdown)
+        ),
         notes=tuple(note.text for note in notes),
     )
 
@@ -126,7 +129,12 @@ def written_value(value: int | Fraction, unit: Unit) -> str | int:
             return round(value)
 
 
-def _series(question: ExactQuestion, levels: Mapping[Key, Levels], names: Names) -> tuple[Series, ...]:
+def _series(
+    question: ExactQuestion,
+    levels: Mapping[Key, Levels],
+    names: Names,
+    parts: Sequence[tuple[dict[str, str], Formula]],
+) -> tuple[Series, ...]:
     if not question.points:
         return ()
     zero = {operand: [0] * len(question.points) for operand in question.metric.operands}
@@ -139,16 +147,29 @@ def _series(question: ExactQuestion, levels: Mapping[Key, Levels], names: Names)
     }
     return tuple(
         Series(
-            group={name.value: value for name, value in group.items()},
+            group={name.value: value for name, value in group.items()} | part,
             names={
                 name.value: names[name][value]
                 for name, value in group.items()
                 if value in names.get(name, {})
             },
-            points=_points(question, of_group, by_extent[extent_of(group)]),
+            points=_points(question, of_group, by_extent[extent_of(group)], formula),
         )
         for group, of_group in groups
+        for part, formula in parts
     )
+
+
+def _parts(metric: Metric, *, with_breakdown: bool) -> list[tuple[dict[str, str], Formula]]:
+    """Return what an answer has for each group: one value, or the series of the breakdown."""
+    if metric.breakdown is None or not with_breakdown:
+        return [({}, metric.formula)]
+    name = metric.breakdown.name
+    return [({name: part}, _sum_of(operands)) for part, operands in metric.breakdown.series]
+
+
+def _sum_of(operands: Sequence[Operand]) -> Formula:
+    return lambda of: sum(of[operand] for operand in operands)
 
 
 def _knowledge(question: ExactQuestion, sources: Sequence[Source]) -> list[Knowledge]:
@@ -175,21 +196,27 @@ def _unread(question: ExactQuestion) -> list[dict[Group, str]]:
     ]
 
 
-def _points(question: ExactQuestion, levels: Levels, by_day: Sequence[Knowledge]) -> tuple[Point, ...]:
+def _points(
+    question: ExactQuestion, levels: Levels, by_day: Sequence[Knowledge], formula: Formula
+) -> tuple[Point, ...]:
     points: list[Point] = []
     for number, on in enumerate(question.points):
         if question.is_split and not points and by_day[number].reason == "before_first_sync":
             continue
         operands = {operand: values[number] for operand, values in levels.items()}
-        points.append(point_of(question.metric, on, operands, by_day[number]))
+        points.append(_point(formula, question.metric.unit, on, operands, by_day[number]))
     return tuple(points)
 
 
 def point_of(metric: Metric, on: date, operands: Operands, on_day: Knowledge) -> Point:
     """Return the point of a day. The formula runs only where its operands are known."""
+    return _point(metric.formula, metric.unit, on, operands, on_day)
+
+
+def _point(formula: Formula, unit: Unit, on: date, operands: Operands, on_day: Knowledge) -> Point:
     if not on_day.is_known:
         return Point(on, None, on_day.reason, on_day.complete)
-    value = metric.formula(operands)
+    value = formula(operands)
     if isinstance(value, Reason):
         return Point(on, None, value, on_day.complete)
-    return Point(on, written_value(value, metric.unit), on_day.reason, on_day.complete)
+    return Point(on, written_value(value, unit), on_day.reason, on_day.complete)

@@ -2,8 +2,9 @@
 
 from typing import Final
 
+from libs.common.figures.families.movements import MOVEMENT_METRICS
 from libs.common.figures.families.retention import RETENTION
 from libs.common.figures.families.revenue import REVENUE
 
-METRICS: Final = (*REVENUE, *RETENTION)
+METRICS: Final = (*REVENUE, *MOVEMENT_METRICS, *RETENTION)
 BY_SLUG: Final = {metric.slug: metric for metric in METRICS}

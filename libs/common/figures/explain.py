@@ -10,7 +10,7 @@ from libs.common.contracts.lenses import Lens
 from libs.common.figures.answers import Figure, Point, figures_of, levels_of, written_value
 from libs.common.figures.errors import QuestionError
 from libs.common.figures.groups import Group, Limits
-from libs.common.figures.metric import Metric
+from libs.common.figures.metric import Metric, Reason
 from libs.common.figures.operands import Operand
 from libs.common.figures.periods import Interval
 from libs.common.figures.questions import Question, Scope, day_before
@@ -148,7 +148,7 @@ async def read_omissions(connection: Any, scope: Scope) -> list[Omission]:
 
 def explain(reading: Reading, on: date, omitted: Sequence[Omission]) -> Explanation:
     """Return the explanation of the figure that `read_explained` has read for a day."""
-    [figure], [part] = figures_of(reading), reading.parts
+    [figure], [part] = figures_of(reading, with_breakdown=False), reading.parts
     start = part.question.opens_on
     return Explanation(
         metric=part.question.metric,
@@ -171,7 +171,7 @@ def _groups(reading: Reading, figure: Figure) -> tuple[ExplainedGroup, ...]:
             series.names,
             point,
             {
-                operand: None if point.value is None else written_value(of_group[operand][0], operand.unit)
+                operand: written_value(of_group[operand][0], operand.unit) if _is_known(point) else None
                 for operand in part.question.metric.operands
             },
         )
@@ -179,3 +179,8 @@ def _groups(reading: Reading, figure: Figure) -> tuple[ExplainedGroup, ...]:
         for of_group in [levels.get(tuple(series.group.values()), {})]
         for point in series.points
     )
+
+
+def _is_known(point: Point) -> bool:
+    """Return whether the operands of a point are known. A formula may have no value for operands that are known."""
+    return point.value is not None or point.reason in set(Reason)

@@ -11,14 +11,14 @@ from libs.common.contracts.values import Count, Integer, Text
 from libs.common.figures.coverage import sources_within
 from libs.common.figures.errors import QuestionError
 from libs.common.figures.groups import Group, Limits, key_of
-from libs.common.figures.operands import Outcome
-from libs.common.figures.questions import Scope, day_before, stretches_of
-from libs.common.figures.reading import check_limits, limits_in_rows
-from libs.common.figures.relations import (
+from libs.common.figures.list_statements import (
     customer_changes_statement,
     customers_statement,
     subscriptions_statement,
 )
+from libs.common.figures.operands import Outcome
+from libs.common.figures.questions import Scope, day_before, stretches_of
+from libs.common.figures.reading import check_limits, limits_in_rows
 
 
 class SubscriptionKey(NamedTuple):

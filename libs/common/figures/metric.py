@@ -22,11 +22,22 @@ class Reason(StrEnum):
     NO_CUSTOMERS = "no_customers"
     NO_CUSTOMERS_AT_START = "no_customers_at_start"
     NO_MRR_AT_START = "no_mrr_at_start"
+    NO_NEW_CUSTOMERS = "no_new_customers"
+    NOTHING_LOST = "nothing_lost"
 
 
 Operands = Mapping[Operand, int]
 # Exact: micros for money, a number for a count, a reason where the metric is not defined.
 Value = int | Fraction | Reason
+Formula = Callable[[Operands], Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Breakdown:
+    """The series that an answer has in place of one value: for each name in the group `name`, the sum of some operands."""
+
+    name: str
+    series: tuple[tuple[str, tuple[Operand, ...]], ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +45,7 @@ class Metric:
     """A figure that people can ask for.
 
     `words` says what it means, `written` is the formula over the names of the operands, and `example` has operands with the value that
-    they give. `version` and `words` change together.
+    they give. `version` and `words` change together. With a `breakdown`, the formula gives what its parts explain.
     """
 
     slug: str
@@ -43,10 +54,11 @@ class Metric:
     good: Good
     version: int
     operands: tuple[Operand, ...]
-    formula: Callable[[Operands], Value]
+    formula: Formula
     words: str
     written: str
     example: tuple[Operands, Value]
+    breakdown: Breakdown | None = None
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -71,6 +83,11 @@ class Metric:
     def is_of_period(self) -> bool:
         """Return whether a value is about all days of its period; otherwise it is about the last day alone."""
         return any(operand.taken is not Taken.END for operand in self.operands)
+
+    @property
+    def is_of_movements_alone(self) -> bool:
+        """Return whether only movements are read for the metric, so that it knows of no group in which nothing moved."""
+        return all(operand.relation.is_of_movements for operand in self.operands)
 
     @property
     def additive(self) -> bool:

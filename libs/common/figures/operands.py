@@ -78,6 +78,12 @@ class Listing(StrEnum):
     SUBSCRIPTIONS = "subscriptions"
     CUSTOMERS = "customers"
     CUSTOMER_CHANGES = "customer-changes"
+    MOVEMENTS = "movements"
+
+    @property
+    def is_of_day(self) -> bool:
+        """Return whether the list shows the state of a day."""
+        return self in (Listing.SUBSCRIPTIONS, Listing.CUSTOMERS)
 
 
 class Outcome(StrEnum):
@@ -92,8 +98,8 @@ class Outcome(StrEnum):
 class Operand:
     """A number for each point, in micros when its unit is money.
 
-    `levels` turns the changes of `measure` into these numbers. `sql` is the same for one point, over the rows `customer` of `readable`,
-    with money in units of the currency. `listing` is the list that the number is computed from, and `outcome` limits that list.
+    `levels` turns the changes of `measure` into these numbers. `sql` is the same for one point, over rows of `readable`, with money in
+    units of the currency. `listing` is the list that the number is computed from, and `shown` are the parameters that limit that list.
     """
 
     name: str
@@ -105,7 +111,7 @@ class Operand:
     listing: Listing
     levels: Callable[[Changes, int], list[int]] = sums
     taken: Taken = Taken.END
-    outcome: Outcome | None = None
+    shown: tuple[tuple[str, str], ...] = ()
 
 
 MRR: Final = Operand(
@@ -176,7 +182,7 @@ CUSTOMERS_LOST: Final = Operand(
     listing=Listing.CUSTOMER_CHANGES,
     levels=flows,
     taken=Taken.WITHIN,
-    outcome=Outcome.LEFT,
+    shown=(("outcome", Outcome.LEFT),),
 )
 MRR_LOST: Final = Operand(
     name="mrr_lost",
@@ -188,7 +194,7 @@ MRR_LOST: Final = Operand(
     listing=Listing.CUSTOMER_CHANGES,
     levels=flows,
     taken=Taken.WITHIN,
-    outcome=Outcome.LOST,
+    shown=(("outcome", Outcome.LOST),),
 )
 MRR_GAINED: Final = Operand(
     name="mrr_gained",
@@ -200,5 +206,16 @@ MRR_GAINED: Final = Operand(
     listing=Listing.CUSTOMER_CHANGES,
     levels=flows,
     taken=Taken.WITHIN,
-    outcome=Outcome.GAINED,
+    shown=(("outcome", Outcome.GAINED),),
+)
+FIRST_READ: Final = Operand(
+    name="first_read",
+    title="MRR that was read for the first time",
+    unit=Unit.MONEY,
+    relation=BALANCES,
+    measure="opened_micros",
+    sql="coalesce(sum(first_read_micros), 0) / 1e6",
+    listing=Listing.SUBSCRIPTIONS,
+    levels=flows,
+    taken=Taken.WITHIN,
 )

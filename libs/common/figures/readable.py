@@ -1,16 +1,17 @@
 """Writes SQL over `metrics_read` that people can read, copy and run, and that gives the value of a figure. Pure."""
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from datetime import date
 from typing import Final
 
 from libs.common.figures.groups import KEYS, Group
+from libs.common.figures.metric import Metric
 from libs.common.figures.questions import ExactQuestion, Scope, day_before
 
 # Operands are computed from `customer`.
 _OF_A_DAY: Final = """\
-WITH live AS (
+live AS (
     SELECT {labels}instance_id AS home, s.customer_id, s.mrr_micros
     FROM metrics_read.segments s JOIN metrics_read.coverage c USING (organization_id, instance_id, kind)
     WHERE s.lens = '{lens}' AND instance_id IN ({instances}){limits} AND c.first_on <= DATE '{on}'
@@ -21,12 +22,14 @@ WITH live AS (
     FROM live GROUP BY {names}home, customer_id
 ), """
 _OF_A_PERIOD: Final = """\
-WITH live AS (
+live AS (
     SELECT {labels}instance_id AS home, s.customer_id, s.mrr_micros,
         c.first_on <= DATE '{before}' AND s.from_on <= least(DATE '{before}', c.last_on)
             AND (s.to_on IS NULL OR s.to_on > least(DATE '{before}', c.last_on)) AS at_start,
         c.first_on <= DATE '{on}' AND s.from_on <= least(DATE '{on}', c.last_on)
-            AND (s.to_on IS NULL OR s.to_on > least(DATE '{on}', c.last_on)) AS at_end
+            AND (s.to_on IS NULL OR s.to_on > least(DATE '{on}', c.last_on)) AS at_end,
+        c.first_on > DATE '{before}' AND c.first_on <= DATE '{on}'
+            AND s.from_on <= c.first_on AND (s.to_on IS NULL OR s.to_on > c.first_on) AS is_first_read
     FROM metrics_read.segments s JOIN metrics_read.coverage c USING (organization_id, instance_id, kind)
     WHERE s.lens = '{lens}' AND instance_id IN ({instances}){limits}
 ), customer AS (
@@ -34,14 +37,38 @@ WITH live AS (
         coalesce(sum(mrr_micros) FILTER (WHERE at_start), 0) AS mrr_at_start,
         coalesce(sum(mrr_micros) FILTER (WHERE at_end), 0) AS mrr_micros,
         count(*) FILTER (WHERE at_start) AS subscriptions_at_start,
-        count(*) FILTER (WHERE at_end) AS subscriptions
-    FROM live WHERE at_start OR at_end GROUP BY {names}home, customer_id
+        count(*) FILTER (WHERE at_end) AS subscriptions,
+        coalesce(sum(mrr_micros) FILTER (WHERE is_first_read), 0) AS first_read_micros
+    FROM live WHERE at_start OR at_end OR is_first_read GROUP BY {names}home, customer_id
+), """
+_MOVEMENTS: Final = """\
+movement AS (
+    SELECT {labels}instance_id AS home, s.customer_id, s."on", s.movement, s.reason, s.amount_micros, s.lens
+    FROM metrics_read.movements s JOIN metrics_read.coverage c USING (organization_id, instance_id, kind)
+    WHERE s.lens = '{lens}' AND instance_id IN ({instances}){limits}
+      AND s."on" > greatest(DATE '{before}', c.first_on) AND s."on" <= DATE '{on}'
+), """
+_OF_DAY: Final = """\
+movement_of_day AS (
+    SELECT {names}home, customer_id, "on", movement, sum(amount_micros) AS amount
+    FROM movement GROUP BY {names}home, customer_id, "on", movement
+), """
+_OF_STARTER: Final = """\
+movement_of_starter AS (
+    SELECT m.* FROM movement m
+    WHERE EXISTS (
+        SELECT FROM metrics_read.customer_days d
+        WHERE d.instance_id = m.home AND d.customer_id = m.customer_id AND d.lens = m.lens AND d.after_micros > 0
+          AND d."on" <= DATE '{before}' AND (d.next_on IS NULL OR d.next_on > DATE '{before}'))
+), """
+_OPERANDS: Final = """\
+of_{rows} AS (
+    SELECT {names}{operands} FROM {rows}{by_names}
 ), """
 _VALUES: Final = """operands AS (
-    SELECT {names}{operands} FROM customer{by_names}
+    SELECT {names}{zeros} FROM {joined}
 )
 SELECT {names}{formula} AS {slug} FROM operands"""
-_INSTANCE: Final = "instance_id"
 
 
 def readable_statement(question: ExactQuestion, start: date, on: date, scope: Scope) -> str:
@@ -49,27 +76,55 @@ def readable_statement(question: ExactQuestion, start: date, on: date, scope: Sc
 
     Its values are written out. Texts from a caller are among them, as quoted literals.
     """
-    metric, groups = question.metric, question.groups
-    names = [group.value for group in groups]
+    metric, names = question.metric, [group.value for group in question.groups]
+    used = list(dict.fromkeys(operand.relation.readable for operand in metric.operands))
     instances = [f"'{instance.instance_id}'" for instance in scope.instances]
-    return f"{_OF_A_PERIOD if metric.is_of_period else _OF_A_DAY}{_VALUES}".format(
-        labels="".join(f"{_key(group)} AS {group}, " for group in groups),
-        names="".join(f"{name}, " for name in names),
-        by_names=f" GROUP BY {', '.join(names)}" if names else "",
-        lens=scope.lens.value,
-        instances=", ".join(instances) or "NULL",
-        limits="".join(_limited(group, values) for group, values in question.limits),
-        before=day_before(start).isoformat(),
-        on=on.isoformat(),
-        operands=", ".join(f"{operand.sql} AS {operand.name}" for operand in metric.operands),
+    values = {
+        "labels": "".join(f"{_key(group)} AS {group}, " for group in question.groups),
+        "names": "".join(f"{name}, " for name in names),
+        "by_names": f" GROUP BY {', '.join(names)}" if names else "",
+        "lens": scope.lens.value,
+        "instances": ", ".join(instances) or "NULL",
+        "limits": "".join(_limited(group, values) for group, values in question.limits),
+        "before": day_before(start).isoformat(),
+        "on": on.isoformat(),
+    }
+    rows = "".join(text.format(**values) for text in _rows(metric, used))
+    sums = "".join(_OPERANDS.format(**values, rows=name, operands=_operands(metric, name)) for name in used)
+    joined = f" FULL JOIN of_{{}} USING ({', '.join(names)})" if names else " CROSS JOIN of_{}"
+    first, *others = used
+    value = _VALUES.format(
+        **values,
+        zeros=", ".join(f"coalesce({operand.name}, 0) AS {operand.name}" for operand in metric.operands),
+        joined=f"of_{first}" + "".join(joined.format(name) for name in others),
         formula=_divided_safely(metric.written),
         slug=metric.slug,
+    )
+    return f"WITH {rows}{sums}{value}"
+
+
+def _rows(metric: Metric, used: Collection[str]) -> Iterator[str]:
+    """Yield the texts of the rows from which the operands of a metric are computed."""
+    if "customer" in used:
+        yield _OF_A_PERIOD if metric.is_of_period else _OF_A_DAY
+    if set(used) - {"customer"}:
+        yield _MOVEMENTS
+    if "movement_of_day" in used:
+        yield _OF_DAY
+    if "movement_of_starter" in used:
+        yield _OF_STARTER
+
+
+def _operands(metric: Metric, rows: str) -> str:
+    """Return the operands that are computed from rows."""
+    return ", ".join(
+        f"{operand.sql} AS {operand.name}" for operand in metric.operands if operand.relation.readable == rows
     )
 
 
 def _key(group: Group) -> str:
     """Return the expression of a key over joined views, which share the columns of the join."""
-    return KEYS[group].replace("s.instance_id", _INSTANCE).replace("s.kind", "kind")
+    return KEYS[group].replace("s.instance_id", "instance_id").replace("s.kind", "kind")
 
 
 def _limited(group: Group, values: Iterable[str]) -> str:

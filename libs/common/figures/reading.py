@@ -19,6 +19,7 @@ from libs.common.figures.relations import (
     Relation,
     changes_statement,
     count_statement,
+    groups_statement,
     strange_value_statement,
 )
 
@@ -71,6 +72,8 @@ async def read(connection: Any, questions: Iterable[Question], scope: Scope) -> 
         await _check_size(connection, part.question, scope)
         if not part.question.groups:
             _add_group(part, ())
+        elif part.question.metric.is_of_movements_alone:
+            await _add_groups(connection, part, scope)
     for statement in _statements(parts):
         async for rows in _read_changes(connection, statement, scope):
             for part in statement.parts:
@@ -125,6 +128,8 @@ async def _read_changes(connection: Any, statement: _Statement, scope: Scope) ->
     """Yield the rows of a relation in small lists, so that they are never all in memory."""
     stretches = stretches_of(statement.sources, statement.days)
     has_changes = any(stretch.last_on > stretch.opens_on for stretch in stretches)
+    if statement.relation.is_of_movements and not has_changes:
+        return
     values = [*_columns(stretches), [stretch.opening for stretch in stretches], scope.lens]
     cursor = await connection.cursor(
         changes_statement(
@@ -203,6 +208,20 @@ async def _check_size(connection: Any, question: ExactQuestion, scope: Scope) ->
             *(values for _, values in limits),
         )
         _refuse_too_large(len(question.points), groups)
+
+
+async def _add_groups(connection: Any, part: Part, scope: Scope) -> None:
+    """Add all groups with a live subscription: those in which nothing moved have figures too."""
+    question = part.question
+    limits = limits_in_rows(question.limits)
+    rows = await connection.fetch(
+        groups_statement(question.groups, [group for group, _ in limits]),
+        *_columns(stretches_of(question.sources, question.days)),
+        scope.lens,
+        *(values for _, values in limits),
+    )
+    for key in dict.fromkeys(tuple(_group_value(row, group) for group in question.groups) for row in rows):
+        _add_group(part, key)
 
 
 def _refuse_too_large(points: int, groups: int) -> None:

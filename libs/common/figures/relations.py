@@ -16,17 +16,21 @@ class Relation:
 
     A row has the columns of its group, its `point`, and measures: the difference of each to the point before. Points without a difference
     have no row. `is_additive`: the rows of parts sum to those of the whole, so questions with different groups can share a statement.
+    `readable` are the rows of `readable` from which people compute the same. `is_of_movements`: `present` holds movements.
     """
 
     summary: str
     is_additive: bool
+    readable: str = "customer"
+    is_of_movements: bool = False
     groups: frozenset[Group] = frozenset(Group)
     filters: frozenset[Group] = frozenset(Group)
 
 
 BALANCES: Final = Relation(
     """
-SELECT {columns}s.point, sum(s.mrr_micros) AS mrr_micros, sum(s.subscriptions) AS subscriptions
+SELECT {columns}s.point, sum(s.mrr_micros) AS mrr_micros, sum(s.subscriptions) AS subscriptions,
+    sum(s.opened_micros) AS opened_micros
 FROM present s GROUP BY {columns}s.point""",
     is_additive=True,
 )
@@ -74,7 +78,71 @@ FROM running s GROUP BY {columns}s.point""",
     is_additive=False,
 )
 
-RELATIONS: Final = (BALANCES, CUSTOMER_COUNTS, CUSTOMER_AMOUNTS, CUSTOMER_CHANGES)
+# The sum of the amounts of each movement, and of churn by its reason.
+MOVEMENTS: Final = Relation(
+    """
+SELECT {columns}s.point,
+    sum(CASE s.movement WHEN 'new_business' THEN s.amount_micros ELSE 0 END) AS new_business,
+    sum(CASE s.movement WHEN 'reactivation' THEN s.amount_micros ELSE 0 END) AS reactivation,
+    sum(CASE s.movement WHEN 'expansion' THEN s.amount_micros ELSE 0 END) AS expansion,
+    sum(CASE s.movement WHEN 'contraction' THEN s.amount_micros ELSE 0 END) AS contraction,
+    sum(CASE s.movement WHEN 'churn' THEN s.amount_micros ELSE 0 END) AS churn,
+    sum(CASE s.movement WHEN 'moved' THEN s.amount_micros ELSE 0 END) AS moved,
+    sum(CASE WHEN s.movement = 'churn' AND s.reason = 'cancellation' THEN s.amount_micros ELSE 0 END) AS churn_cancellation,
+    sum(CASE WHEN s.movement = 'churn' AND s.reason = 'non_payment' THEN s.amount_micros ELSE 0 END) AS churn_non_payment,
+    sum(CASE WHEN s.movement = 'churn' AND s.reason = 'disappeared' THEN s.amount_micros ELSE 0 END) AS churn_disappeared,
+    sum(CASE WHEN s.movement = 'churn' AND s.reason = 'transferred_away' THEN s.amount_micros ELSE 0 END) AS churn_transferred_away,
+    sum(CASE WHEN s.movement = 'churn' AND s.reason = 'became_free' THEN s.amount_micros ELSE 0 END) AS churn_became_free,
+    sum(CASE WHEN s.movement = 'churn' AND coalesce(s.reason, '') NOT IN (
+        'cancellation', 'non_payment', 'disappeared', 'transferred_away', 'became_free') THEN s.amount_micros ELSE 0 END) AS churn_unknown
+FROM present s GROUP BY {columns}s.point""",
+    is_additive=True,
+    readable="movement",
+    is_of_movements=True,
+)
+
+# What customers do on a day. Transfers of a customer are netted within each group, so parts do not sum to the whole.
+CUSTOMER_MOVEMENTS: Final = Relation(
+    """, of_day AS (
+    SELECT {columns}s.point, s.home, s.customer_id, s.on_day, s.movement, sum(s.amount_micros) AS amount
+    FROM present s GROUP BY {columns}s.point, s.home, s.customer_id, s.on_day, s.movement
+)
+SELECT {columns}s.point, sum((s.movement = 'new_business')::int) AS new_customers,
+    sum((s.movement = 'churn')::int) AS churned_customers,
+    sum(CASE s.movement WHEN 'transfer' THEN greatest(s.amount, 0) ELSE 0 END) AS entering,
+    sum(CASE s.movement WHEN 'transfer' THEN least(s.amount, 0) ELSE 0 END) AS leaving
+FROM of_day s GROUP BY {columns}s.point""",
+    is_additive=False,
+    readable="movement_of_day",
+    is_of_movements=True,
+)
+
+# A customer who paid at the point before: ($7)[i] is the day before period i, because arrays begin with 1 and days with number 0.
+STARTER_MOVEMENTS: Final = Relation(
+    """
+SELECT {columns}s.point, sum(CASE s.movement WHEN 'churn' THEN s.amount_micros ELSE 0 END) AS starter_churn,
+    sum(CASE s.movement WHEN 'contraction' THEN s.amount_micros ELSE 0 END) AS starter_contraction,
+    sum(CASE s.movement WHEN 'expansion' THEN s.amount_micros ELSE 0 END) AS starter_expansion
+FROM present s
+WHERE s.movement IN ('churn', 'contraction', 'expansion') AND EXISTS (
+    SELECT FROM metrics_read.customer_days d
+    WHERE d.instance_id = s.home AND d.customer_id = s.customer_id AND d.lens = $6 AND d.after_micros > 0
+      AND d."on" <= ($7::date[])[s.point] AND (d.next_on IS NULL OR d.next_on > ($7::date[])[s.point]))
+GROUP BY {columns}s.point""",
+    is_additive=True,
+    readable="movement_of_starter",
+    is_of_movements=True,
+)
+
+RELATIONS: Final = (
+    BALANCES,
+    CUSTOMER_COUNTS,
+    CUSTOMER_AMOUNTS,
+    CUSTOMER_CHANGES,
+    MOVEMENTS,
+    CUSTOMER_MOVEMENTS,
+    STARTER_MOVEMENTS,
+)
 
 # `present` holds the segments that are live on the first day of each stretch, and the changes on its other days.
 _STRETCHES: Final = """
@@ -83,13 +151,21 @@ WITH stretch AS (
         AS t (instance_id, kind, opens_on, last_on, opening)
 ), present AS ("""
 _OPENING: Final = """
-    SELECT {selected}s.instance_id AS home, s.customer_id, t.opening AS point, s.mrr_micros, 1 AS subscriptions
+    SELECT {selected}s.instance_id AS home, s.customer_id, t.opening AS point, s.mrr_micros, 1 AS subscriptions,
+        CASE WHEN t.opening > 0 THEN s.mrr_micros ELSE 0 END AS opened_micros
     FROM metrics_read.segments s JOIN stretch t ON t.instance_id = s.instance_id AND t.kind = s.kind
     WHERE s.lens = $6 AND s.from_on <= t.opens_on AND (s.to_on IS NULL OR s.to_on > t.opens_on){limits}"""
 _CHANGES: Final = """
     UNION ALL
-    SELECT {selected}s.instance_id, s.customer_id, width_bucket(s."on" - 1, $7::date[]), s.mrr_micros, s.subscriptions
+    SELECT {selected}s.instance_id, s.customer_id, width_bucket(s."on" - 1, $7::date[]), s.mrr_micros, s.subscriptions, 0
     FROM metrics_read.ledger s JOIN stretch t ON t.instance_id = s.instance_id AND t.kind = s.kind
+    WHERE s.lens = $6 AND s."on" > t.opens_on AND s."on" <= t.last_on{limits}"""
+
+# Movements of the first known day of a source say nothing: the day before is not known.
+_MOVEMENTS: Final = """
+    SELECT {selected}s.instance_id AS home, s.customer_id, s."on" AS on_day, width_bucket(s."on" - 1, $7::date[]) AS point,
+        s.movement, s.reason, s.amount_micros
+    FROM metrics_read.movements s JOIN stretch t ON t.instance_id = s.instance_id AND t.kind = s.kind
     WHERE s.lens = $6 AND s."on" > t.opens_on AND s."on" <= t.last_on{limits}"""
 
 
@@ -99,18 +175,19 @@ def changes_statement(
     """Return the statement of a relation.
 
     $1 to $5 are the columns of the stretches, $6 is the lens. With `has_changes`, $7 are the days of the points; otherwise every stretch
-    is one day long and the ledger is not read. The values to which the groups `limits` are limited follow.
+    is one day long and the ledger is not read; movements need them. The values to which the groups `limits` are limited follow.
     """
     columns = dict.fromkeys(column for group in groups for column in COLUMNS[group])
-    text = f"{_STRETCHES}{_OPENING}{_CHANGES if has_changes else ''}){relation.summary}"
+    present = _MOVEMENTS if relation.is_of_movements else f"{_OPENING}{_CHANGES if has_changes else ''}"
+    text = f"{_STRETCHES}{present}){relation.summary}"
     return text.format(
         selected="".join(f"{column.selected}, " for column in columns),
         columns="".join(f"s.{column.name}, " for column in columns),
-        limits=_limited(limits, 8 if has_changes else 7),
+        limits=limited(limits, 8 if has_changes else 7),
     )
 
 
-def _limited(limits: Iterable[Group], first: int) -> str:
+def limited(limits: Iterable[Group], first: int) -> str:
     """Return conditions on the keys of groups. The first of them has the parameter number `first`."""
     return "".join(
         f"\n      AND {KEYS[group]} = ANY(${number}::text[])" for number, group in enumerate(limits, first)
@@ -131,7 +208,22 @@ def count_statement(groups: Iterable[Group], limits: Iterable[Group] = ()) -> st
 
     The values to which the groups `limits` are limited follow.
     """
-    return _COUNT.format(columns=", ".join(KEYS[group] for group in groups), limits=_limited(limits, 7))
+    return _COUNT.format(columns=", ".join(KEYS[group] for group in groups), limits=limited(limits, 7))
+
+
+_GROUPS: Final = """
+SELECT DISTINCT {selected} FROM metrics_read.segments s
+JOIN unnest($1::uuid[], $2::text[], $3::date[], $4::date[]) AS t (instance_id, kind, opens_on, last_on)
+    ON t.instance_id = s.instance_id AND t.kind = s.kind
+WHERE s.lens = $5 AND s.from_on <= t.last_on AND (s.to_on IS NULL OR s.to_on > t.opens_on){limits}"""
+
+
+def groups_statement(groups: Iterable[Group], limits: Iterable[Group] = ()) -> str:
+    """Return the statement that reads the columns of the groups with a live subscription on any day. The values of limits begin with $6."""
+    columns = dict.fromkeys(column for group in groups for column in COLUMNS[group])
+    return _GROUPS.format(
+        selected=", ".join(column.selected for column in columns), limits=limited(limits, 6)
+    )
 
 
 _STRANGE: Final = """
@@ -143,78 +235,6 @@ ORDER BY v.number LIMIT 1"""
 def strange_value_statement(group: Group) -> str:
     """Return the statement that finds the first of the values $1 that no subscription has or had."""
     return _STRANGE.format(key=KEYS[group])
-
-
-# The same rows as in _OPENING, not summed.
-_LIVE: Final = """
-WITH live AS (
-    SELECT s.* FROM metrics_read.segments s
-    JOIN unnest($1::uuid[], $2::text[], $3::date[]) AS t (instance_id, kind, opens_on)
-        ON t.instance_id = s.instance_id AND t.kind = s.kind
-    WHERE s.lens = $4 AND s.from_on <= t.opens_on AND (s.to_on IS NULL OR s.to_on > t.opens_on){limits}
-)"""
-
-# Lists begin with the largest amount. $5 is the size of a page. The key of the row before it and the values of limits follow.
-_SUBSCRIPTIONS: Final = f"""{_LIVE}
-SELECT s.instance_id, s.kind, s.id, s.customer_id, s.product, s.product_name, s.cycle, s.status, s.currency,
-    s.mrr_micros, s.from_on, s.to_on
-FROM live s
-WHERE $6::bigint IS NULL OR (-s.mrr_micros, s.instance_id, s.kind, s.id) > (-$6, $7::uuid, $8::text, $9::bigint)
-ORDER BY -s.mrr_micros, s.instance_id, s.kind, s.id LIMIT $5"""  # noqa: S608  constants
-
-_CUSTOMERS: Final = f"""{_LIVE}, customer AS (
-    SELECT s.instance_id, s.customer_id, s.currency, sum(s.mrr_micros)::bigint AS mrr_micros, count(*) AS subscriptions
-    FROM live s GROUP BY s.instance_id, s.customer_id, s.currency
-)
-SELECT s.instance_id, s.customer_id, s.currency, s.mrr_micros, s.subscriptions
-FROM customer s
-WHERE $6::bigint IS NULL OR (-s.mrr_micros, s.instance_id, s.customer_id) > (-$6, $7::uuid, $8::bigint)
-ORDER BY -s.mrr_micros, s.instance_id, s.customer_id LIMIT $5"""  # noqa: S608  constants
-
-# The customers at the start or at the end of a period. $3 are the days before it, NULL where a source is not known yet, $4 its last days.
-_CUSTOMER_CHANGES: Final = """
-WITH live AS (
-    SELECT s.instance_id, s.customer_id, s.currency, s.mrr_micros,
-        coalesce(s.from_on <= t.before_on AND (s.to_on IS NULL OR s.to_on > t.before_on), false) AS at_start,
-        s.from_on <= t.last_on AND (s.to_on IS NULL OR s.to_on > t.last_on) AS at_end
-    FROM metrics_read.segments s
-    JOIN unnest($1::uuid[], $2::text[], $3::date[], $4::date[]) AS t (instance_id, kind, before_on, last_on)
-        ON t.instance_id = s.instance_id AND t.kind = s.kind
-    WHERE s.lens = $5 AND s.from_on <= t.last_on AND (s.to_on IS NULL OR s.to_on > coalesce(t.before_on, t.last_on)){limits}
-), customer AS (
-    SELECT s.instance_id, s.customer_id, s.currency,
-        coalesce(sum(s.mrr_micros) FILTER (WHERE s.at_start), 0)::bigint AS mrr_at_start,
-        coalesce(sum(s.mrr_micros) FILTER (WHERE s.at_end), 0)::bigint AS mrr_at_end,
-        count(*) FILTER (WHERE s.at_start) AS subscriptions_at_start, count(*) FILTER (WHERE s.at_end) AS subscriptions_at_end,
-        sum(count(*) FILTER (WHERE s.at_end)) OVER (PARTITION BY s.instance_id, s.customer_id) AS staying
-    FROM live s GROUP BY s.instance_id, s.customer_id, s.currency
-)
-SELECT s.instance_id, s.customer_id, s.currency, s.mrr_at_start, s.mrr_at_end, s.subscriptions_at_start,
-    s.subscriptions_at_end, abs(s.mrr_at_end - s.mrr_at_start) AS change_micros
-FROM customer s
-WHERE CASE $6::text
-    WHEN 'left' THEN s.subscriptions_at_start > 0 AND s.staying = 0
-    WHEN 'lost' THEN s.mrr_at_end < s.mrr_at_start
-    WHEN 'gained' THEN s.mrr_at_start > 0 AND s.mrr_at_end > s.mrr_at_start
-    ELSE s.mrr_at_end <> s.mrr_at_start OR s.subscriptions_at_start <> s.subscriptions_at_end END
-  AND ($8::bigint IS NULL OR (-abs(s.mrr_at_end - s.mrr_at_start), s.instance_id, s.customer_id, s.currency)
-      > (-$8, $9::uuid, $10::bigint, $11::text))
-ORDER BY -abs(s.mrr_at_end - s.mrr_at_start), s.instance_id, s.customer_id, s.currency LIMIT $7"""
-
-
-def subscriptions_statement(limits: Iterable[Group]) -> str:
-    """Return the statement of the list of subscriptions; the values of limits begin with $10."""
-    return _SUBSCRIPTIONS.format(limits=_limited(limits, 10))
-
-
-def customers_statement(limits: Iterable[Group]) -> str:
-    """Return the statement of the list of customers; the values of limits begin with $9."""
-    return _CUSTOMERS.format(limits=_limited(limits, 9))
-
-
-def customer_changes_statement(limits: Iterable[Group]) -> str:
-    """Return the statement of the list of customers that changed; the values of limits begin with $12."""
-    return _CUSTOMER_CHANGES.format(limits=_limited(limits, 12))
 
 
 NAMES: Final = """

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query
 from pydantic import TypeAdapter
 
 from libs.common.contracts.lenses import Lens
+from libs.common.contracts.movements import MovementKind, MovementReason
 from libs.common.figures.lists import (
     ChangedCustomer,
     ChangedCustomerKey,
@@ -16,6 +17,7 @@ from libs.common.figures.lists import (
     Subscription,
     SubscriptionKey,
 )
+from libs.common.figures.movement_list import Movement, MovementKey, MovementSelection
 from libs.common.figures.operands import Outcome
 from services.gateway import figures
 from services.gateway.api.questions import (
@@ -36,12 +38,23 @@ router = APIRouter(tags=["metrics"])
 _SUBSCRIPTION_KEY: Final = TypeAdapter(SubscriptionKey)
 _CUSTOMER_KEY: Final = TypeAdapter(CustomerKey)
 _CHANGED_CUSTOMER_KEY: Final = TypeAdapter(ChangedCustomerKey)
+_MOVEMENT_KEY: Final = TypeAdapter(MovementKey)
 
 OfOutcome = Annotated[
     Outcome | None,
     Query(
         description="`left`: no subscription counts any more; `lost`: pays less; `gained`: paid at the start and pays more. Without it all."
     ),
+]
+OfMovements = Annotated[
+    list[MovementKind] | None, Query(max_length=10, description="Only these movements; repeated.")
+]
+OfReasons = Annotated[
+    list[MovementReason] | None,
+    Query(max_length=20, description="Only movements for these reasons; repeated."),
+]
+AtStart = Annotated[
+    bool, Query(description="Only movements of customers with MRR on the day before the period.")
 ]
 
 
@@ -104,5 +117,37 @@ async def list_customer_changes(
     after = key_of(cursor, _CHANGED_CUSTOMER_KEY)
     rows = await figures.changed_customers(
         context, principal, period, after, limit + 1, lens=lens, instance_ids=instance_ids or []
+    )
+    return page_of(rows, limit, lambda row: tuple(row.key))
+
+
+@router.get("/movements")
+async def list_movements(
+    context: ContextDependency,
+    principal: CustomersReader,
+    start: StartDay = None,
+    end: EndDay = None,
+    movement: OfMovements = None,
+    reason: OfReasons = None,
+    at_start: AtStart = False,
+    lens: ByLens = Lens.CONTRACT,
+    limits: InLimits = (),
+    instance_ids: InInstances = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Page[Movement]:
+    """List what changed the MRR of customers in a period, the largest amount first. The amounts of a movement sum to its figure."""
+    last = end or await newest_day(context, principal, instance_ids or [])
+    selection = MovementSelection(
+        start or last.replace(day=1),
+        last,
+        tuple(movement) if movement else None,
+        tuple(reason) if reason else None,
+        at_start,
+        limits,
+    )
+    after = key_of(cursor, _MOVEMENT_KEY)
+    rows = await figures.movements(
+        context, principal, selection, after, limit + 1, lens=lens, instance_ids=instance_ids or []
     )
     return page_of(rows, limit, lambda row: tuple(row.key))

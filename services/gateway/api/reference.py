@@ -552,6 +552,32 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         },
         refusals=("instance_not_found", "cursor_invalid", "range_invalid", "filter_unknown"),
     ),
+    "GET /movements": Operation(
+        {
+            "items": [
+                {
+                    "id": f"{_INSTANCE}:service:2041",
+                    "instance_id": _INSTANCE,
+                    "customer_id": 77,
+                    "on": "2026-11-12",
+                    "number": 1,
+                    "kind": "service",
+                    "movement": "expansion",
+                    "reason": "upgrade",
+                    "amount": "7.500000",
+                    "currency": "EUR",
+                    "product": f"{_INSTANCE}:service:4",
+                    "from_product": f"{_INSTANCE}:service:3",
+                    "to_product": f"{_INSTANCE}:service:4",
+                    "cycle": "annually",
+                    "days_away": None,
+                    "basis": "observed",
+                }
+            ],
+            "next": _CURSOR,
+        },
+        refusals=("instance_not_found", "cursor_invalid", "range_invalid", "filter_unknown"),
+    ),
     "GET /tokens": Operation({"items": [_TOKEN_ANSWER], "next": None}, refusals=("cursor_invalid",)),
     "POST /tokens": Operation(
         {"token": _TOKEN_ANSWER, "secret": "mrr_pat_4fZk…"},
@@ -785,6 +811,24 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "filters": "What it can be limited to, with `filter[…]`.",
         "lenses": "What it can be seen through.",
     },
+    "Movement": {
+        "id": "The public id of the subscription: instance, kind and its number in WHMCS.",
+        "instance_id": "The id of the instance that it belongs to.",
+        "customer_id": "The number of its customer in WHMCS.",
+        "on": "The day at whose end MRR differs from that of the day before.",
+        "number": "It counts the movements of the customer on the day.",
+        "kind": "`service`, `addon` or `domain`.",
+        "movement": "`new_business`, `reactivation`, `expansion`, `contraction`, `churn`, `moved` or `transfer` (docs/metrics.md).",
+        "reason": "Why, such as `upgrade` or `non_payment` (docs/metrics.md); null when there is none.",
+        "amount": "A decimal string; negative when MRR was lost.",
+        "currency": "The currency of the customer.",
+        "product": "The key of the product with which the amount was won or lost.",
+        "from_product": "The key of the product before; null when it did not count.",
+        "to_product": "The key of the product after; null when it no longer counts.",
+        "cycle": "How long it pays for at a time, such as `monthly`.",
+        "days_away": "For how many days a reactivated customer was away; null otherwise.",
+        "basis": "What dates it: `invoice`, `record`, `observed` or `request`.",
+    },
     "NewInstance": _FORM,
     "NewToken": {
         "name": "Its name for people, 1 to 100 characters.",
@@ -815,7 +859,7 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "on": "The day that the value holds for: the last of its interval.",
         "value": "A decimal string for money and ratios, an integer for a count; null when it is not known.",
         "reason": "Why there is no value: `before_first_sync`, `not_synced`, `not_permitted`, the code of a failure, or what the formula "
-        "lacks: `no_customers`, `no_customers_at_start`, `no_mrr_at_start`. "
+        "lacks: `no_customers`, `no_customers_at_start`, `no_mrr_at_start`, `no_new_customers`, `nothing_lost`. "
         "Beside a value, `carried`: it is that of an earlier day, because nothing newer is known.",
         "complete": "Whether it is final: a complete value no longer changes.",
     },

@@ -10,6 +10,8 @@ _REASONS: Final = {
     "no_subscription": "No live subscription on this day.",
     "no_customers": "No customers to divide by.",
     "no_customers_at_start": "There were no customers at the start of the period.",
+    "no_new_customers": "There were no new customers in the period.",
+    "nothing_lost": "Nothing was lost in the period.",
     "no_mrr_at_start": "There was no MRR at the start of the period.",
 }
 

@@ -1,5 +1,6 @@
 """Explanations: numbers that give the value, lists that add up to them, and SQL that says the same."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -91,6 +92,7 @@ def shown(value: Any, metric: Metric) -> str | int:
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.slug)
 async def test_copied_sql_gives_the_same_values(gateway: Gateway, metric: Metric) -> None:
     owner = await owner_with_books(gateway)
+    checked = 0
 
     for groups in SPLITS:
         for on in (FIRST + DAY, TODAY - 4 * DAY, TODAY):
@@ -100,16 +102,23 @@ async def test_copied_sql_gives_the_same_values(gateway: Gateway, metric: Metric
             in_api = {
                 tuple(sorted(value["group"].items())): value["value"]
                 for value in answer["values"]
-                if value["value"] is not None
+                if value["value"] is not None and not is_nothing(value["value"], metric)
             }
             in_sql = {
                 tuple(sorted((name, str(row[name])) for name in dict(row) if name in list(Group))): shown(
                     row[metric.slug], metric
                 )
                 for row in rows
+                if row[metric.slug] is not None and not is_nothing(shown(row[metric.slug], metric), metric)
             }
             assert in_sql == in_api, (groups, on)
-            assert in_sql
+            checked += len(in_sql)
+    assert checked > 3
+
+
+def is_nothing(value: str | int, metric: Metric) -> bool:
+    """SQL has no row for a group in which nothing moved; its figure is 0."""
+    return metric.is_of_movements_alone and metric.unit != "ratio" and Decimal(value) == 0
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.slug)
@@ -122,11 +131,29 @@ async def test_operands_give_the_value_and_lists_add_up_to_them(gateway: Gateway
     assert answer["values"]
     for value in answer["values"]:
         for operand in value["operands"]:
+            if "/movements?" in operand["list"]:
+                assert operand["value"] in (None, await sum_of_movements(owner, operand))
+                continue
+            # MRR that was read for the first time is a part of the list of all subscriptions.
+            if operand["name"] == "first_read":
+                continue
             items = await pages_of(owner, operand["list"])
             amounts = [amount_of(item) for item in items] or [Decimal()]
             amount = 2 * median(amounts) if operand["name"] == "two_middle_mrr" else sum(amounts)
             if operand["value"] is not None:
                 assert operand["value"] == (len(items) if operand["unit"] == "count" else f"{amount:.6f}")
+
+
+async def sum_of_movements(owner: Person, operand: dict[str, Any]) -> str | int:
+    """What the items of a list of movements add up to: amounts, or days of customers; transfers are netted for each of these."""
+    days: dict[tuple[Any, ...], Decimal] = defaultdict(Decimal)
+    for item in await pages_of(owner, operand["list"]):
+        days[item["instance_id"], item["customer_id"], item["on"]] += Decimal(item["amount"])
+    if operand["unit"] == "count":
+        return len(days)
+    signs = {"entering": 1, "leaving": -1}
+    sign = signs.get(operand["name"], 0)
+    return f"{sum((amount for amount in days.values() if amount * sign >= 0), Decimal()):.6f}"
 
 
 def amount_of(item: dict[str, Any]) -> Decimal:

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 
 from libs.common.database import raw, transaction
-from libs.common.figures import relations
+from libs.common.figures import list_statements, relations
 from libs.common.figures.catalogue import METRICS
 from libs.common.figures.groups import Group
-from libs.common.figures.relations import RELATIONS, changes_statement, count_statement
+from libs.common.figures.relations import RELATIONS, changes_statement, count_statement, groups_statement
 from tests.integration.gateway.conftest import Gateway
 
 # Statements are joined from parts that do not depend on each other: each part alone, and all together.
@@ -18,13 +18,16 @@ def statements() -> Iterator[str]:
     for groups, limits in product(SETS, SETS):
         if groups:
             yield count_statement(groups, limits)
+            yield groups_statement(groups, limits)
         for relation in RELATIONS:
             for has_changes in (True, False):
-                yield changes_statement(relation, groups, limits, has_changes=has_changes)
+                if has_changes or not relation.is_of_movements:
+                    yield changes_statement(relation, groups, limits, has_changes=has_changes)
     for limits in SETS:
-        yield relations.subscriptions_statement(limits)
-        yield relations.customers_statement(limits)
-        yield relations.customer_changes_statement(limits)
+        yield list_statements.subscriptions_statement(limits)
+        yield list_statements.customers_statement(limits)
+        yield list_statements.customer_changes_statement(limits)
+        yield list_statements.movements_statement(limits)
     yield from (relations.strange_value_statement(group) for group in Group)
     yield from (relations.NAMES, relations.COVERAGE)
 

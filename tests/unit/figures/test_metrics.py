@@ -39,6 +39,8 @@ def calculated(written: str, operands: Mapping[Operand, int]) -> Value:
                 return node.value
             case ast.Name():
                 return numbers[node.id]
+            case ast.UnaryOp(op=ast.USub()):
+                return -value(node.operand)
             case ast.BinOp():
                 return SIGNS[type(node.op)](value(node.left), value(node.right))
         raise AssertionError(f"{written}: {ast.dump(node)}")
@@ -80,7 +82,13 @@ def test_parts_of_an_additive_metric_sum_to_the_whole(metric: Metric, data: st.D
 
 
 def test_additive_metrics_are_sums_of_sums() -> None:
-    assert {metric.slug for metric in METRICS if metric.additive} == {"mrr", "arr", "subscriptions"}
+    assert {metric.slug for metric in METRICS if metric.additive} == {
+        "mrr",
+        "arr",
+        "subscriptions",
+        "net_new_mrr",
+        "churn_by_cause",
+    }
 
 
 @each_metric
@@ -88,6 +96,25 @@ def test_formula_gives_a_reason_where_it_is_not_defined(metric: Metric) -> None:
     value = metric.formula(dict.fromkeys(metric.operands, 0))
 
     assert isinstance(value, Reason) or value == 0
+
+
+@pytest.mark.parametrize(
+    "metric", [metric for metric in METRICS if metric.breakdown], ids=lambda metric: metric.slug
+)
+@given(data=st.data())
+def test_breakdown_shows_what_the_formula_sums(metric: Metric, data: st.DataObject) -> None:
+    operands = data.draw(amounts(metric))
+    assert metric.breakdown is not None
+
+    parts = {
+        name: sum(operands[operand] for operand in part)
+        for name, part in metric.breakdown.series
+        if name not in ("start", "end")
+    }
+
+    assert sum(parts.values()) == metric.formula(operands)
+    shown = {operand for _, part in metric.breakdown.series for operand in part}
+    assert shown == set(metric.operands)
 
 
 @each_metric

@@ -1,0 +1,101 @@
+"""The SQL of the lists behind figures: the same rows, not summed, page by page."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from libs.common.figures.groups import Group
+from libs.common.figures.relations import limited
+
+_LIVE: Final = """
+WITH live AS (
+    SELECT s.* FROM metrics_read.segments s
+    JOIN unnest($1::uuid[], $2::text[], $3::date[]) AS t (instance_id, kind, opens_on)
+        ON t.instance_id = s.instance_id AND t.kind = s.kind
+    WHERE s.lens = $4 AND s.from_on <= t.opens_on AND (s.to_on IS NULL OR s.to_on > t.opens_on){limits}
+)"""
+
+# Lists begin with the largest amount. $5 is the size of a page. The key of the row before it and the values of limits follow.
+_SUBSCRIPTIONS: Final = f"""{_LIVE}
+SELECT s.instance_id, s.kind, s.id, s.customer_id, s.product, s.product_name, s.cycle, s.status, s.currency,
+    s.mrr_micros, s.from_on, s.to_on
+FROM live s
+WHERE $6::bigint IS NULL OR (-s.mrr_micros, s.instance_id, s.kind, s.id) > (-$6, $7::uuid, $8::text, $9::bigint)
+ORDER BY -s.mrr_micros, s.instance_id, s.kind, s.id LIMIT $5"""  # noqa: S608  constants
+
+_CUSTOMERS: Final = f"""{_LIVE}, customer AS (
+    SELECT s.instance_id, s.customer_id, s.currency, sum(s.mrr_micros)::bigint AS mrr_micros, count(*) AS subscriptions
+    FROM live s GROUP BY s.instance_id, s.customer_id, s.currency
+)
+SELECT s.instance_id, s.customer_id, s.currency, s.mrr_micros, s.subscriptions
+FROM customer s
+WHERE $6::bigint IS NULL OR (-s.mrr_micros, s.instance_id, s.customer_id) > (-$6, $7::uuid, $8::bigint)
+ORDER BY -s.mrr_micros, s.instance_id, s.customer_id LIMIT $5"""  # noqa: S608  constants
+
+# The customers at the start or at the end of a period. $3 are the days before it, NULL where a source is not known yet, $4 its last days.
+_CUSTOMER_CHANGES: Final = """
+WITH live AS (
+    SELECT s.instance_id, s.customer_id, s.currency, s.mrr_micros,
+        coalesce(s.from_on <= t.before_on AND (s.to_on IS NULL OR s.to_on > t.before_on), false) AS at_start,
+        s.from_on <= t.last_on AND (s.to_on IS NULL OR s.to_on > t.last_on) AS at_end
+    FROM metrics_read.segments s
+    JOIN unnest($1::uuid[], $2::text[], $3::date[], $4::date[]) AS t (instance_id, kind, before_on, last_on)
+        ON t.instance_id = s.instance_id AND t.kind = s.kind
+    WHERE s.lens = $5 AND s.from_on <= t.last_on AND (s.to_on IS NULL OR s.to_on > coalesce(t.before_on, t.last_on)){limits}
+), customer AS (
+    SELECT s.instance_id, s.customer_id, s.currency,
+        coalesce(sum(s.mrr_micros) FILTER (WHERE s.at_start), 0)::bigint AS mrr_at_start,
+        coalesce(sum(s.mrr_micros) FILTER (WHERE s.at_end), 0)::bigint AS mrr_at_end,
+        count(*) FILTER (WHERE s.at_start) AS subscriptions_at_start, count(*) FILTER (WHERE s.at_end) AS subscriptions_at_end,
+        sum(count(*) FILTER (WHERE s.at_end)) OVER (PARTITION BY s.instance_id, s.customer_id) AS staying
+    FROM live s GROUP BY s.instance_id, s.customer_id, s.currency
+)
+SELECT s.instance_id, s.customer_id, s.currency, s.mrr_at_start, s.mrr_at_end, s.subscriptions_at_start,
+    s.subscriptions_at_end, abs(s.mrr_at_end - s.mrr_at_start) AS change_micros
+FROM customer s
+WHERE CASE $6::text
+    WHEN 'left' THEN s.subscriptions_at_start > 0 AND s.staying = 0
+    WHEN 'lost' THEN s.mrr_at_end < s.mrr_at_start
+    WHEN 'gained' THEN s.mrr_at_start > 0 AND s.mrr_at_end > s.mrr_at_start
+    ELSE s.mrr_at_end <> s.mrr_at_start OR s.subscriptions_at_start <> s.subscriptions_at_end END
+  AND ($8::bigint IS NULL OR (-abs(s.mrr_at_end - s.mrr_at_start), s.instance_id, s.customer_id, s.currency)
+      > (-$8, $9::uuid, $10::bigint, $11::text))
+ORDER BY -abs(s.mrr_at_end - s.mrr_at_start), s.instance_id, s.customer_id, s.currency LIMIT $7"""
+
+
+def subscriptions_statement(limits: Iterable[Group]) -> str:
+    """Return the statement of the list of subscriptions; the values of limits begin with $10."""
+    return _SUBSCRIPTIONS.format(limits=limited(limits, 10))
+
+
+def customers_statement(limits: Iterable[Group]) -> str:
+    """Return the statement of the list of customers; the values of limits begin with $9."""
+    return _CUSTOMERS.format(limits=limited(limits, 9))
+
+
+def customer_changes_statement(limits: Iterable[Group]) -> str:
+    """Return the statement of the list of customers that changed; the values of limits begin with $12."""
+    return _CUSTOMER_CHANGES.format(limits=limited(limits, 12))
+
+
+# Movements between two days, the largest first. $5 are the kinds of movements, $6 are reasons, NULL for all. $7 limits the list to
+# customers who paid on the day $8. $9 is the size of a page. The key of the row before it and the lens follow.
+_MOVEMENTS: Final = """
+SELECT s.instance_id, s.customer_id, s."on", s.number, s.kind, s.id, s.movement, s.reason, s.amount_micros, s.currency,
+    s.product, s.from_product, s.to_product, s.cycle, s.days_away, s.basis
+FROM metrics_read.movements s
+JOIN unnest($1::uuid[], $2::text[], $3::date[], $4::date[]) AS t (instance_id, kind, opens_on, last_on)
+    ON t.instance_id = s.instance_id AND t.kind = s.kind
+WHERE s.lens = $15 AND s."on" > t.opens_on AND s."on" <= t.last_on
+  AND ($5::text[] IS NULL OR s.movement = ANY($5)) AND ($6::text[] IS NULL OR s.reason = ANY($6))
+  AND (NOT $7::bool OR EXISTS (
+    SELECT FROM metrics_read.customer_days d
+    WHERE d.instance_id = s.instance_id AND d.customer_id = s.customer_id AND d.lens = $15 AND d.after_micros > 0
+      AND d."on" <= $8::date AND (d.next_on IS NULL OR d.next_on > $8)))
+  AND ($10::bigint IS NULL OR (-abs(s.amount_micros), s."on", s.instance_id, s.customer_id, s.number)
+      > (-$10, $11::date, $12::uuid, $13::bigint, $14::bigint)){limits}
+ORDER BY -abs(s.amount_micros), s."on", s.instance_id, s.customer_id, s.number LIMIT $9"""
+
+
+def movements_statement(limits: Iterable[Group]) -> str:
+    """Return the statement of the list of movements; the values of limits begin with $16."""
+    return _MOVEMENTS.format(limits=limited(limits, 16))
