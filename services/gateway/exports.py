@@ -14,11 +14,15 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def figure_table(figure: Figure) -> Iterator[Sequence[object]]:
-    """Yield the names of the columns, then a row for each point: its day, its group, the value, and what is known of it."""
-    groups = list(dict.fromkeys(name for series in figure.series for name in series.group))
-    named = list(dict.fromkeys(name for series in figure.series for name in series.names))
+    """Yield the names of the columns, then a row for each point: its day, its group, the value, and what is known of it.
+
+    The points of an earlier range follow those of the range.
+    """
+    all_series = [*figure.series, *(figure.compared.series if figure.compared else ())]
+    groups = list(dict.fromkeys(name for series in all_series for name in series.group))
+    named = list(dict.fromkeys(name for series in all_series for name in series.names))
     yield ["on", *groups, *(f"{name}_name" for name in named), figure.metric, "reason", "complete"]
-    for series in figure.series:
+    for series in all_series:
         of_group = [series.group.get(name) for name in groups] + [series.names.get(name) for name in named]
         for point in series.points:
             yield [point.on, *of_group, point.value, point.reason, point.complete]

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from fractions import Fraction
 from itertools import pairwise
@@ -54,6 +54,15 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """The same question for the earlier range [start, end]."""
+
+    start: date
+    end: date
+    series: tuple[Series, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Figure:
     """The answer to a question. The values of the groups of an additive metric sum to the total."""
 
@@ -66,6 +75,7 @@ class Figure:
     additive: bool
     series: tuple[Series, ...]
     notes: tuple[str, ...]
+    compared: Compared | None = None
 
 
 # The levels of each operand of one group: a number for each point.
@@ -100,6 +110,17 @@ def _figure(reading: Reading, part: Part, *, with_breakdown: bool) -> Figure:
         ),
         notes=tuple(note.text for note in notes),
     )
+
+
+def side_by_side(figures: Mapping[str, Figure]) -> Figure:
+    """Return one figure with the series of all, each with its name in the group `among`."""
+    series = tuple(
+        replace(item, group={"among": name, **item.group})
+        for name, figure in figures.items()
+        for item in figure.series
+    )
+    notes = tuple(dict.fromkeys(note for figure in figures.values() for note in figure.notes))
+    return replace(next(iter(figures.values())), series=series, notes=notes)
 
 
 def levels_of(part: Part) -> dict[Key, Levels]:

@@ -1,5 +1,6 @@
-"""The days that a figure has values for: the last day of each interval of a range. Pure."""
+"""The days that a figure has values for: the last day of each interval of a range, and the ranges to compare it with. Pure."""
 
+from calendar import monthrange
 from collections.abc import Iterator
 from datetime import MAXYEAR, date, timedelta
 from enum import StrEnum
@@ -21,6 +22,13 @@ class Interval(StrEnum):
     QUARTER = "quarter"
     YEAR = "year"
     RANGE = "range"
+
+
+class Compare(StrEnum):
+    """An earlier range to compare with: the one directly before, or the same a year before."""
+
+    PREVIOUS = "previous"
+    YEAR = "year"
 
 
 _MONTHS: Final = {Interval.MONTH: 1, Interval.QUARTER: 3, Interval.YEAR: 12}
@@ -71,3 +79,46 @@ def _end_of_interval(on: date, interval: Interval) -> date:
             if (on.year, last) == (MAXYEAR, 12):
                 return date.max
             return date(on.year + last // 12, last % 12 + 1, 1) - _DAY
+
+
+def earlier(start: date, end: date, interval: Interval, compare: Compare) -> tuple[date, date]:
+    """Return the range to compare [start, end] with.
+
+    Ranges of months go back by whole months, and the last day of a month stays one. All others keep their number of days; by week, a year
+    has 52 weeks. Raise QuestionError where the calendar begins later.
+    """
+    try:
+        if months := _months_back(start, end, interval, compare):
+            return _months_before(start, months, keep_last=False), _months_before(end, months, keep_last=True)
+        days = 364 * _DAY if compare is Compare.YEAR else _days_back(start, end, interval)
+        return start - days, end - days
+    except (OverflowError, ValueError) as error:
+        raise QuestionError(
+            "range_invalid", "There is no earlier range to compare with.", "compare"
+        ) from error
+
+
+def _months_back(start: date, end: date, interval: Interval, compare: Compare) -> int:
+    """Return how many months to go back, 0 to go back by days."""
+    if compare is Compare.YEAR:
+        return 0 if interval is Interval.WEEK else 12
+    months = _MONTHS.get(interval, 1 if interval is Interval.RANGE and start.day == 1 else 0)
+    if not months:
+        return 0
+    first, last = ((on.year * 12 + on.month - 1) // months for on in (start, end))
+    return (last - first + 1) * months
+
+
+def _days_back(start: date, end: date, interval: Interval) -> timedelta:
+    if interval is Interval.WEEK:
+        monday = start - timedelta(days=start.weekday())
+        return ((end - monday).days // 7 + 1) * timedelta(days=7)
+    return end - start + _DAY
+
+
+def _months_before(on: date, months: int, *, keep_last: bool) -> date:
+    number = on.year * 12 + on.month - 1 - months
+    year, month = number // 12, number % 12 + 1
+    length = monthrange(year, month)[1]
+    is_last = on.day == monthrange(on.year, on.month)[1]
+    return date(year, month, length if keep_last and is_last else min(on.day, length))

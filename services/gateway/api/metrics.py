@@ -18,10 +18,11 @@ from libs.common.figures.catalogue import METRICS
 from libs.common.figures.groups import Group
 from libs.common.figures.metric import Good
 from libs.common.figures.operands import Unit
-from libs.common.figures.periods import Interval
+from libs.common.figures.periods import Compare, Interval
 from libs.common.figures.questions import Question
 from services.gateway import figures
 from services.gateway.api.questions import (
+    Among,
     ByLens,
     Currency,
     EndDay,
@@ -29,12 +30,14 @@ from services.gateway.api.questions import (
     InInstances,
     InLimits,
     Reader,
+    among_of,
     groups_of,
     metric_of,
     newest_day,
     refuse_conversion,
     refuse_limits,
 )
+from services.gateway.comparisons import compared
 from services.gateway.context import ContextDependency
 from services.gateway.exports import CSV, csv_text, figure_table
 
@@ -118,6 +121,13 @@ async def get_metric(
     group_by: GroupBy = None,
     currency: Currency = NATIVE,
     lens: ByLens = Lens.CONTRACT,
+    compare: Annotated[
+        Compare | None,
+        Query(
+            description="Also answer for the range before (`previous`), or for the same a year before (`year`)."
+        ),
+    ] = None,
+    among: Among = None,
     limits: InLimits = (),
     instance_ids: InInstances = None,
     form: Annotated[
@@ -136,7 +146,15 @@ async def get_metric(
     refuse_limits(metric, limits)
     last = end or await newest_day(context, principal, chosen)
     question = Question(metric, start or last, last, interval, groups, limits)
-    [answer] = await figures.figures(context, principal, [question], lens=lens, instance_ids=chosen)
+    answer = await compared(
+        context,
+        principal,
+        question,
+        compare,
+        among_of(metric, limits, among or []),
+        lens=lens,
+        instance_ids=chosen,
+    )
     is_small = sum(len(series.points) for series in answer.series) <= figures.SMALL
     body, etag = (
         _rendered(answer, form) if is_small else await context.answer_workers.run(_rendered, answer, form)

@@ -2,6 +2,7 @@
 
 from datetime import date
 from typing import Annotated, Any, Final
+from urllib.parse import parse_qsl
 from uuid import UUID
 
 from fastapi import Depends, Query
@@ -43,6 +44,7 @@ InInstances = Annotated[
     ),
 ]
 _MOST_VALUES: Final = 100
+_MOST_AMONG: Final = 6
 _Values = list[Annotated[str, Field(pattern=r"^[^\x00]*$", max_length=600)]]
 
 
@@ -80,6 +82,14 @@ def _limits(
     )
 
 
+Among = Annotated[
+    list[Annotated[str, Field(pattern=r"^[^\x00]*$", max_length=2_000)]] | None,
+    Query(
+        max_length=_MOST_AMONG,
+        description="Several filters side by side, repeated: each is filters joined by &, such as `country=PT&kind=service`, escaped. "
+        "Its series have it in the group `among`.",
+    ),
+]
 InLimits = Annotated[Limits, Depends(_limits)]
 
 
@@ -122,3 +132,25 @@ def refuse_conversion(currency: str) -> None:
 async def newest_day(context: Context, principal: Principal, instance_ids: list[UUID]) -> date:
     """Return the newest day for which figures of these instances are known; raise NotFound for an unknown instance."""
     return last_known_day(await freshness(context, principal, instance_ids), context.clock())
+
+
+def among_of(metric: Metric, limits: Limits, given: list[str]) -> dict[str, Limits]:
+    """Return the limits of each filter set by its text; each adds to `limits` or narrows them. Raise Invalid for any other text."""
+    return {text: limits_of({**dict(limits), **_filters_in(metric, text)}) for text in given}
+
+
+def _filters_in(metric: Metric, text: str) -> dict[Group, list[str]]:
+    values: dict[Group, list[str]] = {}
+    try:
+        pairs = parse_qsl(text, strict_parsing=True, max_num_fields=_MOST_VALUES)
+        for name, value in pairs:
+            values.setdefault(Group(name), []).append(value)
+    except ValueError as error:
+        raise Invalid(
+            "among_invalid",
+            "Write each `among` as filters joined by &, such as country=PT&kind=service, and escape it: "
+            f"among=country%3DPT%26kind%3Dservice. Filters are {', '.join(metric.filters)}.",
+            "among",
+        ) from error
+    refuse_limits(metric, limits_of(values))
+    return values

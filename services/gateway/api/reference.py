@@ -98,6 +98,11 @@ REFUSALS: Final[Mapping[str, tuple[int, str]]] = {
         422,
         "Customer churn rate cannot be limited by kind. Use any of currency, instance.",
     ),
+    "among_invalid": (
+        422,
+        "Write each `among` as filters joined by &, such as country=PT&kind=service, and escape it: "
+        "among=country%3DPT%26kind%3Dservice. Filters are kind, product, cycle, currency, instance.",
+    ),
     "range_invalid": (422, "The range starts after its end, 2026-11-01. Choose an earlier start."),
     "answer_too_large": (
         422,
@@ -402,10 +407,12 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
                 }
             ],
             "notes": ["Figures begin on 2026-11-23, the day of the first sync. Earlier days are not known."],
+            "compared": None,
         },
         refusals=(
             "metric_unknown",
             "instance_not_found",
+            "among_invalid",
             "filter_unknown",
             "filter_unavailable",
             "group_unknown",
@@ -704,6 +711,12 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "additive": "Whether the values of the groups sum to the total.",
         "series": "One series for each group.",
         "notes": "Notes for people: what is missing, since when, and what to do.",
+        "compared": "The same for the earlier range of `compare`; null without it.",
+    },
+    "Compared": {
+        "start": "The first day of the earlier range.",
+        "end": "Its last day.",
+        "series": "One series for each group of the earlier range.",
     },
     "GroupValue": {
         "group": "What the value is about, by group; empty for a total.",

@@ -1,5 +1,6 @@
 """The API of figures: its shape, ETags, and what it refuses."""
 
+from datetime import date
 from uuid import UUID
 
 import pytest
@@ -35,6 +36,7 @@ async def test_answer_has_the_described_shape(gateway: Gateway) -> None:
             }
         ],
         "notes": [],
+        "compared": None,
     }
     assert answer.headers["cache-control"] == "no-store"
     assert "etag" not in answer.headers
@@ -105,6 +107,11 @@ async def test_catalogue_lists_every_metric(gateway: Gateway) -> None:
         ("mrr?currency=EUR", 422, "currency_unknown", "currency"),
         ("mrr?start=2026-02-02&end=2026-02-01", 422, "range_invalid", "start"),
         ("mrr?start=2016-02-21&end=2026-02-28", 422, "range_invalid", "start"),
+        ("mrr?among=country", 422, "among_invalid", "among"),
+        ("mrr?among=colour%3Dred", 422, "among_invalid", "among"),
+        ("mrr?among=country%3DXX", 422, "filter_unknown", "filter[country]"),
+        ("mrr?compare=decade", 422, "input_invalid", "compare"),
+        ("mrr?compare=year&start=0001-02-01&end=0001-02-02", 422, "range_invalid", "compare"),
         ("mrr?interval=hour", 422, "input_invalid", "interval"),
         ("mrr?filter[country]=XX", 422, "filter_unknown", "filter[country]"),
         ("mrr?filter[kind]=house", 422, "filter_unknown", "filter[kind]"),
@@ -154,4 +161,51 @@ async def test_csv_has_the_points_of_the_answer(gateway: Gateway) -> None:
             f"{point['on']},{group},{point['value']},,{str(point['complete']).lower()}"
             for point in series["points"]
         ),
+    ]
+
+
+async def test_earlier_range_stands_beside_the_figure(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    site = await add_site(gateway, owner.organization_id)
+    on = date(2026, 2, 10)
+    await add_segments(
+        gateway,
+        owner.organization_id,
+        [Segment(site.id, to_on=on), Segment(site.id, id=2, from_on=on, mrr_micros=1)],
+    )
+
+    answer = (
+        await owner.client.get(
+            "/api/v1/metrics/mrr?start=2026-02-01&end=2026-02-28&interval=month&compare=previous"
+        )
+    ).json()
+
+    compared = answer["compared"]
+    assert (compared["start"], compared["end"]) == ("2026-01-01", "2026-01-31")
+    [now], [before] = answer["series"], compared["series"]
+    assert [(point["on"], point["value"]) for point in now["points"]] == [("2026-02-28", "0.000001")]
+    assert [(point["on"], point["value"]) for point in before["points"]] == [("2026-01-31", "10.000000")]
+
+
+async def test_several_filters_stand_side_by_side(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    site = await add_site(gateway, owner.organization_id)
+    await add_segments(
+        gateway,
+        owner.organization_id,
+        [
+            Segment(site.id, id=1, country="PT"),
+            Segment(site.id, id=2, country="PT", cycle="annually"),
+            Segment(site.id, id=3, country="DE"),
+        ],
+    )
+    among = ["country=PT", "country=DE&country=PT&cycle=monthly"]
+
+    answer = await owner.client.get(
+        "/api/v1/metrics/subscriptions", params={"among": among, "filter[kind]": "service"}
+    )
+
+    assert [(series["group"], series["points"][0]["value"]) for series in answer.json()["series"]] == [
+        ({"among": among[0]}, 2),
+        ({"among": among[1]}, 2),
     ]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.common.figures.errors import QuestionError
-from libs.common.figures.periods import MOST_POINTS, Interval, points_of
+from libs.common.figures.periods import MOST_POINTS, Compare, Interval, earlier, points_of
 
 days = st.dates(date(2020, 1, 1), date(2024, 12, 31))
 
@@ -58,3 +58,38 @@ def test_range_that_is_not_allowed_names_its_start(start: date, end: date) -> No
         points_of(start, end, end, Interval.DAY)
 
     assert (raised.value.code, raised.value.field) == ("range_invalid", "start")
+
+
+@given(start=days, length=st.integers(0, 900), interval=st.sampled_from(Interval))
+def test_previous_range_ends_before_the_range(start: date, length: int, interval: Interval) -> None:
+    end = start + timedelta(days=length)
+
+    first, last = earlier(start, end, interval, Compare.PREVIOUS)
+
+    assert first <= last < start
+    if interval in (Interval.DAY, Interval.WEEK):
+        assert len(points_of(first, last, last, interval)) == len(points_of(start, end, end, interval))
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "interval", "compare", "expected"),
+    [
+        ("2026-02-01", "2026-02-28", "month", "previous", ("2026-01-01", "2026-01-31")),
+        ("2026-03-01", "2026-03-30", "month", "previous", ("2026-02-01", "2026-02-28")),
+        ("2026-01-01", "2026-11-29", "month", "previous", ("2025-02-01", "2025-12-29")),
+        ("2026-10-01", "2026-11-29", "quarter", "previous", ("2026-07-01", "2026-08-29")),
+        ("2026-11-01", "2026-11-29", "range", "previous", ("2026-10-01", "2026-10-29")),
+        ("2026-11-10", "2026-11-19", "range", "previous", ("2026-10-31", "2026-11-09")),
+        ("2026-11-23", "2026-11-29", "week", "previous", ("2026-11-16", "2026-11-22")),
+        ("2024-02-01", "2024-02-29", "day", "year", ("2023-02-01", "2023-02-28")),
+        ("2026-11-23", "2026-11-29", "week", "year", ("2025-11-24", "2025-11-30")),
+    ],
+)
+def test_range_to_compare_with(
+    start: str, end: str, interval: str, compare: str, expected: tuple[str, str]
+) -> None:
+    first, last = earlier(
+        date.fromisoformat(start), date.fromisoformat(end), Interval(interval), Compare(compare)
+    )
+
+    assert (str(first), str(last)) == expected
