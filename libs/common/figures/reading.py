@@ -68,17 +68,22 @@ async def read(connection: Any, questions: Iterable[Question], scope: Scope) -> 
     parts = [Part(exact(question, scope)) for question in questions]
     for limits in dict.fromkeys(part.question.limits for part in parts):
         await check_limits(connection, limits)
-    for part in parts:
-        await _check_size(connection, part.question, scope)
-        if not part.question.groups:
-            _add_group(part, ())
-        elif part.question.metric.is_of_movements_alone:
-            await _add_groups(connection, part, scope)
+    for same in _about_the_same(parts):
+        await _check_size(connection, same[0].question, scope)
+        await _add_groups(connection, same, scope)
     for statement in _statements(parts):
         async for rows in _read_changes(connection, statement, scope):
             for part in statement.parts:
                 _add_rows(part, statement.relation, rows)
     return Reading(scope, parts, await _read_names(connection, parts, scope))
+
+
+def _about_the_same(parts: Iterable[Part]) -> Iterable[Sequence[Part]]:
+    """Return the parts in sets with the same days, groups and limits, whose groups are counted and read once."""
+    shared: dict[tuple[tuple[date, ...], tuple[Group, ...], Limits], list[Part]] = defaultdict(list)
+    for part in parts:
+        shared[part.question.days, part.question.groups, part.question.limits].append(part)
+    return shared.values()
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,9 +215,18 @@ async def _check_size(connection: Any, question: ExactQuestion, scope: Scope) ->
         _refuse_too_large(len(question.points), groups)
 
 
-async def _add_groups(connection: Any, part: Part, scope: Scope) -> None:
-    """Add all groups with a live subscription: those in which nothing moved have figures too."""
-    question = part.question
+async def _add_groups(connection: Any, parts: Sequence[Part], scope: Scope) -> None:
+    """Add the total to parts without groups, and all groups with a live subscription where only movements are read.
+
+    Groups in which nothing moved have figures too.
+    """
+    question = parts[0].question
+    of_movements = [part for part in parts if part.question.metric.is_of_movements_alone]
+    if not question.groups:
+        for part in parts:
+            _add_group(part, ())
+    if not question.groups or not of_movements:
+        return
     limits = limits_in_rows(question.limits)
     rows = await connection.fetch(
         groups_statement(question.groups, [group for group, _ in limits]),
@@ -221,7 +235,8 @@ async def _add_groups(connection: Any, part: Part, scope: Scope) -> None:
         *(values for _, values in limits),
     )
     for key in dict.fromkeys(tuple(_group_value(row, group) for group in question.groups) for row in rows):
-        _add_group(part, key)
+        for part in of_movements:
+            _add_group(part, key)
 
 
 def _refuse_too_large(points: int, groups: int) -> None:

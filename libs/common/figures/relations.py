@@ -37,11 +37,11 @@ FROM present s GROUP BY {columns}s.point""",
 
 # The changes of each customer, and the values behind them.
 _OF_CUSTOMERS: Final = """, changed AS (
-    SELECT {columns}s.home, s.customer_id, s.point, sum(s.<measure>) AS change
+    SELECT {columns}s.home, s.customer_id, s.point, sum(s.<measure>)::bigint AS change
     FROM present s GROUP BY {columns}s.home, s.customer_id, s.point
 ), running AS (
     SELECT {columns}s.point, s.change,
-        sum(s.change) OVER (PARTITION BY {columns}s.home, s.customer_id ORDER BY s.point) AS <measure>
+        (sum(s.change) OVER (PARTITION BY {columns}s.home, s.customer_id ORDER BY s.point))::bigint AS <measure>
     FROM changed s
 )"""
 _SUBSCRIPTIONS_OF_CUSTOMERS: Final = _OF_CUSTOMERS.replace("<measure>", "subscriptions")
