@@ -5,6 +5,7 @@ One file because every test applies facts and runs to the same tables and compar
 
 import asyncio
 import random
+import re
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from datetime import date, timedelta
@@ -439,3 +440,17 @@ async def test_large_customers_are_computed_in_parts(
     await others.take_all(records)
 
     assert await others.content("segments", "issues") == await tables.content("segments", "issues")
+
+
+async def test_empty_table_misleads_no_look_up(tables: Tables) -> None:
+    """All indexes cost about the same while the table is empty, and a wrong one would read all segments of the instance."""
+    plans = {
+        condition: await tables.fetch(
+            f"""EXPLAIN SELECT product_name FROM metrics.segments WHERE organization_id = '{ORGANIZATION}'
+            AND instance_id = '{OTHER}' AND {condition}"""  # noqa: S608  fixed conditions
+        )
+        for condition in ("kind = 'service' AND id = 1", "customer_id = 7", "lens = 'contract'")
+    }
+
+    used = [re.findall(r"segments_(pkey|of_customer|of_lens)", str(plan)) for plan in plans.values()]
+    assert used == [["pkey"], ["of_customer"], ["of_lens"]]
