@@ -29,7 +29,7 @@ from tests.integration.gateway.books import (
 from tests.integration.gateway.conftest import Gateway
 from tests.servers import REPOSITORY
 
-NAMED, PRESENT, BY_DAY, COVERAGE, BY_SYNC, MOVEMENTS = re.findall(
+NAMED, PRESENT, BY_DAY, COVERAGE, BY_SYNC, MOVEMENTS, HISTORY = re.findall(
     r"```sql\n(.*?)```", (REPOSITORY / "docs" / "metrics.md").read_text(encoding="utf-8"), re.DOTALL
 )
 STALE_ON = TODAY - 9 * DAY
@@ -173,3 +173,15 @@ async def test_mrr_before_and_after_each_sync_is_readable(gateway: Gateway) -> N
     [row] = await documented(gateway, owner.organization_id, BY_SYNC)
 
     assert tuple(row) == (site.id, run_id, datetime(1970, 1, 1, tzinfo=UTC), None, {"EUR": 1_000_000})
+
+
+async def test_history_says_how_far_invoices_are_read(gateway: Gateway, organization_id: UUID) -> None:
+    site = await add_site(gateway, organization_id)
+    async with transaction(gateway.admin) as connection:
+        await (await raw(connection)).execute(
+            "INSERT INTO metrics.history VALUES ($1, $2, 'reading', 4010, 312)", organization_id, site.id
+        )
+
+    rows = await documented(gateway, organization_id, HISTORY)
+
+    assert [tuple(row) for row in rows] == [(site.id, False, 312, 4010, None)]
