@@ -17,7 +17,7 @@ from tests.history.facts import Bodies, bodies_of, facts_of, noon
 from tests.integration.metrics.conftest import Tables, open_tables
 from tests.servers import Database
 from tools.whmcs_simulator.company import Company
-from tools.whmcs_simulator.history import Span
+from tools.whmcs_simulator.history import Span, joined
 
 # No broker is needed: metrics publishes only what it cannot read.
 _NO_BROKER = "127.0.0.1:1"
@@ -64,9 +64,9 @@ async def end_sync(tables: Tables, at: datetime, *, epoch: int = 1) -> None:
 
 
 async def shown_spans(tables: Tables, company: Company) -> list[Span]:
-    """Return the segments that the product shows; one that still counts ends tomorrow."""
+    """Return the segments that the product shows, neighbours of equal MRR as one; one that still counts ends tomorrow."""
     rows = await tables.ask_as_gateway(_SEGMENTS)
-    return [_span(row, company.today + 1) for row in rows]
+    return joined(_span(row, company.today + 1) for row in rows)
 
 
 def _span(row: tuple[Any, ...], tomorrow: int) -> Span:

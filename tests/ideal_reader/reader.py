@@ -124,9 +124,8 @@ def _end(shown: Shown, row: Row | None, periods: list[Period]) -> date:
             ends.append(last.invoice.refunded_on)
         if row.parent and (parent := shown.rows.get(row.parent)) and not _is_live(parent):
             with_parent = _end(shown, parent, periods_of(shown, parent.key))
-            # An addon that paid after the end of its service has evidence of its own.
-            if not last or not last.invoice.paid_on or last.invoice.paid_on <= with_parent:
-                ends.append(with_parent)
+            # Its last payment shows that it went on until then, also when its service had ended.
+            ends.append(max(with_parent, last.counts_from) if last else with_parent)
     return min(ends)
 
 

@@ -52,7 +52,7 @@ def true_spans(company: Company, lens: Lens = "contract") -> list[Span]:
     spans: list[Span] = []
     for subscription in chain(company.subscriptions(), company.deleted):
         if not is_fraud(subscription):
-            spans += _joined(_spans(subscription, company.today + 1, lens))
+            spans += joined(_spans(subscription, company.today + 1, lens))
     return spans
 
 
@@ -65,12 +65,14 @@ def mrr_on(spans: Iterable[Span], day: int) -> dict[tuple[Account, Kind], int]:
     return dict(sums)
 
 
-def movements(spans: Iterable[Span]) -> list[Moved]:
-    """Return all movements by day. On each day those of an account add up to the change of its MRR."""
+def movements(spans: Iterable[Span], today: int) -> list[Moved]:
+    """Return all movements until today by day. On each day those of an account add up to the change of its MRR."""
     before: dict[Account, int] = defaultdict(int)
     has_had_mrr: set[Account] = set()
     result: list[Moved] = []
     for on, changes in sorted(_changes_by_day(spans).items()):
+        if on > today:
+            break
         moved = _moved(changes)
         for account in sorted({Account(change.customer_id, change.currency) for change in changes}):
             change = sum(c.mrr_micros for c in changes if (c.customer_id, c.currency) == account)
@@ -106,13 +108,9 @@ class _Change(NamedTuple):
 
 def _changes_by_day(spans: Iterable[Span]) -> dict[int, list[_Change]]:
     days: dict[int, list[_Change]] = defaultdict(list)
-    last_day = 0
     for span in spans:
         days[span.from_on].append(_Change(*span[:5]))
         days[span.to_on].append(_Change(*span[:4], -span.mrr_micros))
-        last_day = max(last_day, span.to_on)
-    # Spans that still go on end tomorrow, which is no change.
-    days.pop(last_day, None)
     return days
 
 
@@ -147,12 +145,12 @@ def _spans(subscription: Subscription, tomorrow: int, lens: Lens) -> Iterator[Sp
             )
 
 
-def _joined(spans: Iterable[Span]) -> list[Span]:
+def joined(spans: Iterable[Span]) -> list[Span]:
     """Return the spans with equal neighbours as one."""
-    joined: list[Span] = []
+    result: list[Span] = []
     for span in spans:
-        if joined and joined[-1].to_on == span.from_on and joined[-1][:5] == span[:5]:
-            joined[-1] = joined[-1]._replace(to_on=span.to_on)
+        if result and result[-1].to_on == span.from_on and result[-1][:5] == span[:5]:
+            result[-1] = result[-1]._replace(to_on=span.to_on)
         else:
-            joined.append(span)
-    return joined
+            result.append(span)
+    return result

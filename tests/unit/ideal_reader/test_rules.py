@@ -195,22 +195,22 @@ def test_refund_ends_also_what_was_paid_ahead() -> None:
 
 
 @pytest.mark.parametrize(
-    ("paid_on", "to_on"), [(AUGUST, date(2026, 9, 9)), (date(2026, 9, 10), date(2026, 10, 25))]
+    ("asked_on", "to_on"), [(date(2026, 9, 9), date(2026, 9, 9)), (date(2026, 8, 2), AUGUST)]
 )
-def test_ended_addon_ends_with_its_service_unless_it_paid(paid_on: date, to_on: date) -> None:
+def test_ended_addon_ends_with_its_service(asked_on: date, to_on: date) -> None:
     addon: Key = ("addon", 1)
     ended = row(status="Cancelled", next_due_on=OCTOBER)
     shown = Shown(
         today=TODAY,
         rows={SERVICE: ended, addon: ended._replace(key=addon, parent=SERVICE)},
         currencies={1: "EUR"},
-        billed={addon: [bill(AUGUST, OCTOBER, amount=2 * PRICE, paid_on=paid_on)]},
+        billed={addon: months(date(2026, 7, 10), AUGUST, until=OCTOBER)},
         upgrades=[],
-        requests={SERVICE: Request(date(2026, 9, 9), True)},
+        requests={SERVICE: Request(asked_on, True)},
         lasting_codes=frozenset(),
     )
 
-    assert [s.to_on for s in history(shown) if s.key == addon] == [to_on]
+    assert [s.to_on for s in history(shown) if s.key == addon][-1] == to_on
 
 
 @pytest.mark.parametrize(("code", "mrr"), [("LOYAL", 8_000_000), ("WELCOME", PRICE)])

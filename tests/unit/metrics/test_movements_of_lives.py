@@ -48,7 +48,7 @@ def moved_by_product(spans: list[Span]) -> Moved:
 
 def moved_by_simulator(spans: list[Span]) -> Moved:
     sums: Moved = defaultdict(int)
-    for moved in movements(spans):
+    for moved in movements(spans, TODAY.toordinal()):
         key = (moved.account.customer_id, moved.account.currency, date.fromordinal(moved.on), moved.kind)
         sums[key] += moved.amount_micros
     return sums
