@@ -98,7 +98,7 @@ class Computing:
         """Compute the customers whose figures a step changes, a batch at a time, and return how many there were."""
         # `_claim_all` finds customers through their subscriptions. The marks of customers without one are claimed after it.
         claims: tuple[_Claim, ...] = (_claim_all, _claim_marked) if changes_all(step) else (_claim_marked,)
-        scope = Scope(step.cut, step.settings.time_zone, step.rules)
+        scope = Scope(step.cut, step.settings.time_zone, step.first_read_on, step.rules)
         computed = 0
         for claim in claims:
             last = -1

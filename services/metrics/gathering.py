@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import NamedTuple
 
 from libs.common.contracts.billing import Kind
@@ -22,11 +23,13 @@ from services.metrics.turn import Turn
 class Scope:
     """What all batches of a step have in common: the facts that count, and the time zone of all days.
 
-    `rules` say how to read lines; None while the history is not computed, because lines are missing.
+    `first_read_on` is the day of the first run that read each kind whole. `rules` say how to read lines; None while the history is not
+    computed, because lines are missing.
     """
 
     cut: Cut
     time_zone: str
+    first_read_on: Mapping[str, date]
     rules: LineRules | None = None
 
 
@@ -61,7 +64,7 @@ async def gather(database: Connection, scope: Scope, chunk: Chunk) -> dict[Subsc
         await _read_requests(database, scope, seen),
     )
     keys = [*seen, *(key for key in periods or () if key not in seen)]
-    return {key: _gathered(key, seen.get(key, Seen()), periods, values) for key in keys}
+    return {key: _gathered(scope, key, seen.get(key, Seen()), periods, values) for key in keys}
 
 
 async def _read_seen(database: Connection, scope: Scope, chunk: Chunk) -> dict[Subscription, Seen]:
@@ -86,7 +89,9 @@ async def _read_requests(
     return requests
 
 
-def _gathered(key: Subscription, seen: Seen, periods: Periods | None, values: _OfCustomers) -> Gathered:
+def _gathered(
+    scope: Scope, key: Subscription, seen: Seen, periods: Periods | None, values: _OfCustomers
+) -> Gathered:
     kind = Kind(key.kind)
     of_it = Evidence(
         kind=kind,
@@ -97,5 +102,6 @@ def _gathered(key: Subscription, seen: Seen, periods: Periods | None, values: _O
         customer_groups=values.dimensions.customer_groups,
         countries=values.dimensions.countries,
         product_groups=seen.product_groups,
+        missing_on=None if seen.observations else scope.first_read_on.get(kind),
     )
     return Gathered(of_it, seen.parent if kind is Kind.ADDON else None)

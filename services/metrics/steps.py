@@ -1,7 +1,9 @@
 """One step of an instance: what it moves from, what it moves to, and what it stores at its end."""
 
 from dataclasses import dataclass, replace
+from datetime import date
 
+from libs.common.calendar import day_of
 from libs.common.contracts.billing import SUBSCRIPTION_KINDS, Kind
 from libs.common.contracts.instances import InstanceKey
 from services.metrics.formulas.coverage import Coverage, with_run
@@ -73,6 +75,15 @@ class Step:
         if self.rules is None:
             return self.history
         return published(self.history, digest_of(self.rules), self.settings.history_start)
+
+    @property
+    def first_read_on(self) -> dict[str, date]:
+        """Return the day of the first run that read each kind whole."""
+        return {
+            kind: day_of(coverage.first_at, self.settings.time_zone)
+            for kind, coverage in self.after.kinds.items()
+            if coverage.first_at is not None
+        }
 
     @property
     def has_new_run(self) -> bool:
