@@ -169,6 +169,29 @@ async def test_newcomer_who_leaves_again_is_new_and_churn(tables: Tables) -> Non
     assert moved == [("new_business", PRICE), ("churn", -PRICE)]
 
 
+async def test_seat_bought_after_a_year_counts_from_its_day(tables: Tables) -> None:
+    bills = monthly_bills(date(2025, 1, 21), [2 * PRICE] * 13 + [3 * PRICE])
+    charge = {
+        "id": 900,
+        "type": "Upgrade",
+        "related_id": 7,
+        "description": "Upgrade/Downgrade: Hosting => Hosting x 3",
+    }
+    upgrade: list[Body] = [
+        (
+            Kind.INVOICE,
+            invoice(90, 1, issued_on="2026-02-02", due_on="2026-02-02", paid_at="2026-02-02T09:00:00"),
+        ),
+        (Kind.INVOICE_LINES, invoice_lines(90, [charge | {"amount_micros": 6_000_000}])),
+    ]
+
+    await tells(
+        tables,
+        [*owner(), service(recurring_micros=3 * PRICE, quantity=3), *bills, *upgrade],
+        [("2025-01-21", "2026-02-02", 2 * PRICE), ("2026-02-02", None, 3 * PRICE)],
+    )
+
+
 async def test_price_in_yen_is_rounded_once(tables: Tables) -> None:
     year = bill(1, date(2025, 3, 21), date(2026, 3, 21), 15_800_000_000, currency="JPY")
     yearly = service(cycle="annually", recurring_micros=15_800_000_000, registered_on="2025-03-21")

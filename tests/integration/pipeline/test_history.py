@@ -1,19 +1,37 @@
-"""After a first sync the product tells the past of a company, and later syncs do not move it."""
+"""After a first sync the product tells five years of a company as the ideal reader does, and later syncs do not move them."""
 
 from datetime import date, timedelta
 
+import pytest
+
 from tests.builders import FIRST_SEEN
-from tests.history.comparison import without_discounts
+from tests.history.comparison import compare, verdict, without_discounts
 from tests.history.facts import Bodies
-from tests.history.product import empty_product, shown_spans, sync
-from tests.ideal_reader.distance import items_on
+from tests.history.product import empty_product, product_spans, shown_spans, sync
+from tests.ideal_reader.distance import as_spans, items_on
+from tests.ideal_reader.reader import history
+from tests.ideal_reader.shown import read
 from tests.servers import Postgres
 from tools.whmcs_simulator.history import Span, true_spans
 from tools.whmcs_simulator.life import advance, build_company
-from tools.whmcs_simulator.profiles import MODERN
+from tools.whmcs_simulator.profiles import MODERN, OLD, Profile
 
+# `python -m tests.history` judges more lives.
+SEEDS = {MODERN: (1, 2, 3), OLD: (2, 3)}
 DAYS = 25
 TODAY = FIRST_SEEN.date() - timedelta(days=DAYS)
+
+
+@pytest.mark.parametrize("profile", SEEDS, ids=lambda profile: profile.name)
+async def test_first_sync_tells_what_the_ideal_reader_tells(postgres: Postgres, profile: Profile) -> None:
+    books = []
+    for seed in SEEDS[profile]:
+        company = build_company(seed, 250, 5, FIRST_SEEN.date(), profile)
+        with postgres.fresh_database() as database:
+            actual = await product_spans(database, company)
+        books.append(compare(company, without_discounts(as_spans(history(read(company)))), actual))
+
+    assert verdict(books).is_good, [verdict(books), *books[0].examples]
 
 
 async def test_later_syncs_do_not_move_the_past(postgres: Postgres) -> None:
