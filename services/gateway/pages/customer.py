@@ -47,13 +47,16 @@ _CAUSES: Final = {
 
 
 class Step(NamedTuple):
-    """Days on which a subscription counts with constant MRR. `ended` says why it stopped, empty while it goes on."""
+    """Days from `from_on` to `last_on`, both included, on which a subscription counts with constant MRR.
+
+    `ended` says why it stopped; it is empty, and `last_on` is None, while it goes on.
+    """
 
     name: str
     href: str | None
     cycle: str
     from_on: date
-    to_on: date | None
+    last_on: date | None
     basis: str
     ended: str
     mrr: str
@@ -139,7 +142,7 @@ def _step(segment: CustomerSegment, address: str) -> Step:
         href=link(address, segment.kind, segment.id),
         cycle=cycle_in_words(segment.cycle),
         from_on=segment.from_on,
-        to_on=segment.to_on,
+        last_on=None if segment.to_on is None else segment.to_on - timedelta(days=1),
         basis=_BASES.get(segment.basis, segment.basis),
         ended="" if segment.to_on is None else _CAUSES.get(segment.cause or "", "changed"),
         mrr=format_micros(segment.mrr_micros),

@@ -143,6 +143,18 @@ async def test_customer_page_shows_each_step(gateway: Gateway) -> None:
     )
 
 
+async def test_step_shows_its_first_and_last_day(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    site = await add_site(gateway, owner.organization_id)
+    await add_segments(gateway, owner.organization_id, [Segment(site.id, to_on=TODAY)])
+
+    root = await read(owner, f"/o/nimbus/customers/{site.id}/1")
+
+    days = [day.attrib["datetime"] for day in root.iterfind(".//td[@data-name='Days']/time")]
+    # On TODAY it no longer counts.
+    assert days == [str(FIRST), str(TODAY - DAY)]
+
+
 async def test_unknown_customers_are_not_found(gateway: Gateway) -> None:
     owner = await gateway.owner()
     site = await add_site(gateway, owner.organization_id)
