@@ -50,6 +50,8 @@ class Kind(StrEnum):
 
 
 SUBSCRIPTION_KINDS: Final = (Kind.SERVICE, Kind.ADDON, Kind.DOMAIN)
+# How WHMCS writes that a cycle is not offered.
+NOT_OFFERED_MICROS: Final = -1_000_000
 
 
 class CustomerChanged(TypedDict):

@@ -5,7 +5,7 @@ from datetime import timedelta
 from fractions import Fraction
 from typing import Final, NamedTuple
 
-from libs.common.contracts.billing import Kind, cycle_months
+from libs.common.contracts.billing import NOT_OFFERED_MICROS, Kind, cycle_months
 from libs.common.contracts.money import divide_half_even
 from services.metrics.formulas.billable_items import dated_items
 from services.metrics.formulas.date_formats import without_period
@@ -26,8 +26,6 @@ from services.metrics.formulas.pro_rata import with_prices
 from services.metrics.formulas.upgrade_links import Upgrade, linked_upgrades
 from services.metrics.formulas.upgrades import with_upgrades
 
-# How WHMCS writes that a cycle is not offered.
-_NOT_OFFERED: Final = -1_000_000
 _TOO_LARGE: Final = 2**63
 
 
@@ -86,7 +84,7 @@ def _result(
 ) -> _Result:
     billed = lines.periods.get(subscription, [])
     discounts = lines.discounts.get(subscription, [])
-    offered = [paid for paid in billed if paid.line.amount_micros != _NOT_OFFERED]
+    offered = [paid for paid in billed if paid.line.amount_micros != NOT_OFFERED_MICROS]
     reduced = with_discounts(offered, discounts, item, rules.promotions)
     is_item = subscription.kind == BILLABLE_ITEM
     dated = dated_items(reduced) if is_item else dated_lines(reduced, item, rules.date_order)
@@ -106,7 +104,7 @@ def _can_be_stored(period: PaidPeriod) -> bool:
 
 
 def _issues(billed: list[PaidLine], item: Item | None) -> Iterator[LineIssue]:
-    if any(paid.line.amount_micros == _NOT_OFFERED for paid in billed):
+    if any(paid.line.amount_micros == NOT_OFFERED_MICROS for paid in billed):
         yield LineIssue.AMOUNT_NOT_OFFERED
     if not all(paid.tax.is_known for paid in billed):
         yield LineIssue.TAX_RATE_UNKNOWN

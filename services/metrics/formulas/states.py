@@ -2,14 +2,11 @@
 
 from typing import Final
 
-from libs.common.contracts.billing import Kind, cycle_months
+from libs.common.contracts.billing import NOT_OFFERED_MICROS, Kind, cycle_months
 from libs.common.contracts.issues import IssueReason
 from libs.common.contracts.lenses import Lens
 from libs.common.contracts.money import divide_half_even
 from services.metrics.formulas.evidence import Evidence, Observation, newest
-
-# How WHMCS writes that a cycle is not offered.
-_NOT_OFFERED: Final = -1_000_000
 
 # All statuses that WHMCS has. A subscription with another one is listed, because its meaning is unknown.
 _SERVICE_STATUSES: Final = frozenset(
@@ -60,7 +57,7 @@ def issues(evidence: Evidence, state: Observation) -> tuple[IssueReason, ...]:
     if state.recurring_micros < 0:
         return (
             IssueReason.AMOUNT_NOT_OFFERED
-            if state.recurring_micros == _NOT_OFFERED
+            if state.recurring_micros == NOT_OFFERED_MICROS
             else IssueReason.AMOUNT_NEGATIVE,
         )
     if state.cycle == "unknown":
