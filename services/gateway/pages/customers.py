@@ -58,7 +58,7 @@ async def list_customers(
     chosen = [filters.instance_id] if filters.instance_id else []
     instances = await freshness(context, principal, [])
     day = on or last_known_day(instances, context.clock())
-    counts, parts = await figures(
+    counts, *by_product = await figures(
         context, principal, _questions(day, limited), lens=filters.counting, instance_ids=chosen
     )
     kept = {**limited, **({"on": [str(day)]} if on else {})}
@@ -86,7 +86,7 @@ async def list_customers(
         principal=principal,
         filters=[choice for choice in filter_form(filters, names) if choice.name != "period"],
         choices=links,
-        limits=words_of(limited, parts),
+        limits=words_of(limited, by_product),
         currency=currency,
         counting=COUNTING[filters.counting],
         on=day,
@@ -102,9 +102,11 @@ async def list_customers(
 
 
 def _questions(day: date, limited: Mapping[str, Sequence[str]]) -> list[Question]:
-    """Return the question how many customers there are in each currency, and one whose answer names the products."""
+    """Return the question how many customers there are in each currency; if products limit them, also one whose answer names these."""
     limits = limits_of({Group(name): values for name, values in limited.items()})
-    groups = {"customers": (Group.CURRENCY,), "subscriptions": (Group.PRODUCT,)}
+    groups = {"customers": (Group.CURRENCY,)}
+    if Group.PRODUCT in limited:
+        groups["subscriptions"] = (Group.PRODUCT,)
     return [Question(BY_SLUG[slug], day, day, Interval.DAY, group, limits) for slug, group in groups.items()]
 
 

@@ -1,6 +1,6 @@
 """The type, product and billing cycle to which an address limits a list, and how people read them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated
 
 from fastapi import Depends, Query
@@ -25,9 +25,13 @@ def _limited(kind: _Values = None, product: _Values = None, cycle: _Values = Non
 AddressLimits = Annotated[Limited, Depends(_limited)]
 
 
-def words_of(limited: Limited, by_product: Figure) -> list[str]:
+def words_of(limited: Limited, by_product: Iterable[Figure]) -> list[str]:
     """Return what a list is limited to, each value once, in words. The series of `by_product` name the products."""
-    names = {series.group["product"]: series.names.get("product", "") for series in by_product.series}
+    names = {
+        series.group["product"]: series.names.get("product", "")
+        for figure in by_product
+        for series in figure.series
+    }
     words = [
         names.get(value) or value if name == Group.PRODUCT else group_in_words(Group(name), value)
         for name, values in limited.items()
