@@ -28,8 +28,8 @@ _CUSTOMERS: Final = f"""{_LIVE}, customer AS (
 )
 SELECT s.instance_id, s.customer_id, s.currency, s.mrr_micros, s.subscriptions
 FROM customer s
-WHERE $6::bigint IS NULL OR (-s.mrr_micros, s.instance_id, s.customer_id) > (-$6, $7::uuid, $8::bigint)
-ORDER BY -s.mrr_micros, s.instance_id, s.customer_id LIMIT $5"""  # noqa: S608  constants
+WHERE $6::bigint IS NULL OR (-s.mrr_micros, s.instance_id, s.customer_id, s.currency) > (-$6, $7::uuid, $8::bigint, $9::text)
+ORDER BY -s.mrr_micros, s.instance_id, s.customer_id, s.currency LIMIT $5"""  # noqa: S608  constants
 
 # The customers at the start or at the end of a period. $3 are the days before it, NULL where a source is not known yet, $4 its last days.
 _CUSTOMER_CHANGES: Final = """
@@ -68,8 +68,8 @@ def subscriptions_statement(limits: Iterable[Group]) -> str:
 
 
 def customers_statement(limits: Iterable[Group]) -> str:
-    """Return the statement of the list of customers; the values of limits begin with $9."""
-    return _CUSTOMERS.format(limits=limited(limits, 9))
+    """Return the statement of the list of customers; the values of limits begin with $10."""
+    return _CUSTOMERS.format(limits=limited(limits, 10))
 
 
 def customer_changes_statement(limits: Iterable[Group]) -> str:

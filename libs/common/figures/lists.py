@@ -31,11 +31,12 @@ class SubscriptionKey(NamedTuple):
 
 
 class CustomerKey(NamedTuple):
-    """The position of a customer in the list."""
+    """The position of a customer in the list. A customer with two currencies has two rows."""
 
     mrr_micros: Count
     instance_id: UUID
     customer_id: Integer
+    currency: Text
 
 
 class ChangedCustomerKey(NamedTuple):
@@ -89,7 +90,7 @@ class Customer:
     @property
     def key(self) -> CustomerKey:
         """Return the position in the list."""
-        return CustomerKey(parse_micros(self.mrr), self.instance_id, self.customer_id)
+        return CustomerKey(parse_micros(self.mrr), self.instance_id, self.customer_id, self.currency)
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,6 +155,25 @@ async def test_api_lists_subscriptions_and_customers_page_by_page(gateway: Gatew
     assert [(item["customer_id"], item["mrr"]) for item in customers] == [(0, "30.000000"), (1, "20.000000")]
 
 
+async def test_customer_with_two_currencies_is_listed_in_both(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    site = await add_site(gateway, owner.organization_id)
+    await add_segments(
+        gateway,
+        owner.organization_id,
+        [
+            Segment(site.id, id=3 * customer + number, customer_id=customer, currency=currency)
+            for customer in range(2)
+            for number, currency in enumerate(("EUR", "JPY", "USD"))
+        ],
+    )
+
+    customers = await pages_of(owner, "/api/v1/customers")
+
+    listed = [(item["customer_id"], item["currency"]) for item in customers]
+    assert listed == [(customer, currency) for customer in range(2) for currency in ("EUR", "JPY", "USD")]
+
+
 @pytest.mark.parametrize("name", ["subscriptions", "customers"])
 async def test_list_of_a_day_in_the_future_is_empty(gateway: Gateway, name: str) -> None:
     owner = await gateway.owner()
@@ -174,7 +193,7 @@ async def test_cursor_of_another_list_is_refused(gateway: Gateway, name: str) ->
     assert (answer.status_code, answer.json()["code"]) == (422, "cursor_invalid")
 
 
-@pytest.mark.parametrize(("name", "rest"), [("subscriptions", ["service", 1]), ("customers", [1])])
+@pytest.mark.parametrize(("name", "rest"), [("subscriptions", ["service", 1]), ("customers", [1, "EUR"])])
 async def test_cursor_with_an_impossible_amount_is_refused(
     gateway: Gateway, name: str, rest: list[Any]
 ) -> None:
