@@ -10,6 +10,8 @@ from services.gateway.pages import (
     instance,
     instance_form,
     instances,
+    movements,
+    mrr,
     other_addresses,
     overview,
     retention,

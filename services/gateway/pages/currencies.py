@@ -64,7 +64,7 @@ class Currency:
 def questions(days: Days) -> dict[str, Question]:
     """Return the questions of the overview about these days, by name: MRR by day and a month ago, each split and each metric."""
     mrr, newest = BY_SLUG["mrr"], (days.last_on, days.last_on, Interval.DAY)
-    line = _interval_of((days.last_on - days.first_on).days + 1)
+    line = interval_of((days.last_on - days.first_on).days + 1)
     since = max(_month_before(days.last_on), days.all_known_from)
     by_currency = (Group.CURRENCY,)
     return {
@@ -109,7 +109,8 @@ def interval(answers: Mapping[str, Figure]) -> Interval:
     return answers["history"].interval if answers else Interval.DAY
 
 
-def _interval_of(days: int) -> Interval:
+def interval_of(days: int) -> Interval:
+    """Return how far apart the points of a line over so many days are."""
     if days <= _CHART_POINTS:
         return Interval.DAY
     return Interval.WEEK if days <= 7 * _CHART_POINTS else Interval.MONTH

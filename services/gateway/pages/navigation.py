@@ -34,6 +34,7 @@ SECTIONS: Final = (
     Section(
         "Overview", "overview", (Page("overview", "Overview", "/", "metrics:read", below=("/explain/",)),)
     ),
+    Section("MRR", "mrr", (Page("mrr", "MRR", "/mrr", "metrics:read", below=("/mrr/",)),)),
     Section("Retention", "retention", (Page("retention", "Retention", "/retention", "metrics:read"),)),
     Section(
         "Customers",
