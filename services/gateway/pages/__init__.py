@@ -28,6 +28,8 @@ def build_router() -> APIRouter:
     for page in (
         overview,
         explain,
+        mrr,
+        movements,
         retention,
         customers,
         customer,

@@ -74,8 +74,11 @@ class Waterfall:
     floor: Decimal
 
 
-def months_of(figure: Figure, currency: str) -> list[Month]:
-    """Return the bridge of each known month in a currency, the newest first. The series of `figure` are grouped by movement."""
+def months_of(figure: Figure, currency: str, since: date) -> list[Month]:
+    """Return the bridge of each known month in a currency, the newest first.
+
+    The series of `figure` are grouped by movement, and its first month begins on the day `since`.
+    """
     amounts: dict[date, dict[str, Decimal]] = defaultdict(dict)
     open_days = set()
     for series in figure.series:
@@ -86,7 +89,7 @@ def months_of(figure: Figure, currency: str) -> list[Month]:
                 if point.value is not None:
                     amounts[point.on][series.group["movement"]] = Decimal(point.value)
     return [
-        Month(on.replace(day=1), on, _in_order(of_day), is_open=on in open_days)
+        Month(max(on.replace(day=1), since), on, _in_order(of_day), is_open=on in open_days)
         for on, of_day in sorted(amounts.items(), reverse=True)
         if {START, END} <= of_day.keys()
     ]

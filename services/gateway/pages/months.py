@@ -24,16 +24,15 @@ class Month:
 
 
 def questions_by_month(metrics: Iterable[Metric], days: Days) -> dict[str, Question]:
-    """Return a question for each metric, by its slug: whole months from that of the first day, in each currency."""
-    start = days.first_on.replace(day=1)
+    """Return a question for each metric, by its slug: all months, each in every currency."""
     return {
-        metric.slug: Question(metric, start, days.last_on, Interval.MONTH, (Group.CURRENCY,))
+        metric.slug: Question(metric, days.months_from, days.last_on, Interval.MONTH, (Group.CURRENCY,))
         for metric in metrics
     }
 
 
-def months(figures: Sequence[Figure], currency: str) -> list[Month]:
-    """Return the months that any of the figures has a point for in this currency."""
+def months(figures: Sequence[Figure], currency: str, since: date) -> list[Month]:
+    """Return the months that any of the figures has a point for in this currency. The first one begins on the day `since`."""
     by_day: list[Mapping[date, Point]] = [
         {
             point.on: point
@@ -44,12 +43,17 @@ def months(figures: Sequence[Figure], currency: str) -> list[Month]:
         for figure in figures
     ]
     days = sorted({on for points in by_day for on in points}, reverse=True)
-    return [_month(on, figures, [points.get(on) for points in by_day], currency) for on in days]
+    return [
+        _month(max(on.replace(day=1), since), on, figures, [points.get(on) for points in by_day], currency)
+        for on in days
+    ]
 
 
-def _month(on: date, figures: Sequence[Figure], points: Sequence[Point | None], currency: str) -> Month:
+def _month(
+    starts_on: date, on: date, figures: Sequence[Figure], points: Sequence[Point | None], currency: str
+) -> Month:
     return Month(
-        starts_on=on.replace(day=1),
+        starts_on=starts_on,
         on=on,
         is_open=not all(point.complete for point in points if point is not None),
         cells=tuple(tile_of(figure, point, currency) for figure, point in zip(figures, points, strict=True)),

@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from libs.common.figures.movement_list import Movement
-
 from libs.common.contracts.movements import MovementKind, MovementReason
+from libs.common.figures.movement_list import Movement
 
 KINDS: Final = {
     MovementKind.NEW_BUSINESS: "new customer",

@@ -6,13 +6,13 @@ from typing import Final, NamedTuple
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
-from libs.common.figures.movement_list import Movement, MovementKey, MovementSelection
 from pydantic import TypeAdapter
 
 from libs.common.contracts.lenses import COUNTING
 from libs.common.contracts.movements import MovementKind
 from libs.common.figures.customers import CustomerId
 from libs.common.figures.groups import Group, limits_of
+from libs.common.figures.movement_list import Movement, MovementKey, MovementSelection
 from services.gateway.context import Context, ContextDependency
 from services.gateway.figures import customer_records, movements
 from services.gateway.pages.amounts import number

@@ -6,12 +6,12 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
-from libs.common.figures.movement_list import MovementSelection
 
 from libs.common.contracts.lenses import COUNTING
 from libs.common.figures.answers import Figure
 from libs.common.figures.catalogue import BY_SLUG
 from libs.common.figures.groups import Group, limits_of
+from libs.common.figures.movement_list import MovementSelection
 from libs.common.figures.periods import Interval
 from libs.common.figures.questions import Question
 from services.gateway.context import Context, ContextDependency
@@ -46,7 +46,8 @@ async def show_mrr(
     answers = reading.answers
     links = currency_links(customers_by_currency(answers["customers"]) if answers else {}, filters)
     currency = next((link.code for link in links if link.is_chosen), filters.currency)
-    months = months_of(answers["mrr_bridge"], currency) if answers and currency else []
+    days = reading.days
+    months = months_of(answers["mrr_bridge"], currency, days.months_from) if days and currency else []
     shown = next((row for row in months if row.on == month), months[0] if months else None)
     zone, now = common_zone(reading.instances), context.clock()
     largest = await _largest(context, principal, filters, shown, currency, _products(answers))
@@ -74,11 +75,12 @@ async def show_mrr(
 def _questions(days: Days) -> dict[str, Question]:
     newest, by_currency = (days.last_on, days.last_on, Interval.DAY), (Group.CURRENCY,)
     line = interval_of((days.last_on - days.first_on).days + 1)
-    start = days.first_on.replace(day=1)
     return {
         "customers": Question(BY_SLUG["customers"], *newest, by_currency),
         "mrr": Question(BY_SLUG["mrr"], days.first_on, days.last_on, line, by_currency),
-        "mrr_bridge": Question(BY_SLUG["mrr_bridge"], start, days.last_on, Interval.MONTH, by_currency),
+        "mrr_bridge": Question(
+            BY_SLUG["mrr_bridge"], days.months_from, days.last_on, Interval.MONTH, by_currency
+        ),
         "products": Question(BY_SLUG["subscriptions"], *newest, (Group.PRODUCT,)),
     }
 
@@ -92,8 +94,10 @@ def _chart(answers: Mapping[str, Figure], currency: str | None) -> Chart | None:
 
 def _products(answers: Mapping[str, Figure]) -> dict[str, str]:
     """Return the names of the products that count now, by key."""
-    series = answers["products"].series if answers else ()
-    return {each.group["product"]: each.names["product"] for each in series if "product" in each.names}
+    listed = answers["products"].series if answers else ()
+    return {
+        series.group["product"]: series.names["product"] for series in listed if "product" in series.names
+    }
 
 
 async def _largest(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Final, NamedTuple
 
 from libs.common.figures.answers import Figure
@@ -21,14 +21,21 @@ _ATTEMPTS: Final = 4
 
 
 class Days(NamedTuple):
-    """The days that a page shows, and the day `all_known_from` on which the last of its sources was read for the first time.
+    """The days that a page shows, `known_from` the first known day, and `all_known_from` the day on which the last source became known.
 
-    Earlier days lack a source, so a figure that rose since may only have become known.
+    Days before `all_known_from` lack a source, so a figure that rose since may only have become known.
     """
 
     first_on: date
     last_on: date
+    known_from: date
     all_known_from: date
+
+    @property
+    def months_from(self) -> date:
+        """Return the first day of the period of the first month to show: the first one whose day before is known."""
+        day_after = self.known_from + timedelta(days=1)
+        return min(max(self.first_on.replace(day=1), day_after), self.last_on)
 
 
 Questions = Callable[[Days], Mapping[str, Question]]
@@ -38,11 +45,12 @@ Questions = Callable[[Days], Mapping[str, Question]]
 class Reading:
     """All instances but drafts, the freshness of the chosen ones, and the answer to each question by its name.
 
-    Before the first sync there are no answers. `first_on` is the first known day.
+    Before the first sync there are no days and no answers. `first_on` is the first known day.
     """
 
     instances: list[Instance]
     fresh: list[Freshness]
+    days: Days | None
     answers: dict[str, Figure]
     first_on: date | None
     notes: tuple[Note, ...]
@@ -89,10 +97,11 @@ async def _read(context: Context, principal: Principal, filters: Filters, questi
     first_on = min((instance.first_on for instance in fresh if instance.first_on), default=None)
     last_on = max((instance.last_on for instance in fresh if instance.last_on), default=None)
     if first_on is None or last_on is None:
-        return Reading(instances, fresh, {}, None, ())
+        return Reading(instances, fresh, None, {}, None, ())
     start = filters.first_day(first_on, last_on)
     first_days = (source.days.first_on for source in sources_of(fresh, filters.counting) if source.days)
-    asked = questions(Days(start, last_on, max(first_days, default=last_on)))
+    days = Days(start, last_on, first_on, max(first_days, default=last_on))
+    asked = questions(days)
     answers = await figures(
         context,
         principal,
@@ -101,4 +110,4 @@ async def _read(context: Context, principal: Principal, filters: Filters, questi
         instance_ids=chosen,
     )
     notes = notes_on(fresh, start, filters.counting)
-    return Reading(instances, fresh, dict(zip(asked, answers, strict=True)), first_on, notes)
+    return Reading(instances, fresh, days, dict(zip(asked, answers, strict=True)), first_on, notes)

@@ -46,8 +46,8 @@ async def retention(
         query=filters.address_with(currency),
         freshness=oldest_freshness(reading.chosen, zone, now),
         metrics=RETENTION,
-        months=months([answers[metric.slug] for metric in RETENTION], currency)
-        if answers and currency
+        months=months([answers[metric.slug] for metric in RETENTION], currency, reading.days.months_from)
+        if reading.days and currency
         else [],
         notes=reading.notes,
     )

@@ -44,13 +44,15 @@ def test_newest_month_is_first_and_unknown_months_are_missing() -> None:
         churn=[(date(2026, 2, 28), None, True)],
     )
 
-    months = months_of(figure, "EUR")
+    months = months_of(figure, "EUR", date(2026, 3, 8))
 
-    assert [(month.on, list(month.amounts), month.is_open, month.adds_up) for month in months] == [
-        (APRIL, ["start", "new_business", "end"], True, True),
-        (MARCH, ["start", "new_business", "end"], False, True),
+    assert [
+        (month.starts_on, month.on, list(month.amounts), month.is_open, month.adds_up) for month in months
+    ] == [
+        (date(2026, 4, 1), APRIL, ["start", "new_business", "end"], True, True),
+        (date(2026, 3, 8), MARCH, ["start", "new_business", "end"], False, True),
     ]
-    assert months_of(figure, "JPY") == []
+    assert months_of(figure, "JPY", MARCH) == []
 
 
 def test_difference_of_a_micro_does_not_add_up() -> None:

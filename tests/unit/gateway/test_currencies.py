@@ -19,7 +19,7 @@ FIRST, TODAY = date(2020, 1, 1), date(2026, 3, 31)
 
 def asked_on(today: date, all_known_from: date = FIRST) -> date | None:
     """Return the day with which the overview of a day compares."""
-    before = questions(Days(FIRST, today, all_known_from)).get("before")
+    before = questions(Days(FIRST, today, FIRST, all_known_from)).get("before")
     return before and before.start
 
 
@@ -75,13 +75,13 @@ def chosen(given: dict[str, Figure], filters: Filters | None = None) -> Choice:
     ],
 )
 def test_long_line_has_weeks_then_months(days: int, points_apart: Interval) -> None:
-    asked = questions(Days(FIRST, FIRST + timedelta(days=days - 1), FIRST))
+    asked = questions(Days(FIRST, FIRST + timedelta(days=days - 1), FIRST, FIRST))
 
     assert asked["history"].interval is points_apart
 
 
 def test_each_metric_is_asked_by_currency() -> None:
-    asked = questions(Days(FIRST, FIRST, FIRST))
+    asked = questions(Days(FIRST, FIRST, FIRST, FIRST))
 
     assert all(asked[metric.slug].group_by == (Group.CURRENCY,) for metric in REVENUE)
 
