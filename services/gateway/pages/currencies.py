@@ -8,7 +8,6 @@ from typing import Final, NamedTuple
 
 from libs.common.figures.answers import Figure
 from libs.common.figures.catalogue import BY_SLUG
-from libs.common.figures.families.revenue import REVENUE
 from libs.common.figures.groups import Group
 from libs.common.figures.periods import Interval
 from libs.common.figures.questions import Question
@@ -23,6 +22,8 @@ from services.gateway.pages.tiles import Tile, newest_point, tiles
 _CHART_POINTS: Final = 400
 _KINDS: Final = "By type"
 _SPLITS: Final = {"By product": Group.PRODUCT, "By billing cycle": Group.CYCLE}
+# The median is beside the average where both are explained.
+TILES: Final = tuple(BY_SLUG[slug] for slug in ("mrr", "arr", "customers", "subscriptions", "arpa"))
 _IN_THE_TABLE: Final = ("mrr", "customers", "subscriptions")
 
 
@@ -69,6 +70,13 @@ def questions(days: Days) -> dict[str, Question]:
     by_currency = (Group.CURRENCY,)
     return {
         "history": Question(mrr, days.first_on, days.last_on, line, by_currency),
+        "bridge": Question(
+            BY_SLUG["mrr_bridge"],
+            max(days.last_on.replace(day=1), days.months_from),
+            days.last_on,
+            Interval.MONTH,
+            by_currency,
+        ),
         "all customers": Question(BY_SLUG["customers"], *newest),
         **(
             {"before": Question(mrr, since, since, Interval.DAY, by_currency)} if since < days.last_on else {}
@@ -77,7 +85,7 @@ def questions(days: Days) -> dict[str, Question]:
             title: Question(mrr, *newest, (group, Group.CURRENCY))
             for title, group in {_KINDS: Group.KIND, **_SPLITS}.items()
         },
-        **{metric.slug: Question(metric, *newest, by_currency) for metric in REVENUE},
+        **{metric.slug: Question(metric, *newest, by_currency) for metric in TILES},
     }
 
 
@@ -92,7 +100,7 @@ def currency(answers: Mapping[str, Figure], chosen: Choice) -> Currency:
     """Return the figures of a currency."""
     code = chosen.code
     [points] = [series.points for series in answers["history"].series if series.group["currency"] == code]
-    mrr, *others = tiles([answers[metric.slug] for metric in REVENUE], code, _details(answers, chosen))
+    mrr, *others = tiles([answers[metric.slug] for metric in TILES], code, _details(answers, chosen))
     return Currency(
         code=code,
         mrr=mrr,

@@ -9,9 +9,11 @@ from libs.common.contracts.lenses import COUNTING
 from services.gateway.context import Context, ContextDependency
 from services.gateway.instances.views import Instance
 from services.gateway.pages import currencies
+from services.gateway.pages.bridge import months_of
 from services.gateway.pages.callers import MetricsReader
-from services.gateway.pages.filters import AddressFilters, filter_form
-from services.gateway.pages.reading import read
+from services.gateway.pages.filters import AddressFilters, Filters, filter_form
+from services.gateway.pages.month_panel import MonthPanel, month_panel, names_of_products
+from services.gateway.pages.reading import Reading, read
 from services.gateway.pages.rendering import page
 from services.gateway.pages.states import common_zone, oldest_freshness, troubled
 from services.gateway.pages.sync_progress import Progress, is_over, progress_of
@@ -32,6 +34,7 @@ async def overview(
     names = {instance.id: instance.name for instance in reading.instances}
     choices = currencies.choices(answers, filters)
     chosen = next((choice for choice in choices if choice.is_chosen), None)
+    panel = await _panel(context, principal, filters, reading, chosen)
 
     def show() -> HTMLResponse:
         return page(
@@ -51,9 +54,27 @@ async def overview(
             interval=currencies.interval(answers),
             choices=choices,
             shown=currencies.currency(answers, chosen) if chosen else None,
+            panel=panel,
         )
 
     return show() if reading.is_small else await context.answer_workers.run(show)
+
+
+async def _panel(
+    context: Context,
+    principal: Principal,
+    filters: Filters,
+    reading: Reading,
+    chosen: currencies.Choice | None,
+) -> MonthPanel | None:
+    """Return what changed in the newest month, None on the first known day."""
+    if chosen is None or reading.days is None:
+        return None
+    months = months_of(reading.answers["bridge"], chosen.code, reading.days.months_from)
+    products = names_of_products(reading.answers["By product"].series)
+    return (
+        await month_panel(context, principal, filters, months[0], chosen.code, products) if months else None
+    )
 
 
 async def _first_syncs(

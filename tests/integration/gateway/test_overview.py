@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from libs.common.figures.answers import Figure
-from libs.common.figures.families.revenue import REVENUE
 from services.gateway.pages import reading
+from services.gateway.pages.currencies import TILES
 from tests.integration.gateway.books import (
     FIRST,
     TODAY,
@@ -37,7 +37,7 @@ async def test_tile_equals_the_api(gateway: Gateway) -> None:
 
     shown = {currency: await overview(owner, currency=currency) for currency in ("EUR", "JPY")}
 
-    for metric in REVENUE:
+    for metric in TILES:
         answer = await asked(owner, metric.slug, "currency")
         for currency, page in shown.items():
             value = str(newest(answer, "currency", currency)[currency])

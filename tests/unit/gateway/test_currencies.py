@@ -7,10 +7,9 @@ import pytest
 
 from libs.common.contracts.lenses import Lens
 from libs.common.figures.answers import Figure, Point, Series
-from libs.common.figures.families.revenue import REVENUE
 from libs.common.figures.groups import Group
 from libs.common.figures.periods import Interval
-from services.gateway.pages.currencies import Change, Choice, choices, currency, interval, questions
+from services.gateway.pages.currencies import TILES, Change, Choice, choices, currency, interval, questions
 from services.gateway.pages.filters import Filters
 from services.gateway.pages.reading import Days
 
@@ -36,7 +35,7 @@ def figure(metric: str, values: dict[str, str | int], on: date = TODAY) -> Figur
 def answers(mrr: dict[str, str | int], customers: dict[str, str | int], **more: Figure) -> dict[str, Figure]:
     """Return answers to all questions. The metrics that are not given are those of MRR."""
     splits = {title: figure("mrr", {}) for title in ("By type", "By product", "By billing cycle")}
-    metrics = {metric.slug: figure(metric.slug, mrr) for metric in REVENUE}
+    metrics = {metric.slug: figure(metric.slug, mrr) for metric in TILES}
     return {
         **splits,
         **metrics,
@@ -83,7 +82,7 @@ def test_long_line_has_weeks_then_months(days: int, points_apart: Interval) -> N
 def test_each_metric_is_asked_by_currency() -> None:
     asked = questions(Days(FIRST, FIRST, FIRST, FIRST))
 
-    assert all(asked[metric.slug].group_by == (Group.CURRENCY,) for metric in REVENUE)
+    assert all(asked[metric.slug].group_by == (Group.CURRENCY,) for metric in TILES)
 
 
 def test_overview_compares_with_a_month_before() -> None:
