@@ -10,11 +10,12 @@ from pydantic import TypeAdapter
 
 from libs.common.contracts.lenses import COUNTING
 from libs.common.contracts.movements import MovementKind
+from libs.common.figures.coverage import last_known_day
 from libs.common.figures.customers import CustomerId
 from libs.common.figures.groups import Group, limits_of
 from libs.common.figures.movement_list import Movement, MovementKey, MovementSelection
 from services.gateway.context import Context, ContextDependency
-from services.gateway.figures import customer_records, movements
+from services.gateway.figures import customer_records, freshness, movements
 from services.gateway.pages.amounts import number
 from services.gateway.pages.bridge import WORDS
 from services.gateway.pages.callers import CustomersReader
@@ -49,15 +50,18 @@ async def list_movements(
     context: ContextDependency,
     principal: CustomersReader,
     filters: AddressFilters,
-    start: date,
-    end: date,
+    start: date | None = None,
+    end: date | None = None,
     movement: MovementKind | None = None,
     cursor: Cursor = None,
 ) -> HTMLResponse:
-    """Show the movements of a period, of one kind or of all."""
+    """Show the movements of a period, by default of the newest month, of one kind or of all."""
+    instances = await freshness(context, principal, [])
+    last = end or last_known_day(instances, context.clock())
+    first = start or last.replace(day=1)
     selection = MovementSelection(
-        start,
-        end,
+        first,
+        last,
         movements=None if movement is None else (movement.value,),
         limits=limits_of({Group.CURRENCY: [filters.currency]} if filters.currency else {}),
     )
@@ -71,17 +75,17 @@ async def list_movements(
         instance_ids=[filters.instance_id] if filters.instance_id else [],
     )
     shown = page_of(behind, _ROWS, lambda row: tuple(row.key))
-    kept = {"start": str(start), "end": str(end), **({"movement": movement.value} if movement else {})}
+    kept = {"start": str(first), "end": str(last), **({"movement": movement.value} if movement else {})}
     path = f"{principal.home}/mrr/movements"
     return page(
         request,
         "movements.html",
         principal=principal,
         title=WORDS.get(movement, "Transfers") if movement else "All movements",
-        start=start,
-        end=end,
+        start=first,
+        end=last,
         counting=COUNTING[filters.counting],
-        back=f"{principal.home}/mrr{filters.address_with(filters.currency, month=str(end))}",
+        back=f"{principal.home}/mrr{filters.address_with(filters.currency, month=str(last))}",
         rows=await rows_of(context, principal, shown.items, {}),
         first=f"{path}{filters.address_with(filters.currency, **kept)}" if cursor else None,
         next=shown.next and f"{path}{filters.address_with(filters.currency, **kept, cursor=shown.next)}",

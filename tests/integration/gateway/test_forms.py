@@ -5,6 +5,7 @@ from collections import Counter
 from datetime import timedelta
 from html import unescape
 from typing import Any
+from uuid import UUID
 
 import html5lib
 import pytest
@@ -12,7 +13,8 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from httpx import Response
 
 from services.gateway import first_account
-from tests.integration.gateway.books import FIRST, Segment, add_segments, add_site
+from tests.integration.gateway.books import FIRST, Segment, Site, add_segments, add_site
+from tests.integration.gateway.books import sync as store_run
 from tests.integration.gateway.conftest import ADDRESS, NEW, PASSWORD, Gateway, Person
 from tests.integration.gateway.test_instances import connected
 
@@ -67,7 +69,12 @@ async def with_pages(gateway: Gateway, owner: Person | None = None) -> tuple[Per
     sync = await owner.post(f"/settings/instances/{instance_id}/syncs")
     await owner.token("metrics:read")
     site = await add_site(gateway, owner.organization_id, "Other")
-    parts = [Segment(site.id, from_on=FIRST + timedelta(days=days)) for days in (0, 10)]
+    await store_run(gateway, Site(owner.organization_id, UUID(instance_id)))
+    parts = [
+        Segment(instance, id=days, from_on=FIRST + timedelta(days=days))
+        for instance in (site.id, UUID(instance_id))
+        for days in (0, 10)
+    ]
     await add_segments(gateway, owner.organization_id, parts)
     [[token_id]] = await gateway.execute("SELECT token_id FROM gateway.tokens")
     ids = {
@@ -75,6 +82,8 @@ async def with_pages(gateway: Gateway, owner: Person | None = None) -> tuple[Per
         "instance_id": instance_id,
         "command_id": sync.headers["location"].rpartition("/")[2],
         "token_id": str(token_id),
+        "slug": "mrr",
+        "customer_id": "1",
     }
     return owner, ids
 
