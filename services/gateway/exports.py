@@ -1,10 +1,9 @@
-"""Figures and lists as CSV for spreadsheets. Pure."""
+"""Figures as CSV for spreadsheets. Pure."""
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
 from io import StringIO
-from typing import Any, Final
+from typing import Final
 
 from libs.common.figures.answers import Figure
 
@@ -26,14 +25,6 @@ def figure_table(figure: Figure) -> Iterator[Sequence[object]]:
         of_group = [series.group.get(name) for name in groups] + [series.names.get(name) for name in named]
         for point in series.points:
             yield [point.on, *of_group, point.value, point.reason, point.complete]
-
-
-def list_table(items: Iterable[Any], columns: type[Any]) -> Iterator[Sequence[object]]:
-    """Yield the names of the columns, then a row for each item. `columns` is the dataclass of the items."""
-    names = [column.name for column in fields(columns)]
-    yield names
-    for item in items:
-        yield [getattr(item, name) for name in names]
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:

@@ -1,7 +1,6 @@
-"""Tests of figures and lists as CSV."""
+"""Tests of figures as CSV."""
 
 import csv
-from dataclasses import dataclass
 from datetime import date
 from io import StringIO
 
@@ -13,7 +12,7 @@ from libs.common.contracts.lenses import Lens
 from libs.common.figures.answers import Figure, Point, Series
 from libs.common.figures.operands import Unit
 from libs.common.figures.periods import Interval
-from services.gateway.exports import csv_text, figure_table, list_table
+from services.gateway.exports import csv_text, figure_table
 
 DAY = date(2026, 3, 1)
 
@@ -41,15 +40,6 @@ def test_each_point_is_a_row() -> None:
         '2026-03-01,i:service:1,EUR,"Small, cheap",12.500000,,true',
         "2026-03-01,i:addon:2,EUR,,,not_permitted,false",
     ]
-
-
-def test_each_item_is_a_row() -> None:
-    @dataclass(frozen=True, slots=True)
-    class Item:
-        id: int
-        name: str | None
-
-    assert csv_text(list_table([Item(1, "One"), Item(2, None)], Item)) == "id,name\r\n1,One\r\n2,\r\n"
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+cmd", "-cmd|x", "@sum", "\t=1", "--5"])
