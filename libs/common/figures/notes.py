@@ -60,17 +60,17 @@ def _history(instances: Sequence[Freshness], start: date) -> Iterator[Note]:
     """Yield notes on unknown days from `start` on: before the first sync, and before the first reading of an instance or kind."""
     first = min((instance.first_on for instance in instances if instance.first_on is not None), default=None)
     if first is not None and start < first:
-        text = f"Figures begin on {first}, the day of the first sync. Earlier days are not known."
+        text = f"Figures begin on {first}. Earlier days are not known."
         yield Note(text, is_history=True)
     for instance in instances:
         if instance.first_on is None:
             continue
         if instance.first_on > start and instance.first_on != first:
-            text = f"{instance.name} was first read on {instance.first_on}. Figures of earlier days are without it."
+            text = f"{instance.name} is known from {instance.first_on} on. Figures of earlier days are without it."
             yield Note(text, is_history=True)
         for state in _states(instance, SUBSCRIPTION_KINDS):
             if state.days is not None and state.days.first_on > max(start, instance.first_on):
-                text = f"{_plural(instance, state)} were first read on {state.days.first_on}. Figures of earlier days are without them."
+                text = f"{_plural(instance, state)} are known from {state.days.first_on} on. Figures of earlier days are without them."
                 yield Note(text, is_history=True)
 
 

@@ -406,7 +406,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
                     ],
                 }
             ],
-            "notes": ["Figures begin on 2026-11-23, the day of the first sync. Earlier days are not known."],
+            "notes": ["Figures begin on 2026-11-23. Earlier days are not known."],
             "compared": None,
         },
         refusals=(

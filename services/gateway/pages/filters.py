@@ -30,7 +30,7 @@ _PERIODS: Final[dict[str, str]] = {
     Period.MONTH: "last 30 days",
     Period.QUARTER: "last 90 days",
     Period.YEAR: "last 12 months",
-    Period.ALL: "since the first sync",
+    Period.ALL: "all known days",
 }
 _DEFAULTS: Final = {"lens": Lens.CONTRACT, "period": Period.YEAR}
 _DAYS: Final = {Period.MONTH: 30, Period.QUARTER: 90, Period.YEAR: 365}

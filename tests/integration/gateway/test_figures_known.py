@@ -87,7 +87,7 @@ async def test_days_before_the_first_sync_are_unpublished(gateway: Gateway) -> N
         Point(FIRST, "10.000000", None, complete=True),
     )
     assert answer.notes == (
-        "Figures begin on 2026-01-10, the day of the first sync. Earlier days are not known.",
+        "Figures begin on 2026-01-10. Earlier days are not known.",
     )
 
 
@@ -104,8 +104,8 @@ async def test_split_answer_omits_days_before_the_first_sync(gateway: Gateway) -
     assert [point.on for point in points_of(answer, instance=str(old.id))] == [FIRST, FIRST + DAY]
     assert [point.on for point in points_of(answer, instance=str(new.id))] == [FIRST + DAY]
     assert answer.notes == (
-        "Figures begin on 2026-01-10, the day of the first sync. Earlier days are not known.",
-        "New was first read on 2026-01-11. Figures of earlier days are without it.",
+        "Figures begin on 2026-01-10. Earlier days are not known.",
+        "New is known from 2026-01-11 on. Figures of earlier days are without it.",
     )
 
 
@@ -123,7 +123,7 @@ async def test_instance_added_later_leaves_earlier_days_open(
         Point(FIRST, 1, None, complete=False),
         Point(FIRST + DAY, 2, None, complete=True),
     )
-    assert answer.notes == ("New was first read on 2026-01-11. Figures of earlier days are without it.",)
+    assert answer.notes == ("New is known from 2026-01-11 on. Figures of earlier days are without it.",)
 
 
 async def test_kind_that_was_never_permitted_is_null_and_noted(
@@ -236,7 +236,7 @@ async def test_kind_read_later_is_unknown_before_and_noted(
     assert (
         total.notes
         == by_kind.notes
-        == ("Addons of Main were first read on 2026-01-12. Figures of earlier days are without them.",)
+        == ("Addons of Main are known from 2026-01-12 on. Figures of earlier days are without them.",)
     )
     assert since.notes == ()
 
