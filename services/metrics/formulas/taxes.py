@@ -28,14 +28,15 @@ def net_amount(line: Line, tax: IncludedTax) -> Amount:
 
 
 def included_tax(invoice: Invoice, prices_include_tax: bool) -> IncludedTax:
-    """Return the tax in the lines of an invoice.
+    """Return the tax in the lines of an invoice, none unless the prices of the instance include tax.
 
-    The invoice itself shows whether its lines contain tax: their sum is its subtotal, or its subtotal and its taxes. Where it is neither,
-    as on invoices that were edited or have notes, `prices_include_tax` of the instance decides.
+    Records have the same prices as lines, so both stay as they are until an instance says what its prices include: a price must not seem to
+    rise at the first sync. The sum of the lines shows whether they contain tax: it is the subtotal of the invoice, or that and its taxes.
+    Where it is neither, as on invoices that were edited or have notes, the rates of the invoice decide.
     """
-    tax = invoice.tax_micros + invoice.tax2_micros
-    if tax == 0 and not prices_include_tax:
+    if not prices_include_tax:
         return _NO_TAX
+    tax = invoice.tax_micros + invoice.tax2_micros
     lines = invoice.lines or ()
     total = sum(line.amount_micros for line in lines)
     tolerance = _HUNDREDTH * max(1, len(lines))
@@ -43,7 +44,7 @@ def included_tax(invoice: Invoice, prices_include_tax: bool) -> IncludedTax:
     net_distance = abs(total - invoice.subtotal_micros)
     if min(gross_distance, net_distance) <= tolerance:
         return _NO_TAX if net_distance <= gross_distance else _shown_tax(invoice, lines, tax, tolerance)
-    if not prices_include_tax or not any(line.is_taxed for line in lines):
+    if not any(line.is_taxed for line in lines):
         return _NO_TAX
     divisor = 1 + _share(invoice.tax_rate) + _share(invoice.tax_rate2)
     return IncludedTax(divisor, is_known=divisor != 1)

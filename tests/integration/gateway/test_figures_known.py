@@ -86,9 +86,7 @@ async def test_days_before_the_first_sync_are_unpublished(gateway: Gateway) -> N
         Point(FIRST - DAY, None, "before_first_sync", complete=False),
         Point(FIRST, "10.000000", None, complete=True),
     )
-    assert answer.notes == (
-        "Figures begin on 2026-01-10. Earlier days are not known.",
-    )
+    assert answer.notes == ("Figures begin on 2026-01-10. Earlier days are not known.",)
 
 
 async def test_split_answer_omits_days_before_the_first_sync(gateway: Gateway) -> None:

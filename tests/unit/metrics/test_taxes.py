@@ -1,4 +1,4 @@
-"""Tax in the amounts of lines: the invoice shows whether its lines include it."""
+"""Tax in the amounts of lines: where prices include tax, the invoice shows whether its lines do."""
 
 from datetime import date
 from fractions import Fraction
@@ -9,22 +9,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.metrics.formulas.invoices import Invoice, Line, LineIssue
-from tests.lines import SERVICE, hosting, invoice, line, micros, only, promotion, read
+from services.metrics.formulas.paid_periods import PaidPeriod, PaidPeriods
+from tests import lines
+from tests.lines import SERVICE, hosting, invoice, line, micros, promotion
 
 JAN, FEB = date(2026, 1, 1), date(2026, 2, 1)
 
 
-def bill(*lines: Line, subtotal: str, tax: str = "0.00", tax2: str = "0.00", **values: Any) -> Invoice:
+def bill(*parts: Line, subtotal: str, tax: str = "0.00", tax2: str = "0.00", **values: Any) -> Invoice:
     rates = {"tax_rate": Fraction(21)} | values
     return invoice(
         1,
         JAN,
-        *lines,
+        *parts,
         subtotal_micros=micros(subtotal),
         tax_micros=micros(tax),
         tax2_micros=micros(tax2),
         **rates,
     )
+
+
+def only(bill: Invoice, *, prices_include_tax: bool = True) -> PaidPeriod:
+    return lines.only(bill, prices_include_tax=prices_include_tax)
+
+
+def read(bill: Invoice) -> PaidPeriods:
+    return lines.read(bill, prices_include_tax=True)
 
 
 def taxed(amount: str, **values: Any) -> Line:
@@ -46,6 +56,12 @@ def test_included_tax_is_exact_where_the_invoice_is_rounded() -> None:
     assert paid.mrr_micros == 8_256_198
 
 
+def test_tax_stays_in_unless_prices_include_it() -> None:
+    gross = bill(taxed("12.10"), subtotal="10.00", tax="2.10")
+
+    assert only(gross, prices_include_tax=False).mrr_micros == micros("12.10")
+
+
 def test_lines_without_tax_keep_their_amount() -> None:
     untaxed = hosting("5.00", JAN, FEB, related_id=1)
 
@@ -55,9 +71,9 @@ def test_lines_without_tax_keep_their_amount() -> None:
 
 
 def test_discount_is_reduced_like_its_line() -> None:
-    lines = (taxed("12.10"), promotion("-2.42", "FOREVER", taxed=True))
+    parts = (taxed("12.10"), promotion("-2.42", "FOREVER", taxed=True))
 
-    assert only(bill(*lines, subtotal="8.00", tax="1.68")).mrr_micros == micros(8)
+    assert only(bill(*parts, subtotal="8.00", tax="1.68")).mrr_micros == micros(8)
 
 
 def test_two_taxes_are_added() -> None:
@@ -84,9 +100,9 @@ def test_second_tax_may_be_charged_on_the_first() -> None:
 
 
 def test_share_of_the_tax_stands_in_for_a_missing_rate() -> None:
-    lines = (taxed("12.10"), line("LateFee", 5))
+    parts = (taxed("12.10"), line("LateFee", 5))
 
-    result = read(bill(*lines, subtotal="15.00", tax="2.10", tax_rate=Fraction(0)))
+    result = read(bill(*parts, subtotal="15.00", tax="2.10", tax_rate=Fraction(0)))
 
     assert result.of_subscription[SERVICE][0].mrr_micros == micros(10)
     assert result.issues == {}
@@ -95,14 +111,14 @@ def test_share_of_the_tax_stands_in_for_a_missing_rate() -> None:
 def test_invoice_that_does_not_add_up_follows_the_instance() -> None:
     edited = bill(taxed("12.10"), subtotal="99.00", tax="20.79")
 
-    assert only(edited, prices_include_tax=True).mrr_micros == micros(10)
+    assert only(edited).mrr_micros == micros(10)
     assert only(edited, prices_include_tax=False).mrr_micros == micros("12.10")
 
 
 def test_unknown_rate_is_listed() -> None:
     edited = bill(taxed("12.10"), subtotal="99.00", tax_rate=Fraction(0))
 
-    result = read(edited, prices_include_tax=True)
+    result = read(edited)
 
     assert result.issues == {SERVICE: (LineIssue.TAX_RATE_UNKNOWN,)}
     assert result.of_subscription[SERVICE][0].mrr_micros == micros("12.10")
@@ -111,11 +127,11 @@ def test_unknown_rate_is_listed() -> None:
 def test_rate_below_zero_counts_as_missing() -> None:
     edited = bill(taxed("12.10"), subtotal="99.00", tax_rate=Fraction(-100))
 
-    assert read(edited, prices_include_tax=True).issues == {SERVICE: (LineIssue.TAX_RATE_UNKNOWN,)}
+    assert read(edited).issues == {SERVICE: (LineIssue.TAX_RATE_UNKNOWN,)}
 
 
 def test_customer_without_tax_pays_net_prices() -> None:
-    paid = only(bill(taxed("12.10"), subtotal="12.10", tax_rate=Fraction(0)), prices_include_tax=True)
+    paid = only(bill(taxed("12.10"), subtotal="12.10", tax_rate=Fraction(0)))
 
     assert paid.mrr_micros == micros("12.10")
 
