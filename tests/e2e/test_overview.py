@@ -85,7 +85,7 @@ async def test_first_day_is_a_sentence(pages: Pages) -> None:
 
     await pages.page.goto(f"{pages.home}/")
 
-    await expect(pages.page.get_by_text("MRRlytics records one value per day")).to_be_visible()
+    await expect(pages.page.get_by_text("The line appears once all invoices are read")).to_be_visible()
     await expect(pages.page.locator("mrr-chart")).to_have_count(0)
 
 

@@ -49,7 +49,7 @@ async def test_overview_keeps_its_content_policy(owner: Page) -> None:
     owner.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
 
     await owner.goto(f"{home('Demo')}/")
-    await expect(owner.get_by_text("MRRlytics records one value per day").first).to_be_visible()
+    await expect(owner.get_by_role("heading", name="MRR, EUR")).to_be_visible()
 
     assert complaints == []
 
