@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,7 +13,14 @@ from libs.common.contracts.lenses import Lens
 from libs.common.database import raw, transaction
 from libs.common.figures.answers import Figure, figures_of
 from libs.common.figures.coverage import Freshness, last_known_day
-from libs.common.figures.customers import CustomerId, CustomerSegment, Record, read_records, read_segments
+from libs.common.figures.customers import (
+    CustomerId,
+    CustomerSegment,
+    Record,
+    read_changes,
+    read_records,
+    read_segments,
+)
 from libs.common.figures.errors import QuestionError
 from libs.common.figures.explain import Explanation, explain, read_explained, read_omissions
 from libs.common.figures.groups import Group, Limits
@@ -41,6 +48,14 @@ from services.gateway.principals import Principal
 
 # Computing so many values takes about 20 ms; a thread would cost more than it saves.
 SMALL: Final = 2_000
+
+
+class CustomerHistory(NamedTuple):
+    """Segments of a customer, its changes of MRR in micros by currency and day, and the freshness of its instance."""
+
+    segments: list[CustomerSegment]
+    changes: dict[str, dict[date, int]]
+    fresh: Freshness
 
 
 async def figures(
@@ -128,11 +143,15 @@ async def customer_records(
 
 
 async def customer_history(
-    context: Context, principal: Principal, customer: CustomerId, *, lens: Lens
-) -> tuple[list[CustomerSegment], Freshness]:
-    """Return all segments of a customer, the newest first, and the freshness of its instance. Raise NotFound for an unknown instance."""
+    context: Context, principal: Principal, customer: CustomerId, limit: int, *, lens: Lens
+) -> CustomerHistory:
+    """Return how the MRR of a customer changed, and at most `limit` segments. Raise NotFound for an unknown instance."""
     async with _scope(context, principal, lens, [customer.instance_id]) as (database, scope):
-        return await read_segments(database, customer, lens), scope.instances[0]
+        return CustomerHistory(
+            await read_segments(database, customer, lens, limit),
+            await read_changes(database, customer, lens),
+            scope.instances[0],
+        )
 
 
 async def changed_customers(

@@ -1,5 +1,6 @@
-"""Reads single customers: their names, and the segments of all subscriptions that one of them has or had."""
+"""Reads single customers: their names, how their MRR changed, and the segments of the subscriptions that one of them has or had."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
@@ -54,7 +55,11 @@ FROM unnest($1::uuid[], $2::bigint[]) AS t (instance_id, id) CROSS JOIN LATERAL 
 _SEGMENTS: Final = f"""
 SELECT {", ".join(CustomerSegment.__slots__)} FROM metrics_read.segments
 WHERE instance_id = $1 AND customer_id = $2 AND lens = $3
-ORDER BY from_on DESC, kind, id"""  # noqa: S608  constants
+ORDER BY to_on IS NULL DESC, from_on DESC, kind, id LIMIT $4"""  # noqa: S608  constants
+
+_CHANGES: Final = """
+SELECT currency, "on", sum(mrr_micros)::bigint AS micros FROM metrics_read.ledger
+WHERE instance_id = $1 AND customer_id = $2 AND lens = $3 GROUP BY currency, "on" """
 
 
 async def read_records(connection: Any, customers: Iterable[CustomerId]) -> dict[CustomerId, Record]:
@@ -71,6 +76,16 @@ async def read_records(connection: Any, customers: Iterable[CustomerId]) -> dict
     }
 
 
-async def read_segments(connection: Any, customer: CustomerId, lens: Lens) -> list[CustomerSegment]:
-    """Return all segments of a customer up to the last known day, the newest first."""
-    return [CustomerSegment(**row) for row in await connection.fetch(_SEGMENTS, *customer, lens)]
+async def read_segments(
+    connection: Any, customer: CustomerId, lens: Lens, limit: int
+) -> list[CustomerSegment]:
+    """Return at most `limit` segments of a customer: those that still count, then the others, each the newest first."""
+    return [CustomerSegment(**row) for row in await connection.fetch(_SEGMENTS, *customer, lens, limit)]
+
+
+async def read_changes(connection: Any, customer: CustomerId, lens: Lens) -> dict[str, dict[date, int]]:
+    """Return by currency how many micros the MRR of a customer changes on which day, up to the last known day."""
+    changes: dict[str, dict[date, int]] = defaultdict(dict)
+    for row in await connection.fetch(_CHANGES, *customer, lens):
+        changes[row["currency"]][row["on"]] = row["micros"]
+    return changes

@@ -1,7 +1,6 @@
 """The page of one customer: the steps of their MRR, and each subscription with its dates and the evidence for them."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from datetime import date, timedelta
 from itertools import accumulate
 from typing import Final, NamedTuple
@@ -25,17 +24,14 @@ from services.gateway.pages.callers import CustomersReader
 from services.gateway.pages.chart import Chart, draw
 from services.gateway.pages.filters import AddressFilters, filter_form
 from services.gateway.pages.findings import link
+from services.gateway.pages.movement_words import BASES
 from services.gateway.pages.rendering import page
 from services.gateway.pages.splits import cycle_in_words
 
 router = APIRouter()
 
-_BASES: Final = {
-    "observed": "seen by a sync",
-    "invoice": "from an invoice",
-    "record": "from its record in WHMCS",
-    "request": "from a cancellation request",
-}
+# A page stays readable, whatever a reseller has.
+_MOST_STEPS: Final = 500
 _CAUSES: Final = {
     "cancellation": "cancelled",
     "non_payment": "not paid",
@@ -77,7 +73,8 @@ async def show_customer(
     key = CustomerId(instance_id, customer_id)
     if not 0 <= customer_id < 2**63:
         raise _not_found()
-    segments, fresh = await customer_history(context, principal, key, lens=filters.counting)
+    history = await customer_history(context, principal, key, _MOST_STEPS + 1, lens=filters.counting)
+    segments = history.segments[:_MOST_STEPS]
     record = (await customer_records(context, principal, [key])).get(key)
     if record is None and not segments:
         raise _not_found()
@@ -92,41 +89,29 @@ async def show_customer(
         record=record,
         instance=instance,
         href=link(instance.address, Kind.CUSTOMER, customer_id),
-        charts=charts(segments, fresh),
-        now=[
-            step
-            for segment in segments
-            if segment.to_on is None
-            for step in [_step(segment, instance.address)]
-        ],
+        charts=charts(history.changes, history.fresh),
+        most=_MOST_STEPS if len(history.segments) > _MOST_STEPS else None,
+        now=[_step(segment, instance.address) for segment in segments if segment.to_on is None],
         before=[_step(segment, instance.address) for segment in segments if segment.to_on is not None],
     )
 
 
-def charts(segments: Sequence[CustomerSegment], fresh: Freshness) -> list[Chart]:
+def charts(changes: Mapping[str, Mapping[date, int]], fresh: Freshness) -> list[Chart]:
     """Return the line of each currency up to the last known day; without two days to show, there is none."""
-    by_currency: dict[str, list[CustomerSegment]] = defaultdict(list)
-    for segment in segments:
-        by_currency[segment.currency].append(segment)
     if fresh.first_on is None or fresh.last_on is None:
         return []
     drawn = [
         draw("MRR", points(in_currency, fresh.first_on, fresh.last_on), code)
-        for code, in_currency in sorted(by_currency.items())
+        for code, in_currency in sorted(changes.items())
     ]
     return [chart for chart in drawn if chart is not None]
 
 
-def points(segments: Iterable[CustomerSegment], first_on: date, last_on: date) -> list[Point]:
+def points(changes: Mapping[date, int], first_on: date, last_on: date) -> list[Point]:
     """Return the MRR on each day on which it changes, and on the last known day.
 
-    The line begins at zero, on the day before the first segment, unless that day is before the first known day.
+    The line begins at zero, on the day before the first change, unless that day is before the first known day.
     """
-    changes: dict[date, int] = defaultdict(int)
-    for segment in segments:
-        changes[segment.from_on] += segment.mrr_micros
-        if segment.to_on is not None:
-            changes[segment.to_on] -= segment.mrr_micros
     before = min(changes) - timedelta(days=1)
     days = sorted({*changes, max(max(changes), last_on), *([before] if before >= first_on else [])})
     amounts = accumulate(changes.get(on, 0) for on in days)
@@ -143,7 +128,7 @@ def _step(segment: CustomerSegment, address: str) -> Step:
         cycle=cycle_in_words(segment.cycle),
         from_on=segment.from_on,
         last_on=None if segment.to_on is None else segment.to_on - timedelta(days=1),
-        basis=_BASES.get(segment.basis, segment.basis),
+        basis=BASES.get(segment.basis, segment.basis),
         ended="" if segment.to_on is None else _CAUSES.get(segment.cause or "", "changed"),
         mrr=format_micros(segment.mrr_micros),
         text=number(format_micros(segment.mrr_micros), segment.currency),

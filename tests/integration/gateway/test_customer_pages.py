@@ -6,7 +6,9 @@ from uuid import uuid4
 from xml.etree.ElementTree import Element
 
 import html5lib
+import pytest
 
+from services.gateway.pages import customer
 from tests.integration.gateway.books import DAY, FIRST, TODAY, Segment, add_segments, add_site
 from tests.integration.gateway.conftest import Gateway, Person
 from tests.integration.gateway.overview_page import element_at
@@ -153,6 +155,27 @@ async def test_step_shows_its_first_and_last_day(gateway: Gateway) -> None:
     days = [day.attrib["datetime"] for day in root.iterfind(".//td[@data-name='Days']/time")]
     # On TODAY it no longer counts.
     assert days == [str(FIRST), str(TODAY - DAY)]
+
+
+async def test_page_of_a_large_customer_is_limited(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(customer, "_MOST_STEPS", 2)
+    owner = await gateway.owner()
+    site = await add_site(gateway, owner.organization_id)
+    await add_segments(
+        gateway,
+        owner.organization_id,
+        [
+            Segment(site.id, id=id, from_on=FIRST + id * DAY, to_on=None if id == 1 else TODAY)
+            for id in (1, 2, 3)
+        ],
+    )
+
+    root = await read(owner, f"/o/nimbus/customers/{site.id}/1")
+
+    line = [Decimal(cell.attrib["data-value"]) for cell in root.iterfind(".//mrr-chart//td[@data-value]")]
+    assert line == [10, 30, 20, 10, 0]
+    assert amounts(root) == ["10.000000", "10.000000"]
+    assert "Only 2 lines are listed" in "".join(root.itertext())
 
 
 async def test_unknown_customers_are_not_found(gateway: Gateway) -> None:
