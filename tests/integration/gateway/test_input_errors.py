@@ -12,7 +12,10 @@ ID = UUID(int=1)
 QUESTIONS = {
     "/api/v1/metrics/mrr?start=tomorrow": ("start must be a date such as 2026-11-29.", "start"),
     "/api/v1/metrics/mrr?end=2026-02-30": ("end must be a date such as 2026-11-29.", "end"),
-    "/api/v1/metrics/mrr?interval=hour": ("interval must be day, week or month.", "interval"),
+    "/api/v1/metrics/mrr?interval=hour": (
+        "interval must be day, week, month, quarter, year or range.",
+        "interval",
+    ),
     "/api/v1/metrics/mrr?lens=all": ("lens must be contract, active or status.", "lens"),
     "/api/v1/metrics/mrr?filter[instance]=7": (
         "filter[instance] must be a list, each value an id such as 1b4e28ba-2fa1-41d2-883f-0016d3cca427.",
