@@ -135,7 +135,7 @@ async def test_cut_scale_is_marked(pages: Pages) -> None:
     await pages.page.goto(f"{pages.home}/")
 
     await expect(pages.page.locator(".plot .axis-break")).to_be_visible()
-    await expect(pages.page.get_by_text("The scale starts at 800.00")).to_be_visible()
+    await expect(pages.page.locator("mrr-chart").get_by_text("The scale starts at 800.00")).to_be_visible()
 
 
 async def test_carried_days_are_hatched_and_named(pages: Pages) -> None:
@@ -143,7 +143,7 @@ async def test_carried_days_are_hatched_and_named(pages: Pages) -> None:
 
     await pages.page.goto(f"{pages.home}/")
 
-    assert await pages.page.locator(".plot rect").count() == 9
+    assert await pages.page.locator("mrr-chart .plot rect").count() == 9
     await expect(pages.page.get_by_text("Hatched days repeat an earlier value")).to_be_visible()
     await pages.page.get_by_text("Show as a table").click()
     await expect(pages.page.get_by_text("(earlier value)")).to_have_count(9)
