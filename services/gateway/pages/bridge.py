@@ -22,10 +22,8 @@ WORDS: Final = {
     "contraction": "Less from customers",
     "churn": "Left",
     "moved": "Moved",
-    "fx": "Exchange rates",
     "entering": "Into the filter",
     "leaving": "Out of the filter",
-    "restated": "Corrected",
     END: "At the end",
 }
 

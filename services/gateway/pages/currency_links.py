@@ -1,6 +1,6 @@
 """The currencies to choose from on a page that shows one at a time. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from libs.common.figures.answers import Figure
@@ -29,6 +29,11 @@ def currency_links(
         CurrencyLink(code, filters.address_with(code, **others), customers[code], code == chosen)
         for code in ordered
     ]
+
+
+def chosen_currency(links: Iterable[CurrencyLink], filters: Filters) -> str | None:
+    """Return the currency that a page shows, which may have no customers; None when there are no currencies."""
+    return next((link.code for link in links if link.is_chosen), filters.currency)
 
 
 def customers_by_currency(figure: Figure) -> dict[str, int | None]:

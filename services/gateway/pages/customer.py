@@ -24,7 +24,7 @@ from services.gateway.pages.callers import CustomersReader
 from services.gateway.pages.chart import Chart, draw
 from services.gateway.pages.filters import AddressFilters, filter_form
 from services.gateway.pages.findings import link
-from services.gateway.pages.movement_words import BASES
+from services.gateway.pages.movement_words import BASES, REASONS
 from services.gateway.pages.rendering import page
 from services.gateway.pages.splits import cycle_in_words
 
@@ -32,14 +32,6 @@ router = APIRouter()
 
 # A page stays readable, whatever a reseller has.
 _MOST_STEPS: Final = 500
-_CAUSES: Final = {
-    "cancellation": "cancelled",
-    "non_payment": "not paid",
-    "disappeared": "no longer in WHMCS",
-    "transferred_away": "transferred away",
-    "became_free": "became free",
-    "unknown": "ended",
-}
 
 
 class Step(NamedTuple):
@@ -129,11 +121,16 @@ def _step(segment: CustomerSegment, address: str) -> Step:
         from_on=segment.from_on,
         last_on=None if segment.to_on is None else segment.to_on - timedelta(days=1),
         basis=BASES.get(segment.basis, segment.basis),
-        ended="" if segment.to_on is None else _CAUSES.get(segment.cause or "", "changed"),
+        ended="" if segment.to_on is None else _ended(segment.cause),
         mrr=format_micros(segment.mrr_micros),
         text=number(format_micros(segment.mrr_micros), segment.currency),
         currency=segment.currency,
     )
+
+
+def _ended(cause: str | None) -> str:
+    """Return why a segment ended. Without a cause, its subscription goes on with other values."""
+    return "changed" if cause is None else REASONS.get(cause, "ended")
 
 
 def _not_found() -> NotFound:

@@ -20,7 +20,7 @@ from services.gateway.context import ContextDependency
 from services.gateway.figures import customer_records, customers, figures, freshness
 from services.gateway.pages.amounts import number
 from services.gateway.pages.callers import CustomersReader
-from services.gateway.pages.currency_links import currency_links, customers_by_currency
+from services.gateway.pages.currency_links import chosen_currency, currency_links, customers_by_currency
 from services.gateway.pages.filters import AddressFilters, Filters, filter_form
 from services.gateway.pages.limits import AddressLimits, words_of
 from services.gateway.pages.rendering import page
@@ -63,7 +63,7 @@ async def list_customers(
     )
     kept = {**limited, **({"on": [str(day)]} if on else {})}
     links = currency_links(customers_by_currency(counts), filters, **kept)
-    currency = next((link.code for link in links if link.is_chosen), filters.currency)
+    currency = chosen_currency(links, filters)
     only = {**limited, Group.CURRENCY: [currency]} if currency else limited
     rows = await customers(
         context,

@@ -14,11 +14,11 @@ from services.gateway.context import ContextDependency
 from services.gateway.errors import NotFound
 from services.gateway.explanations import ExplainedMetric, GroupValue, SourceState, explained
 from services.gateway.kinds import title as kind_title
-from services.gateway.pages.amounts import count, number, ratio
 from services.gateway.pages.callers import MetricsReader
 from services.gateway.pages.filters import AddressFilters
 from services.gateway.pages.reasons import reason_text
 from services.gateway.pages.rendering import page
+from services.gateway.pages.tiles import value_text
 from services.gateway.pages.times import local
 
 router = APIRouter()
@@ -123,9 +123,8 @@ def _value(answer: ExplainedMetric, group: GroupValue) -> Value:
 def _number(title: str, unit: Unit, value: str | int | None, currency: str | None) -> Number:
     if value is None:
         return Number(title, None, "not known")
-    if unit is Unit.MONEY and currency is not None:
-        return Number(title, value, f"{number(str(value), currency)} {currency}")
-    return Number(title, value, ratio(str(value)) if unit is Unit.RATIO else count(int(value)))
+    text = value_text(unit, value, currency or "")
+    return Number(title, value, f"{text} {currency}" if unit is Unit.MONEY else text)
 
 
 def _source(source: SourceState) -> Source:

@@ -15,7 +15,8 @@ KINDS: Final = {
     MovementKind.MOVED: "moved to another customer or currency",
     MovementKind.TRANSFER: "moved between its subscriptions",
 }
-_REASONS: Final = {
+# A cause of an end is the reason of the movement that follows from it.
+REASONS: Final[Mapping[str, str]] = {
     MovementReason.ADDED_ITEM: "added a subscription",
     MovementReason.LOST_ITEM: "a subscription ended",
     MovementReason.UPGRADE: "upgraded",
@@ -45,7 +46,7 @@ def sentence(movement: Movement, names: Mapping[str, str]) -> str:
     words = KINDS.get(MovementKind(movement.movement), movement.movement)
     if movement.days_away:
         words = f"{words} after {movement.days_away:,} day{'' if movement.days_away == 1 else 's'}"
-    reason = "" if movement.reason is None else _REASONS.get(MovementReason(movement.reason), movement.reason)
+    reason = "" if movement.reason is None else REASONS.get(movement.reason, movement.reason)
     before, after = (_product(key, names) for key in (movement.from_product, movement.to_product))
     if before and after and before != after:
         reason = f"{reason or 'changed'} from {before} to {after}"

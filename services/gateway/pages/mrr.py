@@ -18,7 +18,7 @@ from services.gateway.pages.bridge import WORDS, months_of, movements_in
 from services.gateway.pages.callers import MetricsReader
 from services.gateway.pages.chart import Chart, draw
 from services.gateway.pages.currencies import interval_of
-from services.gateway.pages.currency_links import currency_links, customers_by_currency
+from services.gateway.pages.currency_links import chosen_currency, currency_links, customers_by_currency
 from services.gateway.pages.filters import AddressFilters, filter_form
 from services.gateway.pages.month_panel import month_panel, names_of_products
 from services.gateway.pages.reading import Days, read
@@ -40,7 +40,7 @@ async def show_mrr(
     reading = await read(context, principal, filters, _questions)
     answers = reading.answers
     links = currency_links(customers_by_currency(answers["customers"]) if answers else {}, filters)
-    currency = next((link.code for link in links if link.is_chosen), filters.currency)
+    currency = chosen_currency(links, filters)
     days = reading.days
     months = months_of(answers["mrr_bridge"], currency, days.months_from) if days and currency else []
     shown = next((row for row in months if row.on == month), months[0] if months else None)

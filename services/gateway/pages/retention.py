@@ -13,7 +13,7 @@ from libs.common.figures.periods import Interval
 from libs.common.figures.questions import Question
 from services.gateway.context import ContextDependency
 from services.gateway.pages.callers import MetricsReader
-from services.gateway.pages.currency_links import currency_links, customers_by_currency
+from services.gateway.pages.currency_links import chosen_currency, currency_links, customers_by_currency
 from services.gateway.pages.filters import AddressFilters, filter_form
 from services.gateway.pages.months import months, questions_by_month
 from services.gateway.pages.reading import Days, read
@@ -33,7 +33,7 @@ async def retention(
     reading = await read(context, principal, filters, _questions)
     answers = reading.answers
     links = currency_links(customers_by_currency(answers[_CUSTOMERS]) if answers else {}, filters)
-    currency = next((link.code for link in links if link.is_chosen), filters.currency)
+    currency = chosen_currency(links, filters)
     zone, now = common_zone(reading.instances), context.clock()
     return page(
         request,

@@ -54,11 +54,12 @@ def tile_of(figure: Figure, point: Point | None, currency: str, detail: str = ""
         reason = reason_text(point.reason if point else "no_subscription")
         return Tile(figure.metric, title, None, "", unit, reason)
     return Tile(
-        figure.metric, title, point.value, _text(figure.unit, point.value, currency), unit, "", detail
+        figure.metric, title, point.value, value_text(figure.unit, point.value, currency), unit, "", detail
     )
 
 
-def _text(unit: Unit, value: str | int, currency: str) -> str:
+def value_text(unit: Unit, value: str | int, currency: str) -> str:
+    """Return a value of the API as people read it, money without the code of its currency."""
     match unit:
         case Unit.MONEY:
             return number(str(value), currency)
