@@ -160,6 +160,8 @@ async def _keep_busy(
 
 
 async def _end(active: set[asyncio.Task[None]], seconds: float) -> None:
+    # A task that is cancelled before its first step never runs: work that was claimed just now must begin, so that it is handed back.
+    await asyncio.sleep(0)
     tasks = list(active)
     if tasks and seconds:
         await asyncio.wait(tasks, timeout=seconds)
