@@ -1,10 +1,11 @@
-"""The health pages of a service: is it alive, has it started, is it ready."""
+"""The pages of a service for its operator: is it alive, has it started, is it ready, and what its instruments say."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -80,14 +81,29 @@ def build_health_app(stop: asyncio.Event, checks: Mapping[str, Check], heartbeat
     async def version(_: Request) -> JSONResponse:
         return JSONResponse({"version": VERSION})
 
-    pages = Starlette(
-        routes=[
-            Route("/livez", livez),
-            Route("/startupz", livez),
-            Route("/readyz", readyz),
-            Route("/version", version),
-        ]
+    return _with_refusals(
+        Starlette(
+            routes=[
+                Route("/livez", livez),
+                Route("/startupz", livez),
+                Route("/readyz", readyz),
+                Route("/version", version),
+            ]
+        )
     )
+
+
+def build_metrics_app() -> ASGIApp:
+    """Return the application with /metrics: all instruments in the format of Prometheus."""
+
+    def answer(_: Request) -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    return _with_refusals(Starlette(routes=[Route("/metrics", answer)]))
+
+
+def _with_refusals(pages: ASGIApp) -> ASGIApp:
+    """Answer the requests that the server refuses with their status alone."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         refused = scope.get("state", {}).get("refused")

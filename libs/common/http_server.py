@@ -11,6 +11,7 @@ import ipaddress
 import logging
 import math
 import re
+import ssl
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -242,8 +243,10 @@ class _Server(uvicorn.Server):
         yield
 
 
-def build_server(app: ASGIApp, host: str, port: int, limits: Limits) -> uvicorn.Server:
-    """Return a server that applies `limits` to its connections."""
+def build_server(
+    app: ASGIApp, host: str, port: int, limits: Limits, tls: ssl.SSLContext | None = None
+) -> uvicorn.Server:
+    """Return a server that applies `limits` to its connections. With `tls` it serves https alone."""
     logging.getLogger("uvicorn.error").setLevel(
         logging.ERROR
     )  # it warns about every request that is not HTTP
@@ -262,6 +265,7 @@ def build_server(app: ASGIApp, host: str, port: int, limits: Limits) -> uvicorn.
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=_STOP_SECONDS,
+            ssl_context_factory=None if tls is None else lambda _config, _default: tls,
         )
     )
 

@@ -7,14 +7,17 @@ import random
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from libs.common.health import Check, Heartbeat, build_health_app
+from libs.common.health import Check, Heartbeat, build_health_app, build_metrics_app
 from libs.common.http_server import Limits, build_server
 from libs.common.pause import pause
+from libs.common.settings import ProcessSettings
+from libs.common.tls import ServerCertificate
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +29,17 @@ _STOP_SECONDS: Final = 30.0
 _OBJECTS_PER_COLLECTION: Final = 5_000
 
 
+@dataclass(frozen=True, slots=True)
+class Public:
+    """The public application of a service, and where it is served: over https with a certificate, else over http."""
+
+    app: ASGIApp
+    host: str
+    port: int
+    limits: Limits
+    certificate: ServerCertificate | None = None
+
+
 def collect_rarely() -> None:
     """Let the garbage collector skip all objects of the start, and run less often after it."""
     gc.freeze()
@@ -34,20 +48,15 @@ def collect_rarely() -> None:
 
 async def serve(
     service: str,
+    settings: ProcessSettings,
     *,
-    health_port: int,
     tasks: Mapping[str, Task],
     checks: Mapping[str, Check],
-    health_host: str = "127.0.0.1",
-    app: ASGIApp | None = None,
-    host: str = "127.0.0.1",
-    port: int | None = None,
-    limits: Limits = Limits(),  # noqa: B008 - it is frozen
+    public: Public | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then stop. A task that ends or raises before is started again with backoff.
 
-    `checks` raise while the service is not ready. `app` is the public ASGI application on `port`, if there is one;
-    `limits` apply to its connections. Raise SystemExit(1) when a server cannot be started or ends by itself.
+    `checks` raise while the service is not ready. Raise SystemExit(1) when a server cannot be started or ends by itself.
 
     The order of a stop: a signal sets `stop`; /readyz fails at once; the tasks finish their batch; the servers close
     their port and finish open requests; what is still running after 30 seconds is cancelled. The caller closes Kafka
@@ -56,15 +65,16 @@ async def serve(
     collect_rarely()
     stop = _stop_on_signal()
     heartbeat = Heartbeat()
-    # The health pages have their own connections: they answer when all public connections are taken.
-    health = build_health_app(stop, checks, heartbeat)
-    servers = [build_server(health, health_host, health_port, Limits(total=50))]
-    if app is not None and port is not None:
-        servers.append(build_server(app, host, port, limits))
+    servers = _build_servers(settings, build_health_app(stop, checks, heartbeat), public)
     serving = [asyncio.create_task(server.serve()) for server in servers]
     working = [asyncio.create_task(_supervise(name, task, stop)) for name, task in tasks.items()]
     working.append(asyncio.create_task(heartbeat.run(stop)))
-    log.info("The service has started", extra={"health_port": health_port, "port": port})
+    if public is not None and public.certificate is not None:
+        working.append(asyncio.create_task(public.certificate.follow(stop)))
+    log.info(
+        "The service has started",
+        extra={"health_port": settings.health_port, "port": public and public.port},
+    )
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([stopping, *serving], return_when=asyncio.FIRST_COMPLETED)
     has_failed = not stop.is_set()
@@ -72,6 +82,18 @@ async def serve(
     await _finish(servers, [*serving, *working])
     if has_failed:
         raise SystemExit(1)
+
+
+def _build_servers(settings: ProcessSettings, health: ASGIApp, public: Public | None) -> list[uvicorn.Server]:
+    # The health pages and the instruments have their own connections: they answer when all public connections are taken.
+    few = Limits(total=50)
+    servers = [build_server(health, settings.health_host, settings.health_port, few)]
+    if settings.metrics_port is not None:
+        servers.append(build_server(build_metrics_app(), settings.health_host, settings.metrics_port, few))
+    if public is not None:
+        tls = None if public.certificate is None else public.certificate.context
+        servers.append(build_server(public.app, public.host, public.port, public.limits, tls))
+    return servers
 
 
 def _stop_on_signal() -> asyncio.Event:

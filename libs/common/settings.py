@@ -40,6 +40,7 @@ KNOWN_SETTINGS: Final = frozenset(
         "KAFKA_USERNAME",
         "LEASE_SECONDS",
         "LOG_LEVEL",
+        "METRICS_PORT",
         "OTLP_ENDPOINT",
         "PORT",
         "POSTGRES_CA_FILE",
@@ -47,6 +48,8 @@ KNOWN_SETTINGS: Final = frozenset(
         "REPLICA",
         "SESSION_KEY_FILE",
         "STATE_DIR",
+        "TLS_CERTIFICATE_FILE",
+        "TLS_KEY_FILE",
         "TOPICS_MANAGED",
         "TRUSTED_PROXIES",
         "WHMCS_ALLOWED_PORTS",
@@ -118,11 +121,16 @@ class KafkaSettings(Block):
 
 
 class ProcessSettings(Block):
-    """Settings of a process. `replica` is a name that stays the same after a restart; with it a restart causes no rebalance."""
+    """Settings of a process.
+
+    `health_host` is the address of the health port and the metrics port. `replica` is a name that stays the same after a restart; with it
+    a restart causes no rebalance.
+    """
 
     log_level: str = "INFO"
     health_host: str = "127.0.0.1"
     health_port: int = 8081
+    metrics_port: int | None = None
     replica: str | None = None
     otlp_endpoint: str | None = None
 

@@ -7,13 +7,15 @@ from opentelemetry import metrics, propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from libs.common.logs import configure_logs
+from libs.common.settings import ProcessSettings
 
 tracer: Final = trace.get_tracer("mrrlytics")
 _meter: Final = metrics.get_meter("mrrlytics")
@@ -55,17 +57,21 @@ requests_rejected: Final = _meter.create_counter("mrrlytics.ratelimit.rejected")
 auth_attempts: Final = _meter.create_counter("mrrlytics.auth.attempts")
 
 
-def configure(service: str, level: str = "INFO", otlp_endpoint: str | None = None) -> None:
-    """Log to stdout; with an endpoint also export traces and metrics (OTLP over HTTP)."""
-    configure_logs(service, level)
-    if otlp_endpoint is None:
-        return
+def configure(service: str, settings: ProcessSettings) -> None:
+    """Log to stdout. With a metrics port, collect the instruments; with an endpoint, send them and traces to it (OTLP over HTTP)."""
+    configure_logs(service, settings.log_level)
     resource = Resource.create({"service.name": f"mrrlytics-{service}"})
-    traces = TracerProvider(resource=resource)
-    traces.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{otlp_endpoint}/v1/traces")))
-    trace.set_tracer_provider(traces)
-    reader = PeriodicExportingMetricReader(OTLPMetricExporter(f"{otlp_endpoint}/v1/metrics"))
-    metrics.set_meter_provider(MeterProvider([reader], resource=resource))
+    endpoint = settings.otlp_endpoint
+    readers: list[MetricReader] = []
+    if settings.metrics_port is not None:
+        readers.append(PrometheusMetricReader())
+    if endpoint is not None:
+        traces = TracerProvider(resource=resource)
+        traces.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{endpoint}/v1/traces")))
+        trace.set_tracer_provider(traces)
+        readers.append(PeriodicExportingMetricReader(OTLPMetricExporter(f"{endpoint}/v1/metrics")))
+    if readers:
+        metrics.set_meter_provider(MeterProvider(readers, resource=resource))
 
 
 def current_traceparent() -> str | None:

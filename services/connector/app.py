@@ -18,7 +18,7 @@ from services.connector.worker import Worker
 
 async def run(settings: Settings, clock: Clock = utc_now) -> None:
     """Serve until the process gets a signal to stop."""
-    telemetry.configure("connector", settings.log_level, settings.otlp_endpoint)
+    telemetry.configure("connector", settings)
     keyring = load_file("CREDENTIAL_KEYS_FILE", settings.credential_keys_file, Keyring.load)
     engine = build_engine(settings, service="connector")
     publisher = Publisher(settings)
@@ -28,8 +28,7 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
     try:
         await serve(
             "connector",
-            health_host=settings.health_host,
-            health_port=settings.health_port,
+            settings,
             checks={"database": lambda: ping(engine), "kafka": publisher.ping},
             tasks={
                 "consume": consumer.run,

@@ -21,8 +21,9 @@ from libs.common.kafka.consumer import Consumer
 from libs.common.kafka.publisher import Publisher
 from libs.common.outbox import relay
 from libs.common.pause import pause
-from libs.common.serve import Task, serve
+from libs.common.serve import Public, Task, serve
 from libs.common.settings import load_file
+from libs.common.tls import ServerCertificate
 from libs.common.version import VERSION
 from services.gateway import first_account, repository
 from services.gateway.admission import Admission
@@ -80,7 +81,7 @@ class _Assets(StaticFiles):
 
 async def run(settings: Settings, clock: Clock = utc_now) -> None:
     """Serve until the process is asked to stop."""
-    telemetry.configure("gateway", settings.log_level, settings.otlp_endpoint)
+    telemetry.configure("gateway", settings)
     # Threads compute in Python, too. With the default of 5 ms the event loop would wait that long at each of its steps.
     sys.setswitchinterval(_SWITCH_SECONDS)
     context = Context(
@@ -90,6 +91,7 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
         keyring=load_file("CREDENTIAL_KEYS_FILE", settings.credential_keys_file, Keyring.load),
         session_key=load_file("SESSION_KEY_FILE", settings.session_key_file, _read_session_key),
     )
+    certificate = _certificate(settings)
     publisher = Publisher(settings)
     consumer = Consumer(settings, replica=settings.replica)
     build_handlers(consumer, publisher, context)
@@ -100,12 +102,10 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
     try:
         await serve(
             "gateway",
-            health_host=settings.health_host,
-            health_port=settings.health_port,
-            app=app,
-            host=settings.host,
-            port=settings.port,
-            limits=Limits(is_shared=settings.is_trusted),
+            settings,
+            public=Public(
+                app, settings.host, settings.port, Limits(is_shared=settings.is_trusted), certificate
+            ),
             checks={
                 "database": lambda: ping(context.engine),
                 "kafka": publisher.ping,
@@ -153,6 +153,15 @@ def _repeat(seconds: float, work: Callable[[Context], Awaitable[None]], context:
 async def _check_owned(is_owned: asyncio.Event) -> None:
     if not is_owned.is_set():
         raise ConnectionError("the first account is not set up yet")
+
+
+def _certificate(settings: Settings) -> ServerCertificate | None:
+    key_file = settings.tls_key_file
+    if settings.tls_certificate_file is None or key_file is None:
+        return None
+    return load_file(
+        "TLS_CERTIFICATE_FILE", settings.tls_certificate_file, lambda file: ServerCertificate(file, key_file)
+    )
 
 
 def _read_session_key(path: Path) -> bytes:

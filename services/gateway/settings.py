@@ -14,13 +14,16 @@ from libs.common.tls import stays_on_machine
 class Settings(PostgresSettings, KafkaSettings, ProcessSettings):
     """The settings of the gateway. `init_*` create an organization, its owner and an API token once, if absent.
 
-    `public_url` is what people type: https unless its host is this machine. `trusted_proxies` are separated by commas.
+    `public_url` is what people type: https unless its host is this machine. With a certificate the gateway serves https itself;
+    without one, on an address that other machines reach, `trusted_proxies` names the proxies that do (separated by commas).
     `egress_addresses` are shown to people who set up a firewall.
     """
 
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=1, le=65535)
     public_url: str = "http://127.0.0.1:8080"
+    tls_certificate_file: Path | None = None
+    tls_key_file: Path | None = None
     session_key_file: Path
     credential_keys_file: Path
     trusted_proxies: Networks = ()
@@ -54,6 +57,22 @@ class Settings(PostgresSettings, KafkaSettings, ProcessSettings):
         if parts.scheme == "http" and not stays_on_machine(parts.hostname):
             raise ValueError("must begin with https:// unless its host is this machine")
         return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _others_use_tls(self) -> Self:
+        files = (self.tls_certificate_file, self.tls_key_file)
+        if any(files) != all(files):
+            raise ValueError("MRRLYTICS_TLS_CERTIFICATE_FILE and MRRLYTICS_TLS_KEY_FILE go together")
+        if all(files) and self.is_local:
+            raise ValueError(
+                "with MRRLYTICS_TLS_CERTIFICATE_FILE, MRRLYTICS_PUBLIC_URL must begin with https://"
+            )
+        if not (all(files) or self.trusted_proxies or stays_on_machine(self.host)):
+            raise ValueError(
+                "MRRLYTICS_HOST is open to other machines: set MRRLYTICS_TLS_CERTIFICATE_FILE and MRRLYTICS_TLS_KEY_FILE, "
+                "or name the proxy that serves https in MRRLYTICS_TRUSTED_PROXIES"
+            )
+        return self
 
     @model_validator(mode="after")
     def _init_is_whole(self) -> Self:

@@ -22,7 +22,7 @@ _WORKERS = 2
 
 async def run(settings: Settings, clock: Clock = utc_now) -> None:
     """Serve until the process gets a signal to stop."""
-    telemetry.configure("metrics", settings.log_level, settings.otlp_endpoint)
+    telemetry.configure("metrics", settings)
     engine = build_engine(settings, service="metrics")
     publisher = Publisher(settings)
     consumer = Consumer(settings, replica=settings.replica)
@@ -31,8 +31,7 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
     try:
         await serve(
             "metrics",
-            health_host=settings.health_host,
-            health_port=settings.health_port,
+            settings,
             checks={"database": lambda: ping(engine), "kafka": publisher.ping},
             tasks={
                 "consume": consumer.run,

@@ -15,7 +15,7 @@ from services.scheduler.ticker import tick_loop
 
 async def run(settings: Settings, now: Now = database_now) -> None:
     """Serve until SIGTERM. `now` reads the clock of the database, the only clock of this service; tests pass another."""
-    telemetry.configure("scheduler", settings.log_level, settings.otlp_endpoint)
+    telemetry.configure("scheduler", settings)
     engine = build_engine(settings, service="scheduler")
     publisher = Publisher(settings)
     consumer = Consumer(settings, replica=settings.replica)
@@ -24,8 +24,7 @@ async def run(settings: Settings, now: Now = database_now) -> None:
     try:
         await serve(
             "scheduler",
-            health_host=settings.health_host,
-            health_port=settings.health_port,
+            settings,
             checks={"database": lambda: ping(engine), "kafka": publisher.ping},
             tasks={
                 "consume": consumer.run,
