@@ -50,9 +50,11 @@ WHERE c.organization_id = {{0}} AND c.instance_id = {{1}} AND c.kind IN {in_list
 
 # A day that is not known yet was never sent, so nobody needs to hear that it is empty now.
 _DISCARD_UNKNOWN: Final = f"""
-DELETE FROM metrics.movements_to_send w USING {unnest(_DAY, 3)}
-WHERE w.organization_id = $1 AND w.instance_id = $2 AND w.customer_id = t.customer_id AND w."on" = t."on"
-    AND w."on" > ({_LAST_ON.format("$1", "$2")})"""
+DELETE FROM metrics.movements_to_send WHERE ctid = ANY (ARRAY(
+    SELECT w.ctid FROM {unnest(_DAY, 3)} CROSS JOIN LATERAL (
+        SELECT ctid, "on" FROM metrics.movements_to_send
+        WHERE organization_id = $1 AND instance_id = $2 AND customer_id = t.customer_id AND "on" = t."on" OFFSET 0) w
+    WHERE w."on" > ({_LAST_ON.format("$1", "$2")})))"""
 
 # Of a deleted instance, all days that were ever sent are sent once more, without movements.
 _ADD_ALL: Final = f"""

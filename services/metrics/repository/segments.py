@@ -36,8 +36,9 @@ SELECT s.* FROM {unnest(_KEY, 3)} CROSS JOIN LATERAL (
 ORDER BY s.lens, s.from_on"""
 
 _READ_ISSUES: Final = f"""
-SELECT s.kind, s.id, s.reason, s.customer_id FROM {unnest(_KEY, 3)}
-JOIN metrics.issues s ON s.organization_id = $1 AND s.instance_id = $2 AND s.kind = t.kind AND s.id = t.id
+SELECT s.* FROM {unnest(_KEY, 3)} CROSS JOIN LATERAL (
+    SELECT kind, id, reason, customer_id FROM metrics.issues
+    WHERE organization_id = $1 AND instance_id = $2 AND kind = t.kind AND id = t.id OFFSET 0) s
 ORDER BY s.reason"""
 
 # By the index by customer.
@@ -49,9 +50,12 @@ WHERE NOT EXISTS (
     SELECT FROM metrics.records r
     WHERE r.organization_id = $1 AND r.instance_id = $2 AND r.kind = s.kind AND r.id = s.id)"""
 
+# A join would read the whole table for each batch while the planner has no statistics of it.
 _DELETE: Final = tuple(
-    f"""DELETE FROM metrics.{table} s USING {unnest(_KEY, 3)}
-    WHERE s.organization_id = $1 AND s.instance_id = $2 AND s.kind = t.kind AND s.id = t.id"""
+    f"""DELETE FROM metrics.{table} WHERE ctid = ANY (ARRAY(
+        SELECT s.ctid FROM {unnest(_KEY, 3)} CROSS JOIN LATERAL (
+            SELECT ctid FROM metrics.{table}
+            WHERE organization_id = $1 AND instance_id = $2 AND kind = t.kind AND id = t.id OFFSET 0) s))"""
     for table in ("segments", "issues")
 )
 
