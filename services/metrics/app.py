@@ -26,7 +26,7 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
     engine = build_engine(settings, service="metrics")
     publisher = Publisher(settings)
     consumer = Consumer(settings, replica=settings.replica)
-    computing = Computing(engine)
+    computing = Computing(engine, clock=clock)
     build_handlers(consumer, publisher, engine, clock)
     try:
         await serve(

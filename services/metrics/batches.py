@@ -1,12 +1,14 @@
 """Computes a batch of customers from the evidence about their subscriptions, and stores the figures that differ."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Final
+from typing import Final, NamedTuple
 
 from libs.common.contracts.lenses import Lens
 from services.metrics.formulas.chunks import Chunk, divide
 from services.metrics.formulas.evidence import Subscription
+from services.metrics.formulas.restatements import Change, changes_of
 from services.metrics.formulas.timeline import timeline
 from services.metrics.gathering import Gathered, Scope, gather
 from services.metrics.movements import update_movements
@@ -18,26 +20,35 @@ from services.metrics.turn import Turn
 SUBSCRIPTIONS_AT_ONCE: Final = 500
 
 
+class _Replaced(NamedTuple):
+    """What a chunk replaced: the customers of the segments that differ, and by how many micros closed days changed."""
+
+    customers: set[int]
+    changes: Counter[Change]
+
+
 async def compute_customers(
     database: Connection, scope: Scope, customers: Sequence[int], *, has_movements: bool
-) -> None:
+) -> Counter[Change]:
     """Store the figures of every subscription that the customers have or had, then the movements of changed segments.
 
-    Without `has_movements`, no movements are stored yet, so those of all these customers are.
+    Return by how many micros closed days changed. Without `has_movements`, no movements are stored yet, so those of all these customers
+    are.
     """
     owned = await evidence.read_owned(database, scope.cut.instance, customers)
     of_segments: set[int] = set()
+    changes: Counter[Change] = Counter()
     for chunk in divide(customers, owned, SUBSCRIPTIONS_AT_ONCE):
-        of_segments |= await _compute_chunk(database, scope, chunk)
+        replaced = await _compute_chunk(database, scope, chunk)
+        of_segments |= replaced.customers
+        changes.update(replaced.changes)
     affected = of_segments if has_movements else of_segments.union(customers)
     await update_movements(database, scope.cut.instance, affected)
+    return changes
 
 
-async def _compute_chunk(database: Connection, scope: Scope, chunk: Chunk) -> set[int]:
-    """Store the figures of a chunk and return the customers of the segments that differ.
-
-    Where a subscription changed its customer, it concerns both.
-    """
+async def _compute_chunk(database: Connection, scope: Scope, chunk: Chunk) -> _Replaced:
+    """Store the figures of a chunk and return what they replaced. A subscription that changed its customer concerns both."""
     gathered = await gather(database, scope, chunk)
     parents = {of_one.parent for of_one in gathered.values() if of_one.parent is not None}
     # Services of a large customer are in earlier chunks than its addons. Their figures are stored by now.
@@ -54,12 +65,35 @@ async def _compute_chunk(database: Connection, scope: Scope, chunk: Chunk) -> se
     if changed:
         await segments.delete(database, scope.cut.instance, [key for key in changed if key in stored])
         await segments.insert(database, scope.cut.instance, changed)
-    return {
+    customers = {
         segment.customer_id
         for figures_of in (changed, stored)
         for key in changed.keys() & figures_of.keys()
         for segment in figures_of[key].segments
     }
+    return _Replaced(customers, _changes(scope, gathered, stored, changed))
+
+
+def _changes(
+    scope: Scope,
+    gathered: Mapping[Subscription, Gathered],
+    stored: Mapping[Subscription, Figures],
+    changed: Mapping[Subscription, Figures],
+) -> Counter[Change]:
+    """Return by how many micros closed days change when changed figures replace the stored ones."""
+    changes: Counter[Change] = Counter()
+    for key, new in changed.items():
+        seen = gathered[key].evidence.observations
+        of_it = changes_of(
+            key.kind,
+            stored.get(key, Figures()).segments,
+            new.segments,
+            scope.closed.get(key.kind),
+            is_fraud=bool(seen) and seen[-1].status == "fraud",
+            is_redefined=scope.is_redefined,
+        )
+        changes.update(of_it)
+    return changes
 
 
 async def _figures(

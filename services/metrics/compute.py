@@ -7,21 +7,32 @@ their customers from the cut, and stores what differs. Marks of a greater epoch 
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from libs.common.clock import Clock, utc_now
 from libs.common.contracts.instances import InstanceKey
 from libs.common.database import raw, transaction
 from libs.common.pause import pause
 from services.metrics.batches import compute_customers
+from services.metrics.formulas.restatements import Change
 from services.metrics.gathering import Scope
 from services.metrics.repository import evidence, instances, marks
 from services.metrics.repository.driver import Connection
 from services.metrics.repository.evidence import Cut
-from services.metrics.steps import Step, Undone, changes_all, claim_step, finish_step, look_at_history
+from services.metrics.steps import (
+    Step,
+    Undone,
+    changes_all,
+    claim_step,
+    finish_step,
+    look_at_history,
+    store_restatements,
+)
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +45,20 @@ _LONGEST_PAUSE_SECONDS: Final = 60.0
 _Claim = Callable[[Connection, Cut, int, int], Awaitable[list[int]]]
 
 
+class _Computed(NamedTuple):
+    """How many customers a step computed, and by how many micros it changed closed days."""
+
+    customers: int
+    changes: Counter[Change]
+
+
 class Computing:
     """Brings instances up to date, each in one transaction. Several workers and replicas share the instances."""
 
-    def __init__(self, engine: AsyncEngine, customers_at_once: int = CUSTOMERS_AT_ONCE) -> None:
-        self._engine, self._customers_at_once = engine, customers_at_once
+    def __init__(
+        self, engine: AsyncEngine, customers_at_once: int = CUSTOMERS_AT_ONCE, clock: Clock = utc_now
+    ) -> None:
+        self._engine, self._customers_at_once, self._clock = engine, customers_at_once, clock
         # How long instances that failed wait, and until when.
         self._pauses: dict[InstanceKey, float] = {}
         self._paused_until: dict[InstanceKey, float] = {}
@@ -86,28 +106,34 @@ class Computing:
             step = await claim_step(database, key)
             if step is None:
                 return False
-            computed = await self._compute_step(database, step, stop)
+            computed, changes = await self._compute_step(database, step, stop)
             if not step.is_new and not computed:
                 return False
+            await store_restatements(database, step, changes, self._clock())
             await finish_step(database, step, await look_at_history(database, step))
         ids = {"instance_id": str(key.instance_id), "run_id": str(step.after.run_id)}
         log.info("Figures are up to date", extra={**ids, "customers": computed})
         return True
 
-    async def _compute_step(self, database: Connection, step: Step, stop: asyncio.Event) -> int:
-        """Compute the customers whose figures a step changes, a batch at a time, and return how many there were."""
+    async def _compute_step(self, database: Connection, step: Step, stop: asyncio.Event) -> _Computed:
+        """Compute the customers whose figures a step changes, a batch at a time; return how many there were and what changed."""
         # `_claim_all` finds customers through their subscriptions. The marks of customers without one are claimed after it.
         claims: tuple[_Claim, ...] = (_claim_all, _claim_marked) if changes_all(step) else (_claim_marked,)
-        scope = Scope(step.cut, step.settings.time_zone, step.first_read_on, step.rules)
-        computed = 0
+        scope = Scope(
+            step.cut, step.settings.time_zone, step.first_read_on, step.rules, step.closed, step.is_redefined
+        )
+        computed, changes = 0, Counter[Change]()
         for claim in claims:
             last = -1
             while customers := await claim(database, step.cut, last, self._customers_at_once):
                 if stop.is_set() or await instances.read_settings(database, step.key) is None:
                     raise Undone
-                await compute_customers(database, scope, customers, has_movements=step.before.has_movements)
+                has_movements = step.before.has_movements
+                changes.update(
+                    await compute_customers(database, scope, customers, has_movements=has_movements)
+                )
                 computed, last = computed + len(customers), customers[-1]
-        return computed
+        return _Computed(computed, changes)
 
 
 async def _claim_marked(database: Connection, cut: Cut, after: int, limit: int) -> list[int]:

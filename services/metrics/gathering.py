@@ -2,12 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import NamedTuple
 
 from libs.common.contracts.billing import Kind
 from services.metrics.formulas.chunks import Chunk
+from services.metrics.formulas.coverage import Days
 from services.metrics.formulas.evidence import Dated, Evidence, Request, Subscription, by_kind, request_of
 from services.metrics.formulas.invoices import LineRules
 from services.metrics.formulas.seen import Seen
@@ -24,13 +25,16 @@ class Scope:
     """What all batches of a step have in common: the facts that count, and the time zone of all days.
 
     `first_read_on` is the day of the first run that read each kind whole. `rules` say how to read lines; None while the history is not
-    computed, because lines are missing.
+    computed, because lines are missing. `closed` has the days of each kind of which some are closed; a change on them is a restatement,
+    whose cause is a definition if `is_redefined`.
     """
 
     cut: Cut
     time_zone: str
     first_read_on: Mapping[str, date]
     rules: LineRules | None = None
+    closed: Mapping[str, Days] = field(default_factory=dict)
+    is_redefined: bool = False
 
 
 class Gathered(NamedTuple):

@@ -1,12 +1,13 @@
 """One step of an instance: what it moves from, what it moves to, and what it stores at its end."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 
 from libs.common.calendar import day_of
 from libs.common.contracts.billing import SUBSCRIPTION_KINDS, Kind
 from libs.common.contracts.instances import InstanceKey
-from services.metrics.formulas.coverage import Coverage, with_run
+from services.metrics.formulas.coverage import Coverage, Days, with_run
 from services.metrics.formulas.date_formats import order_of
 from services.metrics.formulas.history import (
     History,
@@ -17,6 +18,7 @@ from services.metrics.formulas.history import (
     ready,
 )
 from services.metrics.formulas.invoices import LineRules
+from services.metrics.formulas.restatements import Change, stretches_of, with_figures
 from services.metrics.formulas.unreadable import UnreadableRow, after_run, open_from, still_unreadable
 from services.metrics.repository import (
     applied_runs,
@@ -24,11 +26,12 @@ from services.metrics.repository import (
     history,
     instances,
     marks,
+    restatements,
     rules,
     runs,
     unreadable,
 )
-from services.metrics.repository.coverage import State
+from services.metrics.repository.coverage import Definitions, State
 from services.metrics.repository.driver import Connection
 from services.metrics.repository.evidence import Cut
 from services.metrics.repository.instances import Settings
@@ -64,10 +67,21 @@ class Step:
         before, history = self.before, self.history
         return (
             self.after != before.coverage
-            or self.settings.time_zone != before.time_zone
+            or self.is_redefined
             or not before.has_movements
             or (history.is_computed and self.history_after != history)
         )
+
+    @property
+    def is_redefined(self) -> bool:
+        """Return whether the step applies other definitions. It applies no newer run then, so its changes have one cause."""
+        settings = self.settings
+        return self.before.is_redefined(settings.time_zone, prices_include_tax=settings.prices_include_tax)
+
+    @property
+    def closed(self) -> Mapping[str, Days]:
+        """Return the known days of each kind before the step; none before all figures are computed for the first time."""
+        return self.before.days if self.before.has_movements else {}
 
     @property
     def history_after(self) -> History:
@@ -104,10 +118,13 @@ async def claim_step(database: Connection, key: InstanceKey) -> Step | None:
         return None
     settings = await instances.read_settings(database, key)
     before = await coverage.read(database, key)
+    if settings is None:
+        return None
     after, rows = before.coverage, await unreadable.read_rows(database, key)
-    for run in await runs.read_ended(database, key):
-        after, rows = with_run(after, run), after_run(rows, after, run)
-    if settings is None or after is None:
+    if not before.is_redefined(settings.time_zone, prices_include_tax=settings.prices_include_tax):
+        for run in await runs.read_ended(database, key):
+            after, rows = with_run(after, run), after_run(rows, after, run)
+    if after is None:
         return None
     await marks.date(database, key)
     step = Step(key, before, after, rows, await history.read(database, key), settings)
@@ -138,6 +155,17 @@ async def look_at_history(database: Connection, step: Step) -> History:
     return read if counted.awaited else ready(read, await history.read_contents(database, step.key))
 
 
+async def store_restatements(
+    database: Connection, step: Step, changes: Mapping[Change, int], now: datetime
+) -> None:
+    """Store by how much the step changes closed days, with the figures before and after."""
+    stretches = stretches_of(changes, step.closed)
+    if stretches:
+        figures = await restatements.read_figures(database, step.key, stretches)
+        rows = with_figures(stretches, figures)
+        await restatements.store(database, step.key, step.after.run_id, now, rows)
+
+
 async def finish_step(database: Connection, step: Step, read: History) -> None:
     """Store the coverage of the step as applied, its effect on MRR, and how far the history is read.
 
@@ -153,8 +181,11 @@ async def finish_step(database: Connection, step: Step, read: History) -> None:
         states = await unreadable.read_states(database, step.key, step.unreadable)
         rows = still_unreadable(step.unreadable, states, step.after.epoch)
         await unreadable.store_rows(database, step.key, rows)
-        zone, opened = step.settings.time_zone, open_from(rows, states)
-        await coverage.store(database, step.key, step.after, zone, opened, read.shown_from)
+        settings, opened = step.settings, open_from(rows, states)
+        definitions = Definitions(
+            settings.time_zone, settings.prices_include_tax, step.before.wanted_definition
+        )
+        await coverage.store(database, step.key, step.after, definitions, opened, read.shown_from)
         await runs.delete_applied(database, step.key, step.after.epoch)
     if read != step.history:
         await history.store(database, step.key, read)
@@ -177,17 +208,17 @@ async def _begin_marks(database: Connection, step: Step) -> None:
 def changes_all(step: Step) -> bool:
     """Return whether figures of customers without a dirty mark change.
 
-    They do when the time zone changes, because every day is dated anew, when no movements were computed before, and when the history is
-    computed for the first time or by other rules. They also do when a run reads a kind whole, or keeps it in step, that the runs before it
-    could not: those runs claimed the marks of the kind with all others, but their cuts omitted its facts.
+    They do when a definition changes, such as the time zone, by which every day is dated, when no movements were computed before, and when
+    the history is computed for the first time or by other rules. They also do when a run reads a kind whole, or keeps it in step, that the
+    runs before it could not: those runs claimed the marks of the kind with all others, but their cuts omitted its facts.
     """
     before = step.before.coverage
     if before is None:
         return False
-    if not step.before.has_movements or step.history_after.rules != step.history.rules:
+    if not step.before.has_movements or step.history_after.rules != step.history.rules or step.is_redefined:
         return True
     epochs = {kind: before.epoch_of(kind) for kind in SUBSCRIPTION_KINDS}
-    return step.settings.time_zone != step.before.time_zone or any(
+    return any(
         step.after.epoch_of(kind) != epoch and (epoch is None or epoch < before.epoch)
         for kind, epoch in epochs.items()
     )

@@ -1,7 +1,7 @@
 """The coverage of an instance: its newest applied run, and the days that are known of each kind."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Final, NamedTuple
 
@@ -15,12 +15,34 @@ from services.metrics.repository.runs import APPLIED_EPOCH
 class State:
     """The coverage of an instance and the time zone of its segments; both None before its first run.
 
-    `has_movements`: all customers were computed with their movements, which releases before migration 0012 do not write.
+    `has_movements`: all customers were computed with their movements, which releases before migration 0012 do not write. `days` are the
+    known days of each kind. `prices_include_tax` is the setting by which all customers were computed, None if that is not stored.
+    `definition` counts the changes of definitions that are applied, `wanted_definition` all of them.
     """
 
     coverage: Coverage | None
     time_zone: str | None
     has_movements: bool = False
+    days: Mapping[str, Days] = field(default_factory=dict)
+    prices_include_tax: bool | None = None
+    definition: int = 0
+    wanted_definition: int = 0
+
+    def is_redefined(self, time_zone: str, *, prices_include_tax: bool) -> bool:
+        """Return whether figures were computed by other definitions than those that are wanted, with these settings."""
+        return self.coverage is not None and (
+            self.time_zone != time_zone
+            or self.prices_include_tax not in (None, prices_include_tax)
+            or self.definition != self.wanted_definition
+        )
+
+
+class Definitions(NamedTuple):
+    """By what figures are computed, besides evidence: settings, and how many changes of definitions are applied."""
+
+    time_zone: str
+    prices_include_tax: bool
+    definition: int
 
 
 class _KindRow(NamedTuple):
@@ -43,17 +65,23 @@ class _KindRow(NamedTuple):
 _KIND: Final = column_types(_KindRow)
 
 _FRESHNESS: Final = f"""
-SELECT f.run_id, f.as_of, f.last_at, f.time_zone, f.has_movements, {APPLIED_EPOCH} AS epoch
+SELECT f.run_id, f.as_of, f.last_at, f.time_zone, f.has_movements, f.prices_include_tax, f.definition, f.wanted_definition,
+    {APPLIED_EPOCH} AS epoch
 FROM metrics.freshness f WHERE f.organization_id = $1 AND f.instance_id = $2"""
 
 _KINDS: Final = f"""
 SELECT {", ".join(_KIND)} FROM metrics.coverage WHERE organization_id = $1 AND instance_id = $2"""
 
 _STORE_FRESHNESS: Final = """
-INSERT INTO metrics.freshness AS f (organization_id, instance_id, run_id, as_of, last_at, epoch, time_zone, has_movements)
-VALUES ($1, $2, $3, $4, $5, $6, $7, true)
+INSERT INTO metrics.freshness AS f (organization_id, instance_id, run_id, as_of, last_at, epoch, time_zone, prices_include_tax,
+    definition, has_movements)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, true)
 ON CONFLICT (organization_id, instance_id) DO UPDATE SET run_id = excluded.run_id, as_of = excluded.as_of,
-    last_at = excluded.last_at, epoch = excluded.epoch, time_zone = excluded.time_zone, has_movements = true"""
+    last_at = excluded.last_at, epoch = excluded.epoch, time_zone = excluded.time_zone,
+    prices_include_tax = excluded.prices_include_tax, definition = excluded.definition, has_movements = true"""
+
+_REDEFINE: Final = """
+UPDATE metrics.freshness SET wanted_definition = wanted_definition + 1 WHERE organization_id = $1 AND instance_id = $2"""
 
 _STORE_KINDS: Final = f"""
 INSERT INTO metrics.coverage (organization_id, instance_id, {", ".join(_KIND)})
@@ -75,7 +103,24 @@ async def read(connection: Connection, key: InstanceKey) -> State:
         epoch=freshness["epoch"],
         kinds={row.kind: _kind_coverage(row, freshness["epoch"], freshness["last_at"]) for row in rows},
     )
-    return State(coverage, freshness["time_zone"], freshness["has_movements"])
+    return State(
+        coverage,
+        freshness["time_zone"],
+        freshness["has_movements"],
+        {
+            row.kind: Days(row.first_on, row.last_on, row.closed_before)
+            for row in rows
+            if row.first_on and row.last_on and row.closed_before
+        },
+        freshness["prices_include_tax"],
+        freshness["definition"],
+        freshness["wanted_definition"],
+    )
+
+
+async def redefine(connection: Connection, key: InstanceKey) -> None:
+    """Have all customers of an instance computed again, because a definition changed: changes of closed days get that cause."""
+    await connection.execute(_REDEFINE, *key)
 
 
 def _kind_coverage(row: _KindRow, applied_epoch: int, applied_at: datetime) -> KindCoverage:
@@ -94,11 +139,11 @@ async def store(
     connection: Connection,
     key: InstanceKey,
     coverage: Coverage,
-    time_zone: str,
+    definitions: Definitions,
     open_from: Mapping[str, datetime],
     history_from: date | None = None,
 ) -> None:
-    """Store the applied coverage, with its days in a time zone.
+    """Store the applied coverage, with its days in the time zone of the definitions.
 
     `open_from` has, by kind, the times from which unreadable rows keep days open. `history_from` is the first day of published history.
     """
@@ -109,12 +154,11 @@ async def store(
         coverage.as_of,
         coverage.last_at,
         coverage.epoch,
-        time_zone,
+        *definitions,
     )
+    zone = definitions.time_zone
     rows = [
-        _row(
-            coverage.kinds[kind], kind, days_of(coverage, kind, time_zone, open_from.get(kind), history_from)
-        )
+        _row(coverage.kinds[kind], kind, days_of(coverage, kind, zone, open_from.get(kind), history_from))
         for kind in sorted(coverage.kinds)
     ]
     await connection.execute(_STORE_KINDS, *key, *columns(_KIND, rows))

@@ -46,7 +46,7 @@ ORDER BY organization_id, instance_id FOR SHARE"""
 _LOCK_ALONE: Final = """
 SELECT FROM metrics.instances WHERE organization_id = $1 AND instance_id = $2 FOR NO KEY UPDATE"""
 
-# An instance is due when it has a newer run whose facts are all stored, days of another time zone, a history that is ready or begins on
+# An instance is due when it has a newer run whose facts are all stored, figures by other definitions, a history that is ready or begins on
 # another day, or dirty marks of facts that came after their run was applied. The join with instances skips rows whose instance is unknown,
 # so they block no others.
 _DUE: Final = f"""
@@ -57,7 +57,8 @@ WHERE n.state NOT IN ('deleting', 'deleted') AND (
         SELECT FROM metrics.runs r
         WHERE r.organization_id = n.organization_id AND r.instance_id = n.instance_id
             AND (f.run_id IS NULL OR {RUN_EPOCH} > {APPLIED_EPOCH}) AND {IS_STORED})
-    OR (f.run_id IS NOT NULL AND (f.time_zone IS DISTINCT FROM n.settings ->> 'time_zone' OR NOT f.has_movements))
+    OR (f.run_id IS NOT NULL AND (f.time_zone IS DISTINCT FROM n.settings ->> 'time_zone' OR NOT f.has_movements
+        OR f.prices_include_tax <> coalesce((n.settings ->> 'prices_include_tax')::boolean, false) OR f.definition <> f.wanted_definition))
     OR EXISTS (
         SELECT FROM metrics.history h
         WHERE h.organization_id = n.organization_id AND h.instance_id = n.instance_id AND (h.state = '{HistoryState.READY}'
@@ -100,6 +101,7 @@ _TABLES: Final = (
     "segments",
     "movements",
     "customer_days",
+    "restatements",
     "issues",
     "runs",
     "applied_runs",
