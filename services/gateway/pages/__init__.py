@@ -4,6 +4,8 @@ from fastapi import APIRouter
 
 from services.gateway.pages import (
     account,
+    cohort,
+    cohorts,
     customer,
     customers,
     explain,
@@ -31,6 +33,8 @@ def build_router() -> APIRouter:
         mrr,
         movements,
         retention,
+        cohorts,
+        cohort,
         customers,
         customer,
         instances,
