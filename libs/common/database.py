@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 from uuid import UUID
 
+from asyncpg.connection import LoggedQuery
 from sqlalchemy import event, make_url, text
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError
@@ -13,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from libs.common.contracts.instances import InstanceKey
 from libs.common.errors import Permanent
 from libs.common.settings import PostgresSettings
+from libs.common.telemetry import statements
 from libs.common.tls import client_context, stays_on_machine
 
 # SQLSTATEs of a server that became read-only or shuts down. The pre-ping succeeds there, so it would keep the connection.
@@ -58,7 +60,20 @@ def build_engine(settings: PostgresSettings, *, service: str) -> AsyncEngine:
         hide_parameters=True,
     )
     event.listen(engine.sync_engine, "handle_error", _discard_lost_primary)
+    event.listen(engine.sync_engine, "connect", _measure_statements)
     return engine
+
+
+def _measure_statements(connection: Any, _record: Any) -> None:
+    connection.driver_connection.add_query_logger(_record_statement)
+
+
+def _record_statement(logged: LoggedQuery) -> None:
+    operation = logged.query.split(maxsplit=1)[0].upper() if logged.query.strip() else ""
+    attributes = {"db.system.name": "postgresql", "db.operation.name": operation}
+    if logged.exception is not None:
+        attributes["error.type"] = type(logged.exception).__name__
+    statements.record(logged.elapsed, attributes)
 
 
 def _discard_lost_primary(context: ExceptionContext) -> None:

@@ -12,10 +12,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from libs.common.telemetry import event_loop_lag
 from libs.common.version import VERSION
 
 Check = Callable[[], Awaitable[None]]
 
+_BEAT_SECONDS: Final = 1.0
 _LOOP_LAG_LIMIT: Final = 10.0
 _CHECK_SECONDS: Final = 5.0
 
@@ -35,7 +37,8 @@ class Heartbeat:
         """Beat every second until `stop`."""
         while not stop.is_set():
             self._at = time.monotonic()
-            await asyncio.sleep(1)
+            await asyncio.sleep(_BEAT_SECONDS)
+            event_loop_lag.record(max(0.0, time.monotonic() - self._at - _BEAT_SECONDS))
 
 
 class _Checks:

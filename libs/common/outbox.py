@@ -6,11 +6,13 @@ instance have one key and therefore one partition, so consumers receive them in 
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from opentelemetry.trace import SpanKind
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -35,7 +37,7 @@ from libs.common.contracts.topics import Topic
 from libs.common.database import transaction
 from libs.common.kafka.publisher import Publisher
 from libs.common.pause import pause
-from libs.common.telemetry import current_traceparent, outbox_pending
+from libs.common.telemetry import current_traceparent, outbox_oldest, outbox_pending, record_spans
 
 log = logging.getLogger(__name__)
 
@@ -165,11 +167,15 @@ async def relay_once(
         lock = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
         if not (await connection.execute(lock, {"name": f"outbox.{table.schema}"})).scalar_one():
             return 0
-        waiting = select(table).where(table.c.sent_at.is_(None)).order_by(table.c.id).limit(_BATCH)
+        age = (func.now() - table.c.created_at).label("age")
+        waiting = select(table, age).where(table.c.sent_at.is_(None)).order_by(table.c.id).limit(_BATCH)
         rows = (await connection.execute(waiting)).all()
-        outbox_pending.set(len(rows), {"schema": table.schema or ""})
+        schema = {"schema": table.schema or ""}
+        outbox_pending.set(len(rows), schema)
+        outbox_oldest.set(rows[0].age.total_seconds() if rows else 0.0, schema)
         if not rows:
             return 0
+        started = time.time_ns()
         await publisher.publish(
             [
                 Record(
@@ -181,6 +187,8 @@ async def relay_once(
                 for row in rows
             ]
         )
+        traces = {row.headers["traceparent"] for row in rows if "traceparent" in row.headers}
+        record_spans("outbox.publish", traces, started, SpanKind.PRODUCER)
         # A process that is killed here publishes the batch again; consumers discard a message id that they have.
         ids = [row.id for row in rows]
         await connection.execute(update(table).where(table.c.id.in_(ids)).values(sent_at=func.now()))

@@ -1,6 +1,8 @@
 """OpenTelemetry: the tracer, all our instruments, and their export."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final
 
 from opentelemetry import metrics, propagate, trace
@@ -20,13 +22,20 @@ from libs.common.settings import ProcessSettings
 tracer: Final = trace.get_tracer("mrrlytics")
 _meter: Final = metrics.get_meter("mrrlytics")
 
-# Each comment says what it means when the instrument rises. docs/operations.md says what to do.
+# Attributes name no organization, instance, person or host; spans and logs do. Each comment says what it means when the instrument
+# rises. docs/operations.md says what to do.
 # Kafka is unreachable or slow.
 outbox_pending: Final = _meter.create_gauge("mrrlytics.outbox.pending")
+outbox_oldest: Final = _meter.create_gauge("mrrlytics.outbox.oldest.age", "s")
 # A producer sends records that a consumer cannot read.
 dead_letters: Final = _meter.create_counter("mrrlytics.dlq.messages")
-# Metrics applies facts.
+# The connector publishes facts.
+entity_events: Final = _meter.create_counter("mrrlytics.entity.events")
+# Metrics applies facts, and how long after they were published.
 events_applied: Final = _meter.create_counter("mrrlytics.events.applied")
+apply_delay: Final = _meter.create_histogram("mrrlytics.events.apply.delay", "s")
+# A consumer is slower than its producers.
+consumer_lag: Final = _meter.create_gauge("mrrlytics.consumer.lag")
 # A consumer could not store a batch, mostly because the database is unreachable.
 consumer_paused: Final = _meter.create_counter("mrrlytics.consumer.paused")
 # Records of metrics stay different from those of the connector after they were published again.
@@ -41,6 +50,12 @@ tick_lag: Final = _meter.create_histogram("mrrlytics.scheduler.tick.lag", "s")
 last_tick: Final = _meter.create_gauge("mrrlytics.scheduler.last_tick.timestamp", "s")
 # Runs end, by outcome and code.
 sync_runs: Final = _meter.create_counter("mrrlytics.sync.runs")
+sync_run_duration: Final = _meter.create_histogram("mrrlytics.sync.run.duration", "s")
+# More runs are due than the connectors have slots for.
+syncs_queued: Final = _meter.create_gauge("mrrlytics.sync.queued")
+syncs_running: Final = _meter.create_gauge("mrrlytics.sync.running")
+# Instances are not read in time.
+sync_instances: Final = _meter.create_gauge("mrrlytics.sync.instances")
 # A WHMCS is slow.
 whmcs_requests: Final = _meter.create_histogram("mrrlytics.whmcs.request.duration", "s")
 # WHMCS sends rows that the connector cannot read.
@@ -49,12 +64,25 @@ records_skipped: Final = _meter.create_counter("mrrlytics.whmcs.records.skipped"
 egress_blocked: Final = _meter.create_counter("mrrlytics.egress.blocked")
 # The keyring lacks a key, or a stored credential was changed.
 credential_failures: Final = _meter.create_counter("mrrlytics.credential.failures")
+# How many stored credentials need each key: a key may leave the keyring when none does.
+credential_count: Final = _meter.create_gauge("mrrlytics.credential.count")
 # Workers were frozen, or the database is slow.
 lease_lost: Final = _meter.create_counter("mrrlytics.sync.lease.lost")
 # A caller sends too many requests.
 requests_rejected: Final = _meter.create_counter("mrrlytics.ratelimit.rejected")
 # Someone guesses passwords.
 auth_attempts: Final = _meter.create_counter("mrrlytics.auth.attempts")
+# Someone tries what their role may not do.
+authz_denied: Final = _meter.create_counter("mrrlytics.authz.denied")
+# Something in the process blocks its event loop, or the machine is too busy.
+event_loop_lag: Final = _meter.create_histogram("mrrlytics.event_loop.lag", "s")
+
+# These follow the semantic conventions of OpenTelemetry.
+requests_served: Final = _meter.create_histogram("http.server.request.duration", "s")
+requests_sent: Final = _meter.create_histogram("http.client.request.duration", "s")
+statements: Final = _meter.create_histogram("db.client.operation.duration", "s")
+batches_sent: Final = _meter.create_histogram("messaging.client.operation.duration", "s")
+batches_processed: Final = _meter.create_histogram("messaging.process.duration", "s")
 
 
 def configure(service: str, settings: ProcessSettings) -> None:
@@ -74,6 +102,19 @@ def configure(service: str, settings: ProcessSettings) -> None:
         metrics.set_meter_provider(MeterProvider(readers, resource=resource))
 
 
+@contextmanager
+def timed(instrument: metrics.Histogram, attributes: Mapping[str, str]) -> Iterator[None]:
+    """Record how many seconds the block took, and the type of its error if it raises."""
+    started = time.monotonic()
+    try:
+        yield
+    except Exception as error:
+        attributes = {**attributes, "error.type": type(error).__name__}
+        raise
+    finally:
+        instrument.record(time.monotonic() - started, attributes)
+
+
 def current_traceparent() -> str | None:
     """Return the current span as a W3C traceparent; None outside of any span."""
     carrier: dict[str, str] = {}
@@ -84,3 +125,14 @@ def current_traceparent() -> str | None:
 def parent_of(headers: Mapping[str, str]) -> Context:
     """Return the trace context in a message's headers, as the parent of a new span."""
     return propagate.extract(headers)
+
+
+def parent_from(traceparent: str | None) -> Context:
+    """Return a stored W3C traceparent as the parent of a new span; without one the span begins a trace."""
+    return parent_of({} if traceparent is None else {"traceparent": traceparent})
+
+
+def record_spans(name: str, traceparents: Iterable[str], started_ns: int, kind: trace.SpanKind) -> None:
+    """Record finished work on many messages as one span in each of their traces. `started_ns` is the time of its begin since 1970."""
+    for traceparent in traceparents:
+        tracer.start_span(name, parent_from(traceparent), kind, start_time=started_ns).end()

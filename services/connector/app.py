@@ -11,6 +11,7 @@ from libs.common.serve import serve
 from libs.common.settings import load_file
 from services.connector.handlers import build_handlers
 from services.connector.jobs import Jobs
+from services.connector.measuring import measure_always
 from services.connector.settings import Settings
 from services.connector.tables import outbox
 from services.connector.worker import Worker
@@ -36,6 +37,7 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
                 "details": worker.details,
                 "checks": worker.checks,
                 "purges": worker.purges,
+                "measure": lambda stop: measure_always(engine, stop),
                 "relay": lambda stop: relay(engine, outbox, publisher, stop),
             },
         )

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from typing import Final
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
@@ -11,6 +12,8 @@ from libs.common.addresses import normalise_url, origin
 from libs.common.crypto import Keyring, associated_data, parse_sealed, seal
 from libs.common.errors import NeedsOperator, Permanent
 from libs.common.telemetry import credential_failures
+
+_REASONS: Final = {InvalidTag: "bad_tag", KeyError: "unknown_kid"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ def unseal(
             has_answered=base_url is not None,
         )
     except (InvalidTag, ValueError, KeyError, TypeError, Permanent) as error:
-        credential_failures.add(1)
+        credential_failures.add(1, {"reason": _REASONS.get(type(error), "invalid")})
         # Without its cause: a message of the JSON parser could quote the secret.
         raise NeedsOperator("credential_unreadable", type(error).__name__) from None
 

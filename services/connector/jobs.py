@@ -26,7 +26,7 @@ from libs.common.crypto import Keyring
 from libs.common.database import raw, transaction
 from libs.common.errors import NeedsOperator
 from libs.common.kafka.publisher import Publisher
-from libs.common.telemetry import sync_runs
+from libs.common.telemetry import parent_from, sync_run_duration, sync_runs, tracer
 from services.connector import events, plan
 from services.connector.caller import Caller, Pace
 from services.connector.changes import DETAILS
@@ -80,6 +80,20 @@ class Jobs:
 
     async def run(self, run: Run) -> None:
         """Do a run and report how it ended."""
+        with tracer.start_as_current_span(
+            "sync.run",
+            parent_from(run.traceparent),
+            attributes={
+                "run.id": str(run.run_id),
+                "instance.id": str(run.lease.instance.instance_id),
+                "kind": run.mode.value,
+                "attempt": run.attempts,
+                "epoch": run.lease.epoch,
+            },
+        ):
+            await self._run(run)
+
+    async def _run(self, run: Run) -> None:
         instance, url = run.lease.instance, ""
         try:
             if run.attempts > _ATTEMPTS:
@@ -176,7 +190,7 @@ class Jobs:
             succeeded = await _success(database, run, result, positions)
             await runs.end(database, run, state)
             await events.send_end(connection, run.lease.instance, succeeded, self._clock())
-        sync_runs.add(1, {"outcome": result.outcome, "code": ""})
+        self._count(run, result.outcome)
         log.info("Run ended", extra={"run_id": str(run.run_id), "outcome": result.outcome})
 
     async def _fail(self, run: Run, url: str, error: WhmcsError) -> None:
@@ -186,25 +200,39 @@ class Jobs:
         async with transaction(self._engine) as connection:
             await runs.end(await raw(connection), run, RunState.FAILED, code)
             await events.send_end(connection, run.lease.instance, failed, self._clock())
-        sync_runs.add(1, {"outcome": "failed", "code": code})
+        self._count(run, "failed", code)
         log.warning("Run failed", extra={"run_id": str(run.run_id), "code": code, "action": error.action})
+
+    def _count(self, run: Run, outcome: str, code: str = "") -> None:
+        ended = {"kind": run.mode.value, "outcome": outcome}
+        sync_runs.add(1, {**ended, "code": code})
+        sync_run_duration.record(max(0.0, (self._clock() - run.started_at).total_seconds()), ended)
 
     async def _credentials(self, instance: InstanceKey, credential_id: UUID) -> Credentials:
         async with transaction(self._engine) as connection:
             stored = await credentials.load(await raw(connection), instance, credential_id)
         if stored is None:
             raise NeedsOperator("credential_unreadable", "the credential was deleted")
-        return unseal(
-            self._keyring,
-            stored.cipher,
-            organization_id=instance.organization_id,
-            instance_id=instance.instance_id,
-            address=stored.address,
-            base_url=stored.base_url,
-        )
+        with tracer.start_as_current_span("credential.decrypt"):
+            return unseal(
+                self._keyring,
+                stored.cipher,
+                organization_id=instance.organization_id,
+                instance_id=instance.instance_id,
+                address=stored.address,
+                base_url=stored.base_url,
+            )
 
     async def check(self, check: ClaimedCheck) -> None:
         """Do a check and report each of its results."""
+        with tracer.start_as_current_span(
+            "instance.check",
+            parent_from(check.traceparent),
+            attributes={"instance.id": str(check.instance.instance_id), "attempt": check.attempts},
+        ):
+            await self._check(check)
+
+    async def _check(self, check: ClaimedCheck) -> None:
         number = 0
 
         async def report(result: InstanceChecked) -> None:

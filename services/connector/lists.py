@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.clock import Clock
 from libs.common.contracts.billing import Kind
+from libs.common.telemetry import tracer
 from services.connector import events, plan
 from services.connector.caller import Caller
 from services.connector.changes import Fact
@@ -102,7 +103,8 @@ class RunLists:
             if saved.done or time.monotonic() - self._reported_at > _PROGRESS_SECONDS:
                 await self._report_progress(connection)
 
-        await self._publisher.publish_prepared(self._run.lease, prepared, save)
+        with tracer.start_as_current_span("sync.page", attributes={"kind": point.kind, "rows": len(rows)}):
+            await self._publisher.publish_prepared(self._run.lease, prepared, save)
         return saved
 
     async def remove(self, kind: Kind, tombstones: Iterable[Fact]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -15,7 +16,7 @@ from libs.common.contracts.facts import FactEnvelope
 from libs.common.contracts.sync import UnreadableRow
 from libs.common.database import raw, transaction
 from libs.common.kafka.publisher import Publisher
-from libs.common.telemetry import current_traceparent, records_skipped
+from libs.common.telemetry import current_traceparent, entity_events, records_skipped, tracer
 from services.connector.changes import Changes, Fact, Stored, compare, tombstone
 from services.connector.repository import fingerprints
 from services.connector.repository.fingerprints import FactKey
@@ -171,8 +172,12 @@ class FactPublisher:
 
     async def _publish(self, lease: Lease, facts: Collection[Fact]) -> None:
         """Publish facts and wait until Kafka has acknowledged all of them."""
-        envelopes = {kind: self._envelope(lease, kind) for kind in {fact.kind for fact in facts}}
-        await self._publisher.publish([_record(envelopes[fact.kind], fact) for fact in facts])
+        with tracer.start_as_current_span("events.publish", attributes={"facts": len(facts)}):
+            envelopes = {kind: self._envelope(lease, kind) for kind in {fact.kind for fact in facts}}
+            await self._publisher.publish([_record(envelopes[fact.kind], fact) for fact in facts])
+        published = Counter((fact.kind, "delete" if fact.body is None else "put") for fact in facts)
+        for (kind, operation), count in published.items():
+            entity_events.add(count, {"entity": kind, "op": operation})
 
     def _envelope(self, lease: Lease, kind: Kind) -> FactEnvelope:
         return FactEnvelope(
@@ -203,5 +208,5 @@ async def _translate(
         log.warning(
             "Skipped a row that could not be read", extra={"kind": translator.kind, **row.model_dump()}
         )
-    records_skipped.add(len(translation.unreadable), {"kind": translator.kind})
+    records_skipped.add(len(translation.unreadable), {"entity": translator.kind, "reason": "unreadable"})
     return translation

@@ -223,7 +223,7 @@ class ListReader:
                 raise
             if size > 1:
                 return await self._parts(stretch, error)
-            records_skipped.add(1, {"kind": self._list.kind})
+            records_skipped.add(1, {"entity": self._list.kind, "reason": "page_failed"})
             log.warning(
                 "Skipped a row that WHMCS fails on", extra={"kind": self._list.kind, "offset": offset}
             )

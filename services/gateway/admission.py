@@ -1,27 +1,32 @@
 """Admits requests: each gets an id and passes limits and checks before any work. Each answer gets security headers."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Final
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 from fastapi import FastAPI, Request
+from opentelemetry.trace import SpanKind
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from libs.common.telemetry import authz_denied, requests_served, timed, tracer
 from libs.common.tls import stays_on_machine
 from services.gateway.answers import answer
 from services.gateway.auth import credential
 from services.gateway.context import Context
 from services.gateway.errors import Refused, RequestError, TooMany
 from services.gateway.problems import MAX_BODY, refusal
-from services.gateway.requests import host_of, is_api, target
+from services.gateway.requests import host_of, is_api, is_stream, target
 
 _ASSETS: Final = "/static/"
 _BODY_SECONDS: Final = 30.0
 _HOLD_BACK_SECONDS: Final = 1.0
 _MOST_HELD_BACK: Final = 50
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _HEADERS: Final = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -59,9 +64,15 @@ class Admission:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
+                scope["state"]["status"] = message["status"]
                 self._add_headers(message, request.state.request_id)
             await send(message)
 
+        # A stream of events ends when its page is closed, which says nothing about the gateway.
+        with nullcontext() if is_stream(request) else _measured(scope):
+            await self._answer(request, receive, send_with_headers)
+
+    async def _answer(self, request: Request, receive: Receive, send: Send) -> None:
         inside: ASGIApp = self.app
         try:
             self._admit(request)
@@ -73,7 +84,7 @@ class Admission:
             receive = _limited(receive)
             if self._is_elsewhere(request):
                 inside = RedirectResponse(f"{self._context.settings.public_url}{target(request)}")
-        await inside(scope, receive, send_with_headers)
+        await inside(request.scope, receive, send)
 
     def _add_headers(self, answer_start: Message, request_id: str) -> None:
         headers = {**self._headers, "x-request-id": request_id, "cache-control": "no-store"}
@@ -139,6 +150,30 @@ class Admission:
                 break
             address = hop
         return str(address)[:64]
+
+
+@contextmanager
+def _measured(scope: Scope) -> Iterator[None]:
+    """Put a request into a span and measure it, both with the template of its route in place of its path."""
+    method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
+    attributes = {"http.request.method": method}
+    with (
+        tracer.start_as_current_span(method, kind=SpanKind.SERVER) as span,
+        timed(requests_served, attributes),
+    ):
+        try:
+            yield
+        finally:
+            state = scope["state"]
+            route = getattr(scope.get("route"), "path", None)
+            if route is not None:
+                attributes["http.route"] = route
+                span.update_name(f"{method} {route}")
+            # Without a status the caller left before the answer.
+            attributes["http.response.status_code"] = str(state.get("status", 0))
+            span.set_attributes({**attributes, "request.id": state["request_id"]})
+            if state.get("status") == 403:
+                authz_denied.add(1, {"route": route or ""})
 
 
 def _limited(receive: Receive) -> Receive:

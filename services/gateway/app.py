@@ -4,7 +4,9 @@ import asyncio
 import base64
 import logging
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from itertools import product
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from libs.common import telemetry
 from libs.common.clock import Clock, utc_now
+from libs.common.contracts.instances import InstanceState
 from libs.common.crypto import Keyring
 from libs.common.database import build_engine, ping, transaction
 from libs.common.http_server import Limits
@@ -23,6 +26,7 @@ from libs.common.outbox import relay
 from libs.common.pause import pause
 from libs.common.serve import Public, Task, serve
 from libs.common.settings import load_file
+from libs.common.telemetry import sync_instances
 from libs.common.tls import ServerCertificate
 from libs.common.version import VERSION
 from services.gateway import first_account, repository
@@ -35,6 +39,7 @@ from services.gateway.handlers import build_handlers
 from services.gateway.head import AnswersHead
 from services.gateway.instances import lifecycle
 from services.gateway.instances.checks import end_unanswered_checks
+from services.gateway.instances.states import Freshness, freshness_of
 from services.gateway.pages import build_router as build_pages
 from services.gateway.settings import Settings
 from services.gateway.syncs import silent_runs
@@ -44,6 +49,7 @@ log = logging.getLogger(__name__)
 
 _STATIC: Final = Path(__file__).parent / "static"
 _TIDY_SECONDS: Final = 60.0
+_MEASURE_SECONDS: Final = 15.0
 _SWITCH_SECONDS: Final = 0.0005
 _DAY_SECONDS: Final = 86_400.0
 
@@ -117,6 +123,7 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
                 "relay": lambda stop: relay(context.engine, outbox, publisher, stop, role=SYSTEM),
                 "publish": _repeat(_DAY_SECONDS, lifecycle.publish_all, context),
                 "tidy": _repeat(_TIDY_SECONDS, tidy, context),
+                "measure": _repeat(_MEASURE_SECONDS, measure, context),
                 "silent_runs": lambda stop: follow_silent_runs(context, stop),
             },
         )
@@ -131,6 +138,16 @@ async def tidy(context: Context) -> None:
     await lifecycle.delete_stale_drafts(context)
     async with transaction(context.engine, role=SYSTEM) as connection:
         await repository.retention.delete_old_rows(connection, context.clock())
+
+
+async def measure(context: Context) -> None:
+    """Record how many instances of all organizations are in each state, and how fresh they are."""
+    async with transaction(context.engine, role=SYSTEM) as connection:
+        rows = await repository.instances.last_good_runs(connection)
+    now = context.clock()
+    counts = Counter((state, freshness_of(synced_at, now)) for state, synced_at in rows)
+    for state, freshness in product(InstanceState, Freshness):
+        sync_instances.set(counts[state, freshness], {"state": state, "freshness": freshness})
 
 
 async def follow_silent_runs(context: Context, stop: asyncio.Event) -> None:

@@ -9,19 +9,21 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from time import monotonic
+from time import monotonic, time_ns
 from typing import Final, NamedTuple
 
+from opentelemetry.trace import SpanKind
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.clock import Clock, utc_now
 from libs.common.contracts.instances import InstanceKey
 from libs.common.database import raw, transaction
 from libs.common.pause import pause
+from libs.common.telemetry import record_spans
 from services.metrics.batches import compute_customers
 from services.metrics.formulas.restatements import Change
 from services.metrics.gathering import Scope
-from services.metrics.repository import evidence, instances, marks
+from services.metrics.repository import evidence, instances, marks, runs
 from services.metrics.repository.driver import Connection
 from services.metrics.repository.evidence import Cut
 from services.metrics.steps import (
@@ -101,17 +103,21 @@ class Computing:
 
     async def _compute(self, key: InstanceKey, stop: asyncio.Event) -> bool:
         """Bring an instance up to date; return False when another worker has claimed it or has just computed it."""
+        started = time_ns()
         async with transaction(self._engine) as connection:
             database = await raw(connection)
             step = await claim_step(database, key)
             if step is None:
                 return False
+            traceparent = await runs.read_traceparent(database, key, step.after.run_id)
             computed, changes = await self._compute_step(database, step, stop)
             if not step.is_new and not computed:
                 return False
             await store_restatements(database, step, changes, self._clock())
             await finish_step(database, step, await look_at_history(database, step))
         ids = {"instance_id": str(key.instance_id), "run_id": str(step.after.run_id)}
+        if traceparent is not None:
+            record_spans("metrics.recompute", [traceparent], started, SpanKind.INTERNAL)
         log.info("Figures are up to date", extra={**ids, "customers": computed})
         return True
 

@@ -1,10 +1,12 @@
 """Store batches of facts and how far they were read, each batch in one transaction; park the records that cannot be stored."""
 
 import logging
+import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from opentelemetry.trace import SpanKind
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.clock import Clock, utc_now
@@ -13,7 +15,7 @@ from libs.common.database import is_data_error, raw, transaction
 from libs.common.kafka.consumer import Records
 from libs.common.kafka.dead_letters import dead_letter
 from libs.common.kafka.publisher import Publisher
-from libs.common.telemetry import events_applied
+from libs.common.telemetry import apply_delay, events_applied, record_spans
 from services.metrics.decoding import Decoded, Refused, decode, positions_after, printable, refuse
 from services.metrics.repository import instances, positions, unreadable
 from services.metrics.repository.driver import Connection
@@ -47,8 +49,12 @@ class Intake:
         A record whose data is wrong is parked, and the rest is stored. Any other error is raised: nothing of the batch is stored, and the
         batch may be applied again.
         """
+        started = time.time_ns()
         decoded, refused = decode(records, self._clock())
         await self._store(decoded, refused, positions_after(records))
+        record_spans("events.apply", _traces(records), started, SpanKind.CONSUMER)
+        oldest = min(record.timestamp for record in records) / 1_000
+        apply_delay.record(max(0.0, self._clock().timestamp() - oldest))
 
     async def _store(
         self, decoded: Sequence[Decoded], refused: Sequence[Refused], reached: Sequence[Position]
@@ -178,6 +184,12 @@ def _unreadable(refused: Sequence[Refused]) -> list[UnreadableFact]:
         for refusal in refused
         if refusal.instance is not None
     ]
+
+
+def _traces(records: Records) -> set[str]:
+    """Return the traces of the runs that published the records."""
+    headers = {value for record in records for name, value in record.headers if name == "traceparent"}
+    return {value.decode("ascii", "replace") for value in headers}
 
 
 def _place(record: ConsumerRecord) -> RecordPlace:

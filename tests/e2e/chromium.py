@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape
 
 _INSTALLED = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _PACKAGE = Path(__file__).parent / "node_modules" / "@sparticuz" / "chromium" / "bin"
-_UNPACKED = Path(__file__).parent / "node_modules" / ".chromium"
+_UNPACKED = (Path(__file__).parent / "node_modules").resolve() / ".chromium"
 _UNPACK = "process.stdin.pipe(require('zlib').createBrotliDecompress()).pipe(process.stdout)"
 _QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 

@@ -18,6 +18,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 from services.gateway.app import build_app
 from services.gateway.slugs import slug_of
 from tests.e2e import chromium
+from tests.e2e.collector import Collector, collecting
 from tests.integration.gateway.conftest import Gateway, Person, gateway
 from tests.servers import wait_out_midnight
 from tools.local_stack.process import Program, free_port, running
@@ -35,12 +36,20 @@ _UNSCHEDULED = """SELECT EXISTS (SELECT FROM gateway.instances i WHERE i.state =
 
 @dataclass(frozen=True, slots=True)
 class RunningStack:
-    """The whole system with the demo company: the addresses that `make up` printed, and the folder of its state."""
+    """The whole system with the demo company: the addresses that `make up` printed, the folder of its state, and its traces."""
 
     address: str
     setup_url: str
     control_url: str
     directory: Path
+    collector: Collector
+
+    @property
+    def metrics_ports(self) -> dict[str, int]:
+        """Return the port on which each service serves its instruments."""
+        ports = json.loads((self.directory / "ports.json").read_text())
+        services = ("gateway", "scheduler", "connector", "metrics")
+        return {service: ports[f"{service}_metrics"] for service in services}
 
     @property
     def for_tools(self) -> dict[str, str]:
@@ -68,20 +77,26 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
         lines = re.findall(r"^open +(\S+)$", log.read_text(), re.MULTILINE) if log.exists() else []
         return lines[-1] if lines else None
 
-    program = Program(
-        name="stack",
-        command=[sys.executable, "-m", "tools.local_stack", "up"],
-        environment={"MRRLYTICS_STATE_DIR": str(directory), "MRRLYTICS_PORT": str(port)},
-        ready=lambda: opened() is not None,
-    )
-    with running(program, folder, _START_SECONDS):
-        control_port = json.loads((directory / "ports.json").read_text())["simulator_control"]
-        yield RunningStack(
-            address=f"http://127.0.0.1:{port}",
-            setup_url=opened() or "",
-            control_url=f"http://127.0.0.1:{control_port}",
-            directory=directory,
+    with collecting() as collector:
+        program = Program(
+            name="stack",
+            command=[sys.executable, "-m", "tools.local_stack", "up"],
+            environment={
+                "MRRLYTICS_STATE_DIR": str(directory),
+                "MRRLYTICS_PORT": str(port),
+                "MRRLYTICS_OTLP_ENDPOINT": collector.endpoint,
+            },
+            ready=lambda: opened() is not None,
         )
+        with running(program, folder, _START_SECONDS):
+            control_port = json.loads((directory / "ports.json").read_text())["simulator_control"]
+            yield RunningStack(
+                address=f"http://127.0.0.1:{port}",
+                setup_url=opened() or "",
+                control_url=f"http://127.0.0.1:{control_port}",
+                directory=directory,
+                collector=collector,
+            )
 
 
 @pytest.fixture(scope="session")

@@ -106,6 +106,15 @@ def test_settings_of_a_page_exist(page: Path) -> None:
     assert {name for name in names if not {name, name.removesuffix("_FILE")} & KNOWN_SETTINGS} == set()
 
 
+def test_operations_lists_every_instrument() -> None:
+    page = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
+    table = page.partition("## Instruments and traces")[2].partition("\n## ")[0]
+    listed = re.findall(r"`((?:mrrlytics|http|db|messaging)\.[\w.]+)`", table.partition("\n\nThose")[0])
+    code = (REPOSITORY / "libs" / "common" / "telemetry.py").read_text(encoding="utf-8")
+
+    assert sorted(listed) == sorted(re.findall(r'create_\w+\("([\w.]+)"', code))
+
+
 def test_logs_and_instruments_of_operations_exist() -> None:
     page = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
     modules = [path for folder in ("libs", "services") for path in (REPOSITORY / folder).rglob("*.py")]

@@ -56,7 +56,7 @@ def down() -> None:
 def run(name: str) -> None:
     """Run one more replica of a service of the running stack in this process, on free ports."""
     settings = state.settings_of_service(state.directory(os.environ), name)
-    for port in {"MRRLYTICS_HEALTH_PORT", "MRRLYTICS_PORT"} & settings.keys():
+    for port in {"MRRLYTICS_HEALTH_PORT", "MRRLYTICS_METRICS_PORT", "MRRLYTICS_PORT"} & settings.keys():
         settings[port] = str(free_port())
     del settings["MRRLYTICS_REPLICA"]
     command = [sys.executable, "-m", f"services.{name}"]

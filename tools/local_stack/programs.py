@@ -78,7 +78,8 @@ def build(settings: Settings, directory: Path) -> Stack:
             f"Port {settings.port} of 127.0.0.1 is taken by another program. Stop that program, "
             f"or choose another port: `MRRLYTICS_PORT={settings.port + 1} make up`."
         )
-    names = ("kafka", "kafka_controller", "simulator", "simulator_control", *SERVICES)
+    instruments = [f"{service}_metrics" for service in SERVICES]
+    names = ("kafka", "kafka_controller", "simulator", "simulator_control", *SERVICES, *instruments)
     ports = state.ports(directory, *names, taken=settings.port)
     database = _database(settings, directory)
     brokers, bootstrap = _kafka(settings, directory, ports["kafka"], ports["kafka_controller"])
@@ -94,7 +95,12 @@ def build(settings: Settings, directory: Path) -> Stack:
         _service(
             name,
             ports[name],
-            {**common, "MRRLYTICS_DATABASE_URL": database.of_service[name], **extra},
+            {
+                **common,
+                "MRRLYTICS_DATABASE_URL": database.of_service[name],
+                "MRRLYTICS_METRICS_PORT": str(ports[f"{name}_metrics"]),
+                **extra,
+            },
             after=[*servers, *steps],
         )
         for name, extra in _settings_of_services(settings, directory).items()

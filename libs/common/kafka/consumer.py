@@ -25,7 +25,7 @@ from libs.common.errors import Transient
 from libs.common.kafka.connection import tls_context
 from libs.common.pause import pause
 from libs.common.settings import KafkaSettings
-from libs.common.telemetry import consumer_paused
+from libs.common.telemetry import batches_processed, consumer_lag, consumer_paused, timed
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,7 @@ OnAssigned = Callable[[AIOKafkaConsumer, set[TopicPartition]], Awaitable[None]]
 _APPLY_SECONDS: Final = 120
 # A rebalance of the whole group waits this long for a batch of ours; the group allows 60 s (rebalance_timeout_ms).
 _REVOCATION_SECONDS: Final = 10
+_LAG_SECONDS: Final = 5.0
 
 
 class Consumer:
@@ -46,6 +47,7 @@ class Consumer:
     def __init__(self, settings: KafkaSettings, *, replica: str | None) -> None:
         self._broker = _build_broker(settings)
         self._replica = replica
+        self._subscriptions: list[_Subscription] = []
 
     def subscribe(
         self,
@@ -62,13 +64,18 @@ class Consumer:
         `on_assigned` may seek to other offsets than the committed ones.
         """
         static_member = self._replica and f"{group}.{topics[0].name}.{self._replica}"
-        _Subscription(self._broker, topics, group, static_member, apply, on_assigned, max_records)
+        self._subscriptions.append(
+            _Subscription(self._broker, topics, group, static_member, apply, on_assigned, max_records)
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Read until `stop`. Raise when Kafka cannot be reached; the caller may call again."""
         try:
             await self._broker.start()
-            await stop.wait()
+            while not stop.is_set():
+                for subscription in self._subscriptions:
+                    subscription.measure_lag()
+                await pause(stop, _LAG_SECONDS)
         finally:
             await self._broker.stop()
 
@@ -130,6 +137,8 @@ class _Subscription(ConsumerRebalanceListener):  # type: ignore[misc]
         max_records: int,
     ) -> None:
         self._group, self._apply, self._on_assigned = group, apply, on_assigned
+        self._topics = [topic.name for topic in topics]
+        self._next_offsets: dict[TopicPartition, int] = {}
         self._idle, self._revoking, self._failures = asyncio.Event(), asyncio.Event(), 0
         self._idle.set()
         self._subscriber: LogicSubscriber[Any] = broker.subscriber(
@@ -179,9 +188,11 @@ class _Subscription(ConsumerRebalanceListener):  # type: ignore[misc]
         consumer: Any = self._subscriber.consumer
         self._idle.clear()
         try:
-            async with asyncio.timeout(_APPLY_SECONDS):
-                await self._apply(records)
+            with timed(batches_processed, {"messaging.system": "kafka", "group": self._group}):
+                async with asyncio.timeout(_APPLY_SECONDS):
+                    await self._apply(records)
             self._failures = 0
+            self._next_offsets |= _ends(records)
             await _commit(consumer, records)
         except Exception as error:
             self._failures += 1
@@ -191,6 +202,15 @@ class _Subscription(ConsumerRebalanceListener):  # type: ignore[misc]
             _seek_back(consumer, records)
         finally:
             self._idle.set()
+
+    def measure_lag(self) -> None:
+        """Record how many records of each topic wait in the partitions of this process, as far as it has read batches of them."""
+        consumer: Any = self._subscriber.consumer
+        lags = dict.fromkeys(self._topics, 0)
+        for partition in consumer.assignment() & self._next_offsets.keys() if consumer is not None else ():
+            lags[partition.topic] += max(0, consumer.highwater(partition) - self._next_offsets[partition])
+        for topic, lag in lags.items():
+            consumer_lag.set(lag, {"topic": topic, "group": self._group})
 
     def _report(self, error: Exception, records: Records) -> None:
         consumer_paused.add(1, {"group": self._group, "reason": type(error).__name__})
@@ -223,6 +243,7 @@ class _Subscription(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Let `on_assigned` seek. Fetching is paused meanwhile: it has already begun when aiokafka calls this method."""
         self._revoking.clear()
+        self._next_offsets.clear()
         if self._on_assigned is None or not assigned:
             return
         consumer: Any = self._subscriber.consumer
@@ -251,9 +272,14 @@ def _seek_back(consumer: AIOKafkaConsumer, records: Records) -> None:
             log.info("A partition was revoked during a batch", extra={"partition": str(partition)})
 
 
+def _ends(records: Records) -> dict[TopicPartition, int]:
+    """Return the offset behind the last record of each partition."""
+    return {TopicPartition(record.topic, record.partition): record.offset + 1 for record in records}
+
+
 async def _commit(consumer: AIOKafkaConsumer, records: Records) -> None:
     assigned = consumer.assignment()
-    offsets = {TopicPartition(record.topic, record.partition): record.offset + 1 for record in records}
+    offsets = _ends(records)
     try:  # one offset of a partition that is not assigned makes aiokafka refuse all of them
         await consumer.commit({place: offset for place, offset in offsets.items() if place in assigned})
     except KafkaError as error:  # a rebalance came first: the batch is applied again, which changes nothing

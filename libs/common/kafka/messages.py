@@ -59,7 +59,10 @@ async def _handle_or_park(
     publisher: Publisher, record: ConsumerRecord, message: Received, group: str, handle: Handle
 ) -> None:
     with tracer.start_as_current_span(
-        f"handle {message.type}", context=parent_of(message.headers), kind=trace.SpanKind.CONSUMER
+        "events.apply",
+        context=parent_of(message.headers),
+        kind=trace.SpanKind.CONSUMER,
+        attributes={"message.type": message.type, "instance.id": str(message.instance.instance_id)},
     ):
         try:
             await handle(message)

@@ -13,6 +13,7 @@ from libs.common.contracts.envelope import MAX_RECORD_BYTES, Record, partition_o
 from libs.common.errors import Permanent, Transient
 from libs.common.kafka.connection import client_options
 from libs.common.settings import KafkaSettings
+from libs.common.telemetry import batches_sent, timed
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,10 @@ class Publisher:
         acknowledge all records; some may have arrived, so the caller publishes all of them again.
         """
         _check_sizes(records)
+        with timed(batches_sent, {"messaging.system": "kafka", "messaging.operation.name": "send"}):
+            await self._publish(records)
+
+    async def _publish(self, records: Sequence[Record]) -> None:
         producer: AIOKafkaProducer | None = None
         try:
             # The timeout is ours: when another caller discards the producer, aiokafka never answers batches in flight.

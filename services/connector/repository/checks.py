@@ -5,6 +5,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from libs.common.contracts.instances import InstanceKey, InstanceSettings
+from libs.common.telemetry import current_traceparent
 from services.connector.repository import leases, shares
 
 # Checks of one process at once. A check mostly waits for its WHMCS, and people wait for it.
@@ -13,12 +14,13 @@ SLOTS: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class ClaimedCheck:
-    """A check that this worker has claimed for 30 seconds."""
+    """A check that this worker has claimed for 30 seconds. `traceparent` is the trace of the command that queued it."""
 
     instance: InstanceKey
     check_id: UUID
     credential_id: UUID
     attempts: int
+    traceparent: str | None = None
 
 
 async def queue(
@@ -26,12 +28,13 @@ async def queue(
 ) -> None:
     """Store a check; a repeat changes nothing."""
     await connection.execute(
-        """INSERT INTO connector.checks (organization_id, instance_id, check_id, credential_id, settings)
-           VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING""",
+        """INSERT INTO connector.checks (organization_id, instance_id, check_id, credential_id, settings, traceparent)
+           VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING""",
         *instance,
         check_id,
         credential_id,
         settings.model_dump_json(),
+        current_traceparent(),
     )
 
 
@@ -61,7 +64,7 @@ async def claim(connection: Any, worker: str) -> ClaimedCheck | None:
     if row is None:
         return None
     instance = InstanceKey(row["organization_id"], row["instance_id"])
-    return ClaimedCheck(instance, row["check_id"], row["credential_id"], row["attempts"])
+    return ClaimedCheck(instance, row["check_id"], row["credential_id"], row["attempts"], row["traceparent"])
 
 
 async def end(connection: Any, instance: InstanceKey, check_id: UUID) -> None:

@@ -12,6 +12,7 @@ from libs.common.contracts.commands import RunSync, SyncMode, SyncTrigger
 from libs.common.contracts.instances import InstanceKey, InstanceSettings
 from libs.common.contracts.sync import RunState
 from libs.common.outbox import Outgoing
+from libs.common.telemetry import current_traceparent
 from services.connector.repository import details, leases, shares
 from services.connector.repository.leases import Lease
 
@@ -23,7 +24,7 @@ SLOTS: Final = 20
 class Run:
     """A run that this worker has claimed. `kinds` and `accept_deletions`: see RunSync.
 
-    `attempts` counts the claims since the run last made progress.
+    `attempts` counts the claims since the run last made progress. `traceparent` is the trace of the command that queued the run.
     """
 
     lease: Lease
@@ -35,6 +36,7 @@ class Run:
     settings: InstanceSettings
     kinds: frozenset[str] = frozenset()
     accept_deletions: Mapping[str, int] = field(default_factory=dict)
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +80,8 @@ async def queue(connection: Any, instance: InstanceKey, command: RunSync, run_id
         return await _join(connection, instance, command, joined_id)
     await connection.execute(
         """INSERT INTO connector.runs (organization_id, instance_id, run_id, mode, trigger, state, commands,
-               kinds, accept_deletions)
-           VALUES ($1, $2, $3, $4, $5, 'queued', ARRAY[$6::uuid], $7, $8)""",
+               kinds, accept_deletions, traceparent)
+           VALUES ($1, $2, $3, $4, $5, 'queued', ARRAY[$6::uuid], $7, $8, $9)""",
         *instance,
         run_id,
         command.mode,
@@ -87,6 +89,7 @@ async def queue(connection: Any, instance: InstanceKey, command: RunSync, run_id
         command.command_id,
         command.kinds,
         json.dumps(command.accept_deletions),
+        current_traceparent(),
     )
     return JoinedRun(run_id, command.mode, command.trigger, RunState.QUEUED, None)
 
@@ -135,7 +138,7 @@ async def claim(connection: Any, worker: str, lease_seconds: float, at: datetime
         """UPDATE connector.runs SET state = 'running', attempts = attempts + 1,
                started_at = coalesce(started_at, $4)
            WHERE organization_id = $1 AND instance_id = $2 AND run_id = $3
-           RETURNING run_id, mode, attempts, started_at, kinds, accept_deletions""",
+           RETURNING run_id, mode, attempts, started_at, kinds, accept_deletions, traceparent""",
         *instance,
         row["run_id"],
         at,
@@ -150,6 +153,7 @@ async def claim(connection: Any, worker: str, lease_seconds: float, at: datetime
         InstanceSettings(**row["settings"]),
         frozenset(run["kinds"]),
         run["accept_deletions"],
+        run["traceparent"],
     )
 
 
@@ -233,6 +237,14 @@ async def cancel(connection: Any, instance: InstanceKey, run_id: UUID | None = N
     if any(row["was_running"] for row in rows):
         await leases.revoke(connection, instance)
     return [row["run_id"] for row in rows]
+
+
+async def count_open(connection: Any) -> dict[str, int]:
+    """Return how many runs of all instances are queued and how many are running."""
+    rows = await connection.fetch(
+        "SELECT state, count(*) AS runs FROM connector.runs WHERE state IN ('queued', 'running') GROUP BY state"
+    )
+    return {row["state"]: row["runs"] for row in rows}
 
 
 async def delete_without_instance(connection: Any) -> None:

@@ -17,8 +17,9 @@ from weakref import WeakKeyDictionary
 
 import httpcore
 import httpx
+from opentelemetry.trace import SpanKind
 
-from libs.common.telemetry import whmcs_requests
+from libs.common.telemetry import requests_sent, timed, tracer, whmcs_requests
 from libs.common.tls import client_context
 from services.connector.credentials import Credentials
 from services.connector.memory import CrowdedError, Hold, Memory
@@ -113,12 +114,24 @@ class Client:
 
     async def call(self, action: str, parameters: Mapping[str, str | int] | None = None) -> WhmcsAnswer:
         """Return the answer to one call; raise WhmcsError."""
+        started, outcome = time.monotonic(), "ok"
+        with tracer.start_as_current_span(f"whmcs.call {action}", kind=SpanKind.CLIENT):
+            try:
+                return await self._call(action, parameters or {})
+            except WhmcsError as error:
+                outcome = error.code
+                raise
+            finally:
+                attributes = {"action": action, "outcome": outcome}
+                whmcs_requests.record(time.monotonic() - started, attributes)
+
+    async def _call(self, action: str, parameters: Mapping[str, str | int]) -> WhmcsAnswer:
         call = Call(action, self.base_url, self._has_answered, self.mask)
         if not self._is_open_port(urlsplit(call.url).port):
             raise call.error("address_not_allowed")
         with Hold(MEMORY, self._owner) as hold:
             try:
-                response = await self._response(call, self._form(action, parameters or {}), hold)
+                response = await self._response(call, self._form(action, parameters), hold)
                 self.server_time = _date(response.headers) or self.server_time
                 answer = await self._read(response, call, hold)
             except (UndecodableError, RefusedError) as error:
@@ -130,10 +143,10 @@ class Client:
         return answer
 
     async def _response(self, call: Call, form: Mapping[str, str | int], hold: Hold) -> Response:
-        started = time.monotonic()
         try:
-            async with asyncio.timeout(_TOTAL_SECONDS):
-                return await self._post(f"{call.url}/includes/api.php", form, hold)
+            with timed(requests_sent, {"http.request.method": "POST"}):
+                async with asyncio.timeout(_TOTAL_SECONDS):
+                    return await self._post(f"{call.url}/includes/api.php", form, hold)
         except WhmcsError as error:
             error.action = call.action
             raise
@@ -142,8 +155,6 @@ class Client:
             raise call.error("bad_response", "it redirects to no valid address") from None
         except (httpx.HTTPError, TimeoutError, OSError, ssl.SSLError) as error:
             raise await self._failure(error, call) from None
-        finally:
-            whmcs_requests.record(time.monotonic() - started, {"action": call.action})
 
     async def _read(self, response: Response, call: Call, hold: Hold) -> WhmcsAnswer:
         """Return the answer with its memory, and remember whether WHMCS itself gave it."""

@@ -119,7 +119,7 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         addresses = await self._resolver.addresses(host)
         if not self._are_allowed(addresses):
-            egress_blocked.add(1)
+            egress_blocked.add(1, {"reason": "address"})
             raise WhmcsError("address_not_allowed", "connect")
         for address in addresses[:-1]:
             with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):

@@ -7,6 +7,7 @@ from typing import Final
 
 from libs.common.contracts.instances import InstanceState
 
+_LATE_AFTER: Final = timedelta(minutes=20)
 _DEGRADED_AFTER: Final = timedelta(minutes=30)
 # How long a draft is kept after its newest check began.
 DRAFT_LIFE: Final = timedelta(minutes=15)
@@ -61,6 +62,21 @@ class ShownState(StrEnum):
     FAILING = "failing"
     PAUSED = "paused"
     DELETING = "deleting"
+
+
+class Freshness(StrEnum):
+    """How old the newest good sync of an instance is: at most 20 minutes, at most 30, or older."""
+
+    FRESH = "fresh"
+    LATE = "late"
+    STALE = "stale"
+
+
+def freshness_of(synced_at: datetime | None, now: datetime) -> Freshness:
+    """Return how fresh an instance is whose newest good sync ended then; None when there was none."""
+    if synced_at is None or now - synced_at > _DEGRADED_AFTER:
+        return Freshness.STALE
+    return Freshness.LATE if now - synced_at > _LATE_AFTER else Freshness.FRESH
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from services.gateway.repository.checks import StoredCheck
 from services.gateway.repository.rows import first_of, rows_of
 from services.gateway.repository.syncs import UNDER_WAY, around
 from services.gateway.standing import Standing
-from services.gateway.tables import checks, instances
+from services.gateway.tables import checks, instances, runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,3 +256,18 @@ async def stale_drafts(connection: AsyncConnection, before: datetime) -> list[In
         func.coalesce(newest.scalar_subquery(), instances.c.created_at) < before,
     )
     return rows_of(InstanceKey, await connection.execute(stale))
+
+
+async def last_good_runs(connection: AsyncConnection) -> list[tuple[InstanceState, datetime | None]]:
+    """Return the state of each instance of all organizations that is no draft, and when its newest good run ended."""
+    good = (RunState.SUCCEEDED, RunState.PARTIAL)
+    ended = select(func.max(runs.c.ended_at)).where(
+        runs.c.organization_id == instances.c.organization_id,
+        runs.c.instance_id == instances.c.instance_id,
+        runs.c.state.in_(good),
+    )
+    statement = select(instances.c.state, ended.scalar_subquery().label("ended_at")).where(
+        instances.c.state != "draft"
+    )
+    rows = await connection.execute(statement)
+    return [(InstanceState(row.state), row.ended_at) for row in rows]

@@ -3,10 +3,12 @@
 import json
 from collections.abc import Mapping
 from typing import Any, Final
+from uuid import UUID
 
 import orjson
 
 from libs.common.contracts.instances import InstanceKey
+from libs.common.telemetry import current_traceparent
 from services.metrics.formulas.coverage import Run, Skipped, Unread
 from services.metrics.formulas.evidence import Reading
 from services.metrics.repository.driver import Connection
@@ -24,8 +26,8 @@ IS_STORED: Final = """NOT EXISTS (
 
 _STORE: Final = """
 INSERT INTO metrics.runs
-    (organization_id, instance_id, run_id, started_at, ended_at, positions, kinds, epoch, in_step, unreadable)
-VALUES ($1, $2, $3, $4, $5, $6::jsonb, $7::jsonb, $8, $9, $10::jsonb) ON CONFLICT DO NOTHING"""
+    (organization_id, instance_id, run_id, started_at, ended_at, positions, kinds, epoch, in_step, unreadable, traceparent)
+VALUES ($1, $2, $3, $4, $5, $6::jsonb, $7::jsonb, $8, $9, $10::jsonb, $11) ON CONFLICT DO NOTHING"""
 
 _ENDED: Final = f"""
 SELECT r.run_id, r.started_at, r.ended_at, r.kinds::text AS kinds, {RUN_EPOCH} AS epoch, r.in_step,
@@ -34,6 +36,9 @@ FROM metrics.runs r LEFT JOIN metrics.freshness f USING (organization_id, instan
 WHERE r.organization_id = $1 AND r.instance_id = $2
     AND (f.run_id IS NULL OR {RUN_EPOCH} > {APPLIED_EPOCH}) AND {IS_STORED}
 ORDER BY {RUN_EPOCH}"""
+
+_READ_TRACEPARENT: Final = """
+SELECT traceparent FROM metrics.runs WHERE organization_id = $1 AND instance_id = $2 AND run_id = $3"""
 
 _IS_LATE: Final = f"""
 SELECT EXISTS (SELECT FROM metrics.freshness f
@@ -77,6 +82,7 @@ async def store(
         run.epoch,
         sorted(run.in_step),
         orjson.dumps({kind: list(map(tuple, rows)) for kind, rows in run.unreadable.items()}).decode(),
+        current_traceparent(),
     )
 
 
@@ -120,6 +126,12 @@ def _read_and_skipped(kinds: str) -> tuple[frozenset[str], dict[str, Skipped]]:
         if reason.get("code") is not None
     }
     return frozenset(values.keys() - skipped.keys()), skipped
+
+
+async def read_traceparent(connection: Connection, key: InstanceKey, run_id: UUID) -> str | None:
+    """Return the trace of a run that waits to be applied."""
+    traceparent: str | None = await connection.fetchval(_READ_TRACEPARENT, *key, run_id)
+    return traceparent
 
 
 async def is_late(connection: Connection, key: InstanceKey, epoch: int) -> bool:
