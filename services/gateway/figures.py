@@ -12,15 +12,6 @@ from libs.common.contracts.instances import InstanceState
 from libs.common.contracts.lenses import Lens
 from libs.common.database import raw, transaction
 from libs.common.figures.answers import Figure, figures_of
-from libs.common.figures.cohorts import (
-    CohortCustomer,
-    CohortCustomerKey,
-    CohortSelection,
-    Months,
-    cohorts_of,
-    read_cohort_customers,
-    read_cohorts,
-)
 from libs.common.figures.coverage import Freshness, last_known_day
 from libs.common.figures.customers import (
     CustomerId,
@@ -46,11 +37,10 @@ from libs.common.figures.lists import (
     read_customers,
     read_subscriptions,
 )
-from libs.common.figures.matrix import Matrix
 from libs.common.figures.metric import Metric
 from libs.common.figures.movement_list import Movement, MovementKey, MovementSelection, read_movements
 from libs.common.figures.questions import Question, Scope, scope_of
-from libs.common.figures.reading import read, read_coverage
+from libs.common.figures.reading import read, read_coverage, read_paid
 from services.gateway import repository
 from services.gateway.context import Context
 from services.gateway.errors import Invalid, instance_not_found
@@ -112,34 +102,6 @@ async def explanation(
         if is_small
         else await context.answer_workers.run(explain, reading, day, omitted)
     )
-
-
-async def cohorts(
-    context: Context, principal: Principal, months: Months, *, lens: Lens, instance_ids: Sequence[UUID]
-) -> Matrix:
-    """Return the cohorts of these months. Raise NotFound for an unknown instance, Invalid for a limit that they do not have."""
-    async with _scope(context, principal, lens, instance_ids) as (database, scope):
-        reading = await read_cohorts(database, scope, months)
-    is_small = len(reading.changes) <= SMALL
-    return cohorts_of(reading) if is_small else await context.answer_workers.run(cohorts_of, reading)
-
-
-async def cohort_customers(
-    context: Context,
-    principal: Principal,
-    selection: CohortSelection,
-    after: CohortCustomerKey | None,
-    limit: int,
-    *,
-    lens: Lens,
-    instance_ids: Sequence[UUID],
-) -> list[CohortCustomer]:
-    """Return at most `limit` customers of a cohort, those that follow `after`.
-
-    Raise NotFound for an unknown instance, Invalid for a month that has not begun or a limit that cohorts do not have.
-    """
-    async with _scope(context, principal, lens, instance_ids) as (database, scope):
-        return await read_cohort_customers(database, scope, selection, after, limit)
 
 
 async def subscriptions(
@@ -259,7 +221,8 @@ async def _chosen(connection: AsyncConnection, instance_ids: Sequence[UUID]) -> 
     instances = await repository.instances.with_figures(connection)
     if not {instance.instance_id for instance in instances} >= chosen:
         raise instance_not_found("filter[instance]")
-    kinds = await read_coverage(await raw(connection))
+    database = await raw(connection)
+    kinds, paid = await read_coverage(database), await read_paid(database)
     return [
         Freshness(
             instance_id=instance.instance_id,
@@ -270,6 +233,7 @@ async def _chosen(connection: AsyncConnection, instance_ids: Sequence[UUID]) -> 
             last_on=instance.last_on,
             kinds=kinds.get(instance.instance_id, {}),
             same_as=instance.same_as,
+            has_paid=instance.instance_id in paid,
         )
         for instance in instances
         if (instance.instance_id in chosen if chosen else instance.state is not InstanceState.DRAFT)

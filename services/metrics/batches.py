@@ -9,7 +9,7 @@ from libs.common.contracts.lenses import Lens
 from services.metrics.formulas.chunks import Chunk, divide
 from services.metrics.formulas.evidence import Subscription
 from services.metrics.formulas.restatements import Change, changes_of
-from services.metrics.formulas.timeline import timeline
+from services.metrics.formulas.timeline import Segment, timeline
 from services.metrics.gathering import Gathered, Scope, gather
 from services.metrics.movements import update_movements
 from services.metrics.repository import evidence, segments
@@ -86,14 +86,19 @@ def _changes(
         seen = gathered[key].evidence.observations
         of_it = changes_of(
             key.kind,
-            stored.get(key, Figures()).segments,
-            new.segments,
+            _known(scope, stored.get(key, Figures()).segments),
+            _known(scope, new.segments),
             scope.closed.get(key.kind),
             is_fraud=bool(seen) and seen[-1].status == "fraud",
             is_redefined=scope.is_redefined,
         )
         changes.update(of_it)
     return changes
+
+
+def _known(scope: Scope, segments: Sequence[Segment]) -> Sequence[Segment]:
+    """Return the segments whose days were known before the step: while the lens `paid` was not computed, no day of it was."""
+    return segments if scope.has_paid else [s for s in segments if s.lens != Lens.PAID]
 
 
 async def _figures(

@@ -126,7 +126,13 @@ class Computing:
         # `_claim_all` finds customers through their subscriptions. The marks of customers without one are claimed after it.
         claims: tuple[_Claim, ...] = (_claim_all, _claim_marked) if changes_all(step) else (_claim_marked,)
         scope = Scope(
-            step.cut, step.settings.time_zone, step.first_read_on, step.rules, step.closed, step.is_redefined
+            step.cut,
+            step.settings.time_zone,
+            step.first_read_on,
+            step.rules,
+            step.closed,
+            step.is_redefined,
+            step.history.has_paid,
         )
         computed, changes = 0, Counter[Change]()
         for claim in claims:

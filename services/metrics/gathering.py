@@ -26,7 +26,7 @@ class Scope:
 
     `first_read_on` is the day of the first run that read each kind whole. `rules` say how to read lines; None while the history is not
     computed, because lines are missing. `closed` has the days of each kind of which some are closed; a change on them is a restatement,
-    whose cause is a definition if `is_redefined`.
+    whose cause is a definition if `is_redefined`. `has_paid`: the days of the lens `paid` were known before, too.
     """
 
     cut: Cut
@@ -35,6 +35,7 @@ class Scope:
     rules: LineRules | None = None
     closed: Mapping[str, Days] = field(default_factory=dict)
     is_redefined: bool = False
+    has_paid: bool = False
 
 
 class Gathered(NamedTuple):

@@ -209,13 +209,15 @@ def changes_all(step: Step) -> bool:
     """Return whether figures of customers without a dirty mark change.
 
     They do when a definition changes, such as the time zone, by which every day is dated, when no movements were computed before, and when
-    the history is computed for the first time or by other rules. They also do when a run reads a kind whole, or keeps it in step, that the
-    runs before it could not: those runs claimed the marks of the kind with all others, but their cuts omitted its facts.
+    the history is computed for the first time, by other rules or with paid days. They also do when a run reads a kind whole, or keeps it in
+    step, that the runs before it could not: those runs claimed the marks of the kind with all others, but their cuts omitted its facts.
     """
     before = step.before.coverage
     if before is None:
         return False
-    if not step.before.has_movements or step.history_after.rules != step.history.rules or step.is_redefined:
+    old, new = step.history, step.history_after
+    is_other_history = (new.rules, new.has_paid) != (old.rules, old.has_paid)
+    if not step.before.has_movements or is_other_history or step.is_redefined:
         return True
     epochs = {kind: before.epoch_of(kind) for kind in SUBSCRIPTION_KINDS}
     return any(

@@ -1,4 +1,4 @@
-"""The lenses: three rules that say when a subscription counts."""
+"""The lenses: four rules that say when a subscription counts."""
 
 from enum import StrEnum
 from typing import Final
@@ -13,11 +13,16 @@ class Lens(StrEnum):
     CONTRACT = "contract"
     ACTIVE = "active"
     STATUS = "status"
+    PAID = "paid"
 
+
+# The lenses that look at the record of a subscription. By `paid`, invoice lines decide alone.
+RECORD_LENSES: Final = (Lens.ACTIVE, Lens.CONTRACT, Lens.STATUS)
 
 # What counts by each lens, in the words of an owner: "it is ...".
 COUNTING: Final[dict[str, str]] = {
     Lens.CONTRACT: f"paid, or up to {GRACE_DAYS} days overdue",
     Lens.ACTIVE: "active in WHMCS",
     Lens.STATUS: "active or suspended in WHMCS",
+    Lens.PAID: "covered by a paid invoice",
 }

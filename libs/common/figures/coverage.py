@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
 from libs.common.calendar import day_of
 from libs.common.contracts.billing import SUBSCRIPTION_KINDS, Kind
-from libs.common.contracts.lenses import Lens
+from libs.common.contracts.lenses import GRACE_DAYS, RECORD_LENSES, Lens
 from libs.common.figures.groups import OF_INSTANCE, UNKNOWN, Group, Limits
 
 
@@ -33,13 +33,19 @@ SUPPORTS: Final = (
     Support(
         Kind.INVOICE,
         SUBSCRIPTION_KINDS,
-        tuple(Lens),
+        RECORD_LENSES,
         "a customer without a known currency is in no total",
+    ),
+    Support(
+        Kind.INVOICE,
+        SUBSCRIPTION_KINDS,
+        (Lens.PAID,),
+        "invoices that were paid do not count",
     ),
     Support(
         Kind.CUSTOMER_DETAIL,
         SUBSCRIPTION_KINDS,
-        tuple(Lens),
+        RECORD_LENSES,
         "a customer without an invoice has no known currency and is in no total",
     ),
 )
@@ -75,7 +81,7 @@ class KindState:
 class Freshness:
     """The known days [first_on, last_on] of an instance, and the start `as_of` of its last applied run; all None before its first sync.
 
-    `same_as` are other instances that read the same WHMCS.
+    `same_as` are other instances that read the same WHMCS. `has_paid`: all its invoices are read, so the lens `paid` is known.
     """
 
     instance_id: UUID
@@ -86,6 +92,7 @@ class Freshness:
     last_on: date | None
     kinds: Mapping[str, KindState]
     same_as: tuple[UUID, ...] = ()
+    has_paid: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +118,8 @@ def sources_of(instances: Iterable[Freshness], lens: Lens) -> tuple[Source, ...]
     """Return every source of the instances.
 
     A kind is known from the day of its first reading, and, if the newest run could not read it, until the day on which one last looked at
-    it. A day is closed once a run that began after it has read everything whole that figures of the kind need.
+    it. A day is closed once a run that began after it has read everything whole that figures of the kind need. By `paid`, days are known
+    once all invoices are read, and open for the days of grace: an invoice that is paid in them was paid from its first day on.
     """
     return tuple(_source(instance, kind, lens) for instance in instances for kind in SUBSCRIPTION_KINDS)
 
@@ -123,8 +131,16 @@ def _source(instance: Freshness, kind: Kind, lens: Lens) -> Source:
         return Source(
             instance.instance_id, kind, None, "not_permitted" if reason == "permission_missing" else reason
         )
+    if lens is Lens.PAID and not instance.has_paid:
+        return Source(instance.instance_id, kind, None, "invoices_not_read")
     closed_before = min([state.days.closed_before, *_closed_by_supports(instance, kind, lens)])
+    if lens is Lens.PAID and closed_before > _FIRST_CLOSED:
+        closed_before -= _GRACE
     return Source(instance.instance_id, kind, replace(state.days, closed_before=closed_before), "")
+
+
+_GRACE: Final = timedelta(days=GRACE_DAYS)
+_FIRST_CLOSED: Final = date.min + _GRACE
 
 
 def _closed_by_supports(instance: Freshness, kind: Kind, lens: Lens) -> Iterable[date]:

@@ -35,6 +35,7 @@ def notes_on(instances: Sequence[Freshness], start: date, lens: Lens) -> tuple[N
         *_never_synced(instances),
         *_counted_twice(instances),
         *_history(instances, start),
+        *(_unpaid(instances) if lens is Lens.PAID else ()),
         *(note for instance in instances for note in _unreadable(instance, lens)),
     )
 
@@ -43,6 +44,17 @@ def _never_synced(instances: Iterable[Freshness]) -> Iterator[Note]:
     for instance in instances:
         if instance.as_of is None:
             yield Note(f"{instance.name} has not been synced yet. Its figures are missing here.")
+
+
+def _unpaid(instances: Iterable[Freshness]) -> Iterator[Note]:
+    """Yield a note for each instance of which it is not known yet what is paid."""
+    for instance in instances:
+        if instance.as_of is not None and not instance.has_paid:
+            text = (
+                f"Not all invoices of {instance.name} are read yet, so its paid MRR is missing here. "
+                "It appears by itself: the page of the instance says how many are read."
+            )
+            yield Note(text, SUBSCRIPTION_KINDS, "invoices are being read")
 
 
 def _counted_twice(instances: Sequence[Freshness]) -> Iterator[Note]:

@@ -16,6 +16,7 @@ from libs.common.figures.questions import ExactQuestion, Question, Scope, Stretc
 from libs.common.figures.relations import (
     COVERAGE,
     NAMES,
+    PAID,
     Relation,
     changes_statement,
     count_statement,
@@ -259,6 +260,11 @@ async def _read_names(connection: Any, parts: Iterable[Part], scope: Scope) -> N
             key_of(Group.PRODUCT, row["product"], row["instance_id"]): row["product_name"] for row in rows
         }
     return names
+
+
+async def read_paid(connection: Any) -> set[UUID]:
+    """Return the instances whose invoices are all read, so that the lens `paid` is known."""
+    return {row["instance_id"] for row in await connection.fetch(PAID)}
 
 
 async def read_coverage(connection: Any) -> dict[UUID, dict[str, KindState]]:

@@ -250,6 +250,9 @@ COVERAGE: Final = """
 SELECT instance_id, kind, first_on, last_on, closed_before, read_at, action, code, last_at, skipped_at
 FROM metrics_read.coverage"""
 
+# The instances of which the lens `paid` is known.
+PAID: Final = "SELECT instance_id FROM metrics_read.history WHERE has_paid"
+
 ISSUES: Final = """
 SELECT kind, reason, count(*) AS number FROM metrics_read.issues
 WHERE instance_id = ANY($1::uuid[]) GROUP BY kind, reason ORDER BY kind, reason"""

@@ -4,8 +4,6 @@ from fastapi import APIRouter
 
 from services.gateway.pages import (
     account,
-    cohort,
-    cohorts,
     customer,
     customers,
     explain,
@@ -33,8 +31,6 @@ def build_router() -> APIRouter:
         mrr,
         movements,
         retention,
-        cohorts,
-        cohort,
         customers,
         customer,
         instances,

@@ -6,6 +6,7 @@ _REASONS: Final = {
     "carried": "Value of an earlier day.",
     "not_permitted": "WHMCS does not let MRRlytics read it.",
     "not_synced": "Not synced yet.",
+    "invoices_not_read": "Not all invoices are read yet.",
     "before_first_sync": "Not known before the first sync.",
     "no_subscription": "No live subscription on this day.",
     "no_customers": "No customers to divide by.",

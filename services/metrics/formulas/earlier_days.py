@@ -9,7 +9,7 @@ from datetime import date
 from itertools import zip_longest
 from typing import Final
 
-from libs.common.contracts.lenses import Lens
+from libs.common.contracts.lenses import RECORD_LENSES, Lens
 from libs.common.contracts.movements import Cause
 from services.metrics.formulas.earlier_ends import End, earlier_end
 from services.metrics.formulas.earlier_periods import Period, earlier_periods
@@ -44,7 +44,7 @@ def earlier_spans(evidence: Evidence, first: Stretch, live: Collection[Lens]) ->
         due_on = first.due_on or (paid[-1].to_on if paid else on)
         last = paid[-1] if periods and periods[-1].basis == "invoice" else None
         contract = _ended(spans, earlier_end(evidence, first, due_on, last))
-    return {lens: _by_lens(lens, evidence, first, contract, live) for lens in Lens}
+    return {lens: _by_lens(lens, evidence, first, contract, live) for lens in RECORD_LENSES}
 
 
 def _spans(evidence: Evidence, periods: Sequence[Period], until: date) -> list[Span]:

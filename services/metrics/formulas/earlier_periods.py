@@ -73,7 +73,7 @@ def _of_lines(evidence: Evidence, first: Stretch, paid: Sequence[PaidPeriod]) ->
                 periods[-1] = Period(last.from_on, period.to_on, last.terms, last.basis, last.currency)
                 before = period
                 continue
-        terms = _terms(evidence.kind, first, period)
+        terms = terms_of(evidence.kind, first, period)
         periods.append(Period(from_on, period.to_on, terms, "invoice", period.currency))
         before = period
     return periods
@@ -95,8 +95,8 @@ def _is_same_sale(before: PaidPeriod, period: PaidPeriod) -> bool:
     )
 
 
-def _terms(kind: Kind, first: Stretch, period: PaidPeriod) -> Terms | None:
-    """Return what a line sold. Values that lines do not show are those of the first observation."""
+def terms_of(kind: Kind, first: Stretch, period: PaidPeriod) -> Terms | None:
+    """Return what a line sold; None when it was free. Values that lines do not show are those of the first observation."""
     if period.mrr_micros <= 0:
         return None
     state = first.state

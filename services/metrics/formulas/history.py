@@ -24,6 +24,7 @@ class History(NamedTuple):
 
     `first_on` is the day of the first invoice. `dates` counts how lines print dates. `rules` is the digest of the rules by which the
     published history was computed, and `start_on` the setting that cuts it.
+    `has_paid`: it has the lens `paid`, which releases before migration 0020 do not compute.
     """
 
     state: HistoryState
@@ -33,6 +34,7 @@ class History(NamedTuple):
     dates: DateCounts = DateCounts()
     rules: str | None = None
     start_on: date | None = None
+    has_paid: bool = False
 
     @property
     def is_computed(self) -> bool:
@@ -77,7 +79,7 @@ def ready(history: History, contents: Contents) -> History:
 
 def published(history: History, rules: str, start_on: date | None) -> History:
     """Return the history after all customers were computed by these rules."""
-    return history._replace(state=HistoryState.PUBLISHED, rules=rules, start_on=start_on)
+    return history._replace(state=HistoryState.PUBLISHED, rules=rules, start_on=start_on, has_paid=True)
 
 
 def digest_of(rules: LineRules) -> str:

@@ -1,19 +1,21 @@
 """Restatements: by how much MRR of closed days changes when segments are replaced, and why.
 
-A day is closed once a run that began after its end is applied. A change is stored as the days on which it begins, so a late invoice of a
-year ago is one row and not 365.
+A day is closed once a run that began after its end is applied, by the lens `paid` when the grace is over, too. A change is stored as the
+days on which it begins, so a late invoice of a year ago is one row and not 365.
 """
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import date
-from typing import NamedTuple
+from datetime import date, timedelta
+from typing import Final, NamedTuple
 
-from libs.common.contracts.lenses import Lens
+from libs.common.contracts.lenses import GRACE_DAYS, Lens
 from libs.common.contracts.movements import Cause
 from libs.common.contracts.restatements import RestatementCause
 from services.metrics.formulas.coverage import Days
 from services.metrics.formulas.timeline import Segment
+
+_GRACE: Final = timedelta(days=GRACE_DAYS)
 
 
 class Place(NamedTuple):
@@ -79,16 +81,26 @@ def changes_of(
     for sign, segments in ((-1, before), (1, after)):
         for segment in segments:
             from_on = max(segment.from_on, days.first_on)
-            to_on = days.closed_before if segment.to_on is None else min(segment.to_on, days.closed_before)
+            closed_before = _closed_before(segment.lens, days)
+            to_on = closed_before if segment.to_on is None else min(segment.to_on, closed_before)
             if from_on < to_on:
                 place = Place(segment.lens, kind, segment.currency)
                 amounts[place, from_on] += sign * segment.mrr_micros
                 amounts[place, to_on] -= sign * segment.mrr_micros
-    changed = {at: micros for at, micros in amounts.items() if micros and at[1] < days.closed_before}
+    changed = {
+        (place, on): micros
+        for (place, on), micros in amounts.items()
+        if micros and on < _closed_before(place.lens, days)
+    }
     if not changed:
         return {}
     cause = _cause(before, after, days.closed_before, is_fraud=is_fraud, is_redefined=is_redefined)
     return {Change(place, cause, on): micros for (place, on), micros in changed.items()}
+
+
+def _closed_before(lens: Lens, days: Days) -> date:
+    """Return the first day that may still change. An invoice that is paid within the grace was paid from its first day on."""
+    return days.closed_before - _GRACE if lens == Lens.PAID else days.closed_before
 
 
 def _cause(
@@ -127,7 +139,7 @@ def stretches_of(changes: Changes, days: Mapping[str, Days]) -> list[Stretch]:
     return [
         stretch
         for (place, cause), amounts in sorted(by_figure.items())
-        for stretch in _stretches(place, cause, amounts, days[place.kind].closed_before)
+        for stretch in _stretches(place, cause, amounts, _closed_before(place.lens, days[place.kind]))
     ]
 
 

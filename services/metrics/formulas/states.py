@@ -23,7 +23,7 @@ _ACTIVE: Final = frozenset({"active"})
 
 
 def counting_statuses(lens: Lens, kind: Kind) -> frozenset[str]:
-    """Return the statuses that count in a lens."""
+    """Return the statuses that count in a lens; none by `paid`, which looks at no status."""
     match lens:
         case Lens.ACTIVE:
             return _ACTIVE
@@ -31,6 +31,8 @@ def counting_statuses(lens: Lens, kind: Kind) -> frozenset[str]:
             return _ACTIVE if kind is Kind.DOMAIN else _CONTRACT_STATUSES
         case Lens.CONTRACT:
             return _DOMAIN_CONTRACT_STATUSES if kind is Kind.DOMAIN else _CONTRACT_STATUSES
+        case Lens.PAID:
+            return frozenset()
 
 
 def mrr_micros(state: Observation) -> int | None:

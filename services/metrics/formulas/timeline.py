@@ -9,12 +9,13 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 from libs.common.contracts.issues import IssueReason
-from libs.common.contracts.lenses import Lens
+from libs.common.contracts.lenses import RECORD_LENSES, Lens
 from libs.common.contracts.movements import Cause
 from services.metrics.formulas.dimensions import Part, parts
 from services.metrics.formulas.earlier_days import earlier_spans
 from services.metrics.formulas.evidence import Evidence, Observation
 from services.metrics.formulas.observed import observed_spans, stretches, with_equal_terms
+from services.metrics.formulas.paid_days import paid_spans
 from services.metrics.formulas.spans import Span
 from services.metrics.formulas.states import issues
 
@@ -78,14 +79,15 @@ def timeline(evidence: Evidence) -> Timeline:
     by_status = with_equal_terms(changes)
     observed = {
         lens: observed_spans(lens, evidence, changes if lens is Lens.CONTRACT else by_status)
-        for lens in sorted(Lens)
+        for lens in RECORD_LENSES
     }
     live = {lens for lens, spans in observed.items() if spans and spans[0].from_on == changes[0].from_on}
     earlier = earlier_spans(evidence, changes[0], live)
-    segments: list[Segment] = []
-    for lens, spans in observed.items():
-        runs = _runs(evidence, [*earlier.get(lens, ()), *spans])
-        segments += [_segment(lens, run) for run in runs]
+    spans = {lens: [*earlier.get(lens, ()), *observed[lens]] for lens in RECORD_LENSES}
+    contract = spans[Lens.CONTRACT]
+    end = contract[-1].cause if contract else None
+    spans[Lens.PAID] = paid_spans(evidence, changes, end or Cause.NON_PAYMENT)
+    segments = [_segment(lens, run) for lens in sorted(spans) for run in _runs(evidence, spans[lens])]
     return Timeline(tuple(segments), issues(evidence, changes[-1].state))
 
 

@@ -11,7 +11,7 @@ from services.metrics.turn import Turn
 _ROWS_AT_ONCE: Final = 1_000
 
 _COLUMNS: Final = (
-    *("state", "invoices", "invoices_read", "first_on", "rules", "start_on"),
+    *("state", "invoices", "invoices_read", "first_on", "rules", "start_on", "has_paid"),
     *("day_first", "month_first", "ambiguous"),
 )
 
@@ -75,6 +75,7 @@ async def read(connection: Connection, key: InstanceKey) -> History:
         DateCounts(row["day_first"], row["month_first"], row["ambiguous"]),
         row["rules"],
         row["start_on"],
+        row["has_paid"],
     )
 
 

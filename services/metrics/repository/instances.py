@@ -46,9 +46,9 @@ ORDER BY organization_id, instance_id FOR SHARE"""
 _LOCK_ALONE: Final = """
 SELECT FROM metrics.instances WHERE organization_id = $1 AND instance_id = $2 FOR NO KEY UPDATE"""
 
-# An instance is due when it has a newer run whose facts are all stored, figures by other definitions, a history that is ready or begins on
-# another day, or dirty marks of facts that came after their run was applied. The join with instances skips rows whose instance is unknown,
-# so they block no others.
+# An instance is due when it has a newer run whose facts are all stored, figures by other definitions, a history that is ready, lacks paid
+# days or begins on another day, or dirty marks of facts that came after their run was applied. The join with instances skips rows whose
+# instance is unknown, so they block no others.
 _DUE: Final = f"""
 SELECT n.organization_id, n.instance_id
 FROM metrics.instances n LEFT JOIN metrics.freshness f USING (organization_id, instance_id)
@@ -62,7 +62,8 @@ WHERE n.state NOT IN ('deleting', 'deleted') AND (
     OR EXISTS (
         SELECT FROM metrics.history h
         WHERE h.organization_id = n.organization_id AND h.instance_id = n.instance_id AND (h.state = '{HistoryState.READY}'
-            OR h.state = '{HistoryState.PUBLISHED}' AND h.start_on IS DISTINCT FROM (n.settings ->> 'history_start')::date))
+            OR h.state = '{HistoryState.PUBLISHED}'
+                AND (NOT h.has_paid OR h.start_on IS DISTINCT FROM (n.settings ->> 'history_start')::date)))
     OR EXISTS (
         SELECT FROM metrics.dirty d
         WHERE d.organization_id = n.organization_id AND d.instance_id = n.instance_id AND d.epoch <= {APPLIED_EPOCH}))

@@ -1,4 +1,5 @@
 -- Per instance: how far the days before the first sync are read. invoices_read of invoices have their lines. Figures of earlier days
--- appear for all kinds at once, from first_on on; is_published says whether they have.
-SELECT organization_id, instance_id, state = 'published' AS is_published, invoices, invoices_read, first_on
+-- appear for all kinds at once, from first_on on; is_published says whether they have, and has_paid whether those of the lens paid have.
+SELECT organization_id, instance_id, state = 'published' AS is_published, invoices, invoices_read, first_on,
+    state = 'published' AND has_paid AS has_paid
 FROM metrics.history

@@ -184,4 +184,4 @@ async def test_history_says_how_far_invoices_are_read(gateway: Gateway, organiza
 
     rows = await documented(gateway, organization_id, HISTORY)
 
-    assert [tuple(row) for row in rows] == [(site.id, False, 312, 4010, None)]
+    assert [tuple(row) for row in rows] == [(site.id, False, False, 312, 4010, None)]

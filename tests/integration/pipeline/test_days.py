@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from libs.common.contracts.lenses import Lens
+from libs.common.contracts.lenses import RECORD_LENSES
 from tests.integration.pipeline.figures import shown_figures, true_figures
 from tests.integration.pipeline.system import running_system, started
 from tests.servers import Postgres
@@ -41,7 +41,7 @@ async def test_every_day_with_a_sync_keeps_its_true_figures(
                 await system.sync(instance)
 
                 assert (await system.freshness(instance))["last_on"] == company.today
-                for lens in Lens:
+                for lens in RECORD_LENSES:
                     observed[company.today, lens] = figures = await shown_figures(system, instance, lens)
                     assert figures == true_figures(instance, lens)
             assert len({figures["currencies"]["EUR"]["mrr_micros"] for figures in observed.values()}) > len(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from libs.common.contracts.lenses import Lens
+from libs.common.contracts.lenses import RECORD_LENSES
 from tests.integration.pipeline.figures import shown_figures, true_figures
 from tests.integration.pipeline.system import Instance, System, eventually, running_system, started
 from tests.servers import Postgres
@@ -48,7 +48,7 @@ async def test_ten_kills_of_connector_and_metrics_change_no_figure(
             ends = [event for event in system.events if event.type == "SyncSucceeded"]
             assert {event.body["run_id"] for event in [*starts, *ends]} == {str(run_id)}
             assert (len(starts), len(ends)) == (KILLS + 1, 1)
-            for lens in Lens:
+            for lens in RECORD_LENSES:
                 assert await shown_figures(system, instance, lens) == true_figures(instance, lens)
 
 
@@ -111,7 +111,7 @@ async def test_two_connectors_share_many_instances(
                 )
 
             for instance in instances:
-                for lens in Lens:
+                for lens in RECORD_LENSES:
                     assert await shown_figures(system, instance, lens) == true_figures(instance, lens)
 
 

@@ -15,7 +15,7 @@ from uuid import UUID
 import pytest
 
 from libs.common.clock import utc_now
-from libs.common.contracts.lenses import Lens
+from libs.common.contracts.lenses import RECORD_LENSES
 from libs.common.contracts.money import format_micros
 from libs.common.database import build_engine
 from libs.common.figures.catalogue import BY_SLUG
@@ -134,7 +134,7 @@ WHERE instance_id = $1 AND kind = 'service' AND id = $2 AND body ->> 'status' = 
 def true_figures(whmcs: Whmcs) -> Shown:
     return frozenset(
         (lens.value, code, format_micros(figures["mrr_micros"]), figures["subscriptions"])
-        for lens in Lens
+        for lens in RECORD_LENSES
         for code, figures in whmcs.control("GET", f"/truth?lens={lens}")["currencies"].items()
         if figures["subscriptions"]
     )
@@ -214,7 +214,7 @@ async def api_of(system: System, instance: Instance, directory: Path) -> AsyncIt
             Question(BY_SLUG["subscriptions"], today, today, group_by=(Group.CURRENCY,)),
         ]
         moments = set()
-        for lens in Lens:
+        for lens in RECORD_LENSES:
             money, counts = await figures(
                 context, principal, questions, lens=lens, instance_ids=[instance.id]
             )

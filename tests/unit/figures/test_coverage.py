@@ -1,5 +1,6 @@
 """What is known of a day follows from the sources of a figure."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from uuid import UUID
 
@@ -50,6 +51,22 @@ def test_total_without_a_source_is_known_and_not_complete() -> None:
 
     assert knowledge(sources, DAYS.first_on) == Knowledge(True, None, False)
     assert knowledge(addons, DAYS.first_on) == Knowledge(False, "not_permitted", False)
+
+
+def test_paid_days_are_known_once_all_invoices_are_read() -> None:
+    unread, read = instance(), replace(instance(), has_paid=True)
+
+    assert knowledge(sources_of([unread], Lens.PAID), DAYS.first_on) == Knowledge(
+        False, "invoices_not_read", False
+    )
+    assert knowledge(sources_of([read], Lens.PAID), DAYS.first_on) == Knowledge(True, None, True)
+
+
+@pytest.mark.parametrize(("on", "is_closed"), [(date(2026, 2, 14), True), (date(2026, 2, 15), False)])
+def test_paid_days_stay_open_for_the_grace(on: date, is_closed: bool) -> None:
+    sources = sources_of([replace(instance(), has_paid=True)], Lens.PAID)
+
+    assert knowledge(sources, on) == Knowledge(True, None, is_closed)
 
 
 @pytest.mark.parametrize(("lens", "is_closed"), [(Lens.CONTRACT, False), (Lens.ACTIVE, True)])

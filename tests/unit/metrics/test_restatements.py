@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from libs.common.contracts.lenses import Lens
 from libs.common.contracts.movements import Cause
 from libs.common.contracts.restatements import RestatementCause
 from services.metrics.formulas.coverage import Days
@@ -137,3 +138,15 @@ def test_cause_tells_why_days_changed(
     before: list[Segment], after: list[Segment], flags: dict[str, bool], cause: RestatementCause
 ) -> None:
     assert {change.cause for change in changes_of("service", before, after, CLOSED, **flags)} == {cause}
+
+
+def test_paid_days_are_closed_once_the_grace_is_over() -> None:
+    after = [segment(0, None, 7, lens=Lens.PAID)]
+
+    changes = changes_of("service", [segment(17, None, 7, lens=Lens.PAID)], after, CLOSED)
+    later = changes_of("service", [segment(16, None, 7, lens=Lens.PAID)], after, CLOSED)
+
+    # The grace of 14 days keeps the days from the 16th on open.
+    [stretch] = stretches_of(changes, {"service": CLOSED})
+    assert (stretch.from_on, stretch.to_on, stretch.change_micros) == (day(5), day(16), 7)
+    assert stretches_of(later, {"service": CLOSED}) == [stretch]

@@ -13,16 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.common.contracts.billing import Kind
-from libs.common.contracts.lenses import Lens
+from libs.common.contracts.lenses import RECORD_LENSES, Lens
 from services.metrics.formulas.evidence import Observation, Request
 from services.metrics.formulas.timeline import Timeline
 from tests.unit.metrics.timelines import CUSTOMER, FIRST, OTHER, day, line, live_on, seen, spans
 
-ALL = set(Lens)
+ALL = set(RECORD_LENSES)
 
 
 def lenses(result: Timeline, on: date = FIRST) -> set[Lens]:
-    return {lens for lens in Lens if live_on(result, on, lens)}
+    return {lens for lens in RECORD_LENSES if live_on(result, on, lens)}
 
 
 def test_subscription_counts_from_its_first_observation() -> None:
@@ -391,7 +391,7 @@ def mrr_per_day(result: Timeline) -> dict[tuple[Lens, date], int]:
     """Return the sum of the live segments of each day."""
     return {
         (lens, on): sum(segment.mrr_micros for segment in live_on(result, on, lens))
-        for lens in Lens
+        for lens in RECORD_LENSES
         for on in _DAYS
     }
 
@@ -583,7 +583,7 @@ def test_subscription_live_at_two_syncs_was_live_between_them(
     days, observations = synced
     result = line(*observations, kind=kind)
     for on, following in pairwise(days):
-        for lens in Lens:
+        for lens in RECORD_LENSES:
             if live_on(result, on, lens) and live_on(result, following, lens):
                 between = [on + timedelta(number) for number in range(1, (following - on).days)]
                 assert all(live_on(result, between_on, lens) for between_on in between)

@@ -7,7 +7,7 @@ before stores behind the backfill, nor one of a restored backup.
 from alembic import op
 
 from libs.common.backfills import Backfill
-from libs.common.migrations import protect, replace_view
+from libs.common.migrations import protect
 
 revision = "0010"
 down_revision = "0009"
@@ -60,10 +60,9 @@ backfills = (Backfill("past_lines", "metrics.versions", _KEY, _PAST_LINES, rows=
 
 
 def upgrade() -> None:
-    """Create both tables, the trigger that adds lines, and the view of the history."""
+    """Create both tables, and the trigger that adds lines. 0020 creates the view of the history."""
     for statement in (_LINES, _INDEX, _HISTORY, _STORE, _TRIGGER):
         op.execute(statement)
     for table in ("invoice_lines", "history"):
         protect(f"metrics.{table}", service="metrics")
     op.execute("GRANT SELECT ON metrics.invoice_lines, metrics.history TO metrics_views")
-    replace_view("history")

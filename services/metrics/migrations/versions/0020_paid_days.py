@@ -1,0 +1,19 @@
+"""Says of which instances all customers were computed with the lens `paid`.
+
+The release before writes no segments of it. Once an instance has its history, all its customers are computed again.
+"""
+
+from alembic import op
+
+from libs.common.migrations import replace_view
+
+revision = "0020"
+down_revision = "0017"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add the column, and show it in the view of the history."""
+    op.execute("ALTER TABLE metrics.history ADD has_paid boolean NOT NULL DEFAULT false")
+    replace_view("history")
