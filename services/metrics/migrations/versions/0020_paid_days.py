@@ -8,7 +8,7 @@ from alembic import op
 from libs.common.migrations import replace_view
 
 revision = "0020"
-down_revision = "0017"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 
