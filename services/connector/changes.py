@@ -73,7 +73,7 @@ def fact(
     if len(body) > MAX_RECORD_BYTES - 1024:
         raise UnreadableRow(content["id"], "it is too large")
     customer_id = None
-    if kind is Kind.INVOICE or (kind in SUBSCRIPTION_KINDS and content["recurring_micros"] > 0):
+    if kind is Kind.INVOICE or (kind in SUBSCRIPTION_KINDS and content["recurring_micros"] != 0):
         customer_id = content["customer_id"]
     is_open = kind is Kind.INVOICE and content["status"] in OPEN_STATUSES
     fingerprint = sha256(body).digest()

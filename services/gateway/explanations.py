@@ -195,9 +195,9 @@ def _days_of(operand: Operand, explanation: Explanation) -> Parameters:
     """Return which days of which rows the list behind an operand shows."""
     match operand.taken:
         case Taken.START:
-            return [("on", str(explanation.before))]
+            return [("on", str(explanation.before)), *operand.shown]
         case Taken.END:
-            return [("on", str(explanation.on))]
+            return [("on", str(explanation.on)), *operand.shown]
         case Taken.WITHIN:
             days = [("start", str(explanation.start)), ("end", str(explanation.on))]
             return [("on", str(explanation.on))] if operand.listing.is_of_day else [*days, *operand.shown]

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
 
-from tests.history.comparison import Book, compare, verdict, without_discounts
+from tests.history.comparison import Book, compare, verdict
 from tests.history.product import product_spans
 from tests.ideal_reader.distance import as_spans, distance
 from tests.ideal_reader.reader import history
@@ -53,7 +53,7 @@ def _judged(server: Postgres, profile: Profile, seed: int, options: argparse.Nam
     truth, ideal = true_spans(company), as_spans(history(read(company)))
     with server.fresh_database() as database:
         actual = asyncio.run(product_spans(database, company))
-    book = compare(company, without_discounts(ideal), actual)
+    book = compare(company, ideal, actual)
     if seed == options.first:
         _say(
             _ROW.format(

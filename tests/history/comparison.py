@@ -34,11 +34,6 @@ class Book(NamedTuple):
     examples: list[str]
 
 
-def without_discounts(spans: Iterable[Span]) -> list[Span]:
-    """Return the spans that the product counts: it lists subscriptions with a negative amount, and leaves them out (docs/metrics.md)."""
-    return [span for span in spans if span.mrr_micros > 0]
-
-
 def compare(company: Company, expected: list[Span], actual: list[Span]) -> Book:
     """Compare the product's history with the expected one over the last months, and today exactly."""
     today = date.fromordinal(company.today)

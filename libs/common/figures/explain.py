@@ -75,7 +75,9 @@ _ALL: Final = frozenset(RECORD_LENSES)
 # A newer release of metrics may list a reason that is not here, while the services are upgraded one after another.
 _UNKNOWN_ISSUE: Final = _Issue(_ALL, "A newer release of MRRlytics knows this reason. Finish the upgrade.")
 ISSUE_WORDS: Final[Mapping[str, _Issue]] = {
-    IssueReason.AMOUNT_NEGATIVE: _Issue(_ALL, "The recurring amount is below 0. Totals are without it."),
+    IssueReason.AMOUNT_NEGATIVE: _Issue(
+        _ALL, "The recurring amount is below 0: a discount. It lowers MRR and is no subscription."
+    ),
     IssueReason.AMOUNT_NOT_OFFERED: _Issue(
         _ALL, "The recurring amount is -1.00: WHMCS does not offer this cycle. Set the amount in WHMCS."
     ),

@@ -14,17 +14,20 @@ WITH live AS (
     WHERE s.lens = $4 AND s.from_on <= t.opens_on AND (s.to_on IS NULL OR s.to_on > t.opens_on){limits}
 )"""
 
-# Lists begin with the largest amount. $5 is the size of a page. The key of the row before it and the values of limits follow.
+# Lists begin with the largest amount. $5 is the size of a page. The key of the row before it follows, then the values of limits. In the
+# list of subscriptions, $10 before these says whether discounts are listed, whose amounts are negative.
 _SUBSCRIPTIONS: Final = f"""{_LIVE}
 SELECT s.instance_id, s.kind, s.id, s.customer_id, s.product, s.product_name, s.cycle, s.status, s.currency,
     s.mrr_micros, s.from_on, s.to_on
 FROM live s
-WHERE $6::bigint IS NULL OR (-s.mrr_micros, s.instance_id, s.kind, s.id) > (-$6, $7::uuid, $8::text, $9::bigint)
+WHERE ($10::bool OR s.mrr_micros > 0)
+  AND ($6::bigint IS NULL OR (-s.mrr_micros, s.instance_id, s.kind, s.id) > (-$6, $7::uuid, $8::text, $9::bigint))
 ORDER BY -s.mrr_micros, s.instance_id, s.kind, s.id LIMIT $5"""  # noqa: S608  constants
 
 _CUSTOMERS: Final = f"""{_LIVE}, customer AS (
-    SELECT s.instance_id, s.customer_id, s.currency, sum(s.mrr_micros)::bigint AS mrr_micros, count(*) AS subscriptions
-    FROM live s GROUP BY s.instance_id, s.customer_id, s.currency
+    SELECT s.instance_id, s.customer_id, s.currency, sum(s.mrr_micros)::bigint AS mrr_micros,
+        count(*) FILTER (WHERE s.mrr_micros > 0) AS subscriptions
+    FROM live s GROUP BY s.instance_id, s.customer_id, s.currency HAVING sum(s.mrr_micros) > 0
 )
 SELECT s.instance_id, s.customer_id, s.currency, s.mrr_micros, s.subscriptions
 FROM customer s
@@ -45,16 +48,17 @@ WITH live AS (
     SELECT s.instance_id, s.customer_id, s.currency,
         coalesce(sum(s.mrr_micros) FILTER (WHERE s.at_start), 0)::bigint AS mrr_at_start,
         coalesce(sum(s.mrr_micros) FILTER (WHERE s.at_end), 0)::bigint AS mrr_at_end,
-        count(*) FILTER (WHERE s.at_start) AS subscriptions_at_start, count(*) FILTER (WHERE s.at_end) AS subscriptions_at_end,
-        sum(count(*) FILTER (WHERE s.at_end)) OVER (PARTITION BY s.instance_id, s.customer_id) AS staying
+        count(*) FILTER (WHERE s.at_start AND s.mrr_micros > 0) AS subscriptions_at_start,
+        count(*) FILTER (WHERE s.at_end AND s.mrr_micros > 0) AS subscriptions_at_end,
+        max(coalesce(sum(s.mrr_micros) FILTER (WHERE s.at_end), 0)) OVER (PARTITION BY s.instance_id, s.customer_id) AS most_at_end
     FROM live s GROUP BY s.instance_id, s.customer_id, s.currency
 )
 SELECT s.instance_id, s.customer_id, s.currency, s.mrr_at_start, s.mrr_at_end, s.subscriptions_at_start,
     s.subscriptions_at_end, abs(s.mrr_at_end - s.mrr_at_start) AS change_micros
 FROM customer s
 WHERE CASE $6::text
-    WHEN 'left' THEN s.subscriptions_at_start > 0 AND s.staying = 0
-    WHEN 'lost' THEN s.mrr_at_end < s.mrr_at_start
+    WHEN 'left' THEN s.mrr_at_start > 0 AND s.most_at_end <= 0
+    WHEN 'lost' THEN s.mrr_at_start > 0 AND s.mrr_at_end < s.mrr_at_start
     WHEN 'gained' THEN s.mrr_at_start > 0 AND s.mrr_at_end > s.mrr_at_start
     ELSE s.mrr_at_end <> s.mrr_at_start OR s.subscriptions_at_start <> s.subscriptions_at_end END
   AND ($8::bigint IS NULL OR (-abs(s.mrr_at_end - s.mrr_at_start), s.instance_id, s.customer_id, s.currency)
@@ -63,8 +67,8 @@ ORDER BY -abs(s.mrr_at_end - s.mrr_at_start), s.instance_id, s.customer_id, s.cu
 
 
 def subscriptions_statement(limits: Iterable[Group]) -> str:
-    """Return the statement of the list of subscriptions; the values of limits begin with $10."""
-    return _SUBSCRIPTIONS.format(limits=limited(limits, 10))
+    """Return the statement of the list of subscriptions; the values of limits begin with $11."""
+    return _SUBSCRIPTIONS.format(limits=limited(limits, 11))
 
 
 def customers_statement(limits: Iterable[Group]) -> str:

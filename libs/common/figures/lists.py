@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 from uuid import UUID
+
+from pydantic import Field
 
 from libs.common.contracts.money import format_micros, parse_micros
 from libs.common.contracts.values import Count, Integer, Text
@@ -20,11 +22,14 @@ from libs.common.figures.operands import Outcome
 from libs.common.figures.questions import Scope, day_before, stretches_of
 from libs.common.figures.reading import check_limits, limits_in_rows
 
+# PostgreSQL can negate it.
+_Micros = Annotated[int, Field(gt=-(2**63), lt=2**63)]
+
 
 class SubscriptionKey(NamedTuple):
     """The position of a subscription in the list."""
 
-    mrr_micros: Count
+    mrr_micros: _Micros
     instance_id: UUID
     kind: Text
     id: Integer
@@ -50,7 +55,7 @@ class ChangedCustomerKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A subscription that counts on a day, and its segment [from_on, to_on) around that day.
+    """A subscription that counts on a day, and its segment [from_on, to_on) around that day. The MRR of a discount is negative.
 
     `to_on` is None when the segment lasts until the last known day.
     """
@@ -78,7 +83,7 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """A customer with at least one subscription that counts on a day: how many, and the sum of their MRR."""
+    """A customer whose MRR in a currency is above 0 on a day, and the number of its subscriptions in that currency."""
 
     id: str
     instance_id: UUID
@@ -115,10 +120,14 @@ class ChangedCustomer:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Everything within limits that counts on a day, or on the newest day if `on` is None; nothing on a later one."""
+    """Everything within limits that counts on a day, or on the newest day if `on` is None; nothing on a later one.
+
+    `discounts`: with subscriptions whose amount is negative. They lower the MRR, and their number counts nowhere.
+    """
 
     on: date | None
     limits: Limits = ()
+    discounts: bool = True
 
 
 async def read_subscriptions(
@@ -130,7 +139,9 @@ async def read_subscriptions(
     limits = limits_in_rows(selection.limits)
     statement = subscriptions_statement(group for group, _ in limits)
     values = (values for _, values in limits)
-    rows = await connection.fetch(statement, *_bound(scope, selection), limit, *key, *values)
+    rows = await connection.fetch(
+        statement, *_bound(scope, selection), limit, *key, selection.discounts, *values
+    )
     return [
         Subscription(
             id=f"{row['instance_id']}:{row['kind']}:{row['id']}",

@@ -131,6 +131,7 @@ SUBSCRIPTIONS: Final = Operand(
     measure="subscriptions",
     sql="sum(subscriptions)",
     listing=Listing.SUBSCRIPTIONS,
+    shown=(("discounts", "false"),),
 )
 CUSTOMERS: Final = Operand(
     name="customers",
@@ -138,7 +139,7 @@ CUSTOMERS: Final = Operand(
     unit=Unit.COUNT,
     relation=CUSTOMER_COUNTS,
     measure="customers",
-    sql="count(*) FILTER (WHERE subscriptions > 0)",
+    sql="(count(DISTINCT (home, customer_id)) FILTER (WHERE mrr_micros > 0))",
     listing=Listing.CUSTOMERS,
 )
 TWO_MIDDLE_MRR: Final = Operand(
@@ -147,8 +148,8 @@ TWO_MIDDLE_MRR: Final = Operand(
     unit=Unit.MONEY,
     relation=CUSTOMER_AMOUNTS,
     measure="customers",
-    sql="(percentile_disc(0.5) WITHIN GROUP (ORDER BY mrr_micros)"
-    " + percentile_disc(0.5) WITHIN GROUP (ORDER BY mrr_micros DESC)) / 1e6",
+    sql="(percentile_disc(0.5) WITHIN GROUP (ORDER BY mrr_micros) FILTER (WHERE mrr_micros > 0)"
+    " + percentile_disc(0.5) WITHIN GROUP (ORDER BY mrr_micros DESC) FILTER (WHERE mrr_micros > 0)) / 1e6",
     listing=Listing.CUSTOMERS,
     levels=two_middles,
 )
@@ -162,13 +163,23 @@ MRR_AT_START: Final = Operand(
     listing=Listing.SUBSCRIPTIONS,
     taken=Taken.START,
 )
+STARTER_MRR: Final = Operand(
+    name="starter_mrr",
+    title="MRR of the customers at the start",
+    unit=Unit.MONEY,
+    relation=CUSTOMER_CHANGES,
+    measure="paying_micros",
+    sql="coalesce(sum(greatest(mrr_at_start, 0)), 0) / 1e6",
+    listing=Listing.CUSTOMERS,
+    taken=Taken.START,
+)
 CUSTOMERS_AT_START: Final = Operand(
     name="customers_at_start",
     title="Customers at the start",
     unit=Unit.COUNT,
     relation=CUSTOMER_COUNTS,
     measure="customers",
-    sql="count(*) FILTER (WHERE subscriptions_at_start > 0)",
+    sql="(count(DISTINCT (home, customer_id)) FILTER (WHERE mrr_at_start > 0))",
     listing=Listing.CUSTOMERS,
     taken=Taken.START,
 )
@@ -178,7 +189,7 @@ CUSTOMERS_LOST: Final = Operand(
     unit=Unit.COUNT,
     relation=CUSTOMER_COUNTS,
     measure="customers_lost",
-    sql="(count(*) FILTER (WHERE subscriptions_at_start > 0 AND subscriptions = 0))::numeric",
+    sql="(count(DISTINCT (home, customer_id)) FILTER (WHERE mrr_at_start > 0 AND most_at_end <= 0))::numeric",
     listing=Listing.CUSTOMER_CHANGES,
     levels=flows,
     taken=Taken.WITHIN,
@@ -190,7 +201,7 @@ MRR_LOST: Final = Operand(
     unit=Unit.MONEY,
     relation=CUSTOMER_CHANGES,
     measure="lost_micros",
-    sql="sum(greatest(mrr_at_start - mrr_micros, 0)) / 1e6",
+    sql="coalesce(sum(greatest(mrr_at_start - mrr_micros, 0)) FILTER (WHERE mrr_at_start > 0), 0) / 1e6",
     listing=Listing.CUSTOMER_CHANGES,
     levels=flows,
     taken=Taken.WITHIN,

@@ -12,18 +12,18 @@ from libs.common.figures.questions import ExactQuestion, Scope, day_before
 # Operands are computed from `customer`.
 _OF_A_DAY: Final = """\
 live AS (
-    SELECT {labels}instance_id AS home, s.customer_id, s.mrr_micros
+    SELECT {labels}instance_id AS home, s.customer_id, s.currency AS paid_in, s.mrr_micros
     FROM metrics_read.segments s JOIN metrics_read.coverage c USING (organization_id, instance_id, kind)
     WHERE s.lens = '{lens}' AND instance_id IN ({instances}){limits} AND c.first_on <= DATE '{on}'
       AND s.from_on <= least(DATE '{on}', c.last_on)
       AND (s.to_on IS NULL OR s.to_on > least(DATE '{on}', c.last_on))
 ), customer AS (
-    SELECT {names}home, customer_id, sum(mrr_micros) AS mrr_micros, count(*) AS subscriptions
-    FROM live GROUP BY {names}home, customer_id
+    SELECT {names}home, customer_id, sum(mrr_micros) AS mrr_micros, count(*) FILTER (WHERE mrr_micros > 0) AS subscriptions
+    FROM live GROUP BY {names}home, customer_id, paid_in
 ), """
 _OF_A_PERIOD: Final = """\
 live AS (
-    SELECT {labels}instance_id AS home, s.customer_id, s.mrr_micros,
+    SELECT {labels}instance_id AS home, s.customer_id, s.currency AS paid_in, s.mrr_micros,
         c.first_on <= DATE '{before}' AND s.from_on <= least(DATE '{before}', c.last_on)
             AND (s.to_on IS NULL OR s.to_on > least(DATE '{before}', c.last_on)) AS at_start,
         c.first_on <= DATE '{on}' AND s.from_on <= least(DATE '{on}', c.last_on)
@@ -36,10 +36,9 @@ live AS (
     SELECT {names}home, customer_id,
         coalesce(sum(mrr_micros) FILTER (WHERE at_start), 0) AS mrr_at_start,
         coalesce(sum(mrr_micros) FILTER (WHERE at_end), 0) AS mrr_micros,
-        count(*) FILTER (WHERE at_start) AS subscriptions_at_start,
-        count(*) FILTER (WHERE at_end) AS subscriptions,
+        max(coalesce(sum(mrr_micros) FILTER (WHERE at_end), 0)) OVER (PARTITION BY {names}home, customer_id) AS most_at_end,
         coalesce(sum(mrr_micros) FILTER (WHERE is_first_read), 0) AS first_read_micros
-    FROM live WHERE at_start OR at_end OR is_first_read GROUP BY {names}home, customer_id
+    FROM live WHERE at_start OR at_end OR is_first_read GROUP BY {names}home, customer_id, paid_in
 ), """
 _MOVEMENTS: Final = """\
 movement AS (

@@ -35,25 +35,33 @@ FROM present s GROUP BY {columns}s.point""",
     is_additive=True,
 )
 
-# The changes of each customer, and the values behind them.
-_OF_CUSTOMERS: Final = """, changed AS (
-    SELECT {columns}s.home, s.customer_id, s.point, sum(s.<measure>)::bigint AS change
-    FROM present s GROUP BY {columns}s.home, s.customer_id, s.point
+# How the MRR of each customer changes in each currency, and the MRR after the change. Both are equal in the first row of an account. The
+# relations below keep this row, so that they have all groups with live subscriptions, even those in which nobody pays.
+_MRR_OF_CUSTOMERS: Final = """, changed AS (
+    SELECT {columns}s.home, s.customer_id, s.paid_in, s.point, sum(s.mrr_micros)::bigint AS change
+    FROM present s GROUP BY {columns}s.home, s.customer_id, s.paid_in, s.point
 ), running AS (
-    SELECT {columns}s.point, s.change,
-        (sum(s.change) OVER (PARTITION BY {columns}s.home, s.customer_id ORDER BY s.point))::bigint AS <measure>
+    SELECT {columns}s.home, s.customer_id, s.point, s.change,
+        (sum(s.change) OVER (PARTITION BY {columns}s.home, s.customer_id, s.paid_in ORDER BY s.point))::bigint AS mrr_micros
     FROM changed s
 )"""
-_SUBSCRIPTIONS_OF_CUSTOMERS: Final = _OF_CUSTOMERS.replace("<measure>", "subscriptions")
-_MRR_OF_CUSTOMERS: Final = _OF_CUSTOMERS.replace("<measure>", "mrr_micros")
 
-# A customer counts from the first live subscription of a group to the last one, so parts do not sum to the whole.
+# A customer counts while its MRR in a group is above 0 in any currency, so parts do not sum to the whole. `crossed` holds by how many the
+# currencies in which a customer pays become more or fewer.
 CUSTOMER_COUNTS: Final = Relation(
-    _SUBSCRIPTIONS_OF_CUSTOMERS
-    + """
-SELECT {columns}s.point, sum((s.subscriptions > 0)::int - (s.subscriptions > s.change)::int) AS customers,
-    sum((s.subscriptions = 0 AND s.change < 0)::int) AS customers_lost
-FROM running s GROUP BY {columns}s.point""",
+    _MRR_OF_CUSTOMERS  # noqa: S608  constants
+    + """, crossed AS (
+    SELECT {columns}s.home, s.customer_id, s.point, sum((s.mrr_micros > 0)::int - (s.mrr_micros > s.change)::int) AS change
+    FROM running s WHERE (s.mrr_micros > 0) <> (s.mrr_micros > s.change) OR s.mrr_micros = s.change
+    GROUP BY {columns}s.home, s.customer_id, s.point
+), paying AS (
+    SELECT {columns}s.point, s.change,
+        sum(s.change) OVER (PARTITION BY {columns}s.home, s.customer_id ORDER BY s.point) AS currencies
+    FROM crossed s
+)
+SELECT {columns}s.point, sum((s.currencies > 0)::int - (s.currencies > s.change)::int) AS customers,
+    sum((s.currencies = 0 AND s.change < 0)::int) AS customers_lost
+FROM paying s GROUP BY {columns}s.point""",
     is_additive=False,
 )
 
@@ -61,18 +69,19 @@ FROM running s GROUP BY {columns}s.point""",
 CUSTOMER_AMOUNTS: Final = Relation(
     _MRR_OF_CUSTOMERS
     + """
-SELECT {columns}s.point, step.amount::bigint AS amount, sum(step.customers) AS customers
+SELECT {columns}s.point, greatest(step.amount, 0)::bigint AS amount, sum(step.customers * (step.amount > 0)::int) AS customers
 FROM running s
 CROSS JOIN LATERAL (VALUES (s.mrr_micros, 1), (s.mrr_micros - s.change, -1)) AS step (amount, customers)
-WHERE step.amount > 0 GROUP BY {columns}s.point, step.amount""",
+WHERE step.amount > 0 OR s.mrr_micros = s.change GROUP BY {columns}s.point, greatest(step.amount, 0)""",
     is_additive=False,
 )
 
-# What customers who paid at the point before pay less or more at a point.
+# The MRR of customers whose MRR is above 0, and what those of the point before pay less or more at a point.
 CUSTOMER_CHANGES: Final = Relation(
     _MRR_OF_CUSTOMERS
     + """
-SELECT {columns}s.point, sum(greatest(-s.change, 0)) AS lost_micros,
+SELECT {columns}s.point, sum(greatest(s.mrr_micros, 0) - greatest(s.mrr_micros - s.change, 0)) AS paying_micros,
+    sum(CASE WHEN s.mrr_micros > s.change THEN greatest(-s.change, 0) ELSE 0 END) AS lost_micros,
     sum(CASE WHEN s.mrr_micros > s.change THEN greatest(s.change, 0) ELSE 0 END) AS gained_micros
 FROM running s GROUP BY {columns}s.point""",
     is_additive=False,
@@ -151,13 +160,15 @@ WITH stretch AS (
         AS t (instance_id, kind, opens_on, last_on, opening)
 ), present AS ("""
 _OPENING: Final = """
-    SELECT {selected}s.instance_id AS home, s.customer_id, t.opening AS point, s.mrr_micros, 1 AS subscriptions,
+    SELECT {selected}s.instance_id AS home, s.customer_id, s.currency AS paid_in, t.opening AS point, s.mrr_micros,
+        (s.mrr_micros > 0)::int AS subscriptions,
         CASE WHEN t.opening > 0 THEN s.mrr_micros ELSE 0 END AS opened_micros
     FROM metrics_read.segments s JOIN stretch t ON t.instance_id = s.instance_id AND t.kind = s.kind
     WHERE s.lens = $6 AND s.from_on <= t.opens_on AND (s.to_on IS NULL OR s.to_on > t.opens_on){limits}"""
 _CHANGES: Final = """
     UNION ALL
-    SELECT {selected}s.instance_id, s.customer_id, width_bucket(s."on" - 1, $7::date[]), s.mrr_micros, s.subscriptions, 0
+    SELECT {selected}s.instance_id, s.customer_id, s.currency, width_bucket(s."on" - 1, $7::date[]), s.mrr_micros,
+        s.subscriptions, 0
     FROM metrics_read.ledger s JOIN stretch t ON t.instance_id = s.instance_id AND t.kind = s.kind
     WHERE s.lens = $6 AND s."on" > t.opens_on AND s."on" <= t.last_on{limits}"""
 

@@ -43,7 +43,13 @@ _MOVEMENT_KEY: Final = TypeAdapter(MovementKey)
 OfOutcome = Annotated[
     Outcome | None,
     Query(
-        description="`left`: no subscription counts any more; `lost`: pays less; `gained`: paid at the start and pays more. Without it all."
+        description="`left`: the MRR is 0 now; `lost`: pays less; `gained`: pays more. All three paid at the start. Without it all."
+    ),
+]
+WithDiscounts = Annotated[
+    bool,
+    Query(
+        description="`false` leaves out subscriptions with a negative amount: they lower MRR and are no subscriptions."
     ),
 ]
 OfMovements = Annotated[
@@ -64,13 +70,17 @@ async def list_subscriptions(
     principal: CustomersReader,
     on: OnDay = None,
     lens: ByLens = Lens.CONTRACT,
+    discounts: WithDiscounts = True,
     limits: InLimits = (),
     instance_ids: InInstances = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Page[Subscription]:
-    """List the subscriptions that count on a day, the largest first. Their MRR sums to `mrr`, their number is `subscriptions`."""
-    selection = Selection(on, limits)
+    """List the subscriptions that count on a day, the largest first. Their MRR sums to `mrr`.
+
+    Those with `discounts=false` are the number `subscriptions`.
+    """
+    selection = Selection(on, limits, discounts)
     after = key_of(cursor, _SUBSCRIPTION_KEY)
     rows = await figures.subscriptions(
         context, principal, selection, after, limit + 1, lens=lens, instance_ids=instance_ids or []
@@ -89,7 +99,7 @@ async def list_customers(
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Page[Customer]:
-    """List the customers with a subscription that counts on a day, the largest first. Their number is `customers`."""
+    """List the customers whose MRR is above 0 on a day, the largest first. Their number is `customers`."""
     selection = Selection(on, limits)
     after = key_of(cursor, _CUSTOMER_KEY)
     rows = await figures.customers(

@@ -22,7 +22,7 @@ def with_discounts(
     """Return the lines of a subscription less its recurring discounts.
 
     `promotions` says of each code whether it recurs. A discount belongs to the line that is written before it, because an invoice may bill
-    several periods.
+    several periods. It makes no period a discount: at most, the period is free.
     """
     if not discounts:
         return list(periods)
@@ -34,7 +34,8 @@ def with_discounts(
             continue
         repeats = times[discount.line.description] > 1
         if _recurs(periods[index], discount, item, promotions, repeats):
-            reduced[index] = reduced[index]._replace(net=reduced[index].net + discount.net)
+            net = reduced[index].net
+            reduced[index] = reduced[index]._replace(net=max(net + discount.net, min(net, 0)))
     return reduced
 
 

@@ -97,7 +97,7 @@ def _is_same_sale(before: PaidPeriod, period: PaidPeriod) -> bool:
 
 def terms_of(kind: Kind, first: Stretch, period: PaidPeriod) -> Terms | None:
     """Return what a line sold; None when it was free. Values that lines do not show are those of the first observation."""
-    if period.mrr_micros <= 0:
+    if period.mrr_micros == 0:
         return None
     state = first.state
     is_same_product = period.product is None or period.product == state.product

@@ -23,7 +23,7 @@ def paid_spans(evidence: Evidence, changes: Sequence[Stretch], end: Cause) -> li
     spans = [
         span
         for period in evidence.paid_periods or ()
-        if period.mrr_micros > 0
+        if period.mrr_micros != 0
         for span in _spans(evidence, changes, period)
     ]
     return [
@@ -74,6 +74,6 @@ def _cause(evidence: Evidence, span: Span, following: Span | None, end: Cause) -
     for period in evidence.paid_periods or ():
         if period.refunded_on is not None and period.refunded_on == span.to_on:
             return Cause.CANCELLATION
-        if period.mrr_micros <= 0 and period.from_on == span.to_on:
+        if period.mrr_micros == 0 and period.from_on == span.to_on:
             return Cause.BECAME_FREE
     return Cause.NON_PAYMENT if following is not None else end

@@ -36,9 +36,12 @@ def counting_statuses(lens: Lens, kind: Kind) -> frozenset[str]:
 
 
 def mrr_micros(state: Observation) -> int | None:
-    """Return the MRR of a state; None when it has none. MRR is rounded only here, so that movements add up to it exactly."""
+    """Return the MRR of a state; None when it has none. MRR is rounded only here, so that movements add up to it exactly.
+
+    A negative amount is a recurring discount: it lowers the MRR of its customer.
+    """
     months = cycle_months(state.cycle)
-    if state.is_removed or state.recurring_micros <= 0 or months is None:
+    if state.is_removed or state.recurring_micros in (0, NOT_OFFERED_MICROS) or months is None:
         return None
     return divide_half_even(state.recurring_micros, months)
 
@@ -49,22 +52,22 @@ def recurs(state: Observation) -> bool:
 
 
 def issues(evidence: Evidence, state: Observation) -> tuple[IssueReason, ...]:
-    """Return the reasons, in alphabetical order, why a subscription with a recurring amount is missing in some totals."""
+    """Return the reasons, in alphabetical order, why a subscription with a recurring amount is missing in some totals.
+
+    A recurring discount is in all amounts, and in no number of subscriptions.
+    """
     if state.is_removed or not recurs(state):
         return ()
     if state.status not in (_DOMAIN_STATUSES if evidence.kind is Kind.DOMAIN else _SERVICE_STATUSES):
         return (IssueReason.STATUS_UNKNOWN,)
     if state.status not in counting_statuses(Lens.CONTRACT, evidence.kind):
         return ()
-    if state.recurring_micros < 0:
-        return (
-            IssueReason.AMOUNT_NOT_OFFERED
-            if state.recurring_micros == NOT_OFFERED_MICROS
-            else IssueReason.AMOUNT_NEGATIVE,
-        )
+    if state.recurring_micros == NOT_OFFERED_MICROS:
+        return (IssueReason.AMOUNT_NOT_OFFERED,)
     if state.cycle == "unknown":
         return (IssueReason.CYCLE_UNKNOWN,)
     reasons = {
+        IssueReason.AMOUNT_NEGATIVE: state.recurring_micros < 0,
         IssueReason.CURRENCY_UNKNOWN: newest(evidence.currencies.get(state.customer_id)) is None,
         IssueReason.DUE_DATE_MISSING: state.next_due_on is None,
     }

@@ -46,7 +46,8 @@ def _upgraded(lines: Sequence[Dated], upgrade: Upgrade, item: Item | None) -> Da
     explained = (
         price for price in _known_prices(lines, base, item) if _explains(price, charge, base, asked_on)
     )
-    price = next(explained, base.mrr + charge / _months_left(base, asked_on))
+    # The credit for a downgrade may be greater than the price, which makes no service a discount.
+    price = next(explained, max(base.mrr + charge / _months_left(base, asked_on), Fraction(0)))
     return base._replace(
         paid=upgrade.paid,
         from_on=paid_on,

@@ -1,4 +1,4 @@
--- Subscriptions that are missing in totals, and why: amount_negative, amount_not_offered, currency_unknown, cycle_unknown,
+-- Subscriptions that are not in every total, and why: amount_negative, amount_not_offered, currency_unknown, cycle_unknown,
 -- due_date_missing, status_unknown, unreadable. An unreadable one counts as it was last read; customer_id is null if it never was.
 SELECT organization_id, instance_id, kind, id, customer_id, reason FROM metrics.issues
 UNION ALL

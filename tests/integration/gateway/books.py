@@ -239,7 +239,7 @@ def values_of(answer: Figure, **group: str) -> list[str | int | None]:
 
 
 def invented(dice: random.Random, sites: Sequence[Site]) -> list[Segment]:
-    """Subscriptions with gaps, changes of price and product, future ends, and customers who hold several."""
+    """Subscriptions with gaps, changes of price and product, future ends, discounts, and customers who hold several."""
     segments: list[Segment] = []
     for site, kind, number in combinations(sites, KINDS, range(12)):
         on = site.first_on + dice.randint(-1, 30) * DAY
@@ -256,7 +256,7 @@ def invented(dice: random.Random, sites: Sequence[Site]) -> list[Segment]:
                     to_on=dice.choice([to_on, to_on, None]),
                     customer_id=dice.randint(1, 8),
                     currency=dice.choice(["EUR", "JPY"]),
-                    mrr_micros=dice.randint(1, 10**9),
+                    mrr_micros=dice.randint(1, 10**9) * dice.choice([1, 1, 1, 1, -1]),
                     product=f"{kind}:{item}",
                     product_name=f"{kind.title()} {item}",
                     cycle=dice.choice(["monthly", "annually", "years_2"]),

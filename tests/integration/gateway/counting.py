@@ -49,16 +49,31 @@ def is_live(segment: Segment, site: Site, on: date) -> bool:
     return segment.from_on <= shown and (segment.to_on is None or shown < segment.to_on)
 
 
-# The micros of each customer.
-Amounts = dict[tuple[UUID, int], int]
+class Account(NamedTuple):
+    """A customer in one currency."""
+
+    instance_id: UUID
+    customer_id: int
+    currency: str
+
+
+Amounts = dict[Account, int]
 
 
 class Counted(NamedTuple):
-    """What is live in a group."""
+    """What is live in a group. `paying` has the micros of customers whose sum is above 0, `amounts` those of all."""
 
     micros: int = 0
     subscriptions: int = 0
-    customers: Amounts = {}  # noqa: RUF012  nothing is ever added
+    amounts: Amounts = {}  # noqa: RUF012  nothing is ever added
+
+    @property
+    def paying(self) -> Amounts:
+        return {account: amount for account, amount in self.amounts.items() if amount > 0}
+
+    @property
+    def customers(self) -> set[tuple[UUID, int]]:
+        return {account[:2] for account in self.paying}
 
 
 Live = dict[tuple[str, ...], Counted]
@@ -73,7 +88,7 @@ def counted(segments: Sequence[Segment], sites: dict[UUID, Site], groups: Sequen
     return {
         key: Counted(
             sum(segment.mrr_micros for segment in of_group),
-            len(of_group),
+            sum(segment.mrr_micros > 0 for segment in of_group),
             by_customer(of_group),
         )
         for key, of_group in live.items()
@@ -83,14 +98,15 @@ def counted(segments: Sequence[Segment], sites: dict[UUID, Site], groups: Sequen
 def by_customer(segments: Sequence[Segment]) -> Amounts:
     amounts: Amounts = defaultdict(int)
     for segment in segments:
-        amounts[segment.instance_id, segment.customer_id] += segment.mrr_micros
+        account = Account(segment.instance_id, segment.customer_id, segment.currency)
+        amounts[account] += segment.mrr_micros
     return dict(amounts)
 
 
 def value(slug: str, live: Counted, before: Counted) -> str | int | None:
     """The value of a metric from what is live, and what was live on the day before the period."""
-    customers = live.customers
-    paid = {customer: (amount, customers.get(customer, 0)) for customer, amount in before.customers.items()}
+    customers, starters = len(live.customers), sum(before.paying.values())
+    paid = [(amount, live.amounts.get(account, 0)) for account, amount in before.paying.items()]
     match slug:
         case "mrr":
             return format_micros(live.micros)
@@ -99,17 +115,17 @@ def value(slug: str, live: Counted, before: Counted) -> str | int | None:
         case "subscriptions":
             return live.subscriptions
         case "median_mrr":
-            return format_micros(round(median(map(Fraction, customers.values())))) if customers else None
+            return format_micros(round(median(map(Fraction, live.paying.values())))) if customers else None
         case "customers":
-            return len(customers)
+            return customers
         case "arpa":
-            return format_micros(divide_half_even(live.micros, len(customers))) if customers else None
+            return format_micros(divide_half_even(live.micros, customers)) if customers else None
         case "gross_revenue_retention":
-            return ratio(sum(min(start, end) for start, end in paid.values()), before.micros)
+            return ratio(sum(min(start, end) for start, end in paid), starters)
         case "net_revenue_retention":
-            return ratio(sum(end for _, end in paid.values()), before.micros)
+            return ratio(sum(end for _, end in paid), starters)
         case "customer_churn_rate":
-            return ratio(len(before.customers.keys() - customers.keys()), len(before.customers))
+            return ratio(len(before.customers - live.customers), len(before.customers))
     raise AssertionError(slug)
 
 

@@ -27,6 +27,7 @@ from tests.integration.gateway.books import (
     ask,
     invented,
     reader,
+    values_of,
 )
 from tests.integration.gateway.conftest import Gateway, Person
 
@@ -82,7 +83,9 @@ async def test_list_adds_up_to_its_operand(gateway: Gateway, seed: int, groups: 
         for series in answer.series:
             for point in series.points:
                 selection = Selection(
-                    on, limits_of({Group(name): [value] for name, value in series.group.items()})
+                    on,
+                    limits_of({Group(name): [value] for name, value in series.group.items()}),
+                    discounts=slug == "mrr",
                 )
                 read = figures.customers if slug == "customers" else figures.subscriptions
                 rows = await all_pages(read, gateway, ours, selection)
@@ -174,6 +177,35 @@ async def test_customer_with_two_currencies_is_listed_in_both(gateway: Gateway) 
     assert listed == [(customer, currency) for customer in range(2) for currency in ("EUR", "JPY", "USD")]
 
 
+async def test_discount_lowers_its_customer_and_is_no_subscription(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    site = await add_site(gateway, owner.organization_id)
+    await add_segments(
+        gateway,
+        owner.organization_id,
+        [
+            Segment(site.id, customer_id=1),
+            Segment(site.id, kind="addon", customer_id=1, mrr_micros=-4_000_000),
+            Segment(site.id, id=2, customer_id=2, mrr_micros=3_000_000),
+            Segment(site.id, kind="addon", id=2, customer_id=2, mrr_micros=-3_000_000),
+        ],
+    )
+
+    customers = await pages_of(owner, "/api/v1/customers")
+    all_items = await pages_of(owner, "/api/v1/subscriptions")
+    counted = await pages_of(owner, "/api/v1/subscriptions?discounts=false")
+
+    assert [(item["customer_id"], item["mrr"], item["subscriptions"]) for item in customers] == [
+        (1, "6.000000", 1)
+    ]
+    assert [item["mrr"] for item in all_items] == ["10.000000", "3.000000", "-3.000000", "-4.000000"]
+    assert [item["mrr"] for item in counted] == ["10.000000", "3.000000"]
+    values = [
+        values_of(await ask(gateway, owner.organization_id, slug)) for slug in ("customers", "subscriptions")
+    ]
+    assert values == [[1], [2]]
+
+
 @pytest.mark.parametrize("name", ["subscriptions", "customers"])
 async def test_list_of_a_day_in_the_future_is_empty(gateway: Gateway, name: str) -> None:
     owner = await gateway.owner()
@@ -193,13 +225,16 @@ async def test_cursor_of_another_list_is_refused(gateway: Gateway, name: str) ->
     assert (answer.status_code, answer.json()["code"]) == (422, "cursor_invalid")
 
 
-@pytest.mark.parametrize(("name", "rest"), [("subscriptions", ["service", 1]), ("customers", [1, "EUR"])])
+@pytest.mark.parametrize(
+    ("name", "rest", "amounts"),
+    [("subscriptions", ["service", 1], (-(2**63), 2**63)), ("customers", [1, "EUR"], (-(2**63), -1, 2**63))],
+)
 async def test_cursor_with_an_impossible_amount_is_refused(
-    gateway: Gateway, name: str, rest: list[Any]
+    gateway: Gateway, name: str, rest: list[Any], amounts: tuple[int, ...]
 ) -> None:
     owner = await gateway.owner()
 
-    for amount in (-(2**63), -1, 2**63):
+    for amount in amounts:
         key = json.dumps([amount, str(UUID(int=7)), *rest]).encode()
         cursor = base64.urlsafe_b64encode(key).decode().rstrip("=")
         answer = await owner.client.get(f"/api/v1/{name}", params={"cursor": cursor})

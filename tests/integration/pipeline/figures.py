@@ -25,7 +25,7 @@ async def shown_figures(system: System, instance: Instance, lens: Lens, day: dat
     live = await system.ask_as_gateway(instance, _LIVE, instance.id, lens, on)
     currencies: dict[str, Figures] = {
         code: {
-            "customers": len({row["customer_id"] for row in live if row["currency"] == code}),
+            "customers": _customers(row for row in live if row["currency"] == code),
             "live": (
                 sum(row["currency"] == code for row in live),
                 sum(row["mrr_micros"] for row in live if row["currency"] == code),
@@ -47,8 +47,8 @@ async def shown_figures(system: System, instance: Instance, lens: Lens, day: dat
         }
     return {
         "day": on.isoformat(),
-        "customers": len({row["customer_id"] for row in live}),
-        "subscriptions": len(live),
+        "customers": _customers(live),
+        "subscriptions": _subscriptions(live),
         "currencies": currencies,
     }
 
@@ -65,10 +65,10 @@ def true_figures(
         of_currency = [item for item in items if item["currency"] == code]
         mrr = sum(item["mrr_micros"] for item in of_currency)
         currencies[code] = {
-            "customers": len({item["customer_id"] for item in of_currency}),
+            "customers": _customers(of_currency),
             "live": (len(of_currency), mrr),
             "mrr_micros": mrr,
-            "subscriptions": len(of_currency),
+            "subscriptions": _subscriptions(of_currency),
             "by_kind": _kept(figures["by_kind"], without),
             "by_product": {
                 name: value
@@ -77,14 +77,28 @@ def true_figures(
             },
         }
         if without is None:
-            assert (mrr, len(of_currency)) == (figures["mrr_micros"], figures["subscriptions"])
+            assert mrr == figures["mrr_micros"]
+            assert _subscriptions(of_currency) == figures["subscriptions"]
             currencies[code]["by_cycle"] = figures["by_cycle"]
     return {
         "day": on.isoformat(),
-        "customers": len({item["customer_id"] for item in items}),
-        "subscriptions": len(items),
+        "customers": _customers(items),
+        "subscriptions": _subscriptions(items),
         "currencies": currencies,
     }
+
+
+def _customers(items: Iterable[Any]) -> int:
+    """Return the number of customers whose sum is above 0 in any currency."""
+    sums: dict[tuple[int, str], int] = defaultdict(int)
+    for item in items:
+        sums[item["customer_id"], item["currency"]] += item["mrr_micros"]
+    return len({customer_id for (customer_id, _), micros in sums.items() if micros > 0})
+
+
+def _subscriptions(items: Iterable[Any]) -> int:
+    """Return the number of subscriptions that are no discounts."""
+    return sum(item["mrr_micros"] > 0 for item in items)
 
 
 def _by_currency(rows: Iterable[Any]) -> Iterable[tuple[str, list[Any]]]:

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import pytest
 
 from tests.builders import FIRST_SEEN
-from tests.history.comparison import compare, verdict, without_discounts
+from tests.history.comparison import compare, verdict
 from tests.history.facts import Bodies
 from tests.history.product import empty_product, product_spans, shown_spans, sync
 from tests.ideal_reader.distance import as_spans, items_on
@@ -29,7 +29,7 @@ async def test_first_sync_tells_what_the_ideal_reader_tells(postgres: Postgres, 
         company = build_company(seed, 250, 5, FIRST_SEEN.date(), profile)
         with postgres.fresh_database() as database:
             actual = await product_spans(database, company)
-        books.append(compare(company, without_discounts(as_spans(history(read(company)))), actual))
+        books.append(compare(company, as_spans(history(read(company))), actual))
 
     assert verdict(books).is_good, [verdict(books), *books[0].examples]
 
@@ -46,7 +46,7 @@ async def test_later_syncs_do_not_move_the_past(postgres: Postgres) -> None:
                 bodies = await sync(tables, company, bodies, epoch=epoch)
             last = await shown_spans(tables, company)
 
-    truth = without_discounts(true_spans(company))
+    truth = true_spans(company)
     for day in range(TODAY.toordinal(), company.today + 1):
         assert items_on(last, day) == items_on(truth, day), date.fromordinal(day)
     assert before(last, TODAY) == before(first, TODAY)

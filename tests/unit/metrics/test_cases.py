@@ -4,7 +4,7 @@ One file because it is a list: each case has one test that is named after it.
 """
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -13,10 +13,23 @@ import pytest
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.lenses import Lens
 from libs.common.contracts.movements import Cause
-from services.metrics.formulas.evidence import Observation, Request
+from services.metrics.formulas.evidence import Observation, Request, Version, add_version
 from services.metrics.formulas.invoices import Invoice
 from services.metrics.formulas.timeline import Timeline
-from tests.lines import DOMAIN, PLUS, STARTER, hosting, invoice, item, paid_back, periods, promotion
+from tests.builders import subscription
+from tests.lines import (
+    ADDON,
+    DOMAIN,
+    PLUS,
+    STARTER,
+    hosting,
+    invoice,
+    item,
+    paid_back,
+    paid_in,
+    periods,
+    promotion,
+)
 from tests.lines import line as line_of
 from tests.unit.metrics.timelines import CUSTOMER, OTHER, contract, day, line, live_on, seen, spans
 
@@ -124,6 +137,17 @@ def test_price_of_minus_one_counts_nowhere_and_is_listed() -> None:
     assert (result.segments, result.issues) == ((), ("amount_not_offered",))
 
 
+def test_discount_addon_lowers_mrr_and_is_listed() -> None:
+    record = seen(0, recurring_micros=-5_000_000, registered_on=JANUARY, last_read_on=None)
+    bills = invoice(1, FEBRUARY, line_of("Addon", -5, "Loyalty Discount (01/02/2026 - 28/02/2026)"))
+    paid = periods(bills, subscription=ADDON, items=[])
+
+    result = line(record, seen(3, status="cancelled"), kind=Kind.ADDON, paid_periods=paid)
+
+    assert steps(result) == [(JANUARY, day(3), -5)]
+    assert line(record).issues == ("amount_negative",)
+
+
 def test_quantity_above_one_multiplies_nothing() -> None:
     result = line(seen(0), seen(4, quantity=3, recurring_micros=30_000_000))
 
@@ -220,6 +244,23 @@ def test_credit_applied_to_an_invoice_pays_for_its_days() -> None:
     ("refund", "end"),
     [
         ({"status": "refunded", "refunded_on": date(2026, 1, 20)}, date(2026, 1, 20)),
+        # A chargeback: the bank takes all money back.
+        (
+            {
+                "status": "collections",
+                "payments": (paid_in(JANUARY, 10), paid_back(date(2026, 1, 20), 10)),
+            },
+            date(2026, 1, 20),
+        ),
+        # A refund to credit moves no money.
+        (
+            {
+                "status": "refunded",
+                "refunded_on": date(2026, 1, 20),
+                "payments": (paid_in(JANUARY, 10),),
+            },
+            date(2026, 1, 20),
+        ),
         ({"payments": (paid_back(date(2026, 1, 20), 3),)}, date(2026, 2, 16)),
     ],
 )
@@ -233,6 +274,25 @@ def test_zero_decimal_currency_keeps_its_amounts() -> None:
     yen = seen(0, recurring_micros=1_000_000_000, cycle="quarterly")
 
     assert {s.mrr_micros for s in contract(line(yen, currencies={CUSTOMER: "JPY"}))} == {333_333_333}
+
+
+@pytest.mark.parametrize(
+    ("moment", "on"),
+    [
+        # Clocks in Lisbon went from 01:00 to 02:00 on 29 March 2026, and go from 02:00 to 01:00 on 25 October.
+        (datetime(2026, 3, 28, 23, 30, tzinfo=UTC), date(2026, 3, 28)),
+        (datetime(2026, 3, 29, 23, 30, tzinfo=UTC), date(2026, 3, 30)),
+        (datetime(2026, 10, 24, 23, 30, tzinfo=UTC), date(2026, 10, 25)),
+        (datetime(2026, 10, 25, 23, 30, tzinfo=UTC), date(2026, 10, 25)),
+    ],
+)
+def test_change_belongs_to_its_day_when_clocks_change(moment: datetime, on: date) -> None:
+    observations: list[Observation] = []
+    for observed_at, price in ((moment - timedelta(days=9), 10), (moment, 12)):
+        body = subscription(1, CUSTOMER, recurring_micros=price * 1_000_000, next_due_on="2026-12-21")
+        add_version(observations, Version("service", 1, observed_at, body), [], "Europe/Lisbon")
+
+    assert [(s.from_on, s.mrr_micros) for s in contract(line(*observations))][-1] == (on, 12_000_000)
 
 
 def test_leap_day_is_a_day_like_others() -> None:

@@ -132,12 +132,16 @@ def test_free_subscription_counts_nowhere_and_is_not_listed() -> None:
     assert line(seen(recurring_micros=0)) == Timeline((), ())
 
 
-@pytest.mark.parametrize(
-    ("price", "reason"),
-    [(-1_000_000, "amount_not_offered"), (-5_000_000, "amount_negative"), (-1, "amount_negative")],
-)
-def test_negative_price_counts_nowhere_and_is_listed(price: int, reason: str) -> None:
-    assert line(seen(recurring_micros=price)) == Timeline((), (reason,))
+@pytest.mark.parametrize("price", [-5_000_000, -990_000])
+def test_negative_price_counts_below_zero_and_is_listed(price: int) -> None:
+    result = line(seen(recurring_micros=price), currencies={})
+
+    assert result == Timeline((), ("amount_negative", "currency_unknown"))
+    assert [segment.mrr_micros for segment in line(seen(recurring_micros=price)).segments] == [price] * 3
+
+
+def test_price_of_minus_one_is_not_offered() -> None:
+    assert line(seen(recurring_micros=-1_000_000)) == Timeline((), ("amount_not_offered",))
 
 
 @pytest.mark.parametrize(
@@ -405,7 +409,6 @@ def test_segments_of_a_lens_are_in_order_and_never_overlap(
     by_lens = defaultdict(list)
     for segment in result.segments:
         by_lens[segment.lens].append(segment)
-        assert segment.mrr_micros >= 0
         assert segment.to_on is None or segment.from_on < segment.to_on
     for ordered in by_lens.values():
         for segment, following in pairwise(ordered):

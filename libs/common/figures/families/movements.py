@@ -36,7 +36,7 @@ def _net(of: Operands) -> int:
 
 
 def _growth(of: Operands) -> Value:
-    return Fraction(_net(of), of[MRR_AT_START]) if of[MRR_AT_START] else Reason.NO_MRR_AT_START
+    return Fraction(_net(of), of[MRR_AT_START]) if of[MRR_AT_START] > 0 else Reason.NO_MRR_AT_START
 
 
 def _quick_ratio(of: Operands) -> Value:

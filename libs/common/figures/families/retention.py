@@ -11,12 +11,13 @@ from libs.common.figures.operands import (
     MRR_AT_START,
     MRR_GAINED,
     MRR_LOST,
+    STARTER_MRR,
     Unit,
 )
 
 
 def _ratio(part: int, whole: int, empty: Reason) -> Value:
-    return Fraction(part, whole) if whole else empty
+    return Fraction(part, whole) if whole > 0 else empty
 
 
 RETENTION: Final = (
@@ -25,28 +26,28 @@ RETENTION: Final = (
         title="Gross revenue retention",
         unit=Unit.RATIO,
         good=Good.UP,
-        version=1,
-        operands=(MRR_AT_START, MRR_LOST),
-        formula=lambda of: _ratio(of[MRR_AT_START] - of[MRR_LOST], of[MRR_AT_START], Reason.NO_MRR_AT_START),
+        version=2,
+        operands=(STARTER_MRR, MRR_LOST),
+        formula=lambda of: _ratio(of[STARTER_MRR] - of[MRR_LOST], of[STARTER_MRR], Reason.NO_MRR_AT_START),
         words="Of the MRR at the start of the period, the share that the same customers still pay at its end. Never above 100 %.",
-        written="(mrr_at_start - mrr_lost) / mrr_at_start",
-        example=({MRR_AT_START: 100_000_000, MRR_LOST: 5_000_000}, Fraction(95, 100)),
+        written="(starter_mrr - mrr_lost) / starter_mrr",
+        example=({STARTER_MRR: 100_000_000, MRR_LOST: 5_000_000}, Fraction(95, 100)),
     ),
     Metric(
         slug="net_revenue_retention",
         title="Net revenue retention",
         unit=Unit.RATIO,
         good=Good.UP,
-        version=1,
-        operands=(MRR_AT_START, MRR_LOST, MRR_GAINED),
+        version=2,
+        operands=(STARTER_MRR, MRR_LOST, MRR_GAINED),
         formula=lambda of: _ratio(
-            of[MRR_AT_START] - of[MRR_LOST] + of[MRR_GAINED], of[MRR_AT_START], Reason.NO_MRR_AT_START
+            of[STARTER_MRR] - of[MRR_LOST] + of[MRR_GAINED], of[STARTER_MRR], Reason.NO_MRR_AT_START
         ),
         words="What the customers at the start of the period pay at its end, as a share of their MRR at its start. New customers and "
         "customers who came back do not count.",
-        written="(mrr_at_start - mrr_lost + mrr_gained) / mrr_at_start",
+        written="(starter_mrr - mrr_lost + mrr_gained) / starter_mrr",
         example=(
-            {MRR_AT_START: 100_000_000, MRR_LOST: 5_000_000, MRR_GAINED: 8_000_000},
+            {STARTER_MRR: 100_000_000, MRR_LOST: 5_000_000, MRR_GAINED: 8_000_000},
             Fraction(103, 100),
         ),
     ),
@@ -97,10 +98,10 @@ RETENTION: Final = (
         title="Customer churn rate",
         unit=Unit.RATIO,
         good=Good.DOWN,
-        version=1,
+        version=2,
         operands=(CUSTOMERS_AT_START, CUSTOMERS_LOST),
         formula=lambda of: _ratio(of[CUSTOMERS_LOST], of[CUSTOMERS_AT_START], Reason.NO_CUSTOMERS_AT_START),
-        words="Of the customers at the start of the period, the share that has no live subscription at its end.",
+        words="Of the customers at the start of the period, the share whose MRR is 0 at its end.",
         written="customers_lost / customers_at_start",
         example=({CUSTOMERS_AT_START: 40, CUSTOMERS_LOST: 1}, Fraction(1, 40)),
     ),

@@ -53,5 +53,4 @@ def upgrade() -> None:
     op.execute("GRANT SELECT ON metrics.unreadable_rows, metrics.applied_runs TO metrics_views")
     replace_view("applied_runs")
     replace_view("coverage")
-    replace_view("issues")
     replace_view("unreadable")

@@ -21,5 +21,4 @@ _COLUMNS = """ALTER TABLE metrics.segments
 def upgrade() -> None:
     """Add the columns and show them in the views."""
     op.execute(_COLUMNS)
-    replace_view("ledger")
     replace_view("segments")
