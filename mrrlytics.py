@@ -1,15 +1,19 @@
 """The command `python -m mrrlytics`, for operators."""
 
 import asyncio
+import os
 
 import typer
 
+from libs.common import doctor as examination
 from libs.common import migrations
+from libs.common.clock import utc_now
 from libs.common.kafka import letter_commands
 from libs.common.kafka.administration import align_topics
 from libs.common.settings import KafkaSettings, PostgresSettings, load
 from services.connector import cli as credential_commands
 from services.gateway import cli as figure_commands
+from services.gateway import operator_commands
 
 
 class MigrateSettings(PostgresSettings, KafkaSettings):
@@ -21,6 +25,7 @@ class MigrateSettings(PostgresSettings, KafkaSettings):
 app = typer.Typer(no_args_is_help=True)
 app.add_typer(credential_commands.app, name="credentials")
 app.add_typer(letter_commands.app, name="dead-letters")
+app.add_typer(operator_commands.app)
 app.command()(figure_commands.figures)
 
 
@@ -40,6 +45,18 @@ def migrate() -> None:
         return
     created = asyncio.run(align_topics(settings))
     typer.echo(f"topics: up to date, {len(created)} created")
+
+
+@app.command()
+def doctor() -> None:
+    """Check the settings, the database, Kafka and the keyring; with the settings of the gateway, also all instances."""
+    findings = asyncio.run(examination.examine(load(examination.DoctorSettings), utc_now))
+    if "MRRLYTICS_SESSION_KEY_FILE" in os.environ and all(finding.is_good for finding in findings):
+        findings += operator_commands.findings()
+    for finding in findings:
+        typer.echo(f"{'good' if finding.is_good else 'BAD '}  {finding.name}: {finding.text}")
+    if not all(finding.is_good for finding in findings):
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

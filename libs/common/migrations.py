@@ -103,8 +103,7 @@ def upgrade_service(connection: Connection, service: str, revision: str = "head"
     The schema changes to a version only after the backfills of the version before it are done, because a migration may
     rely on the rows that they wrote.
     """
-    config = Config()
-    config.set_main_option("script_location", str(_ROOT / "services" / service / "migrations"))
+    config = _config(service)
     config.attributes["connection"] = connection
     scripts = ScriptDirectory.from_config(config)
     run_backfills(connection, service, scripts)
@@ -112,6 +111,17 @@ def upgrade_service(connection: Connection, service: str, revision: str = "head"
         command.upgrade(config, version.revision)
         connection.commit()
         run_backfills(connection, service, scripts)
+
+
+def newest_revision(service: str) -> str | None:
+    """Return the version of the tables of a service that this program needs."""
+    return ScriptDirectory.from_config(_config(service)).get_current_head()
+
+
+def _config(service: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_ROOT / "services" / service / "migrations"))
+    return config
 
 
 def _pending(

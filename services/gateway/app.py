@@ -90,13 +90,7 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
     telemetry.configure("gateway", settings)
     # Threads compute in Python, too. With the default of 5 ms the event loop would wait that long at each of its steps.
     sys.setswitchinterval(_SWITCH_SECONDS)
-    context = Context(
-        settings=settings,
-        engine=build_engine(settings, service="gateway"),
-        clock=clock,
-        keyring=load_file("CREDENTIAL_KEYS_FILE", settings.credential_keys_file, Keyring.load),
-        session_key=load_file("SESSION_KEY_FILE", settings.session_key_file, _read_session_key),
-    )
+    context = build_context(settings, clock)
     certificate = _certificate(settings)
     publisher = Publisher(settings)
     consumer = Consumer(settings, replica=settings.replica)
@@ -132,6 +126,17 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
         await context.engine.dispose()
 
 
+def build_context(settings: Settings, clock: Clock = utc_now) -> Context:
+    """Return the objects that every use case needs. Stop the start when a file with keys cannot be used."""
+    return Context(
+        settings=settings,
+        engine=build_engine(settings, service="gateway"),
+        clock=clock,
+        keyring=load_file("CREDENTIAL_KEYS_FILE", settings.credential_keys_file, Keyring.load),
+        session_key=load_file("SESSION_KEY_FILE", settings.session_key_file, _read_session_key),
+    )
+
+
 async def tidy(context: Context) -> None:
     """End checks without an answer, and delete stale drafts and old rows."""
     await end_unanswered_checks(context)
@@ -143,9 +148,9 @@ async def tidy(context: Context) -> None:
 async def measure(context: Context) -> None:
     """Record how many instances of all organizations are in each state, and how fresh they are."""
     async with transaction(context.engine, role=SYSTEM) as connection:
-        rows = await repository.instances.last_good_runs(connection)
+        rows = await repository.instances.for_operators(connection)
     now = context.clock()
-    counts = Counter((state, freshness_of(synced_at, now)) for state, synced_at in rows)
+    counts = Counter((row.state, freshness_of(row.synced_at, now)) for row in rows)
     for state, freshness in product(InstanceState, Freshness):
         sync_instances.set(counts[state, freshness], {"state": state, "freshness": freshness})
 

@@ -81,10 +81,10 @@ async def set_up(
     """
     await check_link(context, token)
     errors: list[Invalid] = []
-    name, mail = read_name(organization, errors, "organization"), _email(email, errors)
+    name, mail = read_name(organization, errors, "organization"), read_email(email, errors)
     stored = ""
     try:
-        stored = await context.password_workers.run(passwords.accept, password, _words(name, mail))
+        stored = await context.password_workers.run(passwords.accept, password, words_of(name, mail))
     except Invalid as error:
         errors.append(error)
     raise_first(errors)
@@ -93,7 +93,7 @@ async def set_up(
         is_valid = await repository.setup_links.use(connection, digest(token), context.clock())
         if not is_valid or await repository.users.exist(connection):
             raise _link_used()
-        owner = await _make_owner(connection, context, name, mail, stored)
+        owner = await make_owner(connection, context, name, mail, stored)
     sample = await demo.ensure_demo(context, owner.user_id, mail)
     await sign_in.record(context, owner.organization_id, mail, "account.created", address)
     if sample is None:
@@ -112,7 +112,7 @@ async def ensure_init(context: Context) -> None:
         return
     errors: list[Invalid] = []
     name = read_name(settings.init_organization, errors, "organization")
-    mail = _email(settings.init_owner_email or "", errors)
+    mail = read_email(settings.init_owner_email or "", errors)
     raise_first(errors)
     password = settings.init_owner_password.get_secret_value()
     token = None if settings.init_api_token is None else settings.init_api_token.get_secret_value()
@@ -123,8 +123,8 @@ async def ensure_init(context: Context) -> None:
         await repository.locks.hold(connection, "init")
         user_id = await repository.users.id_of(connection, mail)
         if user_id is None:
-            stored = await context.password_workers.run(passwords.accept, password, _words(name, mail))
-            user_id = (await _make_owner(connection, context, name, mail, stored)).user_id
+            stored = await context.password_workers.run(passwords.accept, password, words_of(name, mail))
+            user_id = (await make_owner(connection, context, name, mail, stored)).user_id
             log.info("Created the owner of the settings")
         if token is not None:
             await _make_token(connection, context, user_id, token)
@@ -152,21 +152,23 @@ async def _make_token(connection: AsyncConnection, context: Context, user_id: UU
     await repository.tokens.add(connection, token)
 
 
-class _Owner(NamedTuple):
+class Owner(NamedTuple):
+    """A new user and the organization that it owns."""
+
     user_id: UUID
     organization_id: UUID
 
 
-async def _make_owner(
+async def make_owner(
     connection: AsyncConnection, context: Context, name: str, email: str, password_hash: str
-) -> _Owner:
+) -> Owner:
     """Store a user and the organization that the user owns, and return both ids."""
     user_id = uuid4()
     await repository.users.add(connection, user_id, email, password_hash, context.clock())
-    return _Owner(user_id, await add_organization(connection, context, name, user_id))
+    return Owner(user_id, await add_organization(connection, context, name, user_id))
 
 
-def _words(name: str, email: str) -> list[str]:
+def words_of(name: str, email: str) -> list[str]:
     """Return the words that a password must not consist of."""
     return [name, *re.split(r"[@.]", email)]
 
@@ -178,7 +180,8 @@ def _link_used() -> NotFound:
     )
 
 
-def _email(text: str, errors: list[Invalid]) -> str:
+def read_email(text: str, errors: list[Invalid]) -> str:
+    """Return an e-mail address in lower case, and add to `errors` when it is none."""
     mail = text.strip().lower()
     if not _EMAIL.fullmatch(mail):
         errors.append(Invalid("email_invalid", "Enter an e-mail address such as you@example.com.", "email"))

@@ -45,6 +45,22 @@ async def align_topics(settings: KafkaSettings, *, replication: int = 1) -> list
         await admin.close()
 
 
+async def find_topic_faults(settings: KafkaSettings) -> list[str]:
+    """Return what is wrong with the topics: those that are missing, and those with another number of partitions."""
+    admin = AIOKafkaAdminClient(**client_options(settings), client_id="mrrlytics-doctor")
+    await admin.start()
+    try:
+        names = set(await admin.list_topics())
+        missing = [f"{topic.name} is missing" for topic in topics.TOPICS if topic.name not in names]
+        try:
+            await _check_partitions(admin, [topic for topic in topics.TOPICS if topic.name in names])
+        except NeedsOperator as error:
+            return [*missing, error.message]
+        return missing
+    finally:
+        await admin.close()
+
+
 async def _create(admin: AIOKafkaAdminClient, missing: Sequence[Topic], replication: int) -> None:
     response = await admin.create_topics(
         [

@@ -16,7 +16,7 @@ from services.gateway.repository.checks import StoredCheck
 from services.gateway.repository.rows import first_of, rows_of
 from services.gateway.repository.syncs import UNDER_WAY, around
 from services.gateway.standing import Standing
-from services.gateway.tables import checks, instances, runs
+from services.gateway.tables import checks, instances, organizations, runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,18 @@ class InstanceFigures:
     first_on: date | None
     last_on: date | None
     same_as: tuple[UUID, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorInstance:
+    """An instance of any organization, and when its newest good run ended."""
+
+    organization: str
+    instance_id: UUID
+    name: str
+    state: InstanceState
+    attention_code: str | None
+    synced_at: datetime | None
 
 
 class NewDraft(TypedDict):
@@ -258,16 +270,25 @@ async def stale_drafts(connection: AsyncConnection, before: datetime) -> list[In
     return rows_of(InstanceKey, await connection.execute(stale))
 
 
-async def last_good_runs(connection: AsyncConnection) -> list[tuple[InstanceState, datetime | None]]:
-    """Return the state of each instance of all organizations that is no draft, and when its newest good run ended."""
+async def for_operators(connection: AsyncConnection) -> list[OperatorInstance]:
+    """Return the instances of all organizations that are no drafts and not deleted, by organization and name."""
     good = (RunState.SUCCEEDED, RunState.PARTIAL)
     ended = select(func.max(runs.c.ended_at)).where(
         runs.c.organization_id == instances.c.organization_id,
         runs.c.instance_id == instances.c.instance_id,
         runs.c.state.in_(good),
     )
-    statement = select(instances.c.state, ended.scalar_subquery().label("ended_at")).where(
-        instances.c.state != "draft"
+    columns = (
+        organizations.c.name.label("organization"),
+        instances.c.instance_id,
+        instances.c.name,
+        instances.c.state,
+        instances.c.attention_code,
+        ended.scalar_subquery().label("synced_at"),
     )
-    rows = await connection.execute(statement)
-    return [(InstanceState(row.state), row.ended_at) for row in rows]
+    statement = select(*columns).join(
+        organizations, organizations.c.organization_id == instances.c.organization_id
+    )
+    statement = statement.where(instances.c.state.not_in(("draft", "deleted")))
+    rows = await connection.execute(statement.order_by(organizations.c.name, instances.c.name))
+    return rows_of(OperatorInstance, rows)

@@ -72,3 +72,8 @@ async def mark_seen(connection: AsyncConnection, session_id: UUID, now: datetime
 async def delete(connection: AsyncConnection, session_id: UUID | None) -> None:
     """Delete a session, in whichever organization it began."""
     await connection.execute(delete_from(sessions).where(sessions.c.session_id == session_id))
+
+
+async def delete_of_user(connection: AsyncConnection, user_id: UUID) -> None:
+    """Delete all sessions of a user, in all organizations."""
+    await connection.execute(delete_from(sessions).where(sessions.c.user_id == user_id))
