@@ -14,6 +14,7 @@ from libs.common.figures.groups import Group, Limits
 from libs.common.figures.metric import Metric
 from libs.common.figures.operands import Operand, Taken, Unit
 from libs.common.figures.periods import Interval
+from libs.common.figures.restatement_list import Restatement
 from services.gateway import figures
 from services.gateway.context import Context
 from services.gateway.principals import Principal
@@ -83,7 +84,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedMetric:
-    """A figure on a day with all that it is computed from. For a metric of periods, `start` is the first day of the period."""
+    """A figure on a day with all that it is computed from. For a metric of periods, `start` is the first day of the period.
+
+    `restated` are the newest changes of its days after they were closed, 20 at most.
+    """
 
     metric: str
     title: str
@@ -97,6 +101,7 @@ class ExplainedMetric:
     settings: tuple[Setting, ...]
     values: tuple[GroupValue, ...]
     omitted: tuple[Omission, ...]
+    restated: tuple[Restatement, ...]
     notes: tuple[str, ...]
     sources: tuple[SourceState, ...]
     question: Call
@@ -142,6 +147,7 @@ async def explained(
         settings=_settings(lens),
         values=tuple(_value(group, explanation, shared) for group in explanation.groups),
         omitted=explanation.omitted,
+        restated=explanation.restated,
         notes=explanation.figure.notes,
         sources=_sources(explanation),
         question=_call(context, principal, explanation, asked),

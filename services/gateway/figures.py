@@ -22,7 +22,7 @@ from libs.common.figures.customers import (
     read_segments,
 )
 from libs.common.figures.errors import QuestionError
-from libs.common.figures.explain import Explanation, explain, read_explained, read_omissions
+from libs.common.figures.explain import Explanation, explain, read_explained, read_omissions, read_restated
 from libs.common.figures.groups import Group, Limits
 from libs.common.figures.lists import (
     ChangedCustomer,
@@ -41,6 +41,12 @@ from libs.common.figures.metric import Metric
 from libs.common.figures.movement_list import Movement, MovementKey, MovementSelection, read_movements
 from libs.common.figures.questions import Question, Scope, scope_of
 from libs.common.figures.reading import read, read_coverage, read_paid
+from libs.common.figures.restatement_list import (
+    Restatement,
+    RestatementKey,
+    RestatementSelection,
+    read_restatements,
+)
 from services.gateway import repository
 from services.gateway.context import Context
 from services.gateway.errors import Invalid, instance_not_found
@@ -96,11 +102,12 @@ async def explanation(
         day = on or last_known_day(scope.instances, context.clock())
         reading = await read_explained(database, metric, start, day, group_by, limits, scope)
         omitted = await read_omissions(database, scope)
+        restated = await read_restated(database, reading, day)
     is_small = reading.size <= SMALL
     return (
-        explain(reading, day, omitted)
+        explain(reading, day, omitted, restated)
         if is_small
-        else await context.answer_workers.run(explain, reading, day, omitted)
+        else await context.answer_workers.run(explain, reading, day, omitted, restated)
     )
 
 
@@ -188,6 +195,24 @@ async def movements(
     """
     async with _scope(context, principal, lens, instance_ids) as (database, scope):
         return await read_movements(database, scope, selection, after, limit)
+
+
+async def restatements(
+    context: Context,
+    principal: Principal,
+    selection: RestatementSelection,
+    after: RestatementKey | None,
+    limit: int,
+    *,
+    lens: Lens,
+    instance_ids: Sequence[UUID],
+) -> list[Restatement]:
+    """Return at most `limit` restatements, those that follow `after`.
+
+    Raise NotFound for an unknown instance, Invalid for a range that starts after its end.
+    """
+    async with _scope(context, principal, lens, instance_ids) as (database, scope):
+        return await read_restatements(database, scope, selection, after, limit)
 
 
 async def freshness(context: Context, principal: Principal, instance_ids: Sequence[UUID]) -> list[Freshness]:

@@ -17,8 +17,10 @@ from libs.common.figures.questions import Question, Scope, day_before
 from libs.common.figures.readable import readable_statement
 from libs.common.figures.reading import Reading, read
 from libs.common.figures.relations import ISSUES
+from libs.common.figures.restatement_list import Restatement, RestatementSelection, read_restatements
 
 MOST_GROUPS: Final = 500
+_MOST_RESTATEMENTS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Omission:
 class Explanation:
     """A figure of the days [start, on] with the numbers behind it; one day, unless the metric is one of periods.
 
-    `sql` is one statement that gives the same values.
+    `sql` is one statement that gives the same values. `restated` are the newest restatements of its days, 20 at most.
     """
 
     metric: Metric
@@ -56,6 +58,7 @@ class Explanation:
     groups: tuple[ExplainedGroup, ...]
     omitted: tuple[Omission, ...]
     sql: str
+    restated: tuple[Restatement, ...] = ()
 
     @property
     def before(self) -> date:
@@ -149,7 +152,19 @@ async def read_omissions(connection: Any, scope: Scope) -> list[Omission]:
     return omissions
 
 
-def explain(reading: Reading, on: date, omitted: Sequence[Omission]) -> Explanation:
+async def read_restated(connection: Any, reading: Reading, on: date) -> list[Restatement]:
+    """Return the newest restatements of the days that the figure of `read_explained` uses."""
+    question = reading.parts[0].question
+    # A period begins with the end of the day before it.
+    first = day_before(question.opens_on) if question.metric.is_of_period else on
+    return await read_restatements(
+        connection, reading.scope, RestatementSelection(first, on), None, _MOST_RESTATEMENTS
+    )
+
+
+def explain(
+    reading: Reading, on: date, omitted: Sequence[Omission], restated: Sequence[Restatement]
+) -> Explanation:
     """Return the explanation of the figure that `read_explained` has read for a day."""
     [figure], [part] = figures_of(reading, with_breakdown=False), reading.parts
     start = part.question.opens_on
@@ -162,6 +177,7 @@ def explain(reading: Reading, on: date, omitted: Sequence[Omission]) -> Explanat
         groups=_groups(reading, figure),
         omitted=tuple(omitted),
         sql=readable_statement(part.question, start, on, reading.scope),
+        restated=tuple(restated),
     )
 
 

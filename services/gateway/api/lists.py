@@ -1,12 +1,14 @@
 """The items behind a figure: the subscriptions and the customers that count on a day."""
 
+from datetime import date
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from libs.common.contracts.lenses import Lens
 from libs.common.contracts.movements import MovementKind, MovementReason
+from libs.common.contracts.restatements import RestatementCause
 from libs.common.figures.lists import (
     ChangedCustomer,
     ChangedCustomerKey,
@@ -19,6 +21,7 @@ from libs.common.figures.lists import (
 )
 from libs.common.figures.movement_list import Movement, MovementKey, MovementSelection
 from libs.common.figures.operands import Outcome
+from libs.common.figures.restatement_list import Restatement, RestatementKey, RestatementSelection
 from services.gateway import figures
 from services.gateway.api.questions import (
     ByLens,
@@ -27,6 +30,7 @@ from services.gateway.api.questions import (
     InInstances,
     InLimits,
     OnDay,
+    Reader,
     StartDay,
     newest_day,
 )
@@ -39,6 +43,7 @@ _SUBSCRIPTION_KEY: Final = TypeAdapter(SubscriptionKey)
 _CUSTOMER_KEY: Final = TypeAdapter(CustomerKey)
 _CHANGED_CUSTOMER_KEY: Final = TypeAdapter(ChangedCustomerKey)
 _MOVEMENT_KEY: Final = TypeAdapter(MovementKey)
+_RESTATEMENT_KEY: Final = TypeAdapter(RestatementKey)
 
 OfOutcome = Annotated[
     Outcome | None,
@@ -61,6 +66,16 @@ OfReasons = Annotated[
 ]
 AtStart = Annotated[
     bool, Query(description="Only movements of customers with MRR on the day before the period.")
+]
+
+OfCauses = Annotated[
+    list[RestatementCause] | None, Query(max_length=10, description="Only for these causes; repeated.")
+]
+FirstDay = Annotated[date | None, Query(description="Only what changed this day or a later one.")]
+LastDay = Annotated[date | None, Query(description="Only what changed this day or an earlier one.")]
+OfCurrencies = Annotated[
+    list[Annotated[str, Field(pattern=r"^[^\x00]*$", max_length=20)]] | None,
+    Query(alias="filter[currency]", max_length=100, description="Only in these currencies; repeated."),
 ]
 
 
@@ -158,6 +173,28 @@ async def list_movements(
     )
     after = key_of(cursor, _MOVEMENT_KEY)
     rows = await figures.movements(
+        context, principal, selection, after, limit + 1, lens=lens, instance_ids=instance_ids or []
+    )
+    return page_of(rows, limit, lambda row: tuple(row.key))
+
+
+@router.get("/restatements")
+async def list_restatements(
+    context: ContextDependency,
+    principal: Reader,
+    start: FirstDay = None,
+    end: LastDay = None,
+    cause: OfCauses = None,
+    currencies: OfCurrencies = None,
+    lens: ByLens = Lens.CONTRACT,
+    instance_ids: InInstances = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Page[Restatement]:
+    """List the changes of closed days, the newest first. What a closed day showed, and its changes since, add up to its figure."""
+    selection = RestatementSelection(start, end, cause, currencies)
+    after = key_of(cursor, _RESTATEMENT_KEY)
+    rows = await figures.restatements(
         context, principal, selection, after, limit + 1, lens=lens, instance_ids=instance_ids or []
     )
     return page_of(rows, limit, lambda row: tuple(row.key))

@@ -244,6 +244,19 @@ _STARTED_ANSWER: Final = {
     "per_cent": 0,
     "expected_rows": None,
 }
+_RESTATEMENT: Final = {
+    "number": 12,
+    "instance_id": _INSTANCE,
+    "at": "2026-11-29T00:04:10Z",
+    "cause": "late_evidence",
+    "kind": "service",
+    "currency": "EUR",
+    "from_on": "2026-10-21",
+    "to_on": "2026-11-21",
+    "change": "-9.990000",
+    "mrr_before": "18240.000000",
+    "mrr_after": "18230.010000",
+}
 _TOKEN_ANSWER: Final = {
     "id": _KEY_ID,
     "name": "Reporting",
@@ -471,6 +484,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
                     "words": "MRRlytics does not know the billing cycle. Correct it in WHMCS.",
                 }
             ],
+            "restated": [_RESTATEMENT],
             "notes": [],
             "sources": [
                 {
@@ -581,6 +595,13 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
                     "basis": "observed",
                 }
             ],
+            "next": _CURSOR,
+        },
+        refusals=("instance_not_found", "cursor_invalid", "range_invalid", "filter_unknown"),
+    ),
+    "GET /restatements": Operation(
+        {
+            "items": [_RESTATEMENT],
             "next": _CURSOR,
         },
         refusals=("instance_not_found", "cursor_invalid", "range_invalid", "filter_unknown"),
@@ -697,6 +718,7 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "settings": "What decides which subscriptions count.",
         "values": "The value of each group on the day.",
         "omitted": "Subscriptions with a recurring amount that are not in every total, as of the newest sync.",
+        "restated": "The newest changes of these days after they were closed, 20 at most; `GET /restatements` lists all.",
         "notes": "What a reader has to know, in plain words.",
         "sources": "How fresh the rows of each instance and kind are.",
         "question": "The same question for programs.",
@@ -841,6 +863,19 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "cycle": "How long it pays for at a time, such as `monthly`.",
         "days_away": "For how many days a reactivated customer was away; null otherwise.",
         "basis": "What dates it: `invoice`, `record`, `observed` or `request`.",
+    },
+    "Restatement": {
+        "number": "It counts up: a greater one is newer.",
+        "instance_id": "The id of the instance whose figures changed.",
+        "at": "When they changed.",
+        "cause": "`late_evidence`, `definition_change`, `merge`, `fraud` or `deletion` (docs/metrics.md).",
+        "kind": "The kind of the subscriptions whose MRR changed.",
+        "currency": "The currency of that MRR.",
+        "from_on": "The first day that changed.",
+        "to_on": "The day after the last day that changed.",
+        "change": "A decimal string: by how much MRR of this kind changed on each of the days.",
+        "mrr_before": "MRR of this kind and currency on the first of the days, before.",
+        "mrr_after": "The same after the change.",
     },
     "NewInstance": _FORM,
     "NewToken": {

@@ -1,6 +1,6 @@
 """The line of a figure as an SVG in per cent of its plot, so that it follows its panel without a script."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
@@ -40,7 +40,7 @@ class Scale(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """A point of the line. `change` is against the point before; the first has none."""
+    """A point of the line. `change` is against the point before; the first has none. `is_restated`: it changed after its day was closed."""
 
     on: date
     x: float
@@ -49,6 +49,7 @@ class Day:
     change: Decimal | None
     is_open: bool
     is_carried: bool
+    is_restated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +62,32 @@ class Chart:
     line: str
     area: str
     carried: tuple[Span, ...]
+    restated: tuple[Span, ...]
     columns: tuple[Tick, ...]
     rows: tuple[Tick, ...]
     floor: Decimal | None
     summary: str
 
 
-def draw(title: str, points: Sequence[Point], currency: str) -> Chart | None:
-    """Return the chart of the points that have a value, None when they are fewer than two. `title` names the metric."""
+class Stretch(NamedTuple):
+    """Days [from_on, to_on)."""
+
+    from_on: date
+    to_on: date
+
+
+def draw(
+    title: str, points: Sequence[Point], currency: str, restated: Iterable[Stretch] = ()
+) -> Chart | None:
+    """Return the chart of the points that have a value, None when they are fewer than two.
+
+    `title` names the metric, and `restated` are days that changed after they were closed.
+    """
     amounts = [(point, Decimal(point.value)) for point in points if point.value is not None]
     if len(amounts) < 2:
         return None
     axis = scale(min(amount for _, amount in amounts), max(amount for _, amount in amounts))
-    days = _days(amounts, axis)
+    days = _days(amounts, axis, tuple(restated))
     line = _steps(days)
     return Chart(
         title=title,
@@ -81,7 +95,8 @@ def draw(title: str, points: Sequence[Point], currency: str) -> Chart | None:
         days=days,
         line=line,
         area=f"{line} V100 H0 Z",
-        carried=_carried(days),
+        carried=_spans(days, lambda day: day.is_carried),
+        restated=_spans(days, lambda day: day.is_restated),
         columns=_columns(days[0].on, days[-1].on),
         rows=_rows(axis),
         floor=axis.floor or None,
@@ -104,7 +119,9 @@ def scale(lowest: Decimal, highest: Decimal) -> Scale:
     return Scale(floor, max(top, floor + step), step)
 
 
-def _days(amounts: Sequence[tuple[Point, Decimal]], axis: Scale) -> tuple[Day, ...]:
+def _days(
+    amounts: Sequence[tuple[Point, Decimal]], axis: Scale, restated: Sequence[Stretch]
+) -> tuple[Day, ...]:
     first, last = amounts[0][0].on, amounts[-1][0].on
     before = [None, *(amount for _, amount in amounts[:-1])]
     return tuple(
@@ -116,6 +133,7 @@ def _days(amounts: Sequence[tuple[Point, Decimal]], axis: Scale) -> tuple[Day, .
             change=None if previous is None else amount - previous,
             is_open=not point.complete,
             is_carried=point.reason == "carried",
+            is_restated=any(stretch.from_on <= point.on < stretch.to_on for stretch in restated),
         )
         for (point, amount), previous in zip(amounts, before, strict=True)
     )
@@ -131,10 +149,10 @@ def _steps(days: Sequence[Day]) -> str:
     return f"M{days[0].x:g} {days[0].y:g} {' '.join(steps)}"
 
 
-def _carried(days: Sequence[Day]) -> tuple[Span, ...]:
-    """Return a stretch for each carried day: from the day before, where knowledge ended."""
+def _spans(days: Sequence[Day], is_marked: Callable[[Day], bool]) -> tuple[Span, ...]:
+    """Return a stretch for each marked day: from the day before to it."""
     return tuple(
-        Span(before.x, round(day.x - before.x, 3)) for before, day in pairwise(days) if day.is_carried
+        Span(before.x, round(day.x - before.x, 3)) for before, day in pairwise(days) if is_marked(day)
     )
 
 

@@ -18,6 +18,7 @@ from services.gateway.pages.callers import MetricsReader
 from services.gateway.pages.filters import AddressFilters
 from services.gateway.pages.reasons import reason_text
 from services.gateway.pages.rendering import page
+from services.gateway.pages.restatements import rows_of
 from services.gateway.pages.tiles import value_text
 from services.gateway.pages.times import local
 
@@ -92,6 +93,10 @@ async def explain(
             if filters.currency in (None, group.group.get("currency"))
         ],
         sources=[_source(source) for source in answer.sources],
+        restated=rows_of(
+            [row for row in answer.restated if filters.currency in (None, row.currency)],
+            {source.instance_id: source.time_zone for source in answer.sources},
+        ),
     )
 
 

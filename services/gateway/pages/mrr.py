@@ -1,8 +1,8 @@
 """The page of MRR: its line, the bridge of a month with its largest movements, and all months in a table."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
@@ -13,19 +13,23 @@ from libs.common.figures.catalogue import BY_SLUG
 from libs.common.figures.groups import Group
 from libs.common.figures.periods import Interval
 from libs.common.figures.questions import Question
+from libs.common.figures.restatement_list import Restatement
 from services.gateway.context import ContextDependency
 from services.gateway.pages.bridge import WORDS, months_of, movements_in
 from services.gateway.pages.callers import MetricsReader
-from services.gateway.pages.chart import Chart, draw
+from services.gateway.pages.chart import Chart, Stretch, draw
 from services.gateway.pages.currencies import interval_of
 from services.gateway.pages.currency_links import chosen_currency, currency_links, customers_by_currency
 from services.gateway.pages.filters import AddressFilters, filter_form
 from services.gateway.pages.month_panel import month_panel, names_of_products
 from services.gateway.pages.reading import Days, read
 from services.gateway.pages.rendering import page
+from services.gateway.pages.restatements import restated_in, rows_of
 from services.gateway.pages.states import common_zone, oldest_freshness
 
 router = APIRouter()
+
+_SHOWN: Final = 5
 
 
 @router.get("/mrr")
@@ -51,6 +55,9 @@ async def show_mrr(
         if shown and currency
         else None
     )
+    restated = (
+        await restated_in(context, principal, filters, days.first_on, currency) if days and currency else []
+    )
     return page(
         request,
         "mrr.html",
@@ -61,7 +68,11 @@ async def show_mrr(
         counting=COUNTING[filters.counting],
         freshness=oldest_freshness(reading.chosen, zone, now),
         notes=reading.notes,
-        chart=_chart(answers, currency),
+        chart=_chart(answers, currency, restated),
+        restated=rows_of(
+            restated[:_SHOWN], {instance.id: instance.time_zone or "UTC" for instance in reading.instances}
+        ),
+        all_restated=f"{principal.home}/mrr/restatements{filters.address_with(currency)}",
         words=WORDS,
         columns=movements_in(months),
         months=[
@@ -86,8 +97,11 @@ def _questions(days: Days) -> dict[str, Question]:
     }
 
 
-def _chart(answers: Mapping[str, Figure], currency: str | None) -> Chart | None:
+def _chart(
+    answers: Mapping[str, Figure], currency: str | None, restated: Sequence[Restatement]
+) -> Chart | None:
+    stretches = [Stretch(row.from_on, row.to_on) for row in restated]
     for series in answers["mrr"].series if answers else ():
         if series.group["currency"] == currency:
-            return draw(BY_SLUG["mrr"].title, series.points, series.group["currency"])
+            return draw(BY_SLUG["mrr"].title, series.points, series.group["currency"], stretches)
     return None

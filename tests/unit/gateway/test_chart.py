@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.common.figures.answers import Point
-from services.gateway.pages.chart import draw, scale
+from services.gateway.pages.chart import Stretch, draw, scale
 
 FIRST = date(2026, 11, 3)
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -76,3 +76,13 @@ def test_summary_names_both_ends() -> None:
         f"MRR in EUR rose from 1,200.00{NO_BREAK}EUR on 3 November to 1,310.00{NO_BREAK}EUR on 4 November 2026."
     )
     assert level.summary == f"MRR in JPY is 7{NO_BREAK}JPY on 5 November 2026, as on 3 November."
+
+
+def test_days_that_changed_later_are_marked() -> None:
+    stretch = Stretch(FIRST + timedelta(days=1), FIRST + timedelta(days=3))
+
+    chart = draw("MRR", points("5", "5", "5", "5", "5"), "EUR", [stretch])
+
+    assert chart is not None
+    assert chart.restated == ((0, 25), (25, 25))
+    assert [day.is_restated for day in chart.days] == [False, True, True, False, False]
