@@ -2,10 +2,12 @@
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import astuple
 from io import StringIO
 from typing import Final
 
 from libs.common.figures.answers import Figure
+from libs.common.figures.matrix import Matrix
 
 CSV: Final = "text/csv; charset=utf-8"
 # Spreadsheets run a text that begins with one of these as a formula.
@@ -25,6 +27,37 @@ def figure_table(figure: Figure) -> Iterator[Sequence[object]]:
         of_group = [series.group.get(name) for name in groups] + [series.names.get(name) for name in named]
         for point in series.points:
             yield [point.on, *of_group, point.value, point.reason, point.complete]
+
+
+def cohort_table(matrix: Matrix) -> Iterator[Sequence[object]]:
+    """Yield the names of the columns, then a row for each cell of each cohort."""
+    yield [
+        *(
+            "currency",
+            "month",
+            "is_earlier",
+            "joined",
+            "size",
+            "mrr",
+            "months_after",
+            "on",
+            "customers",
+            "gross_mrr",
+            "net_mrr",
+        ),
+        *("customers_retained", "gross_mrr_retained", "net_mrr_retained", "reason", "complete"),
+    ]
+    for cohort in matrix.cohorts:
+        start = (
+            cohort.group["currency"],
+            cohort.month,
+            cohort.is_earlier,
+            cohort.joined,
+            cohort.size,
+            cohort.mrr,
+        )
+        for cell in cohort.cells:
+            yield [*start, *astuple(cell)]
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:

@@ -12,6 +12,15 @@ from libs.common.contracts.instances import InstanceState
 from libs.common.contracts.lenses import Lens
 from libs.common.database import raw, transaction
 from libs.common.figures.answers import Figure, figures_of
+from libs.common.figures.cohorts import (
+    CohortCustomer,
+    CohortCustomerKey,
+    CohortSelection,
+    Months,
+    cohorts_of,
+    read_cohort_customers,
+    read_cohorts,
+)
 from libs.common.figures.coverage import Freshness, last_known_day
 from libs.common.figures.customers import (
     CustomerId,
@@ -37,6 +46,7 @@ from libs.common.figures.lists import (
     read_customers,
     read_subscriptions,
 )
+from libs.common.figures.matrix import Matrix
 from libs.common.figures.metric import Metric
 from libs.common.figures.movement_list import Movement, MovementKey, MovementSelection, read_movements
 from libs.common.figures.questions import Question, Scope, scope_of
@@ -109,6 +119,34 @@ async def explanation(
         if is_small
         else await context.answer_workers.run(explain, reading, day, omitted, restated)
     )
+
+
+async def cohorts(
+    context: Context, principal: Principal, months: Months, *, lens: Lens, instance_ids: Sequence[UUID]
+) -> Matrix:
+    """Return the cohorts of these months. Raise NotFound for an unknown instance, Invalid for a limit that they do not have."""
+    async with _scope(context, principal, lens, instance_ids) as (database, scope):
+        reading = await read_cohorts(database, scope, months)
+    is_small = len(reading.changes) <= SMALL
+    return cohorts_of(reading) if is_small else await context.answer_workers.run(cohorts_of, reading)
+
+
+async def cohort_customers(
+    context: Context,
+    principal: Principal,
+    selection: CohortSelection,
+    after: CohortCustomerKey | None,
+    limit: int,
+    *,
+    lens: Lens,
+    instance_ids: Sequence[UUID],
+) -> list[CohortCustomer]:
+    """Return at most `limit` customers of a cohort, those that follow `after`.
+
+    Raise NotFound for an unknown instance, Invalid for a month that has not begun or a limit that cohorts do not have.
+    """
+    async with _scope(context, principal, lens, instance_ids) as (database, scope):
+        return await read_cohort_customers(database, scope, selection, after, limit)
 
 
 async def subscriptions(

@@ -4,7 +4,7 @@ from typing import Final
 
 from fastapi import APIRouter, Depends, Request
 
-from services.gateway.api import account, explain, instances, lists, metrics, syncs, tokens
+from services.gateway.api import account, cohorts, explain, instances, lists, metrics, syncs, tokens
 from services.gateway.api.openapi import describe
 from services.gateway.errors import Refused
 from services.gateway.requests import API_PREFIX
@@ -31,6 +31,7 @@ def build_router() -> APIRouter:
         dependencies=[Depends(_takes_json)],
         responses={"4XX": _PROBLEM, "5XX": _PROBLEM},
     )
-    for resource in (account, instances, syncs, metrics, explain, lists, tokens):
+    # Of two addresses that fit, the first is taken: /metrics/cohorts before /metrics/{slug}.
+    for resource in (account, instances, syncs, cohorts, metrics, explain, lists, tokens):
         router.include_router(resource.router)
     return router

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from datetime import date
-from enum import StrEnum
 from typing import Annotated, Final
 
 import orjson
@@ -21,6 +20,7 @@ from libs.common.figures.operands import Unit
 from libs.common.figures.periods import Compare, Interval
 from libs.common.figures.questions import Question
 from services.gateway import figures
+from services.gateway.api.forms import TYPES, Form, csv_answer
 from services.gateway.api.questions import (
     Among,
     ByLens,
@@ -39,7 +39,7 @@ from services.gateway.api.questions import (
 )
 from services.gateway.comparisons import compared
 from services.gateway.context import ContextDependency
-from services.gateway.exports import CSV, csv_text, figure_table
+from services.gateway.exports import csv_text, figure_table
 
 router = APIRouter(prefix="/metrics", tags=["metrics"])
 
@@ -49,15 +49,7 @@ _PIECE: Final = 64 * 1024
 _CLOSED: Final = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Cookie"}
 
 
-class Form(StrEnum):
-    """How an answer is written."""
-
-    JSON = "json"
-    CSV = "csv"
-
-
 _CSV_EXAMPLE: Final = "on,currency,mrr,reason,complete\r\n2026-11-23,EUR,1234.560000,,false\r\n"
-_TYPES: Final = {Form.JSON: "application/json", Form.CSV: CSV}
 
 
 class MetricDescription(BaseModel):
@@ -105,7 +97,7 @@ async def list_metrics(principal: Reader) -> Catalogue:
     "/{slug}",
     response_model=Figure,
     responses={
-        200: {"content": {"text/csv": {"schema": {"type": "string"}, "example": _CSV_EXAMPLE}}},
+        200: csv_answer(_CSV_EXAMPLE),
         304: {"description": "Nothing changed since the answer with this ETag."},
     },
 )
@@ -159,7 +151,7 @@ async def get_metric(
     body, etag = (
         _rendered(answer, form) if is_small else await context.answer_workers.run(_rendered, answer, form)
     )
-    return _response(body, etag, if_none_match or "", _TYPES[form])
+    return _response(body, etag, if_none_match or "", TYPES[form])
 
 
 def _rendered(answer: Figure, form: Form) -> tuple[bytes, str | None]:

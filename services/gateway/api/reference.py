@@ -433,6 +433,76 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
             "answer_too_large",
         ),
     ),
+    "GET /metrics/cohorts": Operation(
+        {
+            "metric": "cohorts",
+            "lens": "contract",
+            "as_of": "2026-11-23T06:15:00Z",
+            "cohorts": [
+                {
+                    "group": {"currency": "EUR"},
+                    "month": "2026-10-01",
+                    "is_earlier": False,
+                    "joined": 13,
+                    "size": 12,
+                    "mrr": "240.000000",
+                    "cells": [
+                        {
+                            "months_after": 0,
+                            "on": "2026-10-31",
+                            "customers": 12,
+                            "gross_mrr": "240.000000",
+                            "net_mrr": "240.000000",
+                            "customers_retained": "1.000000",
+                            "gross_mrr_retained": "1.000000",
+                            "net_mrr_retained": "1.000000",
+                            "reason": None,
+                            "complete": True,
+                        }
+                    ],
+                }
+            ],
+            "averages": [
+                {
+                    "group": {"currency": "EUR"},
+                    "cells": [
+                        {
+                            "months_after": 0,
+                            "cohorts": 1,
+                            "customers_retained": "1.000000",
+                            "gross_mrr_retained": "1.000000",
+                            "net_mrr_retained": "1.000000",
+                        }
+                    ],
+                }
+            ],
+            "notes": [],
+        },
+        refusals=("instance_not_found", "filter_unknown", "filter_unavailable"),
+    ),
+    "GET /cohort-customers": Operation(
+        {
+            "items": [
+                {
+                    "id": f"{_INSTANCE}:customer:77",
+                    "instance_id": _INSTANCE,
+                    "customer_id": 77,
+                    "currency": "EUR",
+                    "first_on": "2026-10-12",
+                    "mrr_at_start": "19.950000",
+                    "mrr": "27.450000",
+                }
+            ],
+            "next": _CURSOR,
+        },
+        refusals=(
+            "instance_not_found",
+            "cursor_invalid",
+            "filter_unknown",
+            "filter_unavailable",
+            "range_invalid",
+        ),
+    ),
     "GET /explain/{slug}": Operation(
         {
             "metric": "arpa",
@@ -661,7 +731,45 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "curl": "A line for a shell, with the token in the variable MRRLYTICS_TOKEN.",
         "sql": "Two statements over `metrics_read`: the first names the organization, the second gives the values, not rounded.",
     },
+    "Average": {
+        "months_after": "How many months after month 0.",
+        "cohorts": "How many cohorts are in it: those whose cell is complete.",
+        "customers_retained": "Their customers as a share of those of month 0; null without any. Large cohorts weigh more.",
+        "gross_mrr_retained": "The same of gross MRR.",
+        "net_mrr_retained": "The same of net MRR.",
+    },
+    "Averages": {"group": "The currency.", "cells": "The averages, by month."},
     "Catalogue": {"metrics": "Every metric."},
+    "Cell": {
+        "months_after": "How many months after month 0.",
+        "on": "The day it holds for: the last of its month, or the newest.",
+        "customers": "How many customers of the cohort have MRR.",
+        "gross_mrr": "Their MRR, of each customer at most that of month 0.",
+        "net_mrr": "All their MRR. The cells of a month sum to the MRR of the customers.",
+        "customers_retained": "`customers` as a share of `size`; null if that is 0.",
+        "gross_mrr_retained": "`gross_mrr` as a share of `mrr`.",
+        "net_mrr_retained": "`net_mrr` as a share of `mrr`.",
+        "reason": "`no_customers_at_start`: month 0 has no customers. `carried`: nothing newer is known.",
+        "complete": "Whether it is final. Other cells are in no average.",
+    },
+    "Cohort": {
+        "group": "The currency.",
+        "month": "The first day of its month.",
+        "is_earlier": "Whether its customers were there on the first known day, and may be older. Such a cohort is in no average.",
+        "joined": "How many customers had their first MRR in the month.",
+        "size": "How many of them have MRR at its end.",
+        "mrr": "Their MRR then.",
+        "cells": "What is left of them at the end of each month, beginning with its own.",
+    },
+    "CohortCustomer": {
+        "id": "Its public id: instance, `customer` and its number in WHMCS.",
+        "instance_id": "The id of the instance that it is a client of.",
+        "customer_id": "Its number in WHMCS.",
+        "currency": "The currency that it pays in.",
+        "first_on": "The first day with MRR.",
+        "mrr_at_start": "Its MRR at the end of month 0.",
+        "mrr": "Its MRR at the end of the later month.",
+    },
     "ChangedInstance": {
         **_FORM,
         "state": "`paused` stops scheduled syncs and ends a running one; `active` resumes them.",
@@ -845,6 +953,14 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "groups": "What it can be split by.",
         "filters": "What it can be limited to, with `filter[…]`.",
         "lenses": "What it can be seen through.",
+    },
+    "Matrix": {
+        "metric": "`cohorts`.",
+        "lens": "The rule by which subscriptions count.",
+        "as_of": "The moment that the figures hold for: that of the least fresh instance; null before any sync.",
+        "cohorts": "The cohorts of each currency, the oldest first.",
+        "averages": "Their averages, by currency.",
+        "notes": "What a reader has to know, in plain words.",
     },
     "Movement": {
         "id": "The public id of the subscription: instance, kind and its number in WHMCS.",

@@ -80,6 +80,27 @@ document.addEventListener("click", async (event) => {
 });
 side?.addEventListener("click", (event) => { if (event.target === side) side.close(); });
 
+// The arrow keys move between the cells of a heat map, which is one stop for the Tab key. Enter opens the link of a cell.
+const cellsOf = (row) => [...row.querySelectorAll("td > a")];
+const rowsOf = (table) => [...table.tBodies[0].rows].map(cellsOf).filter((cells) => cells.length);
+const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+for (const table of document.querySelectorAll("table[data-cells]")) {
+  rowsOf(table).flat().forEach((cell, number) => { cell.tabIndex = number ? -1 : 0; });
+}
+document.addEventListener("keydown", (event) => {
+  const cell = event.target.closest("table[data-cells] td > a");
+  const step = STEPS[event.key];
+  if (!cell || !step || event.ctrlKey || event.metaKey || event.altKey) return;
+  event.preventDefault();
+  const rows = rowsOf(cell.closest("table"));
+  const row = rows.findIndex((cells) => cells.includes(cell));
+  const cells = rows[Math.max(0, Math.min(rows.length - 1, row + step[0]))];
+  const next = cells[Math.max(0, Math.min(cells.length - 1, rows[row].indexOf(cell) + step[1]))];
+  cell.tabIndex = -1;
+  next.tabIndex = 0;
+  next.focus();
+});
+
 // Hides the line about the demo in this browser for a year.
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-hide-demo-line]");

@@ -4,6 +4,8 @@ from fastapi import APIRouter
 
 from services.gateway.pages import (
     account,
+    cohort,
+    cohorts,
     customer,
     customers,
     explain,
@@ -33,6 +35,8 @@ def build_router() -> APIRouter:
         movements,
         restatements,
         retention,
+        cohorts,
+        cohort,
         customers,
         customer,
         instances,

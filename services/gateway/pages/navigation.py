@@ -35,7 +35,14 @@ SECTIONS: Final = (
         "Overview", "overview", (Page("overview", "Overview", "/", "metrics:read", below=("/explain/",)),)
     ),
     Section("MRR", "mrr", (Page("mrr", "MRR", "/mrr", "metrics:read", below=("/mrr/",)),)),
-    Section("Retention", "retention", (Page("retention", "Retention", "/retention", "metrics:read"),)),
+    Section(
+        "Retention",
+        "retention",
+        (
+            Page("retention", "By month", "/retention", "metrics:read"),
+            Page("cohorts", "Cohorts", "/cohorts", "metrics:read", below=("/cohorts/",)),
+        ),
+    ),
     Section(
         "Customers",
         "customers",

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 
 from libs.common.database import raw, transaction
-from libs.common.figures import list_statements, relations
+from libs.common.figures import cohort_statements, list_statements, relations
 from libs.common.figures.catalogue import METRICS
 from libs.common.figures.groups import Group
 from libs.common.figures.relations import RELATIONS, changes_statement, count_statement, groups_statement
@@ -30,6 +30,7 @@ def statements() -> Iterator[str]:
         yield list_statements.movements_statement(limits)
     yield from (relations.strange_value_statement(group) for group in Group)
     yield from (relations.NAMES, relations.COVERAGE)
+    yield from (cohort_statements.COHORT_CHANGES, cohort_statements.COHORT_CUSTOMERS)
 
 
 async def test_database_takes_every_statement(gateway: Gateway) -> None:
