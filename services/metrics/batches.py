@@ -1,18 +1,20 @@
-"""Computes a batch of customers from the evidence about their subscriptions, and stores the figures that differ."""
+"""Computes a batch of marked customers or subscriptions from the evidence about them, and stores the figures that differ."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import date
 from typing import Final, NamedTuple
 
+from libs.common.contracts.billing import Kind
 from libs.common.contracts.lenses import Lens
-from services.metrics.formulas.chunks import Chunk, divide
+from services.metrics.formulas.chunks import Chunk, divide, divide_named
 from services.metrics.formulas.evidence import Subscription
-from services.metrics.formulas.restatements import Change, changes_of
+from services.metrics.formulas.marked import Marked, Work, invoices_in, paid_by, work_of
+from services.metrics.formulas.restatements import Change, Changes, changes_of
 from services.metrics.formulas.timeline import Segment, timeline
 from services.metrics.gathering import Gathered, Scope, gather
 from services.metrics.movements import update_movements
-from services.metrics.repository import evidence, segments
+from services.metrics.repository import currencies, evidence, invoices, segments
 from services.metrics.repository.driver import Connection
 from services.metrics.repository.segments import Figures, Issue
 from services.metrics.turn import Turn
@@ -21,34 +23,89 @@ SUBSCRIPTIONS_AT_ONCE: Final = 500
 
 
 class _Replaced(NamedTuple):
-    """What a chunk replaced: the customers of the segments that differ, and by how many micros closed days changed."""
+    """The figures of a subscription as they were stored, and as they are now. `changes` says by how many micros closed days change."""
 
-    customers: set[int]
-    changes: Counter[Change]
+    before: Figures
+    after: Figures
+    changes: Changes
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """Return all segments of both. A subscription that changed its customer concerns both."""
+        return self.before.segments + self.after.segments
 
 
-async def compute_customers(
-    database: Connection, scope: Scope, customers: Sequence[int], *, has_movements: bool
+async def compute_marked(
+    database: Connection, scope: Scope, marked: Sequence[Marked], *, has_movements: bool
 ) -> Counter[Change]:
-    """Store the figures of every subscription that the customers have or had, then the movements of changed segments.
+    """Store the figures that marked rows change, then the movements of changed segments; return by how many micros closed days changed.
 
-    Return by how many micros closed days changed. Without `has_movements`, no movements are stored yet, so those of all these customers
-    are.
+    Without `has_movements`, no movements are stored yet, so those of all these customers are.
     """
-    owned = await evidence.read_owned(database, scope.cut.instance, customers)
-    of_segments: set[int] = set()
+    work = await _read_work(database, scope, marked)
+    owned = await evidence.read_owned(database, scope.cut.instance, sorted(work.customers))
+    affected = set() if has_movements else {customer.customer_id for customer in marked}
     changes: Counter[Change] = Counter()
-    for chunk in divide(customers, owned, SUBSCRIPTIONS_AT_ONCE):
-        replaced = await _compute_chunk(database, scope, chunk)
-        of_segments |= replaced.customers
-        changes.update(replaced.changes)
-    affected = of_segments if has_movements else of_segments.union(customers)
+    single = set(work.subscriptions) - {item.subscription for item in owned}
+    # Only the figures of one chunk at a time are in memory.
+    for chunk in divide(work.customers, owned, SUBSCRIPTIONS_AT_ONCE):
+        _count(await _compute_chunk(database, scope, chunk), affected, changes)
+    async for replaced in _compute_single(database, scope, single):
+        _count(replaced, affected, changes)
     await update_movements(database, scope.cut.instance, affected)
     return changes
 
 
-async def _compute_chunk(database: Connection, scope: Scope, chunk: Chunk) -> _Replaced:
-    """Store the figures of a chunk and return what they replaced. A subscription that changed its customer concerns both."""
+def _count(replaced: Mapping[Subscription, _Replaced], affected: set[int], changes: Counter[Change]) -> None:
+    """Add the customers of replaced figures and the changes of closed days."""
+    for of_one in replaced.values():
+        affected.update(segment.customer_id for segment in of_one.segments)
+        changes.update(of_one.changes)
+
+
+async def _read_work(database: Connection, scope: Scope, marked: Sequence[Marked]) -> Work:
+    """Return what marks ask for. Invoices change figures only once the history is computed."""
+    named = [customer.customer_id for customer in marked if customer.rows is not None]
+    if scope.rules is None or not named:
+        return work_of(marked, {}, (), ())
+    lines = await invoices.read_lines(database, scope.cut, invoices_in(marked))
+    paid = {invoice for of_invoice in lines.values() for invoice in paid_by(of_invoice)} - lines.keys()
+    lines |= await invoices.read_lines(database, scope.cut, paid)
+    mixed = await currencies.find_mixed(database, scope.cut, named)
+    return work_of(marked, lines, mixed, await invoices.find_upgraded(database, scope.cut, named))
+
+
+async def _compute_single(
+    database: Connection, scope: Scope, subscriptions: Collection[Subscription]
+) -> AsyncIterator[dict[Subscription, _Replaced]]:
+    """Store the figures of single subscriptions, and of the addons of services whose end changed; yield what differs."""
+    addons = {key for key in subscriptions if key.kind == Kind.ADDON}
+    for chunk in divide_named(set(subscriptions) - addons, SUBSCRIPTIONS_AT_ONCE):
+        replaced = await _compute_chunk(database, scope, chunk)
+        addons |= await _read_addons(database, scope, replaced)
+        yield replaced
+    for chunk in divide_named(addons, SUBSCRIPTIONS_AT_ONCE):
+        yield await _compute_chunk(database, scope, chunk)
+
+
+async def _read_addons(
+    database: Connection, scope: Scope, replaced: Mapping[Subscription, _Replaced]
+) -> set[Subscription]:
+    """Return the addons that may end with a service whose end changed."""
+    ended = {
+        key.id: of_one
+        for key, of_one in replaced.items()
+        if key.kind == Kind.SERVICE and end_of(of_one.before) != end_of(of_one.after)
+    }
+    customers = {segment.customer_id for of_one in ended.values() for segment in of_one.segments}
+    if not customers:
+        return set()
+    parents = await evidence.read_addons(database, scope.cut, sorted(customers))
+    return {addon for addon, parent in parents.items() if parent in ended}
+
+
+async def _compute_chunk(database: Connection, scope: Scope, chunk: Chunk) -> dict[Subscription, _Replaced]:
+    """Store the figures of a chunk and return those that differ."""
     gathered = await gather(database, scope, chunk)
     parents = {of_one.parent for of_one in gathered.values() if of_one.parent is not None}
     # Services of a large customer are in earlier chunks than its addons. Their figures are stored by now.
@@ -65,35 +122,26 @@ async def _compute_chunk(database: Connection, scope: Scope, chunk: Chunk) -> _R
     if changed:
         await segments.delete(database, scope.cut.instance, [key for key in changed if key in stored])
         await segments.insert(database, scope.cut.instance, changed)
-    customers = {
-        segment.customer_id
-        for figures_of in (changed, stored)
-        for key in changed.keys() & figures_of.keys()
-        for segment in figures_of[key].segments
+    return {
+        key: _replaced(scope, key, gathered[key], stored.get(key, Figures()), new)
+        for key, new in changed.items()
     }
-    return _Replaced(customers, _changes(scope, gathered, stored, changed))
 
 
-def _changes(
-    scope: Scope,
-    gathered: Mapping[Subscription, Gathered],
-    stored: Mapping[Subscription, Figures],
-    changed: Mapping[Subscription, Figures],
-) -> Counter[Change]:
-    """Return by how many micros closed days change when changed figures replace the stored ones."""
-    changes: Counter[Change] = Counter()
-    for key, new in changed.items():
-        seen = gathered[key].evidence.observations
-        of_it = changes_of(
-            key.kind,
-            _known(scope, stored.get(key, Figures()).segments),
-            _known(scope, new.segments),
-            scope.closed.get(key.kind),
-            is_fraud=bool(seen) and seen[-1].status == "fraud",
-            is_redefined=scope.is_redefined,
-        )
-        changes.update(of_it)
-    return changes
+def _replaced(
+    scope: Scope, key: Subscription, gathered: Gathered, before: Figures, after: Figures
+) -> _Replaced:
+    """Return the figures of a subscription with the changes of closed days."""
+    seen = gathered.evidence.observations
+    changes = changes_of(
+        key.kind,
+        _known(scope, before.segments),
+        _known(scope, after.segments),
+        scope.closed.get(key.kind),
+        is_fraud=bool(seen) and seen[-1].status == "fraud",
+        is_redefined=scope.is_redefined,
+    )
+    return _Replaced(before, after, changes)
 
 
 def _known(scope: Scope, segments: Sequence[Segment]) -> Sequence[Segment]:

@@ -1,8 +1,9 @@
 """Compute figures: one transaction moves one instance from one applied run to the next (docs/decisions/0006).
 
 Every fact has the epoch of the run that published it, and a cut is all facts up to the epoch of the run that is applied. Intake leaves a
-dirty mark with the epoch of the fact on each customer whose figures change. A step claims the marks up to the epoch of the run, computes
-their customers from the cut, and stores what differs. Marks of a greater epoch wait for their own run.
+dirty mark with the epoch of the fact on each customer whose figures change, and names the row that changed. A step claims the marks up to
+the epoch of the run, computes from the cut what these rows concern, and stores what differs. Marks of a greater epoch wait for their own
+run.
 """
 
 import asyncio
@@ -20,7 +21,8 @@ from libs.common.contracts.instances import InstanceKey
 from libs.common.database import raw, transaction
 from libs.common.pause import pause
 from libs.common.telemetry import record_spans
-from services.metrics.batches import compute_customers
+from services.metrics.batches import compute_marked
+from services.metrics.formulas.marked import Marked
 from services.metrics.formulas.restatements import Change
 from services.metrics.gathering import Scope
 from services.metrics.repository import evidence, instances, marks, runs
@@ -44,7 +46,7 @@ _SHORTEST_PAUSE_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 60.0
 
 # Returns the next customers behind a customer, and claims their dirty marks up to the epoch of the cut.
-_Claim = Callable[[Connection, Cut, int, int], Awaitable[list[int]]]
+_Claim = Callable[[Connection, Cut, int, int], Awaitable[list[Marked]]]
 
 
 class _Computed(NamedTuple):
@@ -137,22 +139,20 @@ class Computing:
         computed, changes = 0, Counter[Change]()
         for claim in claims:
             last = -1
-            while customers := await claim(database, step.cut, last, self._customers_at_once):
+            while marked := await claim(database, step.cut, last, self._customers_at_once):
                 if stop.is_set() or await instances.read_settings(database, step.key) is None:
                     raise Undone
                 has_movements = step.before.has_movements
-                changes.update(
-                    await compute_customers(database, scope, customers, has_movements=has_movements)
-                )
-                computed, last = computed + len(customers), customers[-1]
+                changes.update(await compute_marked(database, scope, marked, has_movements=has_movements))
+                computed, last = computed + len(marked), marked[-1].customer_id
         return _Computed(computed, changes)
 
 
-async def _claim_marked(database: Connection, cut: Cut, after: int, limit: int) -> list[int]:
+async def _claim_marked(database: Connection, cut: Cut, after: int, limit: int) -> list[Marked]:
     return await marks.claim(database, cut.instance, cut.epoch, after, limit)
 
 
-async def _claim_all(database: Connection, cut: Cut, after: int, limit: int) -> list[int]:
+async def _claim_all(database: Connection, cut: Cut, after: int, limit: int) -> list[Marked]:
     customers = await evidence.read_customers(database, cut.instance, after, limit)
     await marks.delete(database, cut.instance, cut.epoch, customers)
-    return customers
+    return [Marked(customer, None) for customer in customers]

@@ -48,15 +48,18 @@ async def read_periods(
     book = await _read_book(database, cut, chunk, groups, seen)
     items = await _read_items(database, cut, chunk, seen, book)
     periods: Periods = {}
-    customers = {customer for group in groups for customer in group.customers}
-    # Lines may be gone by now.
-    strangers = await segments.find_without_record(database, cut.instance, customers)
+    strangers = {key for key in chunk.subscriptions if key not in seen}
+    if not chunk.is_named:
+        customers = {customer for group in groups for customer in group.customers}
+        # Lines may be gone by now.
+        strangers |= await segments.find_without_record(database, cut.instance, customers)
     turn = Turn()
     for group in groups:
         of_group = (item for customer in group.customers for item in items[customer])
         result = paid_periods(book.behind(group), of_group, rules).of_subscription
         periods |= {key: result.get(key, ()) for key in group.subscriptions}
-        strangers |= result.keys() - seen.keys()
+        if not chunk.is_named:
+            strangers |= result.keys() - seen.keys()
         await turn.pause()
     return periods | await _read_deleted(database, cut, rules, strangers)
 

@@ -26,12 +26,14 @@ class Owned(NamedTuple):
 class Chunk(NamedTuple):
     """Subscriptions that are computed together. `whole` are the customers of whom all subscriptions are among them.
 
-    `is_part`: they are some of a customer with too many for one chunk.
+    `is_part`: they are some of a customer with too many for one chunk. `is_named`: marks name each of them, so others of their customers
+    are not looked for.
     """
 
     subscriptions: tuple[Subscription, ...]
     whole: frozenset[int] = frozenset()
     is_part: bool = False
+    is_named: bool = False
 
 
 def divide(customers: Iterable[int], owned: Iterable[Owned], limit: int) -> Iterator[Chunk]:
@@ -59,6 +61,12 @@ def divide(customers: Iterable[int], owned: Iterable[Owned], limit: int) -> Iter
             whole.add(customer)
     if waiting or whole:
         yield Chunk(tuple(waiting), frozenset(whole))
+
+
+def divide_named(subscriptions: Iterable[Subscription], limit: int) -> Iterator[Chunk]:
+    """Yield chunks of at most `limit` subscriptions that marks name."""
+    for part in _parts(sorted(subscriptions), limit):
+        yield Chunk(part, is_part=True, is_named=True)
 
 
 def _parts(subscriptions: Sequence[Subscription], limit: int) -> Iterator[tuple[Subscription, ...]]:

@@ -84,6 +84,9 @@ def currency_marks(
         if former.customer_id is not None and former.customer_id != fact.customer_id:
             # The invoice decides the former customer's currency until a run with this epoch is applied. The mark leads to it.
             marks[_mark(fact, former.customer_id, left_invoice_id=fact.id)] = None
+        elif former.customer_id is not None and former.currency != fact.currency:
+            # It may have been the only one in its currency, which dated the currencies of the customer.
+            marks[_mark(fact, former.customer_id)] = None
         customer = fact.customer
         if customer is not None:
             invoices[customer].append(fact)

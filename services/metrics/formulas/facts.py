@@ -70,7 +70,7 @@ class Fact(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """A dirty mark: facts of an epoch change the figures of a customer. `left_invoice_id` is an invoice that left the customer."""
+    """A dirty mark: facts of an epoch change all figures of a customer. `left_invoice_id` is an invoice that left the customer."""
 
     organization_id: UUID
     instance_id: UUID

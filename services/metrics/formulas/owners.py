@@ -71,6 +71,9 @@ EVIDENCE_KINDS: Final = (
 )
 # Evidence on the days before the first sync. It changes figures once all of it was read, so until then it marks nobody.
 HISTORY_KINDS: Final = (Kind.INVOICE, Kind.INVOICE_LINES)
+# A mark names a row of these kinds: it changes the figures of one subscription, or of those that an invoice bills. Rows of the other kinds
+# belong to one of these, or change all figures of their customer.
+NAMED_KINDS: Final = (*SUBSCRIPTION_KINDS, Kind.INVOICE)
 
 
 def owner_of(kind: Kind, row_id: int, body: Mapping[str, Any] | None) -> Owner | None:

@@ -34,6 +34,11 @@ def types_that_bill(kind: str) -> list[str]:
     return [type for type, billed in _BILLED_KINDS.items() if billed == kind]
 
 
+def kind_billed(type: str) -> str | None:
+    """Return the kind of the rows that lines of a type, in lower case, bill; None when they bill no period."""
+    return _BILLED_KINDS.get(type)
+
+
 def billed_by(line: Line) -> Subscription | None:
     """Return the subscription that a line bills; None when it bills none."""
     kind = _BILLED_KINDS.get(line.type.lower())

@@ -78,9 +78,14 @@ async def read(
         customer: (Dated(date.min, code),) for customer, code in codes.items()
     }
     if is_dated:
-        mixed = [row["customer_id"] for row in await connection.fetch(_MIXED, *cut.instance, customers)]
+        mixed = await find_mixed(connection, cut, customers)
         dated |= await _read_dated(connection, cut, mixed, codes, time_zone)
     return dated
+
+
+async def find_mixed(connection: Connection, cut: Cut, customers: Sequence[int]) -> list[int]:
+    """Return the customers that have invoices in several currencies now."""
+    return [row["customer_id"] for row in await connection.fetch(_MIXED, *cut.instance, customers)]
 
 
 async def _read_present(connection: Connection, cut: Cut, customers: Sequence[int]) -> dict[int, str]:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import orjson
 
-from libs.common.contracts.billing import SUBSCRIPTION_KINDS
+from libs.common.contracts.billing import SUBSCRIPTION_KINDS, Kind
 from libs.common.contracts.instances import InstanceKey
 from services.metrics.formulas.chunks import Owned
 from services.metrics.formulas.evidence import RequestVersion, Subscription, Version
@@ -53,11 +53,13 @@ WITH RECURSIVE customers (id) AS (
 SELECT id FROM customers WHERE id IS NOT NULL LIMIT $4"""
 
 # By the index by owner. OFFSET 0 keeps the look-ups: as a join, the planner may read all versions of the instance for each batch.
-_OWNED: Final = f"""
+_OWNED: Final = """
 SELECT DISTINCT c AS customer_id, versions.kind, versions.id FROM unnest($3::bigint[]) AS t (c) CROSS JOIN LATERAL (
     SELECT kind, id FROM metrics.versions
     WHERE organization_id = $1 AND instance_id = $2 AND owner_kind = 'customer' AND owner_id = c
-        AND kind IN {_SUBSCRIPTIONS} OFFSET 0) versions"""
+        AND kind IN {kinds} OFFSET 0) versions"""
+_OWNED_SUBSCRIPTIONS: Final = _OWNED.format(kinds=_SUBSCRIPTIONS)
+_OWNED_ADDONS: Final = _OWNED.format(kinds=in_list([Kind.ADDON]))
 
 # By primary key, in the order of the array. A version before another customer took the subscription has another owner, so a look-up by
 # owner would not find all of them.
@@ -109,7 +111,14 @@ async def read_customers(connection: Connection, key: InstanceKey, after: int, l
 
 async def read_owned(connection: Connection, key: InstanceKey, customers: Sequence[int]) -> list[Owned]:
     """Return the subscriptions that the customers have or had."""
-    return [Owned(**row) for row in await connection.fetch(_OWNED, *key, customers)]
+    return [Owned(**row) for row in await connection.fetch(_OWNED_SUBSCRIPTIONS, *key, customers)]
+
+
+async def read_addons(connection: Connection, cut: Cut, customers: Sequence[int]) -> dict[Subscription, int]:
+    """Return the newest service of each addon in a cut that the customers have or had."""
+    owned = await connection.fetch(_OWNED_ADDONS, *cut.instance, customers)
+    bodies = await read_newest(connection, cut, [Owned(**row).subscription for row in owned])
+    return {addon: body["parent_id"] for addon, body in bodies.items() if body["parent_id"] is not None}
 
 
 async def read_versions(

@@ -1,5 +1,6 @@
 """Dirty marks: which customers must be computed again, and with the facts of which epoch."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
@@ -9,11 +10,14 @@ from libs.common.contracts.billing import SUBSCRIPTION_KINDS, Kind
 from libs.common.contracts.instances import InstanceKey
 from services.metrics.formulas.currency import CURRENCY_KINDS
 from services.metrics.formulas.facts import Fact, Mark
+from services.metrics.formulas.marked import Marked, Row, marked_rows
+from services.metrics.formulas.owners import NAMED_KINDS
 from services.metrics.repository.driver import Connection, column_types, columns, in_list, unnest
 from services.metrics.repository.versions import StoredVersion
 
 _MARK: Final = column_types(Mark)
 _VERSION: Final = column_types(StoredVersion)
+_NAMED: Final = in_list(NAMED_KINDS)
 
 # The marks of a request depend on the service that it ends, those of lines on their invoice, and those of an invoice on the other invoices
 # of its customer. Another replica may be storing those rows: each would miss the rows of the other. So batches with requests, invoices or
@@ -29,20 +33,24 @@ FROM (SELECT hashtextextended('requests:' || instance_id, 0) AS place, is_alone
 _ADD: Final = f"""
 INSERT INTO metrics.dirty ({", ".join(_MARK)}) SELECT * FROM {unnest(_MARK)}"""
 
-# Follow the owners of each row until they are customers. All versions of a row count: a tombstone names no owner, and a row may have had
-# several. OFFSET 0 keeps the look-ups by primary key. As a join, the statement reads the whole table for each batch while the planner has
-# no statistics of it, as in the first sync.
+# Follow the owners of each row until they are customers, and name the subscription or invoice on the way. All versions of a row count: a
+# tombstone names no owner, and a row may have had several. OFFSET 0 keeps the look-ups by primary key. As a join, the statement reads the
+# whole table for each batch while the planner has no statistics of it, as in the first sync.
 _ADD_THROUGH_OWNERS: Final = f"""
 WITH RECURSIVE path AS (
-    SELECT * FROM {unnest(_VERSION)}
+    SELECT t.*, named.* FROM {unnest(_VERSION)} CROSS JOIN LATERAL (
+        SELECT CASE WHEN kind IN {_NAMED} THEN kind END AS row_kind, CASE WHEN kind IN {_NAMED} THEN id END AS row_id) named
     UNION
-    SELECT p.organization_id, p.instance_id, owner.kind, owner.id, p.epoch FROM path p CROSS JOIN LATERAL (
+    SELECT p.organization_id, p.instance_id, owner.kind, owner.id, p.epoch,
+        CASE WHEN p.row_kind IS NULL AND owner.kind IN {_NAMED} THEN owner.kind ELSE p.row_kind END,
+        CASE WHEN p.row_kind IS NULL AND owner.kind IN {_NAMED} THEN owner.id ELSE p.row_id END
+    FROM path p CROSS JOIN LATERAL (
         SELECT v.owner_kind AS kind, v.owner_id AS id FROM metrics.versions v
         WHERE v.organization_id = p.organization_id AND v.instance_id = p.instance_id
             AND v.kind = p.kind AND v.id = p.id AND v.owner_id IS NOT NULL OFFSET 0) owner
     WHERE p.kind <> 'customer')
-INSERT INTO metrics.dirty (organization_id, instance_id, customer_id, epoch)
-SELECT organization_id, instance_id, id, epoch FROM path WHERE kind = 'customer'"""
+INSERT INTO metrics.dirty (organization_id, instance_id, customer_id, epoch, row_kind, row_id)
+SELECT organization_id, instance_id, id, epoch, row_kind, row_id FROM path WHERE kind = 'customer'"""
 
 # A reading matters to all that was observed after it. Epoch 0 is below every cut, so these customers are computed at once.
 _ADD_SEEN_AFTER: Final = f"""
@@ -68,7 +76,7 @@ SELECT max(customer_id) FROM (
 _DELETE_IN_RANGE: Final = """
 DELETE FROM metrics.dirty
 WHERE organization_id = $1 AND instance_id = $2 AND epoch + 0 <= $3 AND customer_id > $4 AND customer_id <= $5
-RETURNING customer_id"""
+RETURNING customer_id, row_kind, row_id"""
 
 _DELETE_OF_CUSTOMERS: Final = """
 DELETE FROM metrics.dirty
@@ -110,11 +118,14 @@ async def date(connection: Connection, key: InstanceKey) -> None:
     await connection.execute(_DATE, *key)
 
 
-async def claim(connection: Connection, key: InstanceKey, epoch: int, after: int, limit: int) -> list[int]:
+async def claim(connection: Connection, key: InstanceKey, epoch: int, after: int, limit: int) -> list[Marked]:
     """Delete the marks up to an epoch on the next `limit` customers behind the customer `after`; return these customers in order."""
     last = await connection.fetchval(_END_OF_BATCH, *key, epoch, after, limit)
-    rows = await connection.fetch(_DELETE_IN_RANGE, *key, epoch, after, last)
-    return sorted({row["customer_id"] for row in rows})
+    rows: dict[int, set[Row | None]] = defaultdict(set)
+    for mark in await connection.fetch(_DELETE_IN_RANGE, *key, epoch, after, last):
+        row = None if mark["row_kind"] is None else Row(mark["row_kind"], mark["row_id"])
+        rows[mark["customer_id"]].add(row)
+    return [Marked(customer, marked_rows(rows[customer])) for customer in sorted(rows)]
 
 
 async def delete(connection: Connection, key: InstanceKey, epoch: int, customers: Sequence[int]) -> None:
