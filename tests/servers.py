@@ -47,7 +47,7 @@ class Postgres:
     """A PostgreSQL server that makes and deletes databases in well under a second."""
 
     def __init__(self, socket_directory: Path) -> None:
-        self._socket_directory = socket_directory
+        self.socket_directory = socket_directory
         self._has_template = False
 
     @contextlib.contextmanager
@@ -66,7 +66,7 @@ class Postgres:
 
     def execute(self, statement: str, database: str = "postgres") -> str:
         """Run one statement as the superuser and return what psql prints of it, unaligned and without a header."""
-        arguments = ["--host", str(self._socket_directory), "--username=postgres", "--no-psqlrc"]
+        arguments = ["--host", str(self.socket_directory), "--username=postgres", "--no-psqlrc"]
         arguments += [
             "--tuples-only",
             "--no-align",
@@ -84,7 +84,7 @@ class Postgres:
         name = f"test_{uuid4().hex}"
         self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         try:
-            yield Database(name, self._socket_directory)
+            yield Database(name, self.socket_directory)
         finally:
             self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -92,7 +92,7 @@ class Postgres:
         self.execute(f"CREATE DATABASE {_MIGRATED} TEMPLATE template0")
         environment = {
             **os.environ,
-            "MRRLYTICS_DATABASE_URL": Database(_MIGRATED, self._socket_directory).admin_url,
+            "MRRLYTICS_DATABASE_URL": Database(_MIGRATED, self.socket_directory).admin_url,
             "MRRLYTICS_KAFKA_BOOTSTRAP": "127.0.0.1:1",
             # Tests of tables need no broker; the fixture `kafka` makes the topics for the others.
             "MRRLYTICS_TOPICS_MANAGED": "true",

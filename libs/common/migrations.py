@@ -70,7 +70,9 @@ def prepare(connection: Connection) -> None:
         _create_schema(connection, service)
         create_progress_table(connection, service)
     for statement in (
-        "GRANT USAGE ON SCHEMA gateway TO gateway_system, gateway_identity",
+        "GRANT USAGE ON SCHEMA gateway TO gateway_system",
+        # PostgreSQL asks it of the owner of a function.
+        "GRANT USAGE, CREATE ON SCHEMA gateway TO gateway_identity",
         "GRANT USAGE ON SCHEMA connector TO gateway",
         "CREATE SCHEMA IF NOT EXISTS metrics_read",
         "GRANT USAGE ON SCHEMA metrics TO metrics_views",
@@ -85,6 +87,8 @@ def _create_roles(connection: Connection) -> None:
     for role, attributes in _ROLES.items():
         if role not in present:
             connection.execute(text(f"CREATE ROLE {role} {attributes}"))
+            # Unless it is a superuser, the role that migrates must belong to a role to give objects to it and to work as it.
+            connection.execute(text(f"GRANT {role} TO CURRENT_USER"))
     connection.execute(text("GRANT gateway_system TO gateway"))
 
 
