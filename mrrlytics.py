@@ -4,6 +4,7 @@ import asyncio
 import os
 
 import typer
+from pydantic import Field
 
 from libs.common import doctor as examination
 from libs.common import migrations
@@ -14,12 +15,18 @@ from libs.common.settings import KafkaSettings, PostgresSettings, load
 from services.connector import cli as credential_commands
 from services.gateway import cli as figure_commands
 from services.gateway import operator_commands
+from services.gateway.maintenance import purge
+from services.metrics.cli import self_check
 
 
 class MigrateSettings(PostgresSettings, KafkaSettings):
-    """A database role that may create roles, and Kafka. With `topics_managed` the operator creates the topics."""
+    """A database role that may create roles, and Kafka. With `topics_managed` the operator creates the topics.
+
+    New topics have `topic_replication` replicas of each partition.
+    """
 
     topics_managed: bool = False
+    topic_replication: int = Field(default=1, ge=1)
 
 
 app = typer.Typer(no_args_is_help=True)
@@ -27,6 +34,8 @@ app.add_typer(credential_commands.app, name="credentials")
 app.add_typer(letter_commands.app, name="dead-letters")
 app.add_typer(operator_commands.app)
 app.command()(figure_commands.figures)
+app.command()(purge)
+app.command()(self_check)
 
 
 @app.callback()
@@ -43,7 +52,7 @@ def migrate() -> None:
     if settings.topics_managed:
         typer.echo("topics: managed elsewhere")
         return
-    created = asyncio.run(align_topics(settings))
+    created = asyncio.run(align_topics(settings, replication=settings.topic_replication))
     typer.echo(f"topics: up to date, {len(created)} created")
 
 

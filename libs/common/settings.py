@@ -51,6 +51,7 @@ KNOWN_SETTINGS: Final = frozenset(
         "TLS_CERTIFICATE_FILE",
         "TLS_KEY_FILE",
         "TOPICS_MANAGED",
+        "TOPIC_REPLICATION",
         "TRUSTED_PROXIES",
         "WHMCS_ALLOWED_PORTS",
         "WHMCS_TLS_MIN",

@@ -34,6 +34,13 @@ class _Part(NamedTuple):
     number: int
 
 
+class Outcome(NamedTuple):
+    """What a check of everything has seen: days that did not add up, and parts that could not be checked."""
+
+    days: int
+    busy_parts: int
+
+
 class SelfCheck:
     """Checks all instances once an hour. Replicas may check the same: that costs time and changes nothing."""
 
@@ -61,10 +68,19 @@ class SelfCheck:
         for part in tuple(self._left):
             if stop.is_set():
                 break
-            if await self._check(part):
+            if await self._check(part) is not None:
                 self._left.remove(part)
                 checked += 1
         return checked
+
+    async def check_all(self) -> Outcome:
+        """Check all customers of all instances now, but for those of instances that are being computed."""
+        days = busy = 0
+        for part in await self._parts(_HOUR_OF_ALL):
+            differing = await self._check(part)
+            busy += differing is None
+            days += differing or 0
+        return Outcome(days, busy)
 
     async def _parts(self, hour: int) -> list[_Part]:
         numbers = range(_PARTS) if hour == _HOUR_OF_ALL else (hour,)
@@ -72,13 +88,16 @@ class SelfCheck:
             keys = await self_check.read_instances(await raw(connection))
         return [_Part(key, number) for key in keys for number in numbers]
 
-    async def _check(self, part: _Part) -> bool:
-        """Compare a part, and compute its customers again where something differs; return False if a worker computes the instance."""
+    async def _check(self, part: _Part) -> int | None:
+        """Compare a part, and compute its customers again where something differs.
+
+        Return how many days differed; None if a worker computes the instance.
+        """
         key = part.key
         async with transaction(self._engine) as connection:
             database = await raw(connection)
             if not await instances.claim(database, key):
-                return False
+                return None
             count = await self_check.read_last_customer(database, key) + 1
             first, behind = count * part.number // _PARTS, count * (part.number + 1) // _PARTS
             mismatches = await self_check.read_mismatches(database, key, first, behind)
@@ -91,4 +110,4 @@ class SelfCheck:
                 "Movements do not add up to MRR; computing their customers again",
                 extra={"instance_id": str(key.instance_id), **mismatch._asdict()},
             )
-        return True
+        return sum(mismatch.days for mismatch in mismatches)

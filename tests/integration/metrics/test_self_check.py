@@ -41,6 +41,15 @@ async def computed(tables: Tables) -> Tables:
     return tables
 
 
+async def test_check_of_everything_counts_days(computed: Tables) -> None:
+    await computed.execute(BREAK["amount"])
+
+    first = await SelfCheck(computed.engine).check_all()
+    second = await SelfCheck(computed.engine).check_all()
+
+    assert (first.days > 0, second.days, second.busy_parts) == (True, 0, 0)
+
+
 async def test_check_of_sound_figures_is_silent(computed: Tables, caplog: pytest.LogCaptureFixture) -> None:
     await check(computed)
 
