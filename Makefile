@@ -15,7 +15,7 @@ ASSET_SOURCES := $(shell find services/gateway/assets services/gateway/static -t
 help:
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	  /^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 ##@ Run it
 .PHONY: up down run
@@ -30,7 +30,7 @@ run: .venv/.installed ## add a replica of a service to the running stack: make r
 	@exec $(PYTHON) -m tools.local_stack run $(s)
 
 ##@ Work on it
-.PHONY: setup check test browser bench bench-day bench-large bench-peers migration
+.PHONY: setup check test k8s-check browser bench bench-day bench-large bench-peers migration
 setup: .venv/.installed $(ASSETS) browser ## fetch and build everything that the other commands need
 	@$(PYTHON) -m tools.local_stack.kafka
 
@@ -41,9 +41,12 @@ check: .venv/.installed ## check format, lint, types and imports, run unit and c
 	.venv/bin/lint-imports --no-cache
 	$(PYTEST) -q -n 2 tests/unit tests/contract
 
-test: check $(ASSETS) browser ## run everything as CI does: check, integration and end-to-end tests
+test: check k8s-check $(ASSETS) browser ## run everything as CI does: check, manifests, integration and end-to-end tests
 	$(PYTEST) -q -n 2 --dist loadfile tests/integration
 	$(PYTEST) -q tests/e2e
+
+k8s-check: .venv/.installed .venv-k8s/.installed .local/promtool/.fetched ## render and check the manifests of deploy/, without a cluster
+	$(PYTEST) -q -n 2 tests/deploy
 
 bench: .venv/.installed $(ASSETS) ## measure throughput and memory, and show the promised limits beside them
 	$(PYTHON) -m tests.bench
@@ -84,6 +87,21 @@ browser: .venv/.installed
 .venv-peers/.installed: tests/bench/peers/requirements.lock .venv/.made
 	@$(PYTHON) -m venv --clear .venv-peers
 	@.venv-peers/bin/python -m pip install --disable-pip-version-check --no-deps --require-hashes -q -r tests/bench/peers/requirements.lock
+	@touch $@
+
+.venv-k8s/.installed: deploy/k8s/requirements.lock .venv/.made
+	@echo 'Installing the tools that check manifests'
+	@$(PYTHON) -m venv --clear .venv-k8s
+	@.venv-k8s/bin/python -m pip install --disable-pip-version-check --no-deps --require-hashes -q -r deploy/k8s/requirements.lock
+	@touch $@
+
+# promtool is in no registry of packages for Python or Node. Without Debian's the alerts are not run, and their tests say so.
+.local/promtool/.fetched:
+	@mkdir -p $(@D)
+	@cd $(@D) && if ! command -v promtool >/dev/null; then \
+	  apt-get download -qq prometheus 2>/dev/null && dpkg -x prometheus_*.deb . && rm prometheus_*.deb \
+	    || echo 'promtool could not be fetched: install the package prometheus to run the alerts'; \
+	fi
 	@touch $@
 
 $(ASSETS): package.json package-lock.json $(ASSET_SOURCES) .venv/.installed

@@ -92,7 +92,7 @@ def test_commands_of_a_page_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
     modules = re.findall(r"python -m ([\w.]+\w)", text)
-    targets = re.findall(r"(?:`|^ {4})make ([a-z]+)", text, re.MULTILINE)
+    targets = re.findall(r"(?:`|^ {4})make ([a-z][a-z0-9-]*)", text, re.MULTILINE)
 
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
     missing += [target for target in targets if not re.search(rf"^{target}:", makefile, re.MULTILINE)]
@@ -112,7 +112,7 @@ def test_operations_lists_every_instrument() -> None:
     listed = re.findall(r"`((?:mrrlytics|http|db|messaging)\.[\w.]+)`", table.partition("\n\nThose")[0])
     code = (REPOSITORY / "libs" / "common" / "telemetry.py").read_text(encoding="utf-8")
 
-    assert sorted(listed) == sorted(re.findall(r'create_\w+\("([\w.]+)"', code))
+    assert sorted(listed) == sorted(re.findall(r'(?:create_\w+|_seconds)\("([\w.]+)"', code))
 
 
 def test_logs_and_instruments_of_operations_exist() -> None:

@@ -13,6 +13,7 @@ from libs.common.contracts.failures import FAILURES, Category
 from libs.common.contracts.topics import NOT_SENT_YET, TOPICS, Topic
 from libs.common.figures.catalogue import METRICS
 from tools.docs.compatibility import breaking_changes
+from tools.docs.deployment import deployment_files
 
 _HEADERS: Final = {
     "ce_specversion": '"1.0"',
@@ -58,6 +59,7 @@ def generated(repository: Path) -> dict[Path, str]:
     return pages | {
         folder / "asyncapi.json": _json(asyncapi()),
         folder / "README.md": _readme(),
+        **deployment_files(repository),
         **_with_table(repository / "docs" / "operations.md", "settings", settings),
         **_with_table(repository / "docs" / "whmcs.md", "failures", _failures()),
         **_with_table(repository / "docs" / "metrics.md", "metrics", metrics),
