@@ -21,6 +21,14 @@ from libs.common.settings import ProcessSettings
 
 tracer: Final = trace.get_tracer("mrrlytics")
 _meter: Final = metrics.get_meter("mrrlytics")
+# From a fast answer to a long sync. OpenTelemetry's own bounds are meant for milliseconds.
+_BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+
+
+def _seconds(name: str) -> metrics.Histogram:
+    """Return a histogram of seconds."""
+    return _meter.create_histogram(name, "s", explicit_bucket_boundaries_advisory=_BOUNDS)
+
 
 # Attributes name no organization, instance, person or host; spans and logs do. Each comment says what it means when the instrument
 # rises. docs/operations.md says what to do.
@@ -33,7 +41,7 @@ dead_letters: Final = _meter.create_counter("mrrlytics.dlq.messages")
 entity_events: Final = _meter.create_counter("mrrlytics.entity.events")
 # Metrics applies facts, and how long after they were published.
 events_applied: Final = _meter.create_counter("mrrlytics.events.applied")
-apply_delay: Final = _meter.create_histogram("mrrlytics.events.apply.delay", "s")
+apply_delay: Final = _seconds("mrrlytics.events.apply.delay")
 # A consumer is slower than its producers.
 consumer_lag: Final = _meter.create_gauge("mrrlytics.consumer.lag")
 # A consumer could not store a batch, mostly because the database is unreachable.
@@ -45,19 +53,19 @@ selfcheck_mismatches: Final = _meter.create_counter("mrrlytics.selfcheck.mismatc
 # The scheduler issues commands.
 scheduler_commands: Final = _meter.create_counter("mrrlytics.scheduler.commands")
 # The scheduler sends commands late.
-tick_lag: Final = _meter.create_histogram("mrrlytics.scheduler.tick.lag", "s")
+tick_lag: Final = _seconds("mrrlytics.scheduler.tick.lag")
 # No scheduler works when this one does NOT rise.
 last_tick: Final = _meter.create_gauge("mrrlytics.scheduler.last_tick.timestamp", "s")
 # Runs end, by outcome and code.
 sync_runs: Final = _meter.create_counter("mrrlytics.sync.runs")
-sync_run_duration: Final = _meter.create_histogram("mrrlytics.sync.run.duration", "s")
+sync_run_duration: Final = _seconds("mrrlytics.sync.run.duration")
 # More runs are due than the connectors have slots for.
 syncs_queued: Final = _meter.create_gauge("mrrlytics.sync.queued")
 syncs_running: Final = _meter.create_gauge("mrrlytics.sync.running")
 # Instances are not read in time.
 sync_instances: Final = _meter.create_gauge("mrrlytics.sync.instances")
 # A WHMCS is slow.
-whmcs_requests: Final = _meter.create_histogram("mrrlytics.whmcs.request.duration", "s")
+whmcs_requests: Final = _seconds("mrrlytics.whmcs.request.duration")
 # WHMCS sends rows that the connector cannot read.
 records_skipped: Final = _meter.create_counter("mrrlytics.whmcs.records.skipped")
 # Someone enters addresses that are not public.
@@ -75,14 +83,14 @@ auth_attempts: Final = _meter.create_counter("mrrlytics.auth.attempts")
 # Someone tries what their role may not do.
 authz_denied: Final = _meter.create_counter("mrrlytics.authz.denied")
 # Something in the process blocks its event loop, or the machine is too busy.
-event_loop_lag: Final = _meter.create_histogram("mrrlytics.event_loop.lag", "s")
+event_loop_lag: Final = _seconds("mrrlytics.event_loop.lag")
 
 # These follow the semantic conventions of OpenTelemetry.
-requests_served: Final = _meter.create_histogram("http.server.request.duration", "s")
-requests_sent: Final = _meter.create_histogram("http.client.request.duration", "s")
-statements: Final = _meter.create_histogram("db.client.operation.duration", "s")
-batches_sent: Final = _meter.create_histogram("messaging.client.operation.duration", "s")
-batches_processed: Final = _meter.create_histogram("messaging.process.duration", "s")
+requests_served: Final = _seconds("http.server.request.duration")
+requests_sent: Final = _seconds("http.client.request.duration")
+statements: Final = _seconds("db.client.operation.duration")
+batches_sent: Final = _seconds("messaging.client.operation.duration")
+batches_processed: Final = _seconds("messaging.process.duration")
 
 
 def configure(service: str, settings: ProcessSettings) -> None:
