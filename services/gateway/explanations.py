@@ -203,7 +203,8 @@ def _days_of(operand: Operand, explanation: Explanation) -> Parameters:
         case Taken.START:
             return [("on", str(explanation.before)), *operand.shown]
         case Taken.END:
-            return [("on", str(explanation.on)), *operand.shown]
+            days = [("on", str(explanation.on))] if operand.listing.is_of_day else []
+            return [*days, *operand.shown]
         case Taken.WITHIN:
             days = [("start", str(explanation.start)), ("end", str(explanation.on))]
             return [("on", str(explanation.on))] if operand.listing.is_of_day else [*days, *operand.shown]

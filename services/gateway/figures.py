@@ -30,6 +30,7 @@ from libs.common.figures.customers import (
     read_records,
     read_segments,
 )
+from libs.common.figures.end_list import EndSelection, ExpectedEnd, ExpectedEndKey, read_expected_ends
 from libs.common.figures.errors import QuestionError
 from libs.common.figures.explain import Explanation, explain, read_explained, read_omissions, read_restated
 from libs.common.figures.groups import Group, Limits
@@ -215,6 +216,21 @@ async def changed_customers(
     """
     async with _scope(context, principal, lens, instance_ids) as (database, scope):
         return await read_changed_customers(database, scope, period, after, limit)
+
+
+async def expected_ends(
+    context: Context,
+    principal: Principal,
+    selection: EndSelection,
+    after: ExpectedEndKey | None,
+    limit: int,
+    *,
+    lens: Lens,
+    instance_ids: Sequence[UUID],
+) -> list[ExpectedEnd]:
+    """Return at most `limit` subscriptions that may end soon, those that follow `after`. Raise NotFound for an unknown instance."""
+    async with _scope(context, principal, lens, instance_ids) as (database, scope):
+        return await read_expected_ends(database, scope, selection, after, limit)
 
 
 async def movements(

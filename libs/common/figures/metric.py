@@ -85,9 +85,15 @@ class Metric:
         return any(operand.taken is not Taken.END for operand in self.operands)
 
     @property
-    def is_of_movements_alone(self) -> bool:
-        """Return whether only movements are read for the metric, so that it knows of no group in which nothing moved."""
-        return all(operand.relation.is_of_movements for operand in self.operands)
+    def is_of_newest_day(self) -> bool:
+        """Return whether the metric is known for the last known day alone."""
+        return any(operand.relation.is_of_newest_day for operand in self.operands)
+
+    @property
+    def lacks_quiet_groups(self) -> bool:
+        """Return whether the rows of the metric show no group in which nothing moves and nothing may end soon."""
+        relations = [operand.relation for operand in self.operands]
+        return all(relation.is_of_movements or relation.is_of_newest_day for relation in relations)
 
     @property
     def additive(self) -> bool:

@@ -79,6 +79,7 @@ class Listing(StrEnum):
     CUSTOMERS = "customers"
     CUSTOMER_CHANGES = "customer-changes"
     MOVEMENTS = "movements"
+    EXPECTED_ENDS = "expected-ends"
 
     @property
     def is_of_day(self) -> bool:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from libs.common.contracts.lenses import Lens
 from libs.common.figures.coverage import Freshness, Source, newest_day, sources_of, sources_within
+from libs.common.figures.errors import QuestionError
 from libs.common.figures.groups import Group, Limits
 from libs.common.figures.metric import Metric
 from libs.common.figures.periods import Interval, points_of
@@ -77,8 +78,10 @@ def exact(question: Question, scope: Scope) -> ExactQuestion:
     Raise QuestionError when the range is not allowed.
     """
     points = points_of(question.start, question.end, scope.newest, question.interval)
-    opens_on = question.start if question.metric.is_of_period else min(points, default=question.start)
     sources = sources_within(question.limits, scope.sources)
+    if question.metric.is_of_newest_day:
+        points = _newest_of(question.metric, points, sources)
+    opens_on = question.start if question.metric.is_of_period else min(points, default=question.start)
     first_on = min((source.days.first_on for source in sources if source.days), default=None)
     before = day_before(opens_on)
     if question.group_by and first_on is not None:
@@ -99,6 +102,19 @@ def exact(question: Question, scope: Scope) -> ExactQuestion:
         sources,
         is_split=bool(question.group_by),
     )
+
+
+def _newest_of(metric: Metric, points: tuple[date, ...], sources: Iterable[Source]) -> tuple[date, ...]:
+    """Return the points on which a metric of the newest day is known; raise QuestionError when there are none."""
+    newest = max((source.days.last_on for source in sources if source.days), default=date.min)
+    newest_points = tuple(on for on in points if on >= newest)
+    if points and not newest_points:
+        raise QuestionError(
+            "range_invalid",
+            f"{metric.title} is known for the newest day only, {newest}. Choose that day, or leave out the days.",
+            "end",
+        )
+    return newest_points
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,12 @@ movement_of_starter AS (
         WHERE d.instance_id = m.home AND d.customer_id = m.customer_id AND d.lens = m.lens AND d.after_micros > 0
           AND d."on" <= DATE '{before}' AND (d.next_on IS NULL OR d.next_on > DATE '{before}'))
 ), """
+_EXPECTED_ENDS: Final = """\
+expected_end AS (
+    SELECT {labels}s.mrr_micros, s.status, s.due_on, s.last_on, s.is_requested
+    FROM metrics_read.expected_ends s
+    WHERE s.lens = '{lens}' AND instance_id IN ({instances}){limits}
+), """
 _OPERANDS: Final = """\
 of_{rows} AS (
     SELECT {names}{operands} FROM {rows}{by_names}
@@ -106,7 +112,9 @@ def _rows(metric: Metric, used: Collection[str]) -> Iterator[str]:
     """Yield the texts of the rows from which the operands of a metric are computed."""
     if "customer" in used:
         yield _OF_A_PERIOD if metric.is_of_period else _OF_A_DAY
-    if set(used) - {"customer"}:
+    if "expected_end" in used:
+        yield _EXPECTED_ENDS
+    if any(name.startswith("movement") for name in used):
         yield _MOVEMENTS
     if "movement_of_day" in used:
         yield _OF_DAY

@@ -217,16 +217,16 @@ async def _check_size(connection: Any, question: ExactQuestion, scope: Scope) ->
 
 
 async def _add_groups(connection: Any, parts: Sequence[Part], scope: Scope) -> None:
-    """Add the total to parts without groups, and all groups with a live subscription where only movements are read.
+    """Add the total to parts without groups, and all groups with a live subscription where rows show no quiet groups.
 
-    Groups in which nothing moved have figures too.
+    Groups in which nothing moved or may end have figures too.
     """
     question = parts[0].question
-    of_movements = [part for part in parts if part.question.metric.is_of_movements_alone]
+    without_quiet = [part for part in parts if part.question.metric.lacks_quiet_groups]
     if not question.groups:
         for part in parts:
             _add_group(part, ())
-    if not question.groups or not of_movements:
+    if not question.groups or not without_quiet:
         return
     limits = limits_in_rows(question.limits)
     rows = await connection.fetch(
@@ -236,7 +236,7 @@ async def _add_groups(connection: Any, parts: Sequence[Part], scope: Scope) -> N
         *(values for _, values in limits),
     )
     for key in dict.fromkeys(tuple(_group_value(row, group) for group in question.groups) for row in rows):
-        for part in of_movements:
+        for part in without_quiet:
             _add_group(part, key)
 
 

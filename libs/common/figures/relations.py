@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from libs.common.figures.end_parts import CONDITIONS
 from libs.common.figures.groups import COLUMNS, KEYS, Group
 
 
@@ -17,12 +18,14 @@ class Relation:
     A row has the columns of its group, its `point`, and measures: the difference of each to the point before. Points without a difference
     have no row. `is_additive`: the rows of parts sum to those of the whole, so questions with different groups can share a statement.
     `readable` are the rows of `readable` from which people compute the same. `is_of_movements`: `present` holds movements.
+    `is_of_newest_day`: `present` holds the subscriptions that may end soon, which are known for the last known day alone.
     """
 
     summary: str
     is_additive: bool
     readable: str = "customer"
     is_of_movements: bool = False
+    is_of_newest_day: bool = False
     groups: frozenset[Group] = frozenset(Group)
     filters: frozenset[Group] = frozenset(Group)
 
@@ -143,6 +146,19 @@ GROUP BY {columns}s.point""",
     is_of_movements=True,
 )
 
+# What may end soon, by part.
+EXPECTED_ENDS: Final = Relation(
+    "\nSELECT {columns}s.point"
+    + "".join(
+        f", sum(CASE WHEN {condition} THEN s.mrr_micros ELSE 0 END) AS {part}"
+        for part, condition in CONDITIONS.items()
+    )
+    + "\nFROM present s GROUP BY {columns}s.point",
+    is_additive=True,
+    readable="expected_end",
+    is_of_newest_day=True,
+)
+
 RELATIONS: Final = (
     BALANCES,
     CUSTOMER_COUNTS,
@@ -151,6 +167,7 @@ RELATIONS: Final = (
     MOVEMENTS,
     CUSTOMER_MOVEMENTS,
     STARTER_MOVEMENTS,
+    EXPECTED_ENDS,
 )
 
 # `present` holds the segments that are live on the first day of each stretch, and the changes on its other days.
@@ -180,6 +197,14 @@ _MOVEMENTS: Final = """
     WHERE s.lens = $6 AND s."on" > t.opens_on AND s."on" <= t.last_on{limits}"""
 
 
+# Each stretch is the last known day of its source.
+_ENDS: Final = """
+    SELECT {selected}s.instance_id AS home, s.customer_id, t.opening AS point, s.mrr_micros, s.status, s.due_on, s.last_on,
+        s.is_requested
+    FROM metrics_read.expected_ends s JOIN stretch t ON t.instance_id = s.instance_id AND t.kind = s.kind
+    WHERE s.lens = $6 AND s.last_on = t.last_on{limits}"""
+
+
 def changes_statement(
     relation: Relation, groups: Iterable[Group], limits: Iterable[Group] = (), *, has_changes: bool
 ) -> str:
@@ -189,13 +214,19 @@ def changes_statement(
     is one day long and the ledger is not read; movements need them. The values to which the groups `limits` are limited follow.
     """
     columns = dict.fromkeys(column for group in groups for column in COLUMNS[group])
-    present = _MOVEMENTS if relation.is_of_movements else f"{_OPENING}{_CHANGES if has_changes else ''}"
-    text = f"{_STRETCHES}{present}){relation.summary}"
+    text = f"{_STRETCHES}{_present(relation, has_changes=has_changes)}){relation.summary}"
     return text.format(
         selected="".join(f"{column.selected}, " for column in columns),
         columns="".join(f"s.{column.name}, " for column in columns),
         limits=limited(limits, 8 if has_changes else 7),
     )
+
+
+def _present(relation: Relation, *, has_changes: bool) -> str:
+    """Return the rows that a relation is computed from."""
+    if relation.is_of_newest_day:
+        return _ENDS
+    return _MOVEMENTS if relation.is_of_movements else f"{_OPENING}{_CHANGES if has_changes else ''}"
 
 
 def limited(limits: Iterable[Group], first: int) -> str:

@@ -676,6 +676,30 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         },
         refusals=("instance_not_found", "cursor_invalid", "range_invalid", "filter_unknown"),
     ),
+    "GET /expected-ends": Operation(
+        {
+            "items": [
+                {
+                    "id": f"{_INSTANCE}:service:2041",
+                    "instance_id": _INSTANCE,
+                    "kind": "service",
+                    "customer_id": 77,
+                    "product": f"{_INSTANCE}:service:4",
+                    "product_name": "Business hosting",
+                    "cycle": "annually",
+                    "status": "active",
+                    "currency": "EUR",
+                    "mrr": "12.500000",
+                    "due_on": "2026-11-18",
+                    "days_overdue": 5,
+                    "ends_on": "2026-12-03",
+                    "is_requested": False,
+                }
+            ],
+            "next": _CURSOR,
+        },
+        refusals=("instance_not_found", "cursor_invalid", "filter_unknown"),
+    ),
     "GET /tokens": Operation({"items": [_TOKEN_ANSWER], "next": None}, refusals=("cursor_invalid",)),
     "POST /tokens": Operation(
         {"token": _TOKEN_ANSWER, "secret": "mrr_pat_4fZk…"},
@@ -961,6 +985,22 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "cohorts": "The cohorts of each currency, the oldest first.",
         "averages": "Their averages, by currency.",
         "notes": "What a reader has to know, in plain words.",
+    },
+    "ExpectedEnd": {
+        "id": "Its public id: instance, kind and its number in WHMCS.",
+        "instance_id": "The id of the instance that it belongs to.",
+        "kind": "`service`, `addon` or `domain`.",
+        "customer_id": "The number of its customer in WHMCS.",
+        "product": "The key of its product, as in figures that are split by product.",
+        "product_name": "The name of its product; null when WHMCS has none.",
+        "cycle": "How long it pays for at a time, such as `monthly` or `years_2`.",
+        "status": "Its status in WHMCS.",
+        "currency": "The currency of its customer.",
+        "mrr": "Its MRR, a decimal string.",
+        "due_on": "Until when it is paid.",
+        "days_overdue": "For how many days it is overdue; 0 if it is not.",
+        "ends_on": "The first day on which it no longer counts by the lens `contract`, if nothing changes.",
+        "is_requested": "Whether it is not to renew: an open cancellation request, or a domain that is marked so.",
     },
     "Movement": {
         "id": "The public id of the subscription: instance, kind and its number in WHMCS.",

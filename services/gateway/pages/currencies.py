@@ -24,6 +24,8 @@ _KINDS: Final = "By type"
 _SPLITS: Final = {"By product": Group.PRODUCT, "By billing cycle": Group.CYCLE}
 # The median is beside the average where both are explained.
 TILES: Final = tuple(BY_SLUG[slug] for slug in ("mrr", "arr", "customers", "subscriptions", "arpa"))
+# What the overview says about subscriptions that may end soon.
+ENDS: Final = ("mrr_at_risk", "scheduled_churn")
 _IN_THE_TABLE: Final = ("mrr", "customers", "subscriptions")
 
 
@@ -86,6 +88,7 @@ def questions(days: Days) -> dict[str, Question]:
             for title, group in {_KINDS: Group.KIND, **_SPLITS}.items()
         },
         **{metric.slug: Question(metric, *newest, by_currency) for metric in TILES},
+        **{slug: Question(BY_SLUG[slug], *newest, by_currency) for slug in ENDS},
     }
 
 

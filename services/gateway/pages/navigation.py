@@ -41,6 +41,7 @@ SECTIONS: Final = (
         (
             Page("retention", "By month", "/retention", "metrics:read"),
             Page("cohorts", "Cohorts", "/cohorts", "metrics:read", below=("/cohorts/",)),
+            Page("leaving", "Leaving soon", "/leaving", "customers:read"),
         ),
     ),
     Section(

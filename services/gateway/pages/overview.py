@@ -12,6 +12,7 @@ from services.gateway.pages import currencies
 from services.gateway.pages.bridge import months_of
 from services.gateway.pages.callers import MetricsReader
 from services.gateway.pages.filters import AddressFilters, Filters, filter_form
+from services.gateway.pages.leaving_rows import leaving_panel
 from services.gateway.pages.month_panel import MonthPanel, month_panel, names_of_products
 from services.gateway.pages.reading import Reading, read
 from services.gateway.pages.rendering import page
@@ -35,6 +36,13 @@ async def overview(
     choices = currencies.choices(answers, filters)
     chosen = next((choice for choice in choices if choice.is_chosen), None)
     panel = await _panel(context, principal, filters, reading, chosen)
+    leaving = (
+        await leaving_panel(
+            context, principal, filters, [answers[slug] for slug in currencies.ENDS], chosen.code
+        )
+        if chosen
+        else None
+    )
 
     def show() -> HTMLResponse:
         return page(
@@ -55,6 +63,7 @@ async def overview(
             choices=choices,
             shown=currencies.currency(answers, chosen) if chosen else None,
             panel=panel,
+            leaving=leaving,
         )
 
     return show() if reading.is_small else await context.answer_workers.run(show)

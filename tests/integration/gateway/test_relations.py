@@ -6,6 +6,8 @@ from itertools import product
 from libs.common.database import raw, transaction
 from libs.common.figures import cohort_statements, list_statements, relations
 from libs.common.figures.catalogue import METRICS
+from libs.common.figures.end_list import expected_ends_statement
+from libs.common.figures.end_parts import EndPart
 from libs.common.figures.groups import Group
 from libs.common.figures.relations import RELATIONS, changes_statement, count_statement, groups_statement
 from tests.integration.gateway.conftest import Gateway
@@ -21,8 +23,10 @@ def statements() -> Iterator[str]:
             yield groups_statement(groups, limits)
         for relation in RELATIONS:
             for has_changes in (True, False):
-                if has_changes or not relation.is_of_movements:
+                if not relation.is_of_newest_day if has_changes else not relation.is_of_movements:
                     yield changes_statement(relation, groups, limits, has_changes=has_changes)
+    for limits, parts in product(SETS, (tuple(EndPart), *((part,) for part in EndPart))):
+        yield expected_ends_statement(parts, limits)
     for limits in SETS:
         yield list_statements.subscriptions_statement(limits)
         yield list_statements.customers_statement(limits)

@@ -88,6 +88,9 @@ def test_additive_metrics_are_sums_of_sums() -> None:
         "subscriptions",
         "net_new_mrr",
         "churn_by_cause",
+        "mrr_at_risk",
+        "scheduled_churn",
+        "contracted_mrr",
     }
 
 
