@@ -185,13 +185,13 @@ The topics are a public interface: you may read them with your own consumers. [a
 |---|---|---|---|---|---|---|
 {topics}
 
-These messages are described, but no service sends them yet: {", ".join(f"`{name}`" for name in NOT_SENT_YET)}. The connector also
-publishes no tombstone yet for a row that was deleted in WHMCS only. It publishes tombstones when an instance is deleted.
+These messages are described, but no service sends them yet: {", ".join(f"`{name}`" for name in NOT_SENT_YET)}.
 
 ## Reading facts
 
 The topics `billing.*` are compacted. They hold the whole present state of every row, so read them from the start and you have it all,
-without access to WHMCS. The key is `<instance>:<kind>:<id>`. An empty body (a tombstone) means that the row no longer exists.
+without access to WHMCS. The key is `<instance>:<kind>:<id>`. An empty body (a tombstone) means that the row no longer exists:
+WHMCS said so, or the instance was deleted. Kafka keeps a tombstone for 30 days, so a consumer that was away for longer starts anew.
 
 | kind | topic |
 |---|---|
