@@ -1,5 +1,6 @@
 """Cohorts: how many customers, and how much of their MRR, are there months after they came."""
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, Final
 
@@ -12,14 +13,15 @@ from libs.common.figures.cohorts import CohortCustomer, CohortCustomerKey, Cohor
 from libs.common.figures.matrix import Matrix
 from services.gateway import figures
 from services.gateway.api.forms import TYPES, Form, csv_answer
+from services.gateway.api.listing import InForm, Listing
 from services.gateway.api.questions import ByLens, CustomersReader, InInstances, InLimits, Reader
 from services.gateway.context import ContextDependency
 from services.gateway.exports import cohort_table, csv_text
-from services.gateway.paging import Cursor, Limit, Page, key_of, page_of
+from services.gateway.paging import Cursor, Limit, Page
 
 router = APIRouter(tags=["metrics"])
 
-_KEY: Final = TypeAdapter(CohortCustomerKey)
+_CUSTOMERS: Final = Listing(CohortCustomer, TypeAdapter(CohortCustomerKey))
 _CSV_EXAMPLE: Final = (
     "currency,month,is_earlier,joined,size,mrr,months_after,on,customers,gross_mrr,net_mrr,"
     "customers_retained,gross_mrr_retained,net_mrr_retained,reason,complete\r\n"
@@ -51,7 +53,11 @@ async def get_cohorts(
     return Response(body, media_type=TYPES[form])
 
 
-@router.get("/cohort-customers")
+@router.get(
+    "/cohort-customers",
+    response_model=Page[CohortCustomer],
+    responses=_CUSTOMERS.described("7c0a3b1e:customer:77,7c0a3b1e,77,EUR,2026-10-12,19.950000,27.450000"),
+)
 async def list_cohort_customers(
     context: ContextDependency,
     principal: CustomersReader,
@@ -68,15 +74,14 @@ async def list_cohort_customers(
     instance_ids: InInstances = None,
     cursor: Cursor = None,
     limit: Limit = 50,
-) -> Page[CohortCustomer]:
+    form: InForm = Form.JSON,
+) -> Page[CohortCustomer] | Response:
     """List the customers of a cohort with their MRR at the end of month 0 and of a later month. It sums to the `net_mrr` of the cell."""
-    rows = await figures.cohort_customers(
-        context,
-        principal,
-        CohortSelection(month, months_after, is_earlier, limits),
-        key_of(cursor, _KEY),
-        limit + 1,
-        lens=lens,
-        instance_ids=instance_ids or [],
-    )
-    return page_of(rows, limit, lambda row: tuple(row.key))
+    selection = CohortSelection(month, months_after, is_earlier, limits)
+
+    async def read(after: CohortCustomerKey | None, number: int) -> Sequence[CohortCustomer]:
+        return await figures.cohort_customers(
+            context, principal, selection, after, number, lens=lens, instance_ids=instance_ids or []
+        )
+
+    return await _CUSTOMERS.answer(read, cursor, limit, form)

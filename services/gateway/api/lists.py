@@ -1,9 +1,10 @@
-"""The items behind a figure: the subscriptions and the customers that count on a day."""
+"""The items behind a figure, such as the subscriptions that count on a day and the movements of a period."""
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import Field, TypeAdapter
 
 from libs.common.contracts.lenses import Lens
@@ -23,6 +24,8 @@ from libs.common.figures.movement_list import Movement, MovementKey, MovementSel
 from libs.common.figures.operands import Outcome
 from libs.common.figures.restatement_list import Restatement, RestatementKey, RestatementSelection
 from services.gateway import figures
+from services.gateway.api.forms import Form
+from services.gateway.api.listing import InForm, Listing
 from services.gateway.api.questions import (
     ByLens,
     CustomersReader,
@@ -39,10 +42,10 @@ from services.gateway.paging import Cursor, Limit, Page, key_of, page_of
 
 router = APIRouter(tags=["metrics"])
 
-_SUBSCRIPTION_KEY: Final = TypeAdapter(SubscriptionKey)
-_CUSTOMER_KEY: Final = TypeAdapter(CustomerKey)
-_CHANGED_CUSTOMER_KEY: Final = TypeAdapter(ChangedCustomerKey)
-_MOVEMENT_KEY: Final = TypeAdapter(MovementKey)
+_SUBSCRIPTIONS: Final = Listing(Subscription, TypeAdapter(SubscriptionKey))
+_CUSTOMERS: Final = Listing(Customer, TypeAdapter(CustomerKey))
+_CHANGED_CUSTOMERS: Final = Listing(ChangedCustomer, TypeAdapter(ChangedCustomerKey))
+_MOVEMENTS: Final = Listing(Movement, TypeAdapter(MovementKey))
 _RESTATEMENT_KEY: Final = TypeAdapter(RestatementKey)
 
 OfOutcome = Annotated[
@@ -79,7 +82,13 @@ OfCurrencies = Annotated[
 ]
 
 
-@router.get("/subscriptions")
+@router.get(
+    "/subscriptions",
+    response_model=Page[Subscription],
+    responses=_SUBSCRIPTIONS.described(
+        "7c0a3b1e:service:2041,7c0a3b1e,service,77,7c0a3b1e:service:4,Business hosting,annually,active,EUR,12.500000,2026-10-02,"
+    ),
+)
 async def list_subscriptions(
     context: ContextDependency,
     principal: CustomersReader,
@@ -90,20 +99,27 @@ async def list_subscriptions(
     instance_ids: InInstances = None,
     cursor: Cursor = None,
     limit: Limit = 50,
-) -> Page[Subscription]:
+    form: InForm = Form.JSON,
+) -> Page[Subscription] | Response:
     """List the subscriptions that count on a day, the largest first. Their MRR sums to `mrr`.
 
     Those with `discounts=false` are the number `subscriptions`.
     """
     selection = Selection(on, limits, discounts)
-    after = key_of(cursor, _SUBSCRIPTION_KEY)
-    rows = await figures.subscriptions(
-        context, principal, selection, after, limit + 1, lens=lens, instance_ids=instance_ids or []
-    )
-    return page_of(rows, limit, lambda row: tuple(row.key))
+
+    async def read(after: SubscriptionKey | None, number: int) -> Sequence[Subscription]:
+        return await figures.subscriptions(
+            context, principal, selection, after, number, lens=lens, instance_ids=instance_ids or []
+        )
+
+    return await _SUBSCRIPTIONS.answer(read, cursor, limit, form)
 
 
-@router.get("/customers")
+@router.get(
+    "/customers",
+    response_model=Page[Customer],
+    responses=_CUSTOMERS.described("7c0a3b1e:customer:77,7c0a3b1e,77,EUR,19.950000,2"),
+)
 async def list_customers(
     context: ContextDependency,
     principal: CustomersReader,
@@ -113,17 +129,27 @@ async def list_customers(
     instance_ids: InInstances = None,
     cursor: Cursor = None,
     limit: Limit = 50,
-) -> Page[Customer]:
-    """List the customers whose MRR is above 0 on a day, the largest first. Their number is `customers`."""
+    form: InForm = Form.JSON,
+) -> Page[Customer] | Response:
+    """List the customers whose MRR is above 0 on a day, the largest first. Their number in each currency is `customers` there.
+
+    A customer with MRR in two currencies has a row in each.
+    """
     selection = Selection(on, limits)
-    after = key_of(cursor, _CUSTOMER_KEY)
-    rows = await figures.customers(
-        context, principal, selection, after, limit + 1, lens=lens, instance_ids=instance_ids or []
-    )
-    return page_of(rows, limit, lambda row: tuple(row.key))
+
+    async def read(after: CustomerKey | None, number: int) -> Sequence[Customer]:
+        return await figures.customers(
+            context, principal, selection, after, number, lens=lens, instance_ids=instance_ids or []
+        )
+
+    return await _CUSTOMERS.answer(read, cursor, limit, form)
 
 
-@router.get("/customer-changes")
+@router.get(
+    "/customer-changes",
+    response_model=Page[ChangedCustomer],
+    responses=_CHANGED_CUSTOMERS.described("7c0a3b1e:customer:77,7c0a3b1e,77,EUR,19.950000,12.500000,2,1"),
+)
 async def list_customer_changes(
     context: ContextDependency,
     principal: CustomersReader,
@@ -135,18 +161,27 @@ async def list_customer_changes(
     instance_ids: InInstances = None,
     cursor: Cursor = None,
     limit: Limit = 50,
-) -> Page[ChangedCustomer]:
+    form: InForm = Form.JSON,
+) -> Page[ChangedCustomer] | Response:
     """List the customers whose MRR or number of subscriptions changed in a period, the largest change of MRR first."""
     last = end or await newest_day(context, principal, instance_ids or [])
     period = Period(start or last.replace(day=1), last, outcome, limits)
-    after = key_of(cursor, _CHANGED_CUSTOMER_KEY)
-    rows = await figures.changed_customers(
-        context, principal, period, after, limit + 1, lens=lens, instance_ids=instance_ids or []
-    )
-    return page_of(rows, limit, lambda row: tuple(row.key))
+
+    async def read(after: ChangedCustomerKey | None, number: int) -> Sequence[ChangedCustomer]:
+        return await figures.changed_customers(
+            context, principal, period, after, number, lens=lens, instance_ids=instance_ids or []
+        )
+
+    return await _CHANGED_CUSTOMERS.answer(read, cursor, limit, form)
 
 
-@router.get("/movements")
+@router.get(
+    "/movements",
+    response_model=Page[Movement],
+    responses=_MOVEMENTS.described(
+        "7c0a3b1e:service:2041,7c0a3b1e,77,2026-11-12,1,service,expansion,upgrade,7.500000,EUR,7c0a3b1e:service:4,7c0a3b1e:service:3,7c0a3b1e:service:4,annually,,observed"
+    ),
+)
 async def list_movements(
     context: ContextDependency,
     principal: CustomersReader,
@@ -160,7 +195,8 @@ async def list_movements(
     instance_ids: InInstances = None,
     cursor: Cursor = None,
     limit: Limit = 50,
-) -> Page[Movement]:
+    form: InForm = Form.JSON,
+) -> Page[Movement] | Response:
     """List what changed the MRR of customers in a period, the largest amount first. The amounts of a movement sum to its figure."""
     last = end or await newest_day(context, principal, instance_ids or [])
     selection = MovementSelection(
@@ -171,11 +207,13 @@ async def list_movements(
         at_start,
         limits,
     )
-    after = key_of(cursor, _MOVEMENT_KEY)
-    rows = await figures.movements(
-        context, principal, selection, after, limit + 1, lens=lens, instance_ids=instance_ids or []
-    )
-    return page_of(rows, limit, lambda row: tuple(row.key))
+
+    async def read(after: MovementKey | None, number: int) -> Sequence[Movement]:
+        return await figures.movements(
+            context, principal, selection, after, number, lens=lens, instance_ids=instance_ids or []
+        )
+
+    return await _MOVEMENTS.answer(read, cursor, limit, form)
 
 
 @router.get("/restatements")
