@@ -157,6 +157,8 @@ class DetailReader:
         finally:
             await self._cancel(self._reads)
         async with transaction(self._engine) as connection:
+            # Details that failed several times are set aside by now.
+            await self._recount(await raw(connection))
             await self._report(connection)
             await details.end(await raw(connection), self._lease)
 
@@ -165,6 +167,10 @@ class DetailReader:
         for kind in DETAILS:
             counted = await details.count(connection, self._lease.instance, kind)
             self._queues[kind] = _Queue(kind, counted, below=None if kind in paused else _ABOVE_ALL)
+
+    async def _recount(self, connection: Any) -> None:
+        for queue in self._queues.values():
+            queue.counted, queue.read = await details.count(connection, self._lease.instance, queue.kind), 0
 
     async def _ask(self) -> bool:
         """Begin to read further rows, of all kinds in turn; return whether any are under way, and none if a run waits."""
@@ -265,14 +271,15 @@ class DetailReader:
     async def _report(self, connection: AsyncConnection) -> None:
         left = {kind: max(0, queue.counted.due - queue.read) for kind, queue in self._queues.items()}
         # Details that were set aside are not read, but no time is spent on them.
-        waiting = [max(0, queue.counted.waiting - queue.read) for queue in self._queues.values()]
+        waiting = {kind: max(0, queue.counted.waiting - queue.read) for kind, queue in self._queues.items()}
         progressed = DetailsProgressed(
             instance_id=self._lease.instance.instance_id,
             kinds={
                 DETAILS[kind]: KindProgress(rows=queue.counted.rows - left[kind], expected=queue.counted.rows)
                 for kind, queue in self._queues.items()
             },
-            minutes_left=self._time_left.minutes_left(sum(waiting), time.monotonic()),
+            minutes_left=self._time_left.minutes_left(sum(waiting.values()), time.monotonic()),
+            waiting={DETAILS[kind]: count for kind, count in waiting.items()},
         )
         number = next(self._numbers)
         message_id = f"{self._lease.instance.instance_id}.details.{self._lease.epoch}.{number}"

@@ -5,13 +5,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from libs.common.clock import Clock, utc_now
 from libs.common.contracts import topics
 from libs.common.contracts.received import Received
-from libs.common.contracts.sync import InstancePurged, SyncSucceeded
+from libs.common.contracts.sync import DetailsProgressed, InstancePurged, SyncSucceeded
 from libs.common.database import check_owner, transaction
 from libs.common.kafka.consumer import Consumer
 from libs.common.kafka.messages import subscribe_messages
 from libs.common.kafka.publisher import Publisher
 from services.metrics.instances import INSTANCES_TABLE, delete_instance, store_instance
 from services.metrics.intake import GROUP, Intake
+from services.metrics.lines_read import note_lines
 from services.metrics.runs import digests_of, ended_run, store_run
 
 
@@ -33,6 +34,8 @@ def build_handlers(
             case SyncSucceeded() as succeeded:
                 run = ended_run(message, succeeded, clock())
                 await store_run(engine, key, run, succeeded.positions, digests_of(succeeded, run))
+            case DetailsProgressed() as progressed:
+                await note_lines(engine, key, progressed, clock())
             case InstancePurged():
                 await delete_instance(engine, key)
 

@@ -152,7 +152,9 @@ async def look_at_history(database: Connection, step: Step) -> History:
     awaited_epoch = step.before.coverage.epoch if step.before.coverage else step.after.epoch
     counted = await history.count(database, step.key, step.after.epoch, awaited_epoch)
     read = after_count(step.history, counted)
-    return read if counted.awaited else ready(read, await history.read_contents(database, step.key))
+    # Lines that WHMCS does not return must not hold up all others.
+    is_missing = counted.awaited > await history.read_set_aside(database, step.key)
+    return read if is_missing else ready(read, await history.read_contents(database, step.key))
 
 
 async def store_restatements(

@@ -195,11 +195,14 @@ class DetailsProgressed(Message):
 
     `expected` counts the rows that WHMCS has. `minutes_left` is an estimate from the pace of the last minutes; None while there is none.
     All rows are read once `rows` reaches `expected`.
+    `waiting` says how many rows of each kind are read next. Other rows that are missing are set aside until the next full run has ended,
+    because WHMCS failed on each of them several times. Connectors of earlier versions do not send it.
     """
 
     instance_id: UUID
     kinds: dict[Text, KindProgress]
     minutes_left: Count | None = None
+    waiting: dict[Text, Count] = Field(default_factory=dict)
 
 
 class InstancePurged(Message):

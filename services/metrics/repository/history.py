@@ -23,6 +23,15 @@ INSERT INTO metrics.history (organization_id, instance_id, {", ".join(_COLUMNS)}
 VALUES ($1, $2, {", ".join(f"${number}" for number, _ in enumerate(_COLUMNS, start=3))})
 ON CONFLICT (organization_id, instance_id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _COLUMNS)}"""
 
+_STORE_SET_ASIDE: Final = f"""
+INSERT INTO metrics.history AS h (organization_id, instance_id, state, invoices, invoices_read, set_aside)
+VALUES ($1, $2, '{HistoryState.READING}', 0, 0, $3)
+ON CONFLICT (organization_id, instance_id) DO UPDATE SET set_aside = excluded.set_aside
+WHERE h.set_aside IS DISTINCT FROM excluded.set_aside"""
+
+_READ_SET_ASIDE: Final = """
+SELECT set_aside FROM metrics.history WHERE organization_id = $1 AND instance_id = $2"""
+
 # Whether a row of `records` had a version with a body up to an epoch. Only records that are newer need the look-up.
 _WAS_THERE: Final = """({record}.epoch <= {epoch} OR EXISTS (
     SELECT FROM metrics.versions v WHERE v.organization_id = $1 AND v.instance_id = $2
@@ -83,6 +92,16 @@ async def store(connection: Connection, key: InstanceKey, history: History) -> N
     """Store the history of an instance."""
     values = history._asdict() | history.dates._asdict()
     await connection.execute(_STORE, *key, *(values[name] for name in _COLUMNS))
+
+
+async def store_set_aside(connection: Connection, key: InstanceKey, invoices: int | None) -> None:
+    """Store of how many invoices WHMCS does not return the lines; None while lines are still being read."""
+    await connection.execute(_STORE_SET_ASIDE, *key, invoices)
+
+
+async def read_set_aside(connection: Connection, key: InstanceKey) -> int:
+    """Return of how many invoices WHMCS does not return the lines, 0 while lines are still being read."""
+    return await connection.fetchval(_READ_SET_ASIDE, *key) or 0
 
 
 async def count(connection: Connection, key: InstanceKey, epoch: int, awaited_epoch: int) -> InvoiceCount:

@@ -110,6 +110,9 @@ async def test_failing_detail_holds_up_no_other(
         slices = [await queue.work_once() for _ in range(4)]
 
     assert slices == [True, True, True, False]
+    last = (await world.events("DetailsProgressed"))[-1]
+    assert last["waiting"] == {"invoice_lines": 0, "customer_detail": 0}
+    assert last["kinds"]["customer_detail"]["rows"] == last["kinds"]["customer_detail"]["expected"] - 1
     assert await queue.due() == {kind: [bad] if kind == "customer" else [] for kind in DETAILS}
     await world.sync()
     assert await queue.work_once()

@@ -5,8 +5,6 @@ The release before writes no segments of it. Once an instance has its history, a
 
 from alembic import op
 
-from libs.common.migrations import replace_view
-
 revision = "0020"
 down_revision = "0018"
 branch_labels = None
@@ -14,6 +12,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the column, and show it in the view of the history."""
+    """Add the column."""
     op.execute("ALTER TABLE metrics.history ADD has_paid boolean NOT NULL DEFAULT false")
-    replace_view("history")

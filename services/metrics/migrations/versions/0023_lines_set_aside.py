@@ -1,0 +1,16 @@
+"""Of how many invoices WHMCS does not return the lines."""
+
+from alembic import op
+
+from libs.common.migrations import replace_view
+
+revision = "0023"
+down_revision = "0022"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add the column, and show it in the view."""
+    op.execute("ALTER TABLE metrics.history ADD set_aside bigint")
+    replace_view("history")
