@@ -132,6 +132,7 @@ class Computing:
             step.settings.time_zone,
             step.first_read_on,
             step.rules,
+            step.settings.prices_include_tax,
             step.closed,
             step.is_redefined,
             step.history.has_paid,

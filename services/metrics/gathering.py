@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from fractions import Fraction
 from typing import NamedTuple
 
 from libs.common.contracts.billing import Kind
@@ -11,9 +12,10 @@ from services.metrics.formulas.chunks import Chunk
 from services.metrics.formulas.coverage import Days
 from services.metrics.formulas.evidence import Dated, Evidence, Request, Subscription, by_kind, request_of
 from services.metrics.formulas.invoices import LineRules
+from services.metrics.formulas.record_taxes import with_taxes
 from services.metrics.formulas.seen import Seen
 from services.metrics.periods import Periods, read_periods
-from services.metrics.repository import currencies, dimensions, evidence, runs
+from services.metrics.repository import currencies, dimensions, evidence, runs, tax_rates
 from services.metrics.repository.dimensions import Dimensions
 from services.metrics.repository.driver import Connection
 from services.metrics.repository.evidence import Cut
@@ -25,14 +27,16 @@ class Scope:
     """What all batches of a step have in common: the facts that count, and the time zone of all days.
 
     `first_read_on` is the day of the first run that read each kind whole. `rules` say how to read lines; None while the history is not
-    computed, because lines are missing. `closed` has the days of each kind of which some are closed; a change on them is a restatement,
-    whose cause is a definition if `is_redefined`. `has_paid`: the days of the lens `paid` were known before, too.
+    computed, because lines are missing. `prices_include_tax` is the setting of the instance. `closed` has the days of each kind of which
+    some are closed; a change on them is a restatement, whose cause is a definition if `is_redefined`. `has_paid`: the days of the lens
+    `paid` were known before, too.
     """
 
     cut: Cut
     time_zone: str
     first_read_on: Mapping[str, date]
     rules: LineRules | None = None
+    prices_include_tax: bool = False
     closed: Mapping[str, Days] = field(default_factory=dict)
     is_redefined: bool = False
     has_paid: bool = False
@@ -46,8 +50,12 @@ class Gathered(NamedTuple):
 
 
 class _OfCustomers(NamedTuple):
-    """The currencies, groups and countries of customers, and the requests to end services."""
+    """The currencies, taxes, groups and countries of customers, and the requests to end services.
 
+    A price of a customer with tax is divided by `tax_divisors` to take it out.
+    """
+
+    tax_divisors: Mapping[int, Fraction]
     currencies: Mapping[int, Sequence[Dated]]
     dimensions: Dimensions
     requests: Mapping[int, Sequence[Request]]
@@ -62,6 +70,7 @@ async def gather(database: Connection, scope: Scope, chunk: Chunk) -> dict[Subsc
     customers = {customer for of_one in seen.values() for customer in of_one.customers}
     customers |= {period.customer_id for of_one in (periods or {}).values() for period in of_one}
     values = _OfCustomers(
+        await tax_rates.read(database, scope.cut, sorted(customers)) if scope.prices_include_tax else {},
         await currencies.read(
             database, scope.cut, sorted(customers), scope.time_zone, is_dated=periods is not None
         ),
@@ -98,9 +107,12 @@ def _gathered(
     scope: Scope, key: Subscription, seen: Seen, periods: Periods | None, values: _OfCustomers
 ) -> Gathered:
     kind = Kind(key.kind)
+    observations = seen.observations
+    if scope.prices_include_tax:
+        observations = with_taxes(observations, (periods or {}).get(key, ()), values.tax_divisors)
     of_it = Evidence(
         kind=kind,
-        observations=seen.observations,
+        observations=observations,
         requests=values.requests.get(key.id, ()) if kind is Kind.SERVICE else (),
         currencies=values.currencies,
         paid_periods=None if periods is None else periods.get(key, ()),

@@ -12,4 +12,5 @@ class IssueReason(StrEnum):
     CYCLE_UNKNOWN = "cycle_unknown"
     DUE_DATE_MISSING = "due_date_missing"
     STATUS_UNKNOWN = "status_unknown"
+    TAX_RATE_UNKNOWN = "tax_rate_unknown"
     UNREADABLE = "unreadable"

@@ -97,6 +97,10 @@ ISSUE_WORDS: Final[Mapping[str, _Issue]] = {
     IssueReason.STATUS_UNKNOWN: _Issue(
         _ALL, "WHMCS does not document this status. Give the subscription a status of WHMCS."
     ),
+    IssueReason.TAX_RATE_UNKNOWN: _Issue(
+        _ALL,
+        "Prices include tax, and no invoice of the customer shows its rate yet. The amount counts with tax.",
+    ),
     IssueReason.UNREADABLE: _Issue(
         _ALL,
         "WHMCS sends an owner, amount, cycle or status that cannot be read. The subscription counts as it was last read, if ever. "

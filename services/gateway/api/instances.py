@@ -1,5 +1,6 @@
 """Instances: add, read, edit, pause, test and delete them."""
 
+from datetime import date
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -43,6 +44,13 @@ class _Input(BaseModel):
     )
     requests_per_second: float | None = Field(
         None, description="The most requests a second; without it we choose a pace that suits your WHMCS."
+    )
+    prices_include_tax: bool | None = Field(
+        None, description="Whether the prices in WHMCS include tax, which is then taken out of MRR."
+    )
+    history_start: date | None = Field(
+        None,
+        description="The first day whose figures are shown; without it that of the first invoice.",
     )
 
 
@@ -174,6 +182,8 @@ def _form(given: NewInstance | ChangedInstance) -> InstanceForm:
 
     rate = given.requests_per_second
     takes_back_rate = rate is None and "requests_per_second" in given.model_fields_set
+    start = given.history_start
+    takes_back_start = start is None and "history_start" in given.model_fields_set
     return InstanceForm(
         name=given.name,
         url=given.url,
@@ -182,4 +192,6 @@ def _form(given: NewInstance | ChangedInstance) -> InstanceForm:
         access_key=plain(given.access_key),
         time_zone=given.time_zone,
         requests_per_second="" if takes_back_rate else None if rate is None else str(rate),
+        prices_include_tax=given.prices_include_tax,
+        history_start="" if takes_back_start else None if start is None else str(start),
     )

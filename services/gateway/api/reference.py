@@ -167,6 +167,8 @@ _INSTANCE_ANSWER: Final = {
     "credentials_updated_at": "2026-11-01T09:00:00Z",
     "time_zone": "Europe/Lisbon",
     "requests_per_second": None,
+    "prices_include_tax": False,
+    "history_start": None,
     "whmcs_version": "8.13.1",
     "as_of": "2026-11-23T06:15:00Z",
     "last_sync_at": "2026-11-23T06:16:10Z",
@@ -318,7 +320,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "GET /instances/{instance_id}": Operation(_INSTANCE_ANSWER, refusals=("instance_not_found",)),
     "PATCH /instances/{instance_id}": Operation(
         _INSTANCE_ANSWER,
-        {"name": "Main billing", "requests_per_second": 2},
+        {"name": "Main billing", "requests_per_second": 2, "prices_include_tax": True},
         (
             "instance_not_found",
             "address_taken",
@@ -734,6 +736,8 @@ _FORM: Final = {
     "access_key": "The API access key, where WHMCS asks for one. It is stored encrypted and never shown again.",
     "time_zone": "Such as Europe/Lisbon; the days of the figures are its days. Without it UTC.",
     "requests_per_second": "The most requests a second, 0.1 to 100; null lets us choose a pace that suits your WHMCS.",
+    "prices_include_tax": "Whether the prices in WHMCS include tax, which is then taken out of MRR. Without it they do not.",
+    "history_start": "The first day whose figures are shown; null shows the days from the first invoice on.",
 }
 FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
     "Attention": {
@@ -892,6 +896,8 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "credentials_updated_at": "When the credentials in use were entered.",
         "time_zone": "The time zone of the days of the figures.",
         "requests_per_second": "The most requests a second; null when we choose a pace that suits your WHMCS.",
+        "prices_include_tax": "Whether the prices in WHMCS include tax, which is then taken out of MRR.",
+        "history_start": "The first day whose figures are shown; null when that is the day of the first invoice.",
         "whmcs_version": "The version of WHMCS; null when WHMCS did not name it.",
         "as_of": "The moment of the figures; null before the first sync.",
         "last_sync_at": "When the newest good sync ended.",

@@ -1,7 +1,8 @@
 """Read the form of an instance: entries become valid values, or errors that name their fields."""
 
 from dataclasses import dataclass
-from typing import Any
+from datetime import date
+from typing import Any, Final
 
 from libs.common.addresses import normalise_url
 from libs.common.calendar import time_zones
@@ -10,10 +11,16 @@ from libs.common.errors import Permanent
 from services.gateway.errors import Invalid
 from services.gateway.names import read_name
 
+# No WHMCS is older than the first of these, and arithmetic with days fails at the ends of the calendar.
+_YEARS: Final = range(1990, 2200)
+
 
 @dataclass(frozen=True, slots=True)
 class InstanceForm:
-    """The entries of a person or program. None means not given; an empty `time_zone` or `requests_per_second` clears the setting."""
+    """The entries of a person or program. None means not given.
+
+    An empty `time_zone`, `requests_per_second` or `history_start` clears the setting.
+    """
 
     name: str | None = None
     url: str | None = None
@@ -22,6 +29,8 @@ class InstanceForm:
     access_key: str | None = None
     time_zone: str | None = None
     requests_per_second: str | None = None
+    prices_include_tax: bool | None = None
+    history_start: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +109,24 @@ def _settings(form: InstanceForm, present: InstanceSettings, errors: list[Invali
         changes["time_zone"] = zone
     if form.requests_per_second is not None:
         changes["requests_per_second"] = _rate(form.requests_per_second.strip(), errors)
+    if form.prices_include_tax is not None:
+        changes["prices_include_tax"] = form.prices_include_tax
+    if form.history_start is not None:
+        changes["history_start"] = _first_day(form.history_start.strip(), errors)
     return present.model_copy(update=changes)
+
+
+def _first_day(text: str, errors: list[Invalid]) -> date | None:
+    if not text:
+        return None
+    try:
+        first_day = date.fromisoformat(text)
+    except ValueError:
+        first_day = date.min
+    if first_day.year not in _YEARS:
+        wrong = "Write the first day of the history as year, month and day, such as 2024-01-01."
+        errors.append(Invalid("history_start_invalid", wrong, "history_start"))
+    return first_day
 
 
 def _rate(text: str, errors: list[Invalid]) -> float | None:

@@ -63,7 +63,7 @@ async def _store_draft(
         instance_id=key.instance_id,
         name=entries.name,
         address=entries.address,
-        settings=entries.settings.model_dump(),
+        settings=entries.settings.model_dump(mode="json"),
         created_at=context.clock(),
     )
     return key
@@ -84,7 +84,7 @@ async def edit_instance(
             if not into_demo and (entries.secrets or entries.address != instance.address):
                 await _refuse_demo(connection, principal)
             raise_first(entries.errors)
-            values = InstanceValues(settings=entries.settings.model_dump(), name=entries.name)
+            values = InstanceValues(settings=entries.settings.model_dump(mode="json"), name=entries.name)
             if instance.state == InstanceState.DRAFT:
                 values["address"] = entries.address
             await transitions.change(connection, context, instance, **values)

@@ -1,7 +1,7 @@
 """Instances as people see them."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Final
 from uuid import UUID
 
@@ -75,6 +75,8 @@ class Instance:
     credentials_updated_at: datetime | None
     time_zone: str | None
     requests_per_second: float | None
+    prices_include_tax: bool
+    history_start: date | None
     whmcs_version: str | None
     as_of: datetime | None
     last_sync_at: datetime | None
@@ -132,6 +134,8 @@ def _instance(report: InstanceReport, principal: Principal, now: datetime) -> In
         credentials_updated_at=report.credentials_updated_at,
         time_zone=report.settings.time_zone,
         requests_per_second=report.settings.requests_per_second,
+        prices_include_tax=report.settings.prices_include_tax,
+        history_start=report.settings.history_start,
         whmcs_version=report.whmcs_version,
         as_of=report.as_of,
         last_sync_at=None if report.last_good_run is None else report.last_good_run.ended_at,

@@ -94,6 +94,8 @@ async def edit_form(
         "url": instance.address,
         "time_zone": instance.time_zone or "",
         "requests_per_second": str(instance.requests_per_second or ""),
+        "prices_include_tax": "yes" if instance.prices_include_tax else "no",
+        "history_start": str(instance.history_start or ""),
     }
     entered = flash.read(request, context, _TYPED, _holder(request, context))
     if isinstance(entered, dict) and entered["instance_id"] == str(instance_id):
@@ -193,6 +195,8 @@ def _typed(fields: dict[str, str]) -> InstanceForm:
         access_key=fields.get("access_key"),
         time_zone=fields.get("time_zone", ""),
         requests_per_second=fields.get("requests_per_second", ""),
+        prices_include_tax=fields.get("prices_include_tax") == "yes",
+        history_start=fields.get("history_start", ""),
     )
 
 

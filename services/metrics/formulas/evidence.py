@@ -4,20 +4,24 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
+from fractions import Fraction
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from libs.common.calendar import day_of
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.lenses import GRACE_DAYS
 from services.metrics.formulas.invoices import PaidPeriod
 
+NO_TAX: Final = Fraction(1)
+
 
 class Observation(NamedTuple):
     """The state of a subscription that a sync saw on the day `on`. `is_removed`: its row no longer existed in WHMCS.
 
     `last_read_on` is the start day of the newest earlier run that read the whole kind: that run still saw the state before. `last_seen_on`
-    is the last day on which a sync saw this same state again, because a field that is not listed here had changed.
+    is the last day on which a sync saw this same state again, because a field that is not listed here had changed. The recurring amount
+    without tax is it divided by `tax_divisor`; None when it includes tax at a rate that is not known.
     """
 
     on: date
@@ -36,6 +40,7 @@ class Observation(NamedTuple):
     promotion_id: int | None = None
     payment_method: str | None = None
     renews: bool = True
+    tax_divisor: Fraction | None = NO_TAX
 
 
 class Request(NamedTuple):

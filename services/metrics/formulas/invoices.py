@@ -119,7 +119,7 @@ class PaidPeriod(NamedTuple):
     line paid, also for days that a later line covers again. The period counts from `counts_from`: the day on which it was paid when grace
     was over by then, otherwise `from_on`. `refunded_on` is the day on which the invoice was refunded in full. `product` and `product_name`
     are None unless the description names a product of the catalogue. `is_rough` says that the description shows no period, so due date
-    and cycle do.
+    and cycle do. The line paid the amount times `tax_divisor`, with the tax that the prices of its instance include.
     """
 
     from_on: date
@@ -140,3 +140,4 @@ class PaidPeriod(NamedTuple):
     change: PeriodChange | None = None
     is_rough: bool = False
     basis: str = "invoice"
+    tax_divisor: Fraction = Fraction(1)

@@ -11,7 +11,7 @@ from services.metrics.formulas.billable_items import dated_items
 from services.metrics.formulas.date_formats import without_period
 from services.metrics.formulas.dating import Dated, dated_lines
 from services.metrics.formulas.discounts import with_discounts
-from services.metrics.formulas.evidence import Subscription
+from services.metrics.formulas.evidence import NO_TAX, Subscription
 from services.metrics.formulas.invoices import (
     BILLABLE_ITEM,
     Invoice,
@@ -134,6 +134,7 @@ def _period(line: Dated, kind: str, rules: LineRules) -> PaidPeriod:
         product_name=name,
         change=line.change,
         is_rough=line.is_rough,
+        tax_divisor=line.paid.tax.divisor if line.paid.line.is_taxed else NO_TAX,
     )
 
 

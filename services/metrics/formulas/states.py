@@ -38,12 +38,14 @@ def counting_statuses(lens: Lens, kind: Kind) -> frozenset[str]:
 def mrr_micros(state: Observation) -> int | None:
     """Return the MRR of a state; None when it has none. MRR is rounded only here, so that movements add up to it exactly.
 
-    A negative amount is a recurring discount: it lowers the MRR of its customer.
+    A negative amount is a recurring discount: it lowers the MRR of its customer. Tax stays in while its rate is not known.
     """
     months = cycle_months(state.cycle)
     if state.is_removed or state.recurring_micros in (0, NOT_OFFERED_MICROS) or months is None:
         return None
-    return divide_half_even(state.recurring_micros, months)
+    if state.tax_divisor is None or state.tax_divisor == 1:
+        return divide_half_even(state.recurring_micros, months)
+    return round(state.recurring_micros / (months * state.tax_divisor))
 
 
 def recurs(state: Observation) -> bool:
@@ -70,5 +72,6 @@ def issues(evidence: Evidence, state: Observation) -> tuple[IssueReason, ...]:
         IssueReason.AMOUNT_NEGATIVE: state.recurring_micros < 0,
         IssueReason.CURRENCY_UNKNOWN: newest(evidence.currencies.get(state.customer_id)) is None,
         IssueReason.DUE_DATE_MISSING: state.next_due_on is None,
+        IssueReason.TAX_RATE_UNKNOWN: state.tax_divisor is None,
     }
     return tuple(reason for reason, holds in reasons.items() if holds)

@@ -1,5 +1,5 @@
 -- Subscriptions that are not in every total, and why: amount_negative, amount_not_offered, currency_unknown, cycle_unknown,
--- due_date_missing, status_unknown, unreadable. An unreadable one counts as it was last read; customer_id is null if it never was.
+-- due_date_missing, status_unknown, tax_rate_unknown, unreadable. An unreadable one counts as it was last read; customer_id is null if it never was.
 SELECT organization_id, instance_id, kind, id, customer_id, reason FROM metrics.issues
 UNION ALL
 SELECT DISTINCT organization_id, instance_id, u.kind, u.id, r.customer_id, 'unreadable'

@@ -44,7 +44,7 @@ BODIES: list[tuple[str, Any, str, str | None]] = [
         "instances",
         NEW | {"colour": "red"},
         "There is no field colour. "
-        "Choose one of access_key, time_zone, requests_per_second, name, url, identifier, secret.",
+        "Choose one of access_key, time_zone, requests_per_second, prices_include_tax, history_start, name, url, identifier, secret.",
         "colour",
     ),
     ("instances", [], "The body must be a JSON object.", None),

@@ -1,6 +1,7 @@
 """What a person enters for an instance becomes valid values, or errors by field."""
 
 from dataclasses import replace
+from datetime import date
 
 import pytest
 
@@ -52,6 +53,8 @@ def test_empty_form_names_every_missing_field_in_order() -> None:
         ("requests_per_second", "0", "requests_per_second_invalid"),
         ("requests_per_second", "nan", "requests_per_second_invalid"),
         ("requests_per_second", "fast", "requests_per_second_invalid"),
+        ("history_start", "01/02/2024", "history_start_invalid"),
+        ("history_start", "0001-01-01", "history_start_invalid"),
     ],
 )
 def test_wrong_field_is_named(field: str, text: str, code: str) -> None:
@@ -80,11 +83,25 @@ def test_half_a_pair_of_credentials_is_refused() -> None:
 
 
 def test_empty_fields_clear_settings() -> None:
-    settings = InstanceSettings(time_zone="Europe/Lisbon", requests_per_second=2.0)
+    settings = InstanceSettings(
+        time_zone="Europe/Lisbon", requests_per_second=2.0, history_start=date(2024, 1, 1)
+    )
 
-    entries = change(InstanceForm(time_zone=" ", requests_per_second=""), settings)
+    entries = change(InstanceForm(time_zone=" ", requests_per_second="", history_start=""), settings)
 
-    assert (entries.settings.time_zone, entries.settings.requests_per_second) == ("UTC", None)
+    assert entries.settings == InstanceSettings()
+
+
+def test_tax_and_first_day_are_settings() -> None:
+    entries = change(InstanceForm(prices_include_tax=True, history_start=" 2024-02-01 "))
+
+    assert entries.settings == InstanceSettings(prices_include_tax=True, history_start=date(2024, 2, 1))
+
+
+def test_change_of_another_field_keeps_tax_and_first_day() -> None:
+    settings = InstanceSettings(prices_include_tax=True, history_start=date(2024, 2, 1))
+
+    assert change(InstanceForm(name="Other"), settings).settings == settings
 
 
 def test_retired_time_zone_may_stay() -> None:

@@ -32,6 +32,8 @@ def instance(state: ShownState, **values: Any) -> Instance:
             "credentials_updated_at": None,
             "time_zone": "Europe/Lisbon",
             "requests_per_second": None,
+            "prices_include_tax": False,
+            "history_start": None,
             "whmcs_version": None,
             "as_of": None,
             "last_sync_at": None,
