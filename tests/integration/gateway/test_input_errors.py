@@ -16,7 +16,7 @@ QUESTIONS = {
         "interval must be day, week, month, quarter, year or range.",
         "interval",
     ),
-    "/api/v1/metrics/mrr?lens=all": ("lens must be contract, active or status.", "lens"),
+    "/api/v1/metrics/mrr?lens=all": ("lens must be contract, active, status or paid.", "lens"),
     "/api/v1/metrics/mrr?filter[instance]=7": (
         "filter[instance] must be a list, each value an id such as 1b4e28ba-2fa1-41d2-883f-0016d3cca427.",
         "filter[instance]",
