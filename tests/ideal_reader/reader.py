@@ -4,8 +4,9 @@ from datetime import date, timedelta
 from itertools import pairwise
 from typing import NamedTuple
 
-from tests.ideal_reader.periods import GRACE, Period, Upgrade, periods_of, upgrades_of
+from tests.ideal_reader.periods import GRACE, Period, periods_of
 from tests.ideal_reader.shown import Key, Row, Shown, monthly
+from tests.ideal_reader.upgrades import Upgrade, upgrades_of
 
 DAY = timedelta(days=1)
 
@@ -91,14 +92,21 @@ def _with_record(
 
 
 def _upgraded(stretch: Stretch, upgrade: Upgrade) -> list[Stretch]:
-    """Return a stretch, or its parts before and after an upgrade."""
+    """Return a stretch, or its parts before and after an upgrade. It is a bill to its customer, too."""
     if upgrade.on >= stretch.to_on or (upgrade.until and upgrade.until <= stretch.from_on):
         return [stretch]
-    from_on = max(stretch.from_on, upgrade.on)
-    return [
-        stretch._replace(to_on=from_on),
-        stretch._replace(from_on=from_on, mrr_micros=upgrade.mrr_micros),
-    ]
+    if upgrade.on < stretch.from_on:
+        return [stretch._replace(mrr_micros=upgrade.mrr_micros)]
+    invoice = upgrade.invoice
+    after = Stretch(
+        stretch.key,
+        invoice.customer_id,
+        invoice.currency,
+        upgrade.mrr_micros,
+        upgrade.on,
+        stretch.to_on,
+    )
+    return [stretch._replace(to_on=upgrade.on), after]
 
 
 def _end(shown: Shown, row: Row | None, periods: list[Period]) -> date:

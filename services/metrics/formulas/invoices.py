@@ -65,6 +65,7 @@ class Item(NamedTuple):
     """What links lines to a subscription: its newest record. The `cycle` of a domain is `years_1` and so on.
 
     `label` is the domain of a service, and the name of a domain. `customer_id` is the present customer: invoices may name a former one.
+    `has_begun` is False when the record shows that the subscription never counted: it is fraud, or it ended before its first payment.
     """
 
     kind: str
@@ -77,6 +78,7 @@ class Item(NamedTuple):
     product_name: str | None
     registered_on: date | None
     promotion_id: int | None = None
+    has_begun: bool = True
 
 
 class LineRules(NamedTuple):

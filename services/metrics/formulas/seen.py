@@ -65,4 +65,15 @@ def item_of(kind: str, body: Mapping[str, Any]) -> Item:
         product_name=product_name_of(Kind(kind), body),
         registered_on=json_day(body["registered_on"]),
         promotion_id=body["promotion_id"],
+        has_begun=_has_begun(body),
     )
+
+
+def _has_begun(body: Mapping[str, Any]) -> bool:
+    """Return whether a body may be that of a subscription which counted once. WHMCS moves the due date on each payment."""
+    registered_on, next_due_on = json_day(body["registered_on"]), json_day(body["next_due_on"])
+    if body["status"] == "fraud":
+        return False
+    if body["status"] in ("active", "suspended") or registered_on is None or next_due_on is None:
+        return True
+    return next_due_on > registered_on

@@ -128,9 +128,11 @@ def _fits_before(service: _Service, upgrade: Upgrade, earlier: Sequence[Upgrade]
     if earlier and (count == 0 or service.issued[count - 1] < _paid(earlier[-1])):
         return bool(set(earlier[-1].new) & set(upgrade.old))
     if count:
-        return _is_named(service.lines[count - 1].line.description, upgrade.old)
-    registered_on = service.item and service.item.registered_on
-    return registered_on is not None and registered_on <= _paid(upgrade).on
+        return is_named(service.lines[count - 1].line.description, upgrade.old)
+    item = service.item
+    if item is None or not item.has_begun or item.registered_on is None:
+        return False
+    return item.registered_on <= _paid(upgrade).on
 
 
 def _fits_after(service: _Service, upgrade: Upgrade, later: Sequence[Upgrade]) -> bool:
@@ -142,8 +144,8 @@ def _fits_after(service: _Service, upgrade: Upgrade, later: Sequence[Upgrade]) -
         if names & set(other.old) and (following is None or _paid(other) < following):
             names |= set(other.new)
     if following is not None:
-        return _is_named(service.lines[index].line.description, names)
-    return service.item is not None and _is_named(service.item.product_name or "", names)
+        return is_named(service.lines[index].line.description, names)
+    return service.item is not None and is_named(service.item.product_name or "", names)
 
 
 def _issued(paid: PaidLine) -> _Moment:
@@ -156,7 +158,7 @@ def _paid(upgrade: Upgrade) -> _Moment:
     return _Moment(upgrade.paid.settlement.paid_on or date.min, upgrade.paid.order)
 
 
-def _is_named(description: str, names: Collection[str]) -> bool:
+def is_named(description: str, names: Collection[str]) -> bool:
     """Return whether a description begins with one of the names of a product. A label may follow."""
     # Most descriptions begin with none of them, and to cut off the period takes much longer.
     if not description.startswith(tuple(names)):

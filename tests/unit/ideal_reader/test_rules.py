@@ -62,6 +62,11 @@ def stretches(
     return [(s.from_on, s.to_on, s.mrr_micros) for s in history(shown)]
 
 
+def charge(amount: int, on: date) -> Line:
+    """Return a paid charge for a dearer product."""
+    return bill(on, on, type_="Upgrade", amount=amount, text="Upgrade/Downgrade: Web Plus => Web Business")
+
+
 def months(*starts: date, until: date, **values: Any) -> list[Line]:
     """Return paid bills one after another."""
     return [bill(a, b, **values) for a, b in zip(starts, [*starts[1:], until], strict=True)]
@@ -130,7 +135,8 @@ def test_refund_of_the_last_bill_ends_on_its_day() -> None:
 
 def test_upgrade_dates_the_price_within_a_period() -> None:
     on = date(2026, 11, 15)
-    upgrade = bill(on, on, type_="Upgrade", text="Upgrade/Downgrade: Web Plus => Web Business")
+    # 5.00 more for 25 of 30 days.
+    upgrade = charge(4_166_667, on)
 
     record = row(name="Web Business", recurring_micros=15_000_000)
 
@@ -143,7 +149,7 @@ def test_upgrade_dates_the_price_within_a_period() -> None:
 def test_upgrade_changes_the_periods_paid_ahead() -> None:
     on = date(2026, 9, 20)
     ahead = [line._replace(invoice=line.invoice._replace(issued_on=AUGUST)) for line in FOUR_MONTHS]
-    upgrade = bill(on, on, type_="Upgrade", text="Upgrade/Downgrade: Web Plus => Web Business")
+    upgrade = charge(3_333_333, on)
 
     record = row(name="Web Business", recurring_micros=15_000_000)
 
@@ -155,7 +161,7 @@ def test_upgrade_changes_the_periods_paid_ahead() -> None:
 
 def test_upgrade_has_the_price_of_the_next_bill() -> None:
     on = date(2026, 9, 20)
-    upgrade = bill(on, on, type_="Upgrade", text="Upgrade/Downgrade: Web Plus => Web Business")
+    upgrade = charge(3_333_333, on)
     dearer = months(OCTOBER, NOVEMBER, until=DECEMBER, amount=15_000_000, text="Web Business")
 
     record = row(name="Web Business", recurring_micros=16_000_000)
@@ -167,9 +173,34 @@ def test_upgrade_has_the_price_of_the_next_bill() -> None:
     ]
 
 
+def test_charge_tells_the_price_when_no_bill_shows_it() -> None:
+    on = date(2026, 9, 20)
+    dearer = months(OCTOBER, NOVEMBER, until=DECEMBER, amount=19_000_000, text="Web Business")
+
+    record = row(name="Web Business", recurring_micros=19_000_000)
+
+    assert stretches([*FOUR_MONTHS[:2], *dearer], record, upgrades=(charge(3_333_333, on),)) == [
+        (AUGUST, on, PRICE),
+        (on, OCTOBER, 15_000_000),
+        (OCTOBER, TOMORROW, 19_000_000),
+    ]
+
+
+def test_upgrade_is_none_when_the_next_bill_has_the_old_product() -> None:
+    on = date(2026, 8, 20)
+    dearer = months(NOVEMBER, until=DECEMBER, amount=15_000_000, text="Web Business")
+
+    record = row(name="Web Business", recurring_micros=15_000_000)
+
+    assert stretches([*FOUR_MONTHS[:3], *dearer], record, upgrades=(charge(3_333_333, on),)) == [
+        (AUGUST, NOVEMBER, PRICE),
+        (NOVEMBER, TOMORROW, 15_000_000),
+    ]
+
+
 def test_upgrade_that_fits_two_services_dates_nothing() -> None:
     on = date(2026, 11, 15)
-    upgrade = bill(on, on, type_="Upgrade", text="Upgrade/Downgrade: Web Plus => Web Business")
+    upgrade = charge(4_166_667, on)
     record = row(name="Web Business", recurring_micros=15_000_000)
     twin: Key = ("service", 2)
     shown = Shown(

@@ -1,5 +1,6 @@
 """Two programs without common code agree on what the invoices of simulated lives paid for: the product and the ideal reader."""
 
+import json
 from collections.abc import Sequence
 from datetime import date
 from fractions import Fraction
@@ -16,6 +17,7 @@ from services.metrics.formulas.date_formats import counts_of, order_of
 from services.metrics.formulas.evidence import Subscription
 from services.metrics.formulas.invoices import Invoice, Item, Line, LineRules, PaidPeriod, Payment
 from services.metrics.formulas.paid_periods import PaidPeriods, paid_periods
+from services.metrics.formulas.seen import item_of
 from tests.ideal_reader.periods import Period, periods_of, whole_months
 from tests.ideal_reader.shown import Shown, read
 from tools.whmcs_simulator.answers import Answers
@@ -107,17 +109,7 @@ def invoice(header: dict[str, Any], details: dict[str, Any]) -> Invoice:
 
 
 def item(body: dict[str, Any]) -> Item:
-    copied = (
-        "kind",
-        "id",
-        "customer_id",
-        "cycle",
-        "recurring_micros",
-        "label",
-        "product_name",
-        "registered_on",
-    )
-    return Item(**{name: body[name] for name in copied}, product=f"{body['kind']}:{body['product_id']}")
+    return item_of(body["kind"], json.loads(json.dumps(body, default=str)))
 
 
 def is_same(period: PaidPeriod, expected: Period) -> bool:

@@ -189,10 +189,13 @@ def test_unpaid_upgrade_changes_nothing() -> None:
     assert len(periods(STARTED, upgrade(CHARGE, status="unpaid"))) == 1
 
 
-def test_refunded_upgrade_changes_nothing() -> None:
+@pytest.mark.parametrize(("product", "count"), [(PLUS, 2), (STARTER, 1)])
+def test_refunded_upgrade_counts_if_the_record_shows_it(product: str, count: int) -> None:
     payments = (paid_in(UPGRADED_ON, CHARGE), paid_back(FEB, CHARGE))
 
-    assert len(periods(STARTED, upgrade(CHARGE, payments=payments))) == 1
+    paid = periods(STARTED, upgrade(CHARGE, payments=payments), items=[item(product_name=product)])
+
+    assert len(paid) == count
 
 
 def test_upgrade_outside_all_periods_changes_nothing() -> None:
@@ -204,10 +207,38 @@ def test_upgrade_also_covers_periods_that_were_paid_ahead() -> None:
     # 5.00 more for the 49 days until March, at the 28 days of the last cycle.
     paid = periods(STARTED, ahead, upgrade("8.75", id_=3))
 
-    assert [(row.from_on, row.to_on, row.mrr_micros) for row in paid] == [
-        (JAN, UPGRADED_ON, micros(5)),
-        (UPGRADED_ON, MAR, micros(10)),
+    assert [(row.from_on, row.to_on, row.mrr_micros, row.amount_micros) for row in paid] == [
+        (JAN, UPGRADED_ON, micros(5), micros(5)),
+        (UPGRADED_ON, FEB, micros(10), micros("8.75")),
+        (FEB, MAR, micros(10), micros(5)),
     ]
+
+
+def test_bill_between_order_and_payment_gets_the_new_price() -> None:
+    # The site bills the next period after the upgrade was ordered, and the charge is for the days until February.
+    ordered = upgrade(CHARGE, paid_on=date(2026, 1, 14))
+    renewed = invoice(3, FEB, hosting(5, FEB, MAR, name=STARTER), issued_on=date(2026, 1, 12))
+    again = invoice(4, MAR, hosting(10, MAR, date(2026, 4, 1)))
+
+    paid = periods(STARTED, ordered, renewed, again)
+
+    assert [(row.from_on, row.mrr_micros, row.product) for row in paid] == [
+        (JAN, micros(5), "service:1"),
+        (date(2026, 1, 14), micros(10), "service:2"),
+        (FEB, micros(10), "service:2"),
+        (MAR, micros(10), "service:2"),
+    ]
+
+
+def test_price_of_another_product_explains_no_charge() -> None:
+    # Two upgrades of 1.00 for 21 and 11 of 31 days. The bill after them has the second price.
+    text = f"Upgrade/Downgrade: {PLUS} => Web Business"
+    again = upgrade("0.35", text, date(2026, 1, 21), id_=3)
+    renewed = invoice(4, FEB, hosting(7, FEB, MAR, name="Web Business"))
+
+    paid = periods(STARTED, upgrade("0.68"), again, renewed, items=[item(amount=7)])
+
+    assert [round(row.mrr_micros, -4) for row in paid] == [micros(5), micros(6), micros(7), micros(7)]
 
 
 def test_new_quantity_is_an_upgrade_to_the_same_product() -> None:
@@ -226,6 +257,13 @@ def test_line_from_before_the_payment_names_the_old_product() -> None:
     late = upgrade(CHARGE, paid_on=date(2026, 1, 14))
 
     assert [row.from_on for row in periods(STARTED, late, renewed)] == [JAN, date(2026, 1, 14), FEB]
+
+
+def test_service_that_never_began_fits_no_upgrade() -> None:
+    registered_on = date(2025, 1, 1)
+    refused = item(OTHER, label="example.org", registered_on=registered_on, has_begun=False)
+
+    assert read(STARTED, upgrade(CHARGE), items=[item(), refused]).unlinked == ()
 
 
 def test_service_that_came_later_fits_no_upgrade() -> None:
