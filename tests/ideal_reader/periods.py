@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from fractions import Fraction
 from typing import NamedTuple
 
-from tests.ideal_reader.shown import Invoice, Key, Line, Row, Shown, monthly
+from tests.ideal_reader.shown import Invoice, Key, Line, Row, Shown
 
 GRACE = timedelta(days=14)
 _HUNDREDTH = 10_000
@@ -18,10 +18,16 @@ class Period(NamedTuple):
 
     from_on: date
     until: date
-    mrr_micros: int
+    price: Fraction
+    """The exact MRR. Of a part of a cycle it is the amount, until the price is found of which that is a share."""
     months: int
     invoice: Invoice
     text: str
+
+    @property
+    def mrr_micros(self) -> int:
+        """Return the MRR, rounded once, a half to the even neighbour."""
+        return round(self.price)
 
     @property
     def counts_from(self) -> date:
@@ -56,13 +62,13 @@ def _scaled(period: Period, whole: list[Period], row: Row | None) -> Period:
     part = Fraction(
         (period.until - period.from_on).days, (period.until - add_months(period.until, -months)).days
     )
-    price = later[0].mrr_micros if later else None
+    price = later[0].price if later else None
     if not later and row and row.months:
-        price = monthly(row.recurring_micros, row.months)
-    rounding = max(_HUNDREDTH, period.mrr_micros // 2000)
-    if price is None or abs(price * months * part - period.mrr_micros) > rounding:
-        price = monthly(period.mrr_micros / part, months)
-    return period._replace(mrr_micros=price, months=months)
+        price = Fraction(row.recurring_micros, row.months)
+    rounding = max(Fraction(_HUNDREDTH), period.price / 2000)
+    if price is None or abs(price * months * part - period.price) > rounding:
+        price = period.price / part / months
+    return period._replace(price=price, months=months)
 
 
 def _was_paid(invoice: Invoice) -> bool:
@@ -87,13 +93,12 @@ def _period(line: Line, discount: int, cycle: int | None) -> Period | None:
         if cycle is None:
             return None
         until = add_months(line.invoice.due_on, cycle)
-        return Period(line.invoice.due_on, until, monthly(amount, cycle), cycle, line.invoice, line.text)
+        return Period(line.invoice.due_on, until, Fraction(amount, cycle), cycle, line.invoice, line.text)
     from_on, until = line.period
     months = whole_months(from_on, until)
     if months:
-        return Period(from_on, until, monthly(amount, months), months, line.invoice, line.text)
-    # A part of a cycle has an amount instead of an MRR until it is scaled.
-    return Period(from_on, until, amount, 0, line.invoice, line.text)
+        return Period(from_on, until, Fraction(amount, months), months, line.invoice, line.text)
+    return Period(from_on, until, Fraction(amount), 0, line.invoice, line.text)
 
 
 def whole_months(from_on: date, until: date) -> int | None:

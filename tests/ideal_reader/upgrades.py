@@ -1,13 +1,12 @@
 """Upgrades: which service a charge is for, and at which price it went on."""
 
-from datetime import date, timedelta
+from datetime import date
 from fractions import Fraction
 from typing import NamedTuple
 
 from tests.ideal_reader.periods import Period, add_months
-from tests.ideal_reader.shown import Invoice, Key, Line, Row, Shown, monthly
+from tests.ideal_reader.shown import Invoice, Key, Line, Row, Shown
 
-_DAY = timedelta(days=1)
 _HUNDREDTH = 10_000
 # By how much a price may have changed since its last bill, for a charge to be a share of the next price still.
 _LARGEST_CHANGE = Fraction(1, 5)
@@ -18,9 +17,14 @@ class Upgrade(NamedTuple):
 
     on: date
     invoice: Invoice
-    mrr_micros: int
+    price: Fraction
     until: date | None
     """The start of the first period that was billed later; None when there is none."""
+
+    @property
+    def mrr_micros(self) -> int:
+        """Return the MRR, rounded once, a half to the even neighbour."""
+        return round(self.price)
 
 
 class _Sale(NamedTuple):
@@ -127,12 +131,12 @@ def _upgrade(row: Row | None, periods: list[Period], earlier: list[Upgrade], sal
     following = _next_bill(periods, sale)
     until = following.from_on if following else None
     last = earlier[-1] if earlier and not (earlier[-1].until and earlier[-1].until <= base.from_on) else None
-    old = last.mrr_micros if last else base.mrr_micros
+    old = last.price if last else base.price
     price = None
     if following and _is_called(following.text, sale.after):
-        price = following.mrr_micros
+        price = following.price
     elif not following and row and row.months and _is_called(row.name, sale.after):
-        price = monthly(row.recurring_micros, row.months)
+        price = Fraction(row.recurring_micros, row.months)
     asked_on = min(sale.line.invoice.issued_on, sale.on)
     charge, due_on = sale.line.amount_micros, _due_on(periods, base, asked_on)
     if price is not None:
@@ -147,7 +151,7 @@ def _upgrade(row: Row | None, periods: list[Period], earlier: list[Upgrade], sal
     if base.invoice.currency != sale.line.invoice.currency:
         return None
     share = (due_on - asked_on).days / _days_of_month(base, due_on)
-    return Upgrade(sale.on, sale.line.invoice, round(old + charge / share), until)
+    return Upgrade(sale.on, sale.line.invoice, old + charge / share, until)
 
 
 def _days_of_month(period: Period, due_on: date) -> Fraction:
