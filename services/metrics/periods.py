@@ -25,16 +25,29 @@ _KINDS: Final = frozenset(kind.value for kind in SUBSCRIPTION_KINDS)
 
 @dataclass(slots=True)
 class _Book:
-    """The invoices behind a chunk: by customer, and by subscription of the chunk those of customers that never had it."""
+    """The invoices behind a chunk: by customer, and by subscription of the chunk those of customers that no sync saw with it.
+
+    Such a former customer may have upgraded the subscription. No line says so by its id, so all invoices of such customers are here.
+    """
 
     of_customer: dict[int, list[Invoice]] = field(default_factory=lambda: defaultdict(list))
     of_others: dict[Subscription, list[Invoice]] = field(default_factory=lambda: defaultdict(list))
 
+    def of(self, group: Group) -> list[Invoice]:
+        """Return the invoices of the customers of a group."""
+        return [invoice for customer in group.customers for invoice in self.of_customer[customer]]
+
+    def former_customers(self, group: Group) -> set[int]:
+        """Return the customers who were billed for subscriptions of a group before the first sync."""
+        return {invoice.customer_id for key in group.subscriptions for invoice in self.of_others[key]}
+
     def behind(self, group: Group) -> list[Invoice]:
-        """Return the invoices that belong to the customers of a group or bill its subscriptions."""
-        result = [invoice for customer in group.customers for invoice in self.of_customer[customer]]
+        """Return the invoices that belong to the customers of a group, bill its subscriptions, or may upgrade them."""
         others = (invoice for key in group.subscriptions for invoice in self.of_others[key])
-        return [*result, *{invoice.id: invoice for invoice in others}.values()]
+        former = (
+            invoice for customer in self.former_customers(group) for invoice in self.of_customer[customer]
+        )
+        return [*self.of(group), *{invoice.id: invoice for invoice in (*others, *former)}.values()]
 
 
 async def read_periods(
@@ -55,11 +68,13 @@ async def read_periods(
         strangers |= await segments.find_without_record(database, cut.instance, customers)
     turn = Turn()
     for group in groups:
-        of_group = (item for customer in group.customers for item in items[customer])
+        of_group = (
+            item for customer in group.customers | book.former_customers(group) for item in items[customer]
+        )
         result = paid_periods(book.behind(group), of_group, rules).of_subscription
         periods |= {key: result.get(key, ()) for key in group.subscriptions}
         if not chunk.is_named:
-            strangers |= result.keys() - seen.keys()
+            strangers |= {key for invoice in book.of(group) for key in _billed(invoice)} - seen.keys()
         await turn.pause()
     return periods | await _read_deleted(database, cut, rules, strangers)
 
@@ -87,7 +102,19 @@ async def _read_book(
             if key in owners and invoice.customer_id not in owners[key]:
                 book.of_others[key].append(invoice)
         await turn.pause()
+    former = {customer for group in groups for customer in book.former_customers(group)} - customers
+    async for invoice in _invoices(database, cut, await _find_upgrades(database, cut, chunk, former) - ids):
+        book.of_customer[invoice.customer_id].append(invoice)
+        await turn.pause()
     return book
+
+
+async def _find_upgrades(database: Connection, cut: Cut, chunk: Chunk, customers: set[int]) -> set[int]:
+    """Return the invoices of customers that have upgrade lines. If there are any, their other invoices tell which service is meant."""
+    upgrades = await invoices.find_upgrades(database, cut, customers)
+    if chunk.is_part or not upgrades:
+        return upgrades
+    return upgrades | await invoices.find_of_customers(database, cut, customers)
 
 
 async def _read_items(

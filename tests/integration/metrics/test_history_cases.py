@@ -43,7 +43,7 @@ def bill(
         "id": 10 * number,
         "type": "Hosting",
         "related_id": 1,
-        "description": f"Hosting - site1.example ({from_on:%d/%m/%Y} - {last:%d/%m/%Y})",
+        "description": f"{values.pop('text', 'Hosting')} - site1.example ({from_on:%d/%m/%Y} - {last:%d/%m/%Y})",
         "amount_micros": amount,
     }
     others = [{"id": 10 * number + place, "related_id": 1} | line for place, line in enumerate(lines, 1)]
@@ -189,6 +189,40 @@ async def test_seat_bought_after_a_year_counts_from_its_day(tables: Tables) -> N
         tables,
         [*owner(), service(recurring_micros=3 * PRICE, quantity=3), *bills, *upgrade],
         [("2025-01-21", "2026-02-02", 2 * PRICE), ("2026-02-02", None, 3 * PRICE)],
+    )
+
+
+async def test_upgrade_by_a_former_customer_is_told(tables: Tables) -> None:
+    bills = [
+        *bill(1, date(2025, 12, 21), date(2026, 1, 21), customer_id=2),
+        *bill(2, date(2026, 1, 21), date(2026, 2, 21), customer_id=2),
+        *bill(3, date(2026, 2, 21), date(2026, 3, 21), 2 * PRICE, text="Hosting Plus"),
+    ]
+    charge = {
+        "id": 900,
+        "type": "Upgrade",
+        "related_id": 7,
+        "description": "Upgrade/Downgrade: Hosting => Hosting Plus",
+    }
+    upgrade: list[Body] = [
+        (
+            Kind.INVOICE,
+            invoice(90, 2, issued_on="2026-02-02", due_on="2026-02-02", paid_at="2026-02-02T09:00:00"),
+        ),
+        # 10.00 more for 19 of 31 days.
+        (Kind.INVOICE_LINES, invoice_lines(90, [charge | {"amount_micros": 6_130_000}])),
+    ]
+    former: list[Body] = [(Kind.CUSTOMER, customer(2)), (Kind.CUSTOMER_DETAIL, customer_detail(2))]
+    moved = service(recurring_micros=2 * PRICE, product_name="Hosting Plus", registered_on="2025-12-21")
+
+    await tells(
+        tables,
+        [*owner(), *former, moved, *bills, *upgrade],
+        [
+            ("2025-12-21", "2026-02-02", PRICE),
+            ("2026-02-02", "2026-02-21", 2 * PRICE),
+            ("2026-02-21", None, 2 * PRICE),
+        ],
     )
 
 
