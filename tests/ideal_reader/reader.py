@@ -132,9 +132,16 @@ def _end(shown: Shown, row: Row | None, periods: list[Period]) -> date:
             ends.append(last.invoice.refunded_on)
         if row.parent and (parent := shown.rows.get(row.parent)) and not _is_live(parent):
             with_parent = _end(shown, parent, periods_of(shown, parent.key))
-            # Its last payment shows that it went on until then, also when its service had ended.
-            ends.append(max(with_parent, last.counts_from) if last else with_parent)
+            # A payment after that shows that it went on until then, and several that it was left under its service.
+            later = [period.counts_from for period in periods if _paid_on(period) >= with_parent]
+            if len(later) < 2:
+                ends.append(max([with_parent, *later]))
     return min(ends)
+
+
+def _paid_on(period: Period) -> date:
+    assert period.invoice.paid_on
+    return period.invoice.paid_on
 
 
 def _joined(stretches: list[Stretch]) -> list[Stretch]:

@@ -68,11 +68,15 @@ def _requested_ends(evidence: Evidence, on: date, due_on: date) -> Iterator[End]
 def _ends_of_parent(evidence: Evidence, usual: End) -> Iterator[End]:
     """Yield the end of the service of an addon. An addon has no requests of its own, so it mostly ends with its service.
 
-    A period that was paid for after that end shows that the addon went on until then, and several show that it was left under its service.
+    A period that was paid after that end shows that the addon went on until then, and several show that it was left under its service.
     """
     ended_on = evidence.parent_ended_on
     if ended_on is None:
         return
-    later = [period.from_on for period in evidence.paid_periods or () if period.from_on >= ended_on]
+    later = [
+        period.counts_from
+        for period in evidence.paid_periods or ()
+        if period.paid_on is not None and period.paid_on >= ended_on
+    ]
     if len(later) < 2:
         yield End(max([ended_on, *later]), usual.cause, "record")

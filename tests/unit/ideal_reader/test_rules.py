@@ -226,7 +226,12 @@ def test_refund_ends_also_what_was_paid_ahead() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked_on", "to_on"), [(date(2026, 9, 9), date(2026, 9, 9)), (date(2026, 8, 2), AUGUST)]
+    ("asked_on", "to_on"),
+    [
+        (date(2026, 9, 9), date(2026, 9, 9)),
+        (date(2026, 8, 2), AUGUST),
+        (date(2026, 7, 1), date(2026, 10, 25)),
+    ],
 )
 def test_ended_addon_ends_with_its_service(asked_on: date, to_on: date) -> None:
     addon: Key = ("addon", 1)

@@ -131,7 +131,11 @@ def test_ended_addon_ended_with_its_service() -> None:
 
 @pytest.mark.parametrize(
     ("days", "parent_ended_on", "end"),
-    [((-40, -10, 20), -7, -7), ((-40, -10, 20), -12, -10), ((-90, -60, -30), -95, -15)],
+    [
+        ((-40, -10, 20), -7, -7),
+        ((-40, -10, 20), -12, -10),
+        ((-90, -60, -30), -95, -15),
+    ],
 )
 def test_addon_paid_for_after_its_service_ended_went_on(
     days: tuple[int, ...], parent_ended_on: int, end: int
@@ -145,6 +149,34 @@ def test_addon_paid_for_after_its_service_ended_went_on(
     )
 
     assert last_end(result)[0] == day(end)
+
+
+def test_addon_paid_ahead_ends_with_its_service() -> None:
+    # Both periods begin after the service ended, and only the second one was paid after that.
+    result = history(
+        paid(-60, -30, paid_on=day(-70)),
+        paid(-30, 0, paid_on=day(-45)),
+        kind=Kind.ADDON,
+        status="terminated",
+        next_due_on=day(0),
+        parent_ended_on=day(-62),
+        registered_on=day(-90),
+    )
+
+    assert last_end(result)[0] == day(-30)
+
+
+def test_addon_that_lapsed_and_was_paid_late_ends_with_the_lapse() -> None:
+    result = history(
+        paid(-40, -25),
+        paid(-25, 5, counts_from=day(-5), paid_on=day(-5)),
+        kind=Kind.ADDON,
+        status="terminated",
+        next_due_on=day(5),
+        parent_ended_on=day(-30),
+    )
+
+    assert last_end(result)[0] == day(-10)
 
 
 def test_subscription_that_no_sync_saw_has_its_lines() -> None:
