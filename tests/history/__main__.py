@@ -1,4 +1,4 @@
-"""Judge the product's history: `python -m tests.history --seeds 20` prints how far it is from the ideal reader, and that from the truth."""
+"""Judge the product's history: `python -m tests.history --seeds 20` prints how far it is from the ideal reader, and both from the truth."""
 
 import argparse
 import asyncio
@@ -10,14 +10,13 @@ from pathlib import Path
 
 from tests.history.comparison import Book, compare, verdict
 from tests.history.product import product_spans
-from tests.ideal_reader.distance import as_spans, distance
+from tests.ideal_reader.distance import added_up, as_spans
 from tests.ideal_reader.reader import history
 from tests.ideal_reader.shown import read
 from tests.servers import Postgres
 from tools.local_stack import postgres as local_postgres
 from tools.local_stack.process import running
-from tools.whmcs_simulator.company import Company
-from tools.whmcs_simulator.history import Span, true_spans
+from tools.whmcs_simulator.history import true_spans
 from tools.whmcs_simulator.life import build_company
 from tools.whmcs_simulator.profiles import LIVES, PROFILES, Profile
 
@@ -40,12 +39,12 @@ def main() -> None:
             for profile in profiles
             for seed in range(options.first, options.first + options.seeds)
         ]
-    result = verdict(books)
-    _say(f"\nworst month {result.worst_month:.3%}, worst kind {result.worst_kind:.3%}, ")
-    _say(f"equal customers {result.equal_customers:.2%}, books unequal today {result.todays_unequal}")
-    for kind, share in result.movements.items():
-        _say(f"  {kind}: {share:.3%}")
-    sys.exit(not result.is_good)
+    _say_causes(books)
+    lines = verdict(books).lines
+    for line in lines:
+        outcome = "holds" if line.holds else "DOES NOT HOLD"
+        _say(f"{line.name:>40} {line.share:>8.3%}, at most {line.most:.3%}: {outcome}")
+    sys.exit(not all(line.holds for line in lines))
 
 
 def _judged(server: Postgres, profile: Profile, seed: int, options: argparse.Namespace) -> Book:
@@ -53,7 +52,7 @@ def _judged(server: Postgres, profile: Profile, seed: int, options: argparse.Nam
     truth, ideal = true_spans(company), as_spans(history(read(company)))
     with server.fresh_database() as database:
         actual = asyncio.run(product_spans(database, company))
-    book = compare(company, ideal, actual)
+    book = compare(company, truth, ideal, actual)
     if seed == options.first:
         _say(
             _ROW.format(
@@ -67,8 +66,8 @@ def _judged(server: Postgres, profile: Profile, seed: int, options: argparse.Nam
             f"{max(book.months.values()):.3%}",
             f"{max(book.kinds.values()):.3%}",
             f"{book.equal_customers / book.customers:.2%}",
-            _from_truth(company, truth, ideal),
-            _from_truth(company, truth, actual),
+            f"{book.reader_from_truth.share:.2%}",
+            f"{book.product_from_truth.share:.2%}",
             "equal" if book.today_is_equal else "UNEQUAL",
         )
     )
@@ -77,9 +76,16 @@ def _judged(server: Postgres, profile: Profile, seed: int, options: argparse.Nam
     return book
 
 
-def _from_truth(company: Company, truth: list[Span], spans: list[Span]) -> str:
-    apart = distance(company, truth, spans)
-    return f"{apart.of_totals / apart.truth:.2%}"
+def _say_causes(books: list[Book]) -> None:
+    """Say how far both are from the truth, and why, as shares of the MRR of all months."""
+    reader = added_up(book.reader_from_truth for book in books)
+    product = added_up(book.product_from_truth for book in books)
+    _say(f"\n{'from the truth, of MRR':>40} {'reader':>8} {'product':>8}")
+    _say(f"{'totals of months':>40} {reader.share:>8.3%} {product.share:>8.3%}")
+    for cause in sorted(reader.causes | product.causes, key=lambda cause: -reader.causes[cause]):
+        shares = (one.causes[cause] / one.truth for one in (reader, product))
+        _say(f"{cause:>40} " + " ".join(f"{share:>8.3%}" for share in shares))
+    _say("")
 
 
 def _say(text: str) -> None:

@@ -6,7 +6,7 @@ from datetime import date
 from fractions import Fraction
 from typing import Final, NamedTuple
 
-from tests.ideal_reader.distance import Claim, items_on, month_ends
+from tests.ideal_reader.distance import Claim, Distance, distance, items_on, month_ends
 from tests.ideal_reader.shown import Key
 from tools.whmcs_simulator.company import Company
 from tools.whmcs_simulator.history import MOVEMENTS, Account, Movement, Span, movements
@@ -17,6 +17,8 @@ MONTHS: Final = 24
 MOST_OF_A_MONTH: Final = 0.005
 MOST_OF_MOVEMENTS: Final = 0.01
 LEAST_EQUAL_CUSTOMERS: Final = 0.98
+# By how much the product may be further from the truth than the ideal reader, of the MRR of all months of a book.
+MOST_BEYOND_READER: Final = 0.005
 
 
 class Book(NamedTuple):
@@ -32,10 +34,17 @@ class Book(NamedTuple):
     movements: dict[Movement, tuple[int, int]]
     today_is_equal: bool
     examples: list[str]
+    reader_from_truth: Distance
+    product_from_truth: Distance
+
+    @property
+    def beyond_reader(self) -> float:
+        """Return how much further the product is from the truth than the ideal reader, as a share of MRR."""
+        return self.product_from_truth.share - self.reader_from_truth.share
 
 
-def compare(company: Company, expected: list[Span], actual: list[Span]) -> Book:
-    """Compare the product's history with the expected one over the last months, and today exactly."""
+def compare(company: Company, truth: list[Span], expected: list[Span], actual: list[Span]) -> Book:
+    """Compare the product's history with the expected one over the last months, and today exactly; and both with the truth."""
     today = date.fromordinal(company.today)
     ends = month_ends(today, MONTHS)
     unequal: dict[int, list[Key]] = defaultdict(list)
@@ -69,6 +78,8 @@ def compare(company: Company, expected: list[Span], actual: list[Span]) -> Book:
             actual,
             [*_unequal_on(company.today, expected, actual), *sorted(set().union(*unequal.values()))],
         ),
+        reader_from_truth=distance(company, truth, expected, MONTHS),
+        product_from_truth=distance(company, truth, actual, MONTHS),
     )
 
 
@@ -131,6 +142,18 @@ def _written(spans: Iterable[Span], key: Key) -> str:
     )
 
 
+class Line(NamedTuple):
+    """A share that is judged, and the most that it may be."""
+
+    name: str
+    share: float
+    most: float
+
+    @property
+    def holds(self) -> bool:
+        return self.share <= self.most
+
+
 class Verdict(NamedTuple):
     """What differs over all books."""
 
@@ -139,16 +162,24 @@ class Verdict(NamedTuple):
     equal_customers: float
     movements: dict[Movement, float]
     todays_unequal: int
+    beyond_reader: float
+    """The most of a book."""
+
+    @property
+    def lines(self) -> list[Line]:
+        """Return all that is judged, each with its limit."""
+        return [
+            Line("worst month", self.worst_month, MOST_OF_A_MONTH),
+            Line("worst kind of a month", self.worst_kind, MOST_OF_A_MONTH),
+            Line("unequal customers", 1 - self.equal_customers, 1 - LEAST_EQUAL_CUSTOMERS),
+            *(Line(kind, share, MOST_OF_MOVEMENTS) for kind, share in self.movements.items()),
+            Line("books unequal today", self.todays_unequal, 0),
+            Line("further from the truth than the reader", self.beyond_reader, MOST_BEYOND_READER),
+        ]
 
     @property
     def is_good(self) -> bool:
-        return (
-            self.worst_month <= MOST_OF_A_MONTH
-            and self.worst_kind <= MOST_OF_A_MONTH
-            and self.equal_customers >= LEAST_EQUAL_CUSTOMERS
-            and max(self.movements.values()) <= MOST_OF_MOVEMENTS
-            and not self.todays_unequal
-        )
+        return all(line.holds for line in self.lines)
 
 
 def verdict(books: list[Book]) -> Verdict:
@@ -162,4 +193,5 @@ def verdict(books: list[Book]) -> Verdict:
         equal_customers=sum(b.equal_customers for b in books) / sum(b.customers for b in books),
         movements={kind: _share(abs(have - want), want) for kind, (want, have) in totals.items()},
         todays_unequal=sum(not book.today_is_equal for book in books),
+        beyond_reader=max(book.beyond_reader for book in books),
     )

@@ -31,6 +31,11 @@ class Distance(NamedTuple):
     of_items: int
     causes: Counter[str]
 
+    @property
+    def share(self) -> float:
+        """Return how much of the true MRR the totals of months differ."""
+        return self.of_totals / self.truth
+
 
 def month_ends(today: date, number: int) -> list[date]:
     """Return the last days of the last complete months, the newest first."""
@@ -88,6 +93,13 @@ def distance(company: Company, truth: list[Span], ours: list[Span], months: int 
     return Distance(total, of_totals, of_items, causes)
 
 
+def added_up(distances: Iterable[Distance]) -> Distance:
+    sums = Distance(0, 0, 0, Counter())
+    for one in distances:
+        sums = Distance(*(total + new for total, new in zip(sums, one, strict=True)))
+    return sums
+
+
 def _in_default(company: Company, claim: Claim | None) -> int:
     """Return an amount in micros of the default currency."""
     if claim is None:
@@ -127,7 +139,8 @@ def _cause_of_price(subscription: Subscription, day: int, ours: int) -> str:
     true = [version for version in versions if version.day <= day][-1]
     same = [v for v in versions if mrr_micros(v.recurring, v.cycle) == ours]
     if not same:
-        return "price of no version"
+        has_upgrade = len({version.product for version in versions}) > 1
+        return "charge of an upgrade" if has_upgrade else "price of no version"
     nearest: Version = min(same, key=lambda version: abs(version.day - day))
     if nearest.product != true.product:
         return "product"

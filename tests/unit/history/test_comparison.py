@@ -28,7 +28,7 @@ def changed(spans: list[Span], **values: int) -> list[Span]:
 
 
 def judged(company: Company, actual: list[Span]) -> Book:
-    return compare(company, true_spans(company), actual)
+    return compare(company, true_spans(company), true_spans(company), actual)
 
 
 def test_equal_history_is_good(company: Company) -> None:
@@ -46,6 +46,7 @@ def test_wrong_price_of_one_subscription_is_noticed(company: Company) -> None:
     assert not verdict([book]).is_good
     assert (book.customers - book.equal_customers, book.today_is_equal) == (1, False)
     assert "expected" in book.examples[0]
+    assert book.product_from_truth.share > book.reader_from_truth.share == 0
 
 
 def test_wrong_owner_is_noticed(company: Company) -> None:

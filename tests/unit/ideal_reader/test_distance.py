@@ -1,11 +1,10 @@
 """The ideal reader tells today exactly, and the past as far as WHMCS's API can tell it."""
 
-from collections import Counter
 from datetime import date
 
 import pytest
 
-from tests.ideal_reader.distance import Distance, as_spans, distance, items_on
+from tests.ideal_reader.distance import Distance, added_up, as_spans, distance, items_on
 from tests.ideal_reader.reader import history
 from tests.ideal_reader.shown import read
 from tools.whmcs_simulator.company import Company
@@ -29,6 +28,8 @@ MOST_BY_CAUSE = {
     "cycle": 0.001,
     "counted too short": 0.001,
     "before the first payment": 0.001,
+    # WHMCS rounds the days that it charges, so the price behind a charge is a little off.
+    "charge of an upgrade": 0.001,
     # A price that was changed on the day of its first bill; nothing else may be here.
     "price of no version": 0.0001,
 }
@@ -50,16 +51,14 @@ def test_todays_items_are_exactly_true(profile: Profile) -> None:
 
 @pytest.mark.parametrize("profile", LIVES, ids=lambda profile: profile.name)
 def test_distance_from_the_truth_has_named_causes(profile: Profile) -> None:
-    sums = Distance(0, 0, 0, Counter())
-    for seed in SEEDS:
-        company = build_company(seed, 250, 5, TODAY, profile)
-        result = distance(company, *compared(company))
-        sums = Distance(*(ours + new for ours, new in zip(sums, result, strict=True)))
+    companies = [build_company(seed, 250, 5, TODAY, profile) for seed in SEEDS]
+
+    sums = added_up(distance(company, *compared(company)) for company in companies)
 
     print_causes(profile.name, sums)
     shares = {cause: amount / sums.truth for cause, amount in sums.causes.items()}
     assert {c: s for c, s in shares.items() if s > MOST_BY_CAUSE.get(c, 0)} == {}
-    assert sums.of_totals / sums.truth < MOST_OF_TOTALS
+    assert sums.share < MOST_OF_TOTALS
 
 
 def print_causes(name: str, of: Distance) -> None:
