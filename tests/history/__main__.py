@@ -83,7 +83,7 @@ def _say_causes(books: list[Book]) -> None:
     _say(f"\n{'from the truth, of MRR':>40} {'reader':>8} {'product':>8}")
     _say(f"{'totals of months':>40} {reader.share:>8.3%} {product.share:>8.3%}")
     for cause in sorted(reader.causes | product.causes, key=lambda cause: -reader.causes[cause]):
-        shares = (one.causes[cause] / one.truth for one in (reader, product))
+        shares = (apart.causes[cause] / apart.truth for apart in (reader, product))
         _say(f"{cause:>40} " + " ".join(f"{share:>8.3%}" for share in shares))
     _say("")
 

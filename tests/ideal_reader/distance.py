@@ -95,8 +95,8 @@ def distance(company: Company, truth: list[Span], ours: list[Span], months: int 
 
 def added_up(distances: Iterable[Distance]) -> Distance:
     sums = Distance(0, 0, 0, Counter())
-    for one in distances:
-        sums = Distance(*(total + new for total, new in zip(sums, one, strict=True)))
+    for apart in distances:
+        sums = Distance(*(total + new for total, new in zip(sums, apart, strict=True)))
     return sums
 
 
