@@ -222,6 +222,12 @@ async def _fill(catalogue: Catalogue, tables: set[str], organization_id: UUID) -
             """INSERT INTO metrics.coverage (organization_id, instance_id, kind, last_on)
             SELECT organization_id, instance_id, 'service', last_on FROM metrics.coverage ON CONFLICT DO NOTHING"""
         )
+        # Rates are versions of currencies.
+        await database.execute(
+            """INSERT INTO metrics.versions (organization_id, instance_id, kind, id, epoch, seq, observed_at, body)
+            SELECT organization_id, instance_id, 'currency', id, epoch, seq, observed_at, '{"code": "EUR", "rate": "1"}'
+            FROM metrics.versions ON CONFLICT DO NOTHING"""
+        )
 
 
 def _literal(column: Any, organization_id: UUID) -> str:
