@@ -8,12 +8,14 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from libs.common.contracts.lenses import COUNTING, GRACE_DAYS, Lens
-from libs.common.figures.answers import NATIVE
+from libs.common.contracts.money import MICROS, format_micros
+from libs.common.figures.answers import Figure
 from libs.common.figures.explain import ExplainedGroup, Explanation, Omission
 from libs.common.figures.groups import Group, Limits
 from libs.common.figures.metric import Metric
-from libs.common.figures.operands import Operand, Taken, Unit
+from libs.common.figures.operands import Listing, Operand, Taken, Unit
 from libs.common.figures.periods import Interval
+from libs.common.figures.rates import NATIVE, Fx, Target
 from libs.common.figures.restatement_list import Restatement
 from services.gateway import figures
 from services.gateway.context import Context
@@ -74,6 +76,18 @@ class SourceState:
 
 
 @dataclass(frozen=True, slots=True)
+class RateInForce:
+    """One unit of `currency` in an instance is `value` units of the currency of the figure, since a day. `by` has told both rates."""
+
+    instance_id: UUID
+    instance_name: str
+    currency: str
+    value: str
+    since: date
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """The same question for programs: as an address, as a line for a shell, and as SQL."""
 
@@ -87,6 +101,8 @@ class ExplainedMetric:
     """A figure on a day with all that it is computed from. For a metric of periods, `start` is the first day of the period.
 
     `restated` are the newest changes of its days after they were closed, 20 at most.
+    `currency` is that into which amounts are converted, None if they stay in their own. `rates` are those of the day; the amounts of other
+    days are converted at theirs, unless rates are constant.
     """
 
     metric: str
@@ -105,6 +121,8 @@ class ExplainedMetric:
     notes: tuple[str, ...]
     sources: tuple[SourceState, ...]
     question: Call
+    currency: str | None = None
+    rates: tuple[RateInForce, ...] = ()
 
 
 async def explained(
@@ -118,6 +136,7 @@ async def explained(
     instance_ids: Sequence[UUID],
     start: date | None = None,
     limits: Limits = (),
+    target: Target | None = None,
 ) -> ExplainedMetric:
     """Return a metric on a day, by default the newest known day, with everything that it is computed from.
 
@@ -125,13 +144,23 @@ async def explained(
     for an answer that is too large or a `start` that does not fit.
     """
     explanation = await figures.explanation(
-        context, principal, metric, start, on, groups, limits, lens=lens, instance_ids=instance_ids
+        context,
+        principal,
+        metric,
+        start,
+        on,
+        groups,
+        limits,
+        lens=lens,
+        instance_ids=instance_ids,
+        target=target,
     )
     shared = [
         *_organization(principal),
         ("lens", lens.value),
         *(("filter[instance]", str(instance_id)) for instance_id in instance_ids),
         *((f"filter[{group}]", value) for group, values in limits for value in values),
+        *_conversion(explanation.figure),
     ]
     asked = [*(("group_by", group.value) for group in groups), *shared]
     return ExplainedMetric(
@@ -139,18 +168,20 @@ async def explained(
         title=metric.title,
         unit=metric.unit,
         version=metric.version,
-        words=metric.words,
-        formula=metric.written,
+        words=explanation.metric.words,
+        formula=explanation.metric.written,
         start=explanation.start,
         on=explanation.on,
         as_of=explanation.figure.as_of,
-        settings=_settings(lens),
+        settings=_settings(lens, explanation.figure),
         values=tuple(_value(group, explanation, shared) for group in explanation.groups),
         omitted=explanation.omitted,
         restated=explanation.restated,
         notes=explanation.figure.notes,
         sources=_sources(explanation),
         question=_call(context, principal, explanation, asked),
+        currency=None if explanation.figure.fx is None else explanation.figure.currency,
+        rates=_rates(explanation),
     )
 
 
@@ -159,7 +190,29 @@ def _organization(principal: Principal) -> Parameters:
     return [("organization", principal.organization.slug)] if len(principal.organizations) > 1 else []
 
 
-def _settings(lens: Lens) -> tuple[Setting, ...]:
+def _conversion(figure: Figure) -> Parameters:
+    """Return the parameters by which amounts are converted as in a figure."""
+    return [] if figure.fx is None else [("currency", figure.currency), ("fx", figure.fx.value)]
+
+
+def _rates(explanation: Explanation) -> tuple[RateInForce, ...]:
+    """Return the rates of the instances of a figure."""
+    names = {instance.instance_id: instance.name for instance in explanation.scope.instances}
+    return tuple(
+        RateInForce(
+            rate.instance_id,
+            names[rate.instance_id],
+            rate.currency,
+            format_micros(round(rate.factor * MICROS)),
+            rate.since,
+            names.get(rate.by, "another instance"),
+        )
+        for rate in explanation.rates
+        if rate.instance_id in names
+    )
+
+
+def _settings(lens: Lens, figure: Figure) -> tuple[Setting, ...]:
     grace = Setting(
         "grace_days",
         str(GRACE_DAYS),
@@ -168,8 +221,23 @@ def _settings(lens: Lens) -> tuple[Setting, ...]:
     return (
         Setting("lens", lens.value, f"A subscription counts when it is {COUNTING[lens]}."),
         *([grace] if lens is Lens.CONTRACT else []),
-        Setting("currency", NATIVE, "Amounts stay in the currency of the customer. Nothing is converted."),
+        *_currency_settings(figure),
     )
+
+
+def _currency_settings(figure: Figure) -> tuple[Setting, ...]:
+    if figure.fx is None:
+        return (
+            Setting(
+                "currency", NATIVE, "Amounts stay in the currency of the customer. Nothing is converted."
+            ),
+        )
+    words = f"Amounts are converted into {figure.currency} by the rates that the syncs have seen in WHMCS. Days before have the first rate."
+    days = {
+        Fx.DAILY: "Balances are converted at the rate of the last day, movements at the rate of their own day.",
+        Fx.CONSTANT: "All days are converted at the newest rates.",
+    }
+    return (Setting("currency", figure.currency, words), Setting("fx", figure.fx.value, days[figure.fx]))
 
 
 def _value(explained: ExplainedGroup, explanation: Explanation, shared: Parameters) -> GroupValue:
@@ -190,11 +258,20 @@ def _value(explained: ExplainedGroup, explanation: Explanation, shared: Paramete
                 operand.title,
                 operand.unit,
                 value,
-                f"{API_PREFIX}/{operand.listing}?{urlencode([*_days_of(operand, explanation), *parameters])}",
+                _list_behind(operand, explanation, parameters),
             )
             for operand, value in explained.operands.items()
         ),
     )
+
+
+def _list_behind(operand: Operand, explanation: Explanation, parameters: Parameters) -> str:
+    """Return the address of the list behind an operand."""
+    if operand.listing is Listing.EXPECTED_ENDS:
+        # It shows amounts as they are in WHMCS.
+        parameters = [pair for pair in parameters if pair[0] not in ("currency", "fx")]
+    query = urlencode([*_days_of(operand, explanation), *parameters])
+    return f"{API_PREFIX}/{operand.listing}?{query}"
 
 
 def _days_of(operand: Operand, explanation: Explanation) -> Parameters:

@@ -51,6 +51,8 @@ from libs.common.figures.matrix import Matrix
 from libs.common.figures.metric import Metric
 from libs.common.figures.movement_list import Movement, MovementKey, MovementSelection, read_movements
 from libs.common.figures.questions import Question, Scope, scope_of
+from libs.common.figures.rate_reading import read_rates
+from libs.common.figures.rates import NO_RATES, Rates, Target
 from libs.common.figures.reading import read, read_coverage, read_paid
 from libs.common.figures.restatement_list import (
     Restatement,
@@ -87,7 +89,8 @@ async def figures(
 
     Raise NotFound for an unknown instance, Invalid for a range that is not allowed, an unknown limit or an answer that is too large.
     """
-    async with _scope(context, principal, lens, instance_ids) as (database, scope):
+    is_converted = any(question.target is not None for question in questions)
+    async with _scope(context, principal, lens, instance_ids, with_rates=is_converted) as (database, scope):
         reading = await read(database, questions, scope)
     is_small = reading.size <= SMALL
     return figures_of(reading) if is_small else await context.answer_workers.run(figures_of, reading)
@@ -104,14 +107,16 @@ async def explanation(
     *,
     lens: Lens,
     instance_ids: Sequence[UUID],
+    target: Target | None = None,
 ) -> Explanation:
     """Return the explanation of a metric on a day, by default the newest known day, or for the period from `start` to that day.
 
     Raise NotFound for an unknown instance, Invalid for an answer that is too large or a `start` that does not fit.
     """
-    async with _scope(context, principal, lens, instance_ids) as (database, scope):
+    has_rates = target is not None
+    async with _scope(context, principal, lens, instance_ids, with_rates=has_rates) as (database, scope):
         day = on or last_known_day(scope.instances, context.clock())
-        reading = await read_explained(database, metric, start, day, group_by, limits, scope)
+        reading = await read_explained(database, metric, start, day, group_by, limits, scope, target)
         omitted = await read_omissions(database, scope)
         restated = await read_restated(database, reading, day)
     is_small = reading.size <= SMALL
@@ -161,7 +166,8 @@ async def subscriptions(
     instance_ids: Sequence[UUID],
 ) -> list[Subscription]:
     """Return at most `limit` of the subscriptions behind a figure, those that follow `after`. Raise NotFound for an unknown instance."""
-    async with _scope(context, principal, lens, instance_ids) as (database, scope):
+    has_rates = selection.target is not None
+    async with _scope(context, principal, lens, instance_ids, with_rates=has_rates) as (database, scope):
         return await read_subscriptions(database, scope, selection, after, limit)
 
 
@@ -176,7 +182,8 @@ async def customers(
     instance_ids: Sequence[UUID],
 ) -> list[Customer]:
     """Return at most `limit` of the customers behind a figure, those that follow `after`. Raise NotFound for an unknown instance."""
-    async with _scope(context, principal, lens, instance_ids) as (database, scope):
+    has_rates = selection.target is not None
+    async with _scope(context, principal, lens, instance_ids, with_rates=has_rates) as (database, scope):
         return await read_customers(database, scope, selection, after, limit)
 
 
@@ -214,7 +221,8 @@ async def changed_customers(
 
     Raise NotFound for an unknown instance, Invalid for a period that starts after its end.
     """
-    async with _scope(context, principal, lens, instance_ids) as (database, scope):
+    has_rates = period.target is not None
+    async with _scope(context, principal, lens, instance_ids, with_rates=has_rates) as (database, scope):
         return await read_changed_customers(database, scope, period, after, limit)
 
 
@@ -247,7 +255,8 @@ async def movements(
 
     Raise NotFound for an unknown instance, Invalid for days that are not allowed or an unknown limit.
     """
-    async with _scope(context, principal, lens, instance_ids) as (database, scope):
+    has_rates = selection.target is not None
+    async with _scope(context, principal, lens, instance_ids, with_rates=has_rates) as (database, scope):
         return await read_movements(database, scope, selection, after, limit)
 
 
@@ -277,7 +286,12 @@ async def freshness(context: Context, principal: Principal, instance_ids: Sequen
 
 @asynccontextmanager
 async def _scope(
-    context: Context, principal: Principal, lens: Lens, instance_ids: Sequence[UUID]
+    context: Context,
+    principal: Principal,
+    lens: Lens,
+    instance_ids: Sequence[UUID],
+    *,
+    with_rates: bool = False,
 ) -> AsyncIterator[tuple[Any, Scope]]:
     """Open a transaction of the organization; yield its connection and the scope of the questions.
 
@@ -289,9 +303,18 @@ async def _scope(
     ):
         instances = await _chosen(connection, instance_ids)
         try:
-            yield await raw(connection), scope_of(instances, lens, context.clock())
+            rates = await rates_of_organization(connection, principal) if with_rates else NO_RATES
+            yield await raw(connection), scope_of(instances, lens, context.clock(), rates)
         except QuestionError as error:
             raise Invalid(error.code, error.message, error.field) from error
+
+
+async def rates_of_organization(connection: AsyncConnection, principal: Principal) -> Rates:
+    """Return all rates of the organization. They are not limited to chosen instances, so that these do not change an amount."""
+    instances = await repository.instances.with_figures(connection)
+    zones = {instance.instance_id: instance.time_zone for instance in instances}
+    chosen = await repository.organizations.reporting_currency(connection, principal.organization_id)
+    return await read_rates(await raw(connection), zones, chosen)
 
 
 async def _chosen(connection: AsyncConnection, instance_ids: Sequence[UUID]) -> list[Freshness]:

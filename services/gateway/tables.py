@@ -38,6 +38,7 @@ organizations: Final = _owned(
     Column("slug", Text, nullable=False, unique=True),
     Column("is_demo", Boolean, nullable=False),
     Column("created_at", _Moment, nullable=False),
+    Column("reporting_currency", Text),
 )
 users: Final = Table(
     "users",

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from fractions import Fraction
 from itertools import pairwise
-from typing import Final
 
 from libs.common.contracts.lenses import Lens
 from libs.common.contracts.money import format_micros
@@ -21,13 +20,12 @@ from libs.common.figures.coverage import (
 )
 from libs.common.figures.groups import Group
 from libs.common.figures.metric import Formula, Metric, Operands, Reason
-from libs.common.figures.notes import notes_on
+from libs.common.figures.notes import conversion_notes, notes_on
 from libs.common.figures.operands import Operand, Taken, Unit
 from libs.common.figures.periods import Interval
 from libs.common.figures.questions import ExactQuestion
+from libs.common.figures.rates import NATIVE, Fx
 from libs.common.figures.reading import Key, Names, Part, Reading
-
-NATIVE: Final = "native"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,10 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """The answer to a question. The values of the groups of an additive metric sum to the total."""
+    """The answer to a question. The values of the groups of an additive metric sum to the total.
+
+    `currency` is that of all amounts, or `native` if each is in its own; `fx` says by which rates amounts are converted.
+    """
 
     metric: str
     unit: Unit
@@ -76,6 +77,7 @@ class Figure:
     series: tuple[Series, ...]
     notes: tuple[str, ...]
     compared: Compared | None = None
+    fx: Fx | None = None
 
 
 # The levels of each operand of one group: a number for each point.
@@ -97,11 +99,14 @@ def figures_of(reading: Reading, *, with_breakdown: bool = True) -> list[Figure]
 def _figure(reading: Reading, part: Part, *, with_breakdown: bool) -> Figure:
     question, scope = part.question, reading.scope
     notes = notes_on(scope.instances, question.opens_on, scope.lens) if question.points else ()
+    conversion = question.conversion
+    if conversion is not None:
+        notes += conversion_notes(scope.instances, conversion, reading.unconverted.get(conversion, ()))
     return Figure(
         metric=question.metric.slug,
         unit=question.metric.unit,
         interval=question.interval,
-        currency=NATIVE,
+        currency=NATIVE if conversion is None else conversion.currency,
         lens=scope.lens,
         as_of=oldest(scope.instances),
         additive=question.metric.additive,
@@ -109,6 +114,7 @@ def _figure(reading: Reading, part: Part, *, with_breakdown: bool) -> Figure:
             question, levels_of(part), reading.names, _parts(question.metric, with_breakdown=with_breakdown)
         ),
         notes=tuple(note.text for note in notes),
+        fx=None if conversion is None else conversion.fx,
     )
 
 
@@ -126,9 +132,30 @@ def side_by_side(figures: Mapping[str, Figure]) -> Figure:
 def levels_of(part: Part) -> dict[Key, Levels]:
     """Return the levels of each group that was read."""
     return {
-        key: {operand: _levels(operand, changes, part.question) for operand, changes in group.items()}
+        key: _with_derived(
+            {
+                operand: _levels(operand, changes, part.question)
+                for operand, changes in group.items()
+                if operand.derived is None
+            },
+            part.question,
+        )
         for key, group in part.changes.items()
     }
+
+
+def _with_derived(levels: Levels, question: ExactQuestion) -> Levels:
+    """Return the levels with those of the operands that are derived from them."""
+    by_point = [
+        {operand: of_operand[number] for operand, of_operand in levels.items()}
+        for number in range(len(question.points))
+    ]
+    derived = {
+        operand: [operand.derived(of) for of in by_point]
+        for operand in question.metric.operands
+        if operand.derived is not None
+    }
+    return {**levels, **derived}
 
 
 def _levels(operand: Operand, changes: Counter[tuple[int, int]], question: ExactQuestion) -> list[int]:

@@ -14,6 +14,7 @@ from libs.common.figures.metric import Metric, Reason
 from libs.common.figures.operands import Operand
 from libs.common.figures.periods import Interval
 from libs.common.figures.questions import Question, Scope, day_before
+from libs.common.figures.rates import Target, UsedRate
 from libs.common.figures.readable import readable_statement
 from libs.common.figures.reading import Reading, read
 from libs.common.figures.relations import ISSUES
@@ -47,7 +48,8 @@ class Omission:
 class Explanation:
     """A figure of the days [start, on] with the numbers behind it; one day, unless the metric is one of periods.
 
-    `sql` is one statement that gives the same values. `restated` are the newest restatements of its days, 20 at most.
+    `sql` is one statement that gives the same values. `restated` are the newest restatements of its days, 20 at most. `rates` are those of
+    the day by which amounts are converted.
     """
 
     metric: Metric
@@ -59,6 +61,7 @@ class Explanation:
     omitted: tuple[Omission, ...]
     sql: str
     restated: tuple[Restatement, ...] = ()
+    rates: tuple[UsedRate, ...] = ()
 
     @property
     def before(self) -> date:
@@ -117,13 +120,16 @@ async def read_explained(
     group_by: Sequence[Group],
     limits: Limits,
     scope: Scope,
+    target: Target | None = None,
 ) -> Reading:
     """Read a metric on a day, in the caller's transaction of one organization. A metric of periods is read from `start` to that day.
 
     Without `start`, a period begins with the month. Raise QuestionError for more than MOST_GROUPS groups, and for a `start` that lies
     after the day or that the metric has not.
     """
-    question = Question(metric, _start(metric, start, on), on, Interval.RANGE, tuple(group_by), limits)
+    question = Question(
+        metric, _start(metric, start, on), on, Interval.RANGE, tuple(group_by), limits, target
+    )
     reading = await read(connection, [question], scope)
     groups = len(reading.parts[0].changes)
     if groups > MOST_GROUPS:
@@ -171,7 +177,7 @@ def explain(
 ) -> Explanation:
     """Return the explanation of the figure that `read_explained` has read for a day."""
     [figure], [part] = figures_of(reading, with_breakdown=False), reading.parts
-    start = part.question.opens_on
+    start, conversion = part.question.opens_on, part.question.conversion
     return Explanation(
         metric=part.question.metric,
         start=start,
@@ -182,6 +188,7 @@ def explain(
         omitted=tuple(omitted),
         sql=readable_statement(part.question, start, on, reading.scope),
         restated=tuple(restated),
+        rates=tuple(conversion.used(on)) if conversion else (),
     )
 
 

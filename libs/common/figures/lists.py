@@ -10,6 +10,7 @@ from pydantic import Field
 
 from libs.common.contracts.money import format_micros, parse_micros
 from libs.common.contracts.values import Count, Integer, Text
+from libs.common.figures.conversions import rates_of_points
 from libs.common.figures.coverage import sources_within
 from libs.common.figures.errors import QuestionError
 from libs.common.figures.groups import Group, Limits, key_of
@@ -20,6 +21,7 @@ from libs.common.figures.list_statements import (
 )
 from libs.common.figures.operands import Outcome
 from libs.common.figures.questions import Scope, day_before, stretches_of
+from libs.common.figures.rates import Target
 from libs.common.figures.reading import check_limits, limits_in_rows
 
 # PostgreSQL can negate it.
@@ -123,11 +125,13 @@ class Selection:
     """Everything within limits that counts on a day, or on the newest day if `on` is None; nothing on a later one.
 
     `discounts`: with subscriptions whose amount is negative. They lower the MRR, and their number counts nowhere.
+    Amounts are converted into the currency of `target`; without one they stay in their own.
     """
 
     on: date | None
     limits: Limits = ()
     discounts: bool = True
+    target: Target | None = None
 
 
 async def read_subscriptions(
@@ -137,10 +141,11 @@ async def read_subscriptions(
     await check_limits(connection, selection.limits)
     key = after or (None,) * len(SubscriptionKey._fields)
     limits = limits_in_rows(selection.limits)
-    statement = subscriptions_statement(group for group, _ in limits)
+    rates = _rates(scope, selection.target, selection.on or scope.newest)
+    statement = subscriptions_statement((group for group, _ in limits), is_converted=bool(rates))
     values = (values for _, values in limits)
     rows = await connection.fetch(
-        statement, *_bound(scope, selection), limit, *key, selection.discounts, *values
+        statement, *_bound(scope, selection), limit, *key, selection.discounts, *rates, *values
     )
     return [
         Subscription(
@@ -168,9 +173,10 @@ async def read_customers(
     await check_limits(connection, selection.limits)
     key = after or (None,) * len(CustomerKey._fields)
     limits = limits_in_rows(selection.limits)
-    statement = customers_statement(group for group, _ in limits)
+    rates = _rates(scope, selection.target, selection.on or scope.newest)
+    statement = customers_statement((group for group, _ in limits), is_converted=bool(rates))
     values = (values for _, values in limits)
-    rows = await connection.fetch(statement, *_bound(scope, selection), limit, *key, *values)
+    rows = await connection.fetch(statement, *_bound(scope, selection), limit, *key, *rates, *values)
     return [
         Customer(
             id=f"{row['instance_id']}:customer:{row['customer_id']}",
@@ -186,12 +192,16 @@ async def read_customers(
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """The days [start, end], what became of the customers, all that changed if `outcome` is None, and the limits of what counts."""
+    """The days [start, end], what became of the customers, all that changed if `outcome` is None, and the limits of what counts.
+
+    Amounts are converted into the currency of `target`, those at the start at the rate of the day before.
+    """
 
     start: date
     end: date
     outcome: Outcome | None
     limits: Limits = ()
+    target: Target | None = None
 
 
 async def read_changed_customers(
@@ -210,12 +220,14 @@ async def read_changed_customers(
     await check_limits(connection, period.limits)
     key = after or (None,) * len(ChangedCustomerKey._fields)
     limits = limits_in_rows(period.limits)
+    rates = _rates(scope, period.target, day_before(period.start), min(period.end, scope.newest))
     rows = await connection.fetch(
-        customer_changes_statement(group for group, _ in limits),
+        customer_changes_statement((group for group, _ in limits), is_converted=bool(rates)),
         *_bound_period(scope, period),
         period.outcome,
         limit,
         *key,
+        *rates,
         *(values for _, values in limits),
     )
     return [
@@ -231,6 +243,12 @@ async def read_changed_customers(
         )
         for row in rows
     ]
+
+
+def _rates(scope: Scope, target: Target | None, *days: date) -> Sequence[Any]:
+    """Return the parameters of a conversion with the rates of some days; none if amounts stay in their own currency."""
+    conversion = scope.conversion(target)
+    return () if conversion is None else (*rates_of_points(conversion, days).values, conversion.currency)
 
 
 def _bound_period(scope: Scope, period: Period) -> Sequence[Any]:

@@ -1,12 +1,13 @@
 """Defines a metric: a formula over operands, with words for people. Pure."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
 
 from libs.common.figures.groups import Group
 from libs.common.figures.operands import Operand, Taken, Unit
+from libs.common.figures.rates import Fx
 
 
 class Good(StrEnum):
@@ -45,7 +46,8 @@ class Metric:
     """A figure that people can ask for.
 
     `words` says what it means, `written` is the formula over the names of the operands, and `example` has operands with the value that
-    they give. `version` and `words` change together. With a `breakdown`, the formula gives what its parts explain.
+    they give. `version` and `words` change together. With a `breakdown`, the formula gives what its parts explain. `converted` is the
+    same metric over converted amounts, by their rates, where conversion adds a part of its own.
     """
 
     slug: str
@@ -59,6 +61,7 @@ class Metric:
     written: str
     example: tuple[Operands, Value]
     breakdown: Breakdown | None = None
+    converted: "Mapping[Fx, Metric]" = field(default_factory=dict)
 
     @property
     def groups(self) -> tuple[Group, ...]:

@@ -7,11 +7,13 @@ from uuid import UUID
 
 from libs.common.contracts.money import format_micros, parse_micros
 from libs.common.contracts.values import Count, Integer
+from libs.common.figures.conversions import rates_of_days
 from libs.common.figures.coverage import sources_within
 from libs.common.figures.errors import QuestionError
 from libs.common.figures.groups import Group, Limits, key_of
 from libs.common.figures.list_statements import movements_statement
 from libs.common.figures.questions import Scope, day_before, stretches_of
+from libs.common.figures.rates import Target
 from libs.common.figures.reading import check_limits, limits_in_rows
 
 
@@ -60,7 +62,8 @@ class Movement:
 class MovementSelection:
     """The movements of the days [start, end] within limits: of some kinds and reasons, all if None.
 
-    `at_start`: only those of customers who paid on the day before `start`.
+    `at_start`: only those of customers who paid on the day before `start`. Amounts are converted into the currency of `target`, each at the
+    rate of its day.
     """
 
     start: date
@@ -69,6 +72,7 @@ class MovementSelection:
     reasons: tuple[str, ...] | None = None
     at_start: bool = False
     limits: Limits = ()
+    target: Target | None = None
 
 
 async def read_movements(
@@ -92,8 +96,10 @@ async def read_movements(
     if all(stretch.opens_on > before for stretch in stretches):
         stretches = []
     limits = limits_in_rows(selection.limits)
+    conversion = scope.conversion(selection.target)
+    rates = rates_of_days(conversion, before, max(before, end)) if conversion else None
     rows = await connection.fetch(
-        movements_statement(group for group, _ in limits),
+        movements_statement((group for group, _ in limits), is_converted=rates is not None),
         [stretch.instance_id for stretch in stretches],
         [stretch.kind for stretch in stretches],
         [stretch.opens_on for stretch in stretches],
@@ -105,6 +111,7 @@ async def read_movements(
         limit,
         *(after or (None,) * len(MovementKey._fields)),
         scope.lens,
+        *([*rates.values, conversion.currency, rates.change_days] if conversion and rates else []),
         *(values for _, values in limits),
     )
     return [_movement(row) for row in rows]

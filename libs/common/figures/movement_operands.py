@@ -1,11 +1,12 @@
 """The numbers about movements from which metrics are computed. Pure."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from libs.common.contracts.movements import MovementKind, MovementReason
 from libs.common.figures.operands import Listing, Operand, Taken, Unit, flows
-from libs.common.figures.relations import CUSTOMER_MOVEMENTS, MOVEMENTS, STARTER_MOVEMENTS
+from libs.common.figures.relations import CUSTOMER_MOVEMENTS, MOVEMENTS, MOVES, STARTER_MOVEMENTS
 
 
 def _movement(kind: MovementKind, title: str) -> Operand:
@@ -30,6 +31,7 @@ EXPANSION: Final = _movement(MovementKind.EXPANSION, "Expansion")
 CONTRACTION: Final = _movement(MovementKind.CONTRACTION, "Contraction")
 CHURN: Final = _movement(MovementKind.CHURN, "Churn")
 MOVED: Final = _movement(MovementKind.MOVED, "Moved between customers or currencies")
+MOVED_IN_PAIRS: Final = replace(MOVED, relation=MOVES)
 
 
 def _of_starters(kind: MovementKind, title: str) -> Operand:

@@ -1,16 +1,18 @@
 """Writes notes for the readers of figures: what is missing, since when, and what to do. Pure."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import combinations
 from typing import Final
+from uuid import UUID
 
 from libs.common.calendar import day_of
 from libs.common.contracts.billing import SUBSCRIPTION_KINDS, Kind
 from libs.common.contracts.failures import text_of_skipped
 from libs.common.contracts.lenses import Lens
 from libs.common.figures.coverage import SUPPORTS, Freshness, KindState
+from libs.common.figures.rates import Conversion, Unconverted
 
 _NOT_WHOLE: Final = "not_whole"
 _READ_AGAIN: Final = "The next full sync reads it again."
@@ -38,6 +40,33 @@ def notes_on(instances: Sequence[Freshness], start: date, lens: Lens) -> tuple[N
         *(_unpaid(instances) if lens is Lens.PAID else ()),
         *(note for instance in instances for note in _unreadable(instance, lens)),
     )
+
+
+def conversion_notes(
+    instances: Sequence[Freshness], conversion: Conversion, unconverted: Iterable[Unconverted]
+) -> tuple[Note, ...]:
+    """Return the notes on amounts that a conversion leaves out, and on those that it converts by the rates of another instance."""
+    names = {instance.instance_id: instance.name for instance in instances}
+    return (*_left_out(names, conversion, unconverted), *_by_other_rates(names, conversion))
+
+
+def _left_out(
+    names: Mapping[UUID, str], conversion: Conversion, unconverted: Iterable[Unconverted]
+) -> Iterator[Note]:
+    for row in unconverted:
+        are = "subscription is" if row.subscriptions == 1 else "subscriptions are"
+        yield Note(
+            f"{row.subscriptions:,} {are} left out: {names[row.instance_id]} bills in {row.currency}, and no rate from {row.currency} to "
+            f"{conversion.currency} is known. Add the currencies with their rates in WHMCS, or use the original currencies."
+        )
+
+
+def _by_other_rates(names: Mapping[UUID, str], conversion: Conversion) -> Iterator[Note]:
+    for (instance_id, code), pair in conversion.pairs.items():
+        if instance_id in names and pair.by not in (None, instance_id):
+            yield Note(
+                f"Amounts of {names[instance_id]} in {code} are converted by the rates of {names.get(pair.by, 'another instance')}."
+            )
 
 
 def _never_synced(instances: Iterable[Freshness]) -> Iterator[Note]:

@@ -100,7 +100,8 @@ class Operand:
     """A number for each point, in micros when its unit is money.
 
     `levels` turns the changes of `measure` into these numbers. `sql` is the same for one point, over rows of `readable`, with money in
-    units of the currency. `listing` is the list that the number is computed from, and `shown` are the parameters that limit that list.
+    units of the currency. `listing` is the list that the number is computed from, and `shown` are the parameters that limit that list. A
+    number that is `derived` from the other numbers of its metric is not read and has no measure.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Operand:
     levels: Callable[[Changes, int], list[int]] = sums
     taken: Taken = Taken.END
     shown: tuple[tuple[str, str], ...] = ()
+    derived: "Callable[[Mapping[Operand, int]], int] | None" = None
 
 
 MRR: Final = Operand(

@@ -13,13 +13,17 @@ from libs.common.figures.errors import QuestionError
 from libs.common.figures.groups import Group, Limits
 from libs.common.figures.metric import Metric
 from libs.common.figures.periods import Interval, points_of
+from libs.common.figures.rates import NO_RATES, Conversion, Rates, Target
 
 _DAY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One metric over the days [start, end], split by groups, over the subscriptions within the limits."""
+    """One metric over the days [start, end], split by groups, over the subscriptions within the limits.
+
+    Amounts are converted into the currency of `target`; without one they stay in their own.
+    """
 
     metric: Metric
     start: date
@@ -27,24 +31,30 @@ class Question:
     interval: Interval = Interval.DAY
     group_by: tuple[Group, ...] = ()
     limits: Limits = ()
+    target: Target | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
     """The instances and the lens that all questions asked together have in common. `sources` are those of the instances.
 
-    `newest` is the last day to which a figure can be carried.
+    `newest` is the last day to which a figure can be carried. `rates` are those of the organization, if a question needs them.
     """
 
     instances: Sequence[Freshness]
     lens: Lens
     sources: Sequence[Source]
     newest: date
+    rates: Rates = NO_RATES
+
+    def conversion(self, target: Target | None) -> Conversion | None:
+        """Return how amounts are converted; None if they stay in their own currency. Raise QuestionError for a currency without a rate."""
+        return None if target is None else self.rates.conversion(target, self.newest)
 
 
-def scope_of(instances: Sequence[Freshness], lens: Lens, now: datetime) -> Scope:
+def scope_of(instances: Sequence[Freshness], lens: Lens, now: datetime, rates: Rates = NO_RATES) -> Scope:
     """Return the scope of these instances at a moment."""
-    return Scope(instances, lens, sources_of(instances, lens), newest_day(instances, now))
+    return Scope(instances, lens, sources_of(instances, lens), newest_day(instances, now), rates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +63,7 @@ class ExactQuestion:
 
     `opens_on` is the first point, or for a metric of periods the first day of the first period. `days` are the days to read: the points,
     and for a metric of periods also the day before the first of them. `is_split`: the question has groups, so each of them begins with its
-    first known day. `sources` are those that can have rows within the limits.
+    first known day. `sources` are those that can have rows within the limits. `conversion` is None if amounts stay in their own currency.
     """
 
     metric: Metric
@@ -65,6 +75,7 @@ class ExactQuestion:
     limits: Limits
     sources: tuple[Source, ...]
     is_split: bool
+    conversion: Conversion | None = None
 
 
 def day_before(on: date) -> date:
@@ -72,8 +83,8 @@ def day_before(on: date) -> date:
     return on - _DAY if on > date.min else on
 
 
-def exact(question: Question, scope: Scope) -> ExactQuestion:
-    """Make a question exact: whatever is computed from money is grouped by currency, and no point lies after the newest day.
+def exact(question: Question, scope: Scope, conversion: Conversion | None = None) -> ExactQuestion:
+    """Make a question exact: whatever is computed from money is grouped by currency or converted, and no point lies after the newest day.
 
     Raise QuestionError when the range is not allowed.
     """
@@ -89,10 +100,12 @@ def exact(question: Question, scope: Scope) -> ExactQuestion:
         before = points[number - 1] if number else before
         points = points[number:]
     days = (before, *points) if points and question.metric.is_of_period else points
-    by_currency = (Group.CURRENCY,) if question.metric.has_amounts else ()
+    by_currency = (Group.CURRENCY,) if question.metric.has_amounts and conversion is None else ()
     groups = tuple(dict.fromkeys((*question.group_by, *by_currency)))
     return ExactQuestion(
-        question.metric,
+        question.metric
+        if conversion is None
+        else question.metric.converted.get(conversion.fx, question.metric),
         question.interval,
         opens_on,
         points,
@@ -101,6 +114,7 @@ def exact(question: Question, scope: Scope) -> ExactQuestion:
         question.limits,
         sources,
         is_split=bool(question.group_by),
+        conversion=conversion,
     )
 
 

@@ -4,21 +4,24 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from libs.common.contracts.billing import SUBSCRIPTION_KINDS
+from libs.common.figures.change_statements import changes_statement
+from libs.common.figures.conversions import StatementRates, rates_of_days, rates_of_points
 from libs.common.figures.coverage import Days, KindState, Source
 from libs.common.figures.errors import QuestionError
 from libs.common.figures.groups import COLUMNS, UNKNOWN, Group, Limits, key_of
 from libs.common.figures.operands import Operand
 from libs.common.figures.questions import ExactQuestion, Question, Scope, Stretch, exact, stretches_of
+from libs.common.figures.rate_reading import read_unconverted
+from libs.common.figures.rates import Conversion, Unconverted
 from libs.common.figures.relations import (
     COVERAGE,
     NAMES,
     PAID,
     Relation,
-    changes_statement,
     count_statement,
     groups_statement,
     strange_value_statement,
@@ -49,11 +52,15 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The rows that were read for some questions: one part per question, in order, and the names of products and instances."""
+    """The rows that were read for some questions: one part per question, in order, and the names of products and instances.
+
+    `unconverted` are the subscriptions that each conversion leaves out.
+    """
 
     scope: Scope
     parts: Sequence[Part]
     names: Names
+    unconverted: Mapping[Conversion, Sequence[Unconverted]] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -66,7 +73,10 @@ async def read(connection: Any, questions: Iterable[Question], scope: Scope) -> 
 
     Raise QuestionError for a range that is not allowed, a limit that no subscription has, or an answer of more than MOST_VALUES values.
     """
-    parts = [Part(exact(question, scope)) for question in questions]
+    asked = list(questions)
+    # One object for each target, so that parts with the same target can share a statement.
+    conversions = {target: scope.conversion(target) for target in {question.target for question in asked}}
+    parts = [Part(exact(question, scope, conversions[question.target])) for question in asked]
     for limits in dict.fromkeys(part.question.limits for part in parts):
         await check_limits(connection, limits)
     for same in _about_the_same(parts):
@@ -76,7 +86,11 @@ async def read(connection: Any, questions: Iterable[Question], scope: Scope) -> 
         async for rows in _read_changes(connection, statement, scope):
             for part in statement.parts:
                 _add_rows(part, statement.relation, rows)
-    return Reading(scope, parts, await _read_names(connection, parts, scope))
+    names, unconverted = (
+        await _read_names(connection, parts, scope),
+        await _unconverted(connection, parts, scope),
+    )
+    return Reading(scope, parts, names, unconverted)
 
 
 def _about_the_same(parts: Iterable[Part]) -> Iterable[Sequence[Part]]:
@@ -94,6 +108,7 @@ class _Statement:
     relation: Relation
     days: tuple[date, ...]
     groups: tuple[Group, ...]
+    conversion: Conversion | None
     parts: Sequence[Part]
 
     @property
@@ -112,21 +127,34 @@ def limits_in_rows(limits: Limits) -> Limits:
     return tuple(limit for limit in limits if limit[0] not in (Group.KIND, Group.INSTANCE))
 
 
+class _Shared(NamedTuple):
+    """What parts have in common that one statement reads; no `groups` if the rows of the relation can be summed."""
+
+    relation: Relation
+    days: tuple[date, ...]
+    limits: Limits
+    groups: tuple[Group, ...]
+    conversion: Conversion | None
+
+
 def _statements(parts: Iterable[Part]) -> list[_Statement]:
     """Return the statements for all parts. Parts about the same days and limits share one if the rows of the relation can be summed."""
-    shared: dict[tuple[Relation, tuple[date, ...], Limits, tuple[Group, ...]], list[Part]] = defaultdict(list)
+    shared: dict[_Shared, list[Part]] = defaultdict(list)
     for part in parts:
-        for relation in dict.fromkeys(operand.relation for operand in part.question.metric.operands):
-            groups = () if relation.is_additive else part.question.groups
-            shared[relation, part.question.days, part.question.limits, groups].append(part)
+        question = part.question
+        conversion = question.conversion if question.metric.has_amounts else None
+        for relation in dict.fromkeys(operand.relation for operand in question.metric.operands):
+            groups = () if relation.is_additive else question.groups
+            shared[_Shared(relation, question.days, question.limits, groups, conversion)].append(part)
     return [
         _Statement(
-            relation,
-            days,
+            key.relation,
+            key.days,
             tuple(dict.fromkeys(group for part in same for group in part.question.groups)),
+            key.conversion,
             same,
         )
-        for (relation, days, _, _), same in shared.items()
+        for key, same in shared.items()
     ]
 
 
@@ -137,19 +165,31 @@ async def _read_changes(connection: Any, statement: _Statement, scope: Scope) ->
     if statement.relation.is_of_movements and not has_changes:
         return
     values = [*_columns(stretches), [stretch.opening for stretch in stretches], scope.lens]
+    rates = _rates(statement)
     cursor = await connection.cursor(
         changes_statement(
             statement.relation,
             statement.groups,
             [group for group, _ in statement.limits],
             has_changes=has_changes,
+            is_converted=rates is not None,
         ),
         *values,
         *([statement.days] if has_changes else []),
+        *(rates.values if rates else []),
+        *([rates.change_days] if rates and statement.relation.is_of_movements else []),
         *(values for _, values in statement.limits),
     )
     while rows := await cursor.fetch(_ROWS_AT_ONCE):
         yield rows
+
+
+def _rates(statement: _Statement) -> StatementRates | None:
+    if statement.conversion is None:
+        return None
+    if statement.relation.is_of_movements:
+        return rates_of_days(statement.conversion, statement.days[0], statement.days[-1])
+    return rates_of_points(statement.conversion, statement.days)
 
 
 def _columns(stretches: Sequence[Stretch]) -> list[list[Any]]:
@@ -161,7 +201,11 @@ def _columns(stretches: Sequence[Stretch]) -> list[list[Any]]:
 
 def _add_rows(part: Part, relation: Relation, rows: Iterable[Row]) -> None:
     """Add rows to a part; raise QuestionError as soon as it has too many groups."""
-    operands = [operand for operand in part.question.metric.operands if operand.relation is relation]
+    operands = [
+        operand
+        for operand in part.question.metric.operands
+        if operand.relation is relation and operand.derived is None
+    ]
     for row in rows:
         key = tuple(_group_value(row, group) for group in part.question.groups)
         group = part.changes.get(key) or _add_group(part, key)
@@ -265,6 +309,24 @@ async def _read_names(connection: Any, parts: Iterable[Part], scope: Scope) -> N
 async def read_paid(connection: Any) -> set[UUID]:
     """Return the instances whose invoices are all read, so that the lens `paid` is known."""
     return {row["instance_id"] for row in await connection.fetch(PAID)}
+
+
+async def _unconverted(
+    connection: Any, parts: Iterable[Part], scope: Scope
+) -> dict[Conversion, list[Unconverted]]:
+    """Return, for each conversion, what it leaves out of the question with the most days."""
+    longest: dict[Conversion, ExactQuestion] = {}
+    for part in parts:
+        question = part.question
+        if question.conversion is not None and question.metric.has_amounts:
+            other = longest.get(question.conversion, question)
+            longest[question.conversion] = max(other, question, key=lambda asked: len(asked.days))
+    return {
+        conversion: await read_unconverted(
+            connection, conversion, stretches_of(question.sources, question.days), scope.lens
+        )
+        for conversion, question in longest.items()
+    }
 
 
 async def read_coverage(connection: Any) -> dict[UUID, dict[str, KindState]]:

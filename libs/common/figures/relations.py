@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from libs.common.figures.conversions import CHANGES
 from libs.common.figures.end_parts import CONDITIONS
 from libs.common.figures.groups import COLUMNS, KEYS, Group
 
@@ -18,11 +19,13 @@ class Relation:
     A row has the columns of its group, its `point`, and measures: the difference of each to the point before. Points without a difference
     have no row. `is_additive`: the rows of parts sum to those of the whole, so questions with different groups can share a statement.
     `readable` are the rows of `readable` from which people compute the same. `is_of_movements`: `present` holds movements.
-    `is_of_newest_day`: `present` holds the subscriptions that may end soon, which are known for the last known day alone.
+    `is_of_newest_day`: `present` holds the subscriptions that may end soon, known for the last known day alone. `converted` is the
+    summary where amounts are converted, if that is another one.
     """
 
     summary: str
     is_additive: bool
+    converted: str = ""
     readable: str = "customer"
     is_of_movements: bool = False
     is_of_newest_day: bool = False
@@ -30,12 +33,21 @@ class Relation:
     filters: frozenset[Group] = frozenset(Group)
 
 
+_CONVERTED_BALANCES: Final = """
+SELECT {columns}s.point, sum(s.change) AS mrr_micros, sum(s.subscriptions) AS subscriptions, sum(s.opened_micros) AS opened_micros
+FROM (
+    SELECT {columns}s.point, s.change, 0 AS subscriptions, 0 AS opened_micros FROM step s
+    UNION ALL
+    SELECT {columns}s.point, 0, s.subscriptions, metrics_read.converted(s.opened_micros, r.numerator, r.denominator)
+    FROM present s JOIN rate r ON r.home = s.home AND r.code = s.paid_in AND r.number = s.point) s
+GROUP BY {columns}s.point"""
 BALANCES: Final = Relation(
     """
 SELECT {columns}s.point, sum(s.mrr_micros) AS mrr_micros, sum(s.subscriptions) AS subscriptions,
     sum(s.opened_micros) AS opened_micros
 FROM present s GROUP BY {columns}s.point""",
     is_additive=True,
+    converted=CHANGES.replace("{owner}", "") + _CONVERTED_BALANCES,
 )
 
 # How the MRR of each customer changes in each currency, and the MRR after the change. Both are equal in the first row of an account. The
@@ -48,6 +60,16 @@ _MRR_OF_CUSTOMERS: Final = """, changed AS (
         (sum(s.change) OVER (PARTITION BY {columns}s.home, s.customer_id, s.paid_in ORDER BY s.point))::bigint AS mrr_micros
     FROM changed s
 )"""
+_CONVERTED_MRR_OF_CUSTOMERS: Final = """, changed AS (
+    SELECT {columns}s.home, s.customer_id, s.point, sum(s.change)::bigint AS change
+    FROM step s GROUP BY {columns}s.home, s.customer_id, s.point
+), running AS (
+    SELECT {columns}s.home, s.customer_id, s.point, s.change,
+        (sum(s.change) OVER (PARTITION BY {columns}s.home, s.customer_id ORDER BY s.point))::bigint AS mrr_micros
+    FROM changed s
+)"""
+# A customer with several currencies has one converted MRR.
+_CONVERTED_OF_CUSTOMERS: Final = CHANGES.replace("{owner}", "s.customer_id, ") + _CONVERTED_MRR_OF_CUSTOMERS
 
 # A customer counts while its MRR in a group is above 0 in any currency, so parts do not sum to the whole. `crossed` holds by how many the
 # currencies in which a customer pays become more or fewer.
@@ -68,26 +90,28 @@ FROM paying s GROUP BY {columns}s.point""",
     is_additive=False,
 )
 
-# The number of customers by amount: a customer whose MRR changes counts -1 at the old amount and 1 at the new one.
-CUSTOMER_AMOUNTS: Final = Relation(
-    _MRR_OF_CUSTOMERS
-    + """
+_AMOUNTS_OF_CUSTOMERS: Final = """
 SELECT {columns}s.point, greatest(step.amount, 0)::bigint AS amount, sum(step.customers * (step.amount > 0)::int) AS customers
 FROM running s
 CROSS JOIN LATERAL (VALUES (s.mrr_micros, 1), (s.mrr_micros - s.change, -1)) AS step (amount, customers)
-WHERE step.amount > 0 OR s.mrr_micros = s.change GROUP BY {columns}s.point, greatest(step.amount, 0)""",
+WHERE step.amount > 0 OR s.mrr_micros = s.change GROUP BY {columns}s.point, greatest(step.amount, 0)"""
+# The number of customers by amount: a customer whose MRR changes counts -1 at the old amount and 1 at the new one.
+CUSTOMER_AMOUNTS: Final = Relation(
+    _MRR_OF_CUSTOMERS + _AMOUNTS_OF_CUSTOMERS,
     is_additive=False,
+    converted=_CONVERTED_OF_CUSTOMERS + _AMOUNTS_OF_CUSTOMERS,
 )
 
-# The MRR of customers whose MRR is above 0, and what those of the point before pay less or more at a point.
-CUSTOMER_CHANGES: Final = Relation(
-    _MRR_OF_CUSTOMERS
-    + """
+_LOST_AND_GAINED: Final = """
 SELECT {columns}s.point, sum(greatest(s.mrr_micros, 0) - greatest(s.mrr_micros - s.change, 0)) AS paying_micros,
     sum(CASE WHEN s.mrr_micros > s.change THEN greatest(-s.change, 0) ELSE 0 END) AS lost_micros,
     sum(CASE WHEN s.mrr_micros > s.change THEN greatest(s.change, 0) ELSE 0 END) AS gained_micros
-FROM running s GROUP BY {columns}s.point""",
+FROM running s GROUP BY {columns}s.point"""
+# The MRR of customers whose MRR is above 0, and what those of the point before pay less or more at a point.
+CUSTOMER_CHANGES: Final = Relation(
+    _MRR_OF_CUSTOMERS + _LOST_AND_GAINED,
     is_additive=False,
+    converted=_CONVERTED_OF_CUSTOMERS + _LOST_AND_GAINED,
 )
 
 # The sum of the amounts of each movement, and of churn by its reason.
@@ -113,37 +137,65 @@ FROM present s GROUP BY {columns}s.point""",
     is_of_movements=True,
 )
 
-# What customers do on a day. Transfers of a customer are netted within each group, so parts do not sum to the whole.
-CUSTOMER_MOVEMENTS: Final = Relation(
-    """, of_day AS (
+_OF_DAY: Final = """, of_day AS (
     SELECT {columns}s.point, s.home, s.customer_id, s.on_day, s.movement, sum(s.amount_micros) AS amount
     FROM present s GROUP BY {columns}s.point, s.home, s.customer_id, s.on_day, s.movement
-)
+)"""
+# What a customer transfers in one currency sums to 0, so it is converted after it is netted.
+_CONVERTED_OF_DAY: Final = """, netted AS (
+    SELECT {columns}s.point, s.home, s.customer_id, s.on_day, s.movement,
+        metrics_read.converted(sum(s.native_micros)::bigint, s.numerator, s.denominator) AS amount
+    FROM present s GROUP BY {columns}s.point, s.home, s.customer_id, s.on_day, s.movement, s.numerator, s.denominator
+), of_day AS (
+    SELECT {columns}s.point, s.home, s.customer_id, s.on_day, s.movement, sum(s.amount) AS amount
+    FROM netted s GROUP BY {columns}s.point, s.home, s.customer_id, s.on_day, s.movement
+)"""
+_CUSTOMER_MOVEMENTS: Final = """
 SELECT {columns}s.point, sum((s.movement = 'new_business')::int) AS new_customers,
     sum((s.movement = 'churn')::int) AS churned_customers,
     sum(CASE s.movement WHEN 'transfer' THEN greatest(s.amount, 0) ELSE 0 END) AS entering,
     sum(CASE s.movement WHEN 'transfer' THEN least(s.amount, 0) ELSE 0 END) AS leaving
-FROM of_day s GROUP BY {columns}s.point""",
+FROM of_day s GROUP BY {columns}s.point"""
+# What customers do on a day. Transfers of a customer are netted within each group, so parts do not sum to the whole.
+CUSTOMER_MOVEMENTS: Final = Relation(
+    _OF_DAY + _CUSTOMER_MOVEMENTS,
     is_additive=False,
+    converted=_CONVERTED_OF_DAY + _CUSTOMER_MOVEMENTS,
     readable="movement_of_day",
     is_of_movements=True,
 )
 
+# What moves between customers or currencies. If both sides of a move are in a group, they sum to 0: what the rate of the day leaves between
+# the price in the old currency and that in the new one is no movement.
+MOVES: Final = Relation(
+    """, of_item AS (
+    SELECT {columns}s.point, sum(s.amount_micros) AS amount, min(s.amount_micros) < 0 AND max(s.amount_micros) > 0 AS is_whole
+    FROM present s WHERE s.movement = 'moved' GROUP BY {columns}s.point, s.home, s.item_kind, s.item_id, s.on_day
+)
+SELECT {columns}s.point, sum(CASE WHEN s.is_whole THEN 0 ELSE s.amount END) AS moved FROM of_item s GROUP BY {columns}s.point""",
+    is_additive=False,
+    readable="movement",
+    is_of_movements=True,
+)
+
 # A customer who paid at the point before: ($7)[i] is the day before period i, because arrays begin with 1 and days with number 0.
-STARTER_MOVEMENTS: Final = Relation(
-    """
+_STARTER_MOVEMENTS: Final = """
 SELECT {columns}s.point, sum(CASE s.movement WHEN 'churn' THEN s.amount_micros ELSE 0 END) AS starter_churn,
     sum(CASE s.movement WHEN 'contraction' THEN s.amount_micros ELSE 0 END) AS starter_contraction,
     sum(CASE s.movement WHEN 'expansion' THEN s.amount_micros ELSE 0 END) AS starter_expansion
 FROM present s
 WHERE s.movement IN ('churn', 'contraction', 'expansion') AND EXISTS (
     SELECT FROM metrics_read.customer_days d
-    WHERE d.instance_id = s.home AND d.customer_id = s.customer_id AND d.lens = $6 AND d.after_micros > 0
+    WHERE d.instance_id = s.home AND d.customer_id = s.customer_id AND d.lens = $6 AND d.after_micros > 0<in_currency>
       AND d."on" <= ($7::date[])[s.point] AND (d.next_on IS NULL OR d.next_on > ($7::date[])[s.point]))
-GROUP BY {columns}s.point""",
+GROUP BY {columns}s.point"""
+# Who paid in another currency did not pay in that of the figure, unless all are converted.
+STARTER_MOVEMENTS: Final = Relation(
+    _STARTER_MOVEMENTS.replace("<in_currency>", " AND d.currency = s.paid_in"),
     is_additive=True,
     readable="movement_of_starter",
     is_of_movements=True,
+    converted=_STARTER_MOVEMENTS.replace("<in_currency>", ""),
 )
 
 # What may end soon, by part.
@@ -166,67 +218,10 @@ RELATIONS: Final = (
     CUSTOMER_CHANGES,
     MOVEMENTS,
     CUSTOMER_MOVEMENTS,
+    MOVES,
     STARTER_MOVEMENTS,
     EXPECTED_ENDS,
 )
-
-# `present` holds the segments that are live on the first day of each stretch, and the changes on its other days.
-_STRETCHES: Final = """
-WITH stretch AS (
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::date[], $4::date[], $5::int[])
-        AS t (instance_id, kind, opens_on, last_on, opening)
-), present AS ("""
-_OPENING: Final = """
-    SELECT {selected}s.instance_id AS home, s.customer_id, s.currency AS paid_in, t.opening AS point, s.mrr_micros,
-        (s.mrr_micros > 0)::int AS subscriptions,
-        CASE WHEN t.opening > 0 THEN s.mrr_micros ELSE 0 END AS opened_micros
-    FROM metrics_read.segments s JOIN stretch t ON t.instance_id = s.instance_id AND t.kind = s.kind
-    WHERE s.lens = $6 AND s.from_on <= t.opens_on AND (s.to_on IS NULL OR s.to_on > t.opens_on){limits}"""
-_CHANGES: Final = """
-    UNION ALL
-    SELECT {selected}s.instance_id, s.customer_id, s.currency, width_bucket(s."on" - 1, $7::date[]), s.mrr_micros,
-        s.subscriptions, 0
-    FROM metrics_read.ledger s JOIN stretch t ON t.instance_id = s.instance_id AND t.kind = s.kind
-    WHERE s.lens = $6 AND s."on" > t.opens_on AND s."on" <= t.last_on{limits}"""
-
-# Movements of the first known day of a source say nothing: the day before is not known.
-_MOVEMENTS: Final = """
-    SELECT {selected}s.instance_id AS home, s.customer_id, s."on" AS on_day, width_bucket(s."on" - 1, $7::date[]) AS point,
-        s.movement, s.reason, s.amount_micros
-    FROM metrics_read.movements s JOIN stretch t ON t.instance_id = s.instance_id AND t.kind = s.kind
-    WHERE s.lens = $6 AND s."on" > t.opens_on AND s."on" <= t.last_on{limits}"""
-
-
-# Each stretch is the last known day of its source.
-_ENDS: Final = """
-    SELECT {selected}s.instance_id AS home, s.customer_id, t.opening AS point, s.mrr_micros, s.status, s.due_on, s.last_on,
-        s.is_requested
-    FROM metrics_read.expected_ends s JOIN stretch t ON t.instance_id = s.instance_id AND t.kind = s.kind
-    WHERE s.lens = $6 AND s.last_on = t.last_on{limits}"""
-
-
-def changes_statement(
-    relation: Relation, groups: Iterable[Group], limits: Iterable[Group] = (), *, has_changes: bool
-) -> str:
-    """Return the statement of a relation.
-
-    $1 to $5 are the columns of the stretches, $6 is the lens. With `has_changes`, $7 are the days of the points; otherwise every stretch
-    is one day long and the ledger is not read; movements need them. The values to which the groups `limits` are limited follow.
-    """
-    columns = dict.fromkeys(column for group in groups for column in COLUMNS[group])
-    text = f"{_STRETCHES}{_present(relation, has_changes=has_changes)}){relation.summary}"
-    return text.format(
-        selected="".join(f"{column.selected}, " for column in columns),
-        columns="".join(f"s.{column.name}, " for column in columns),
-        limits=limited(limits, 8 if has_changes else 7),
-    )
-
-
-def _present(relation: Relation, *, has_changes: bool) -> str:
-    """Return the rows that a relation is computed from."""
-    if relation.is_of_newest_day:
-        return _ENDS
-    return _MOVEMENTS if relation.is_of_movements else f"{_OPENING}{_CHANGES if has_changes else ''}"
 
 
 def limited(limits: Iterable[Group], first: int) -> str:
@@ -294,7 +289,6 @@ FROM metrics_read.coverage"""
 
 # The instances of which the lens `paid` is known.
 PAID: Final = "SELECT instance_id FROM metrics_read.history WHERE has_paid"
-
 ISSUES: Final = """
 SELECT kind, reason, count(*) AS number FROM metrics_read.issues
 WHERE instance_id = ANY($1::uuid[]) GROUP BY kind, reason ORDER BY kind, reason"""

@@ -4,7 +4,18 @@ from typing import Final
 
 from fastapi import APIRouter, Depends, Request
 
-from services.gateway.api import account, cohorts, ends, explain, instances, lists, metrics, syncs, tokens
+from services.gateway.api import (
+    account,
+    cohorts,
+    ends,
+    explain,
+    instances,
+    lists,
+    metrics,
+    organization,
+    syncs,
+    tokens,
+)
 from services.gateway.api.openapi import describe
 from services.gateway.errors import Refused
 from services.gateway.requests import API_PREFIX
@@ -32,6 +43,6 @@ def build_router() -> APIRouter:
         responses={"4XX": _PROBLEM, "5XX": _PROBLEM},
     )
     # Of two addresses that fit, the first is taken: /metrics/cohorts before /metrics/{slug}.
-    for resource in (account, instances, syncs, cohorts, metrics, explain, lists, ends, tokens):
+    for resource in (account, organization, instances, syncs, cohorts, metrics, explain, lists, ends, tokens):
         router.include_router(resource.router)
     return router

@@ -3,9 +3,10 @@
 from fastapi import APIRouter
 
 from libs.common.contracts.lenses import Lens
-from libs.common.figures.answers import NATIVE
+from libs.common.figures.rates import NATIVE, Fx
 from services.gateway.api.questions import (
     ByLens,
+    ByRates,
     Currency,
     GroupBy,
     InInstances,
@@ -15,8 +16,8 @@ from services.gateway.api.questions import (
     StartDay,
     groups_of,
     metric_of,
-    refuse_conversion,
     refuse_limits,
+    target_of,
 )
 from services.gateway.context import ContextDependency
 from services.gateway.explanations import ExplainedMetric, explained
@@ -33,6 +34,7 @@ async def explain_metric(
     on: OnDay = None,
     group_by: GroupBy = None,
     currency: Currency = NATIVE,
+    fx: ByRates = Fx.DAILY,
     lens: ByLens = Lens.CONTRACT,
     limits: InLimits = (),
     instance_ids: InInstances = None,
@@ -43,7 +45,6 @@ async def explain_metric(
     """
     metric = metric_of(slug)
     groups = groups_of(metric, group_by or [])
-    refuse_conversion(currency)
     refuse_limits(metric, limits)
     return await explained(
         context,
@@ -55,4 +56,5 @@ async def explain_metric(
         instance_ids=instance_ids or [],
         start=start,
         limits=limits,
+        target=target_of(currency, fx),
     )

@@ -22,12 +22,15 @@ from libs.common.figures.lists import (
 )
 from libs.common.figures.movement_list import Movement, MovementKey, MovementSelection
 from libs.common.figures.operands import Outcome
+from libs.common.figures.rates import NATIVE, Fx
 from libs.common.figures.restatement_list import Restatement, RestatementKey, RestatementSelection
 from services.gateway import figures
 from services.gateway.api.forms import Form
 from services.gateway.api.listing import InForm, Listing
 from services.gateway.api.questions import (
     ByLens,
+    ByRates,
+    Currency,
     CustomersReader,
     EndDay,
     InInstances,
@@ -36,6 +39,7 @@ from services.gateway.api.questions import (
     Reader,
     StartDay,
     newest_day,
+    target_of,
 )
 from services.gateway.context import ContextDependency
 from services.gateway.paging import Cursor, Limit, Page, key_of, page_of
@@ -93,6 +97,8 @@ async def list_subscriptions(
     context: ContextDependency,
     principal: CustomersReader,
     on: OnDay = None,
+    currency: Currency = NATIVE,
+    fx: ByRates = Fx.DAILY,
     lens: ByLens = Lens.CONTRACT,
     discounts: WithDiscounts = True,
     limits: InLimits = (),
@@ -105,7 +111,7 @@ async def list_subscriptions(
 
     Those with `discounts=false` are the number `subscriptions`.
     """
-    selection = Selection(on, limits, discounts)
+    selection = Selection(on, limits, discounts, target_of(currency, fx))
 
     async def read(after: SubscriptionKey | None, number: int) -> Sequence[Subscription]:
         return await figures.subscriptions(
@@ -124,6 +130,8 @@ async def list_customers(
     context: ContextDependency,
     principal: CustomersReader,
     on: OnDay = None,
+    currency: Currency = NATIVE,
+    fx: ByRates = Fx.DAILY,
     lens: ByLens = Lens.CONTRACT,
     limits: InLimits = (),
     instance_ids: InInstances = None,
@@ -135,7 +143,7 @@ async def list_customers(
 
     A customer with MRR in two currencies has a row in each.
     """
-    selection = Selection(on, limits)
+    selection = Selection(on, limits, target=target_of(currency, fx))
 
     async def read(after: CustomerKey | None, number: int) -> Sequence[Customer]:
         return await figures.customers(
@@ -156,6 +164,8 @@ async def list_customer_changes(
     start: StartDay = None,
     end: EndDay = None,
     outcome: OfOutcome = None,
+    currency: Currency = NATIVE,
+    fx: ByRates = Fx.DAILY,
     lens: ByLens = Lens.CONTRACT,
     limits: InLimits = (),
     instance_ids: InInstances = None,
@@ -165,7 +175,7 @@ async def list_customer_changes(
 ) -> Page[ChangedCustomer] | Response:
     """List the customers whose MRR or number of subscriptions changed in a period, the largest change of MRR first."""
     last = end or await newest_day(context, principal, instance_ids or [])
-    period = Period(start or last.replace(day=1), last, outcome, limits)
+    period = Period(start or last.replace(day=1), last, outcome, limits, target_of(currency, fx))
 
     async def read(after: ChangedCustomerKey | None, number: int) -> Sequence[ChangedCustomer]:
         return await figures.changed_customers(
@@ -190,6 +200,8 @@ async def list_movements(
     movement: OfMovements = None,
     reason: OfReasons = None,
     at_start: AtStart = False,
+    currency: Currency = NATIVE,
+    fx: ByRates = Fx.DAILY,
     lens: ByLens = Lens.CONTRACT,
     limits: InLimits = (),
     instance_ids: InInstances = None,
@@ -206,6 +218,7 @@ async def list_movements(
         tuple(reason) if reason else None,
         at_start,
         limits,
+        target_of(currency, fx),
     )
 
     async def read(after: MovementKey | None, number: int) -> Sequence[Movement]:

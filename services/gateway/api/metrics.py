@@ -12,18 +12,20 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from libs.common.contracts.lenses import Lens
-from libs.common.figures.answers import NATIVE, Figure
+from libs.common.figures.answers import Figure
 from libs.common.figures.catalogue import METRICS
 from libs.common.figures.groups import Group
 from libs.common.figures.metric import Good
 from libs.common.figures.operands import Unit
 from libs.common.figures.periods import Compare, Interval
 from libs.common.figures.questions import Question
+from libs.common.figures.rates import NATIVE, Fx
 from services.gateway import figures
 from services.gateway.api.forms import TYPES, Form, csv_answer
 from services.gateway.api.questions import (
     Among,
     ByLens,
+    ByRates,
     Currency,
     EndDay,
     GroupBy,
@@ -34,8 +36,8 @@ from services.gateway.api.questions import (
     groups_of,
     metric_of,
     newest_day,
-    refuse_conversion,
     refuse_limits,
+    target_of,
 )
 from services.gateway.comparisons import compared
 from services.gateway.context import ContextDependency
@@ -112,6 +114,7 @@ async def get_metric(
     ] = Interval.DAY,
     group_by: GroupBy = None,
     currency: Currency = NATIVE,
+    fx: ByRates = Fx.DAILY,
     lens: ByLens = Lens.CONTRACT,
     compare: Annotated[
         Compare | None,
@@ -134,10 +137,9 @@ async def get_metric(
     chosen = instance_ids or []
     metric = metric_of(slug)
     groups = groups_of(metric, group_by or [])
-    refuse_conversion(currency)
     refuse_limits(metric, limits)
     last = end or await newest_day(context, principal, chosen)
-    question = Question(metric, start or last, last, interval, groups, limits)
+    question = Question(metric, start or last, last, interval, groups, limits, target_of(currency, fx))
     answer = await compared(
         context,
         principal,

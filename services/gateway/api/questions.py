@@ -9,11 +9,11 @@ from fastapi import Depends, Query
 from pydantic import Field
 
 from libs.common.contracts.lenses import Lens
-from libs.common.figures.answers import NATIVE
 from libs.common.figures.catalogue import BY_SLUG
 from libs.common.figures.coverage import last_known_day
 from libs.common.figures.groups import Group, Limits, limits_of
 from libs.common.figures.metric import Metric
+from libs.common.figures.rates import NATIVE, Fx, Target
 from services.gateway.api.caller import ApiCaller
 from services.gateway.context import Context
 from services.gateway.errors import Invalid, NotFound
@@ -30,7 +30,19 @@ GroupBy = Annotated[
     list[str] | None,
     Query(max_length=_MOST_GROUPS, description=f"Of {', '.join(Group)}; repeated, or separated by commas."),
 ]
-Currency = Annotated[str, Query(description="`native`: each subscription's own; money is grouped by it.")]
+Currency = Annotated[
+    str,
+    Query(
+        max_length=16,
+        description="`native`: each subscription's own; money is grouped by it. `reporting`, or a code such as EUR: amounts are converted.",
+    ),
+]
+ByRates = Annotated[
+    Fx,
+    Query(
+        description="Rates of converted amounts: `daily`, those of each day, or `constant`, those of today for all days."
+    ),
+]
 OnDay = Annotated[date | None, Query(description="The day; without it, the newest that is known.")]
 StartDay = Annotated[
     date | None, Query(description="First day of the period; without it, the first of the month.")
@@ -121,12 +133,9 @@ def groups_of(metric: Metric, given: list[str]) -> tuple[Group, ...]:
     return tuple(Group(name) for name in names)
 
 
-def refuse_conversion(currency: str) -> None:
-    """Raise Invalid unless amounts stay in their own currency."""
-    if currency != NATIVE:
-        raise Invalid(
-            "currency_unknown", "Figures are in their own currency for now: use currency=native.", "currency"
-        )
+def target_of(currency: str, fx: Fx) -> Target | None:
+    """Return the currency into which amounts are converted; None if they stay in their own."""
+    return None if currency == NATIVE else Target(currency, fx)
 
 
 async def newest_day(context: Context, principal: Principal, instance_ids: list[UUID]) -> date:

@@ -28,6 +28,17 @@ class Operation:
     refusals: tuple[str, ...] = ()
 
 
+_REPORTING: Final = {
+    "reporting_currency": "EUR",
+    "is_chosen": True,
+    "currencies": ["EUR", "USD"],
+    "rates": [
+        {"instance_name": "Main", "currency": "EUR", "rate": "1.000000", "seen_on": "2026-11-01"},
+        {"instance_name": "Main", "currency": "USD", "rate": "1.080000", "seen_on": "2026-11-23"},
+    ],
+}
+
+
 # Status and sentence by code, as a caller reads them.
 REFUSALS: Final[Mapping[str, tuple[int, str]]] = {
     "json_invalid": (400, "The body is not valid JSON. Look at line 1, column 9."),
@@ -102,6 +113,11 @@ REFUSALS: Final[Mapping[str, tuple[int, str]]] = {
         422,
         "Write each `among` as filters joined by &, such as country=PT&kind=service, and escape it: "
         "among=country%3DPT%26kind%3Dservice. Filters are kind, product, cycle, currency, instance.",
+    ),
+    "currency_unknown": (
+        422,
+        "No rate is known to convert amounts into this currency. Use any of EUR, JPY, or currency=native, which converts nothing. "
+        "Rates come from WHMCS: its API role must allow GetCurrencies.",
     ),
     "range_invalid": (422, "The range starts after its end, 2026-11-01. Choose an earlier start."),
     "answer_too_large": (
@@ -279,6 +295,10 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
             "permissions": ["instances:read", "metrics:read", "self:read"],
         }
     ),
+    "GET /organization": Operation(_REPORTING),
+    "PATCH /organization": Operation(
+        _REPORTING, request={"reporting_currency": "EUR"}, refusals=("currency_unknown",)
+    ),
     "GET /audit": Operation(
         {
             "items": [
@@ -423,10 +443,12 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
             ],
             "notes": ["Figures begin on 2026-11-23. Earlier days are not known."],
             "compared": None,
+            "fx": None,
         },
         refusals=(
             "metric_unknown",
             "instance_not_found",
+            "currency_unknown",
             "among_invalid",
             "filter_unknown",
             "filter_unavailable",
@@ -578,10 +600,13 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
                 '"https://mrr.example.com/api/v1/metrics/arpa?start=2026-11-23&end=2026-11-23&lens=contract"',
                 "sql": "WITH live AS (…) SELECT currency, mrr / customers AS arpa FROM operands;",
             },
+            "currency": None,
+            "rates": [],
         },
         refusals=(
             "metric_unknown",
             "instance_not_found",
+            "currency_unknown",
             "filter_unknown",
             "filter_unavailable",
             "group_unknown",
@@ -609,7 +634,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
             ],
             "next": _CURSOR,
         },
-        refusals=("instance_not_found", "cursor_invalid", "filter_unknown"),
+        refusals=("currency_unknown", "instance_not_found", "cursor_invalid", "filter_unknown"),
     ),
     "GET /customers": Operation(
         {
@@ -625,7 +650,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
             ],
             "next": _CURSOR,
         },
-        refusals=("instance_not_found", "cursor_invalid", "filter_unknown"),
+        refusals=("currency_unknown", "instance_not_found", "cursor_invalid", "filter_unknown"),
     ),
     "GET /customer-changes": Operation(
         {
@@ -643,7 +668,13 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
             ],
             "next": _CURSOR,
         },
-        refusals=("instance_not_found", "cursor_invalid", "range_invalid", "filter_unknown"),
+        refusals=(
+            "currency_unknown",
+            "instance_not_found",
+            "cursor_invalid",
+            "range_invalid",
+            "filter_unknown",
+        ),
     ),
     "GET /movements": Operation(
         {
@@ -669,7 +700,13 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
             ],
             "next": _CURSOR,
         },
-        refusals=("instance_not_found", "cursor_invalid", "range_invalid", "filter_unknown"),
+        refusals=(
+            "currency_unknown",
+            "instance_not_found",
+            "cursor_invalid",
+            "range_invalid",
+            "filter_unknown",
+        ),
     ),
     "GET /restatements": Operation(
         {
@@ -858,12 +895,23 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "notes": "What a reader has to know, in plain words.",
         "sources": "How fresh the rows of each instance and kind are.",
         "question": "The same question for programs.",
+        "currency": "The currency into which amounts are converted; null if they stay in their own.",
+        "rates": "The rates of the day by which amounts are converted; empty if nothing is converted.",
+    },
+    "RateInForce": {
+        "instance_id": "The instance of the amounts.",
+        "instance_name": "Its name.",
+        "currency": "The currency of the amounts.",
+        "value": "What one unit of it is in the currency of the figure, with six places.",
+        "since": "The day on which a sync saw the rate. The first rate also holds on earlier days.",
+        "by": "The name of the instance whose rates are used: its own, or another that has both currencies.",
     },
     "Figure": {
         "metric": "The metric that was asked for.",
         "unit": "`money` and `ratio`: decimal strings with six places; `count`: integers.",
         "interval": "How far apart the points are.",
-        "currency": "`native`: each subscription keeps its own currency.",
+        "currency": "That of all amounts, or `native` if each is in its own.",
+        "fx": "The rates of converted amounts: `daily` or `constant`; null if nothing is converted.",
         "lens": "What counts as live (docs/metrics.md).",
         "as_of": "The moment that the figures hold for: that of the least fresh instance; null before any sync.",
         "additive": "Whether the values of the groups sum to the total.",
@@ -966,6 +1014,21 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
     "MadeToken": {
         "token": "The token without its secret.",
         "secret": "The token itself. It is shown only in this answer and cannot be read again.",
+    },
+    "Reporting": {
+        "reporting_currency": "The currency into which `currency=reporting` converts; null while no rates are known.",
+        "is_chosen": "Whether the organization chose it. Else it is the default currency of the oldest instance.",
+        "currencies": "All currencies with a rate.",
+        "rates": "The newest rate of each currency of each instance.",
+    },
+    "NewestRate": {
+        "instance_name": "The instance whose WHMCS has the rate.",
+        "currency": "A currency of that WHMCS.",
+        "rate": "An amount in the currency divided by it is in the default currency of the instance. Rounded to six places.",
+        "seen_on": "The day on which a sync saw the rate.",
+    },
+    "ChangedOrganization": {
+        "reporting_currency": "The new currency; null for the default.",
     },
     "Me": {
         "email": "The e-mail address of the user, or of the maker of the token.",

@@ -6,6 +6,7 @@ from services.gateway.pages import (
     account,
     cohort,
     cohorts,
+    currency,
     customer,
     customers,
     explain,
@@ -45,6 +46,7 @@ def build_router() -> APIRouter:
         instance_form,
         instance,
         sync,
+        currency,
         tokens,
     ):
         router.include_router(page.router, prefix="/o/{organization}")

@@ -13,6 +13,8 @@ from services.gateway.pages.chart import Scale, scale
 
 START: Final = "start"
 END: Final = "end"
+# Some millionths, which have no place in a table of whole amounts.
+ROUNDING: Final = "rounding"
 # In the order in which people read a month; those that never occur are not shown.
 WORDS: Final = {
     START: "At the start",
@@ -24,6 +26,8 @@ WORDS: Final = {
     "moved": "Moved",
     "entering": "Into the filter",
     "leaving": "Out of the filter",
+    "fx": "Exchange rates",
+    ROUNDING: "Rounding",
     END: "At the end",
 }
 
@@ -99,12 +103,12 @@ def _in_order(amounts: dict[str, Decimal]) -> dict[str, Decimal]:
 
 def movements_in(months: Sequence[Month]) -> list[str]:
     """Return the movements that occur in any of the months, in their order."""
-    return [name for name in WORDS if any(month.movements.get(name) for month in months)]
+    return [name for name in WORDS if name != ROUNDING and any(month.movements.get(name) for month in months)]
 
 
 def waterfall(month: Month) -> Waterfall:
     """Return the bars of a month: the balance at its start, a step for each movement that occurs, and the balance at its end."""
-    steps = {name: amount for name, amount in month.movements.items() if amount}
+    steps = {name: amount for name, amount in month.movements.items() if amount and name != ROUNDING}
     levels = list(accumulate(steps.values(), initial=month.amounts[START]))
     axis = scale(min(*levels, month.amounts[END]), max(*levels, month.amounts[END]))
     spans = [(START, axis.floor, month.amounts[START])]

@@ -4,19 +4,15 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from libs.common.contracts.lenses import COUNTING
-from libs.common.figures.catalogue import BY_SLUG
 from libs.common.figures.cohorts import Months
-from libs.common.figures.groups import Group
 from libs.common.figures.matrix import WORDS
-from libs.common.figures.periods import Interval
-from libs.common.figures.questions import Question
 from services.gateway import figures
 from services.gateway.context import ContextDependency
 from services.gateway.pages.callers import MetricsReader
-from services.gateway.pages.currency_links import chosen_currency, currency_links, customers_by_currency
+from services.gateway.pages.currency_links import chosen_currency, currency_links
 from services.gateway.pages.filters import AddressFilters, filter_form
 from services.gateway.pages.heat_map import Measure, heat_map, measure_filter
-from services.gateway.pages.reading import Days, read
+from services.gateway.pages.reading import read
 from services.gateway.pages.rendering import page
 from services.gateway.pages.states import common_zone, oldest_freshness
 
@@ -32,11 +28,10 @@ async def show_cohorts(
     show: Measure = Measure.COUNT,
 ) -> HTMLResponse:
     """Show the cohorts of the months of the chosen period, in one currency."""
-    reading = await read(context, principal, filters, _questions)
-    answers, days = reading.answers, reading.days
-    links = currency_links(
-        customers_by_currency(answers["customers"]) if answers else {}, filters, show=[show]
-    )
+    filters = filters.native
+    reading = await read(context, principal, filters, lambda _: {})
+    days = reading.days
+    links = currency_links(reading.customers, filters, show=[show])
     currency = chosen_currency(links, filters)
     matrix = await figures.cohorts(
         context,
@@ -64,8 +59,3 @@ async def show_cohorts(
         lists=f"{principal.home}/cohorts" if principal.may("customers:read") else None,
         query=filters.address_with(currency),
     )
-
-
-def _questions(days: Days) -> dict[str, Question]:
-    newest = (days.last_on, days.last_on, Interval.DAY)
-    return {"customers": Question(BY_SLUG["customers"], *newest, (Group.CURRENCY,))}

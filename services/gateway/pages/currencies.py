@@ -33,6 +33,7 @@ class Choice(NamedTuple):
     """A currency to choose, as in CurrencyLink, and its newest figures."""
 
     code: str
+    words: str
     href: str
     customers: int | None
     is_chosen: bool
@@ -92,11 +93,21 @@ def questions(days: Days) -> dict[str, Question]:
     }
 
 
-def choices(answers: Mapping[str, Figure], filters: Filters) -> list[Choice]:
-    """Return the currencies, those of most customers first. The first is chosen unless the filters name another."""
-    customers = {code: _count(answers["customers"], code) for code in _codes(answers)}
+def choices(
+    answers: Mapping[str, Figure],
+    filters: Filters,
+    customers: Mapping[str, int | None],
+    reporting: str | None = None,
+) -> list[Choice]:
+    """Return the currencies, those of most customers first. The first is chosen unless the filters name another.
+
+    `customers` has the number of customers of each currency. With `reporting`, all amounts in that currency can be chosen, too.
+    """
+    # A currency that nobody pays in any more still has a line.
+    codes = _codes(answers) if filters.target is None else list(customers)
     figures = [answers[slug] for slug in _IN_THE_TABLE] if answers else []
-    return [Choice(*link, tiles(figures, link.code, {})) for link in currency_links(customers, filters)]
+    links = currency_links({code: customers.get(code) for code in codes}, filters, reporting)
+    return [Choice(*link, tiles(figures, link.code, {})) for link in links]
 
 
 def currency(answers: Mapping[str, Figure], chosen: Choice) -> Currency:

@@ -4,31 +4,45 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from libs.common.figures.answers import Figure
+from libs.common.figures.rates import REPORTING
 from services.gateway.pages.filters import Filters
 
 
 class CurrencyLink(NamedTuple):
-    """A currency to choose: its address, and how many customers pay in it, None when that is not known."""
+    """A currency to choose: its address, and how many customers pay in it, None when that is not known.
+
+    `words` name the choice: the currency by itself, or all amounts in it.
+    """
 
     code: str
+    words: str
     href: str
     customers: int | None
     is_chosen: bool
 
 
 def currency_links(
-    customers: Mapping[str, int | None], filters: Filters, **others: Sequence[str]
+    customers: Mapping[str, int | None],
+    filters: Filters,
+    reporting: str | None = None,
+    **others: Sequence[str],
 ) -> list[CurrencyLink]:
-    """Return the currencies, those of most customers first. The first is chosen unless the filters name another.
+    """Return the currencies, those of most customers first, and all amounts in the currency `reporting`, if that shows something else.
 
-    `customers` has the number of customers of each currency, and `others` the parameters that the addresses keep.
+    The first currency is chosen unless the filters name another. `customers` has the number of customers of each currency, and `others`
+    the parameters that the addresses keep.
     """
     ordered = sorted(customers, key=lambda code: (-(customers[code] or 0), code))
-    chosen = filters.currency or next(iter(ordered), None)
-    return [
-        CurrencyLink(code, filters.address_with(code, **others), customers[code], code == chosen)
+    is_converted = filters.target is not None
+    chosen = None if is_converted else filters.currency or next(iter(ordered), None)
+    links = [
+        CurrencyLink(code, code, filters.address_with(code, **others), customers[code], code == chosen)
         for code in ordered
     ]
+    if reporting and (is_converted or set(ordered) - {reporting}):
+        href = filters.address_with(REPORTING, **others)
+        links.append(CurrencyLink(reporting, f"All in {reporting}", href, None, is_converted))
+    return links
 
 
 def chosen_currency(links: Iterable[CurrencyLink], filters: Filters) -> str | None:

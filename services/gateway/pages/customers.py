@@ -25,6 +25,7 @@ from services.gateway.pages.filters import AddressFilters, Filters, filter_form
 from services.gateway.pages.limits import AddressLimits, words_of
 from services.gateway.pages.rendering import page
 from services.gateway.paging import Cursor, key_of, page_of
+from services.gateway.reporting import get_reporting
 
 router = APIRouter()
 
@@ -62,13 +63,16 @@ async def list_customers(
         context, principal, _questions(day, limited), lens=filters.counting, instance_ids=chosen
     )
     kept = {**limited, **({"on": [str(day)]} if on else {})}
-    links = currency_links(customers_by_currency(counts), filters, **kept)
+    reporting = (await get_reporting(context, principal)).reporting_currency
+    links = currency_links(customers_by_currency(counts), filters, reporting, **kept)
     currency = chosen_currency(links, filters)
-    only = {**limited, Group.CURRENCY: [currency]} if currency else limited
+    only = {**limited, Group.CURRENCY: [currency]} if currency and not filters.target else limited
     rows = await customers(
         context,
         principal,
-        Selection(day, limits_of({Group(name): values for name, values in only.items()})),
+        Selection(
+            day, limits_of({Group(name): values for name, values in only.items()}), target=filters.target
+        ),
         key_of(cursor, _KEY),
         _ROWS + 1,
         lens=filters.counting,
@@ -79,7 +83,7 @@ async def list_customers(
     keys = [CustomerId(row.instance_id, row.customer_id) for row in shown.items]
     records = await customer_records(context, principal, keys)
     path = f"{principal.home}/customers"
-    following = filters.address_with(currency, **kept, cursor=shown.next) if shown.next else None
+    following = filters.address_of(currency, **kept, cursor=shown.next) if shown.next else None
     return page(
         request,
         "customers.html",
@@ -88,6 +92,7 @@ async def list_customers(
         choices=links,
         limits=words_of(limited, by_product),
         currency=currency,
+        parameter=filters.parameter(currency),
         counting=COUNTING[filters.counting],
         on=day,
         is_synced=any(instance.last_on for instance in instances),
@@ -96,7 +101,7 @@ async def list_customers(
             _row(principal.home, filters, row, names[row.instance_id], records.get(key))
             for row, key in zip(shown.items, keys, strict=True)
         ],
-        first=None if cursor is None else f"{path}{filters.address_with(currency, **kept)}",
+        first=None if cursor is None else f"{path}{filters.address_of(currency, **kept)}",
         next=following and f"{path}{following}",
     )
 

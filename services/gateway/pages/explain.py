@@ -69,7 +69,8 @@ async def explain(
     metric = BY_SLUG.get(slug)
     if metric is None:
         raise NotFound("metric_unknown", "There is no such figure. Choose one from a page of figures.")
-    by_currency = (Group.CURRENCY,) if filters.currency or metric.has_amounts else ()
+    is_native = filters.target is None
+    by_currency = (Group.CURRENCY,) if is_native and (filters.currency or metric.has_amounts) else ()
     answer = await explained(
         context,
         principal,
@@ -79,6 +80,7 @@ async def explain(
         lens=filters.counting,
         instance_ids=[filters.instance_id] if filters.instance_id else [],
         start=start,
+        target=filters.target,
     )
     return page(
         request,
@@ -88,7 +90,7 @@ async def explain(
         counting=COUNTING[filters.counting],
         formula=formula_in_words(answer),
         values=[
-            _value(answer, group)
+            _value(answer, group, group.group.get("currency") or answer.currency)
             for group in answer.values
             if filters.currency in (None, group.group.get("currency"))
         ],
@@ -112,8 +114,7 @@ def formula_in_words(answer: ExplainedMetric) -> str:
     return text
 
 
-def _value(answer: ExplainedMetric, group: GroupValue) -> Value:
-    code = group.group.get("currency")
+def _value(answer: ExplainedMetric, group: GroupValue, code: str | None) -> Value:
     return Value(
         number=_number(answer.title, answer.unit, group.value, code),
         currency=code,

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from enum import StrEnum
 from typing import Annotated, Final, NamedTuple, TypeVar
@@ -12,6 +12,7 @@ from uuid import UUID
 from fastapi import Depends
 
 from libs.common.contracts.lenses import COUNTING, Lens
+from libs.common.figures.rates import REPORTING, Fx, Target
 from services.gateway.errors import Invalid, instance_not_found
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
@@ -32,7 +33,8 @@ _PERIODS: Final[dict[str, str]] = {
     Period.YEAR: "last 12 months",
     Period.ALL: "all known days",
 }
-_DEFAULTS: Final = {"lens": Lens.CONTRACT, "period": Period.YEAR}
+_RATES: Final[dict[str, str]] = {Fx.DAILY: "of each day", Fx.CONSTANT: "of today for all days"}
+_DEFAULTS: Final = {"lens": Lens.CONTRACT, "period": Period.YEAR, "fx": Fx.DAILY}
 _DAYS: Final = {Period.MONTH: 30, Period.QUARTER: 90, Period.YEAR: 365}
 
 
@@ -40,13 +42,15 @@ _DAYS: Final = {Period.MONTH: 30, Period.QUARTER: 90, Period.YEAR: 365}
 class Filters:
     """Which subscriptions count, the currency and the instance to show, and the days of a line.
 
-    Without a currency, a page shows the one with the most customers; without an instance, all of them.
+    Without a currency, a page shows the one with the most customers; without an instance, all of them. With a `target`, all amounts are
+    converted into it.
     """
 
     counting: Lens = Lens.CONTRACT
     currency: str | None = None
     period: Period = Period.YEAR
     instance_id: UUID | None = None
+    target: Target | None = None
 
     def first_day(self, known_from: date, newest: date) -> date:
         """Return the first day of a line. Days before `known_from` are never shown."""
@@ -54,9 +58,23 @@ class Filters:
             return known_from
         return max(known_from, newest - timedelta(days=_DAYS[self.period] - 1))
 
+    @property
+    def native(self) -> "Filters":
+        """Return these filters for a page whose amounts are not converted."""
+        return replace(self, target=None)
+
+    def parameter(self, currency: str | None) -> str | None:
+        """Return the parameter of an address that shows the same as this page, which shows this currency."""
+        return currency if self.target is None else REPORTING
+
+    def address_of(self, currency: str | None, **others: str | Sequence[str]) -> str:
+        """Return the query of an address that shows the same as this page, which shows this currency, with other parameters."""
+        return self.address_with(self.parameter(currency), **others)
+
     def address_with(self, currency: str | None, **others: str | Sequence[str]) -> str:
         """Return the query of an address with these filters, a currency, and other parameters; empty when all are the defaults."""
         given = {"currency": currency, "lens": self.counting, "period": self.period}
+        given |= {"fx": self.target.fx} if self.target and currency == REPORTING else {}
         given |= {} if self.instance_id is None else {"instance": str(self.instance_id)}
         query = urlencode(
             {name: value for name, value in given.items() if value != _DEFAULTS.get(name)} | others,
@@ -82,18 +100,24 @@ class Filter(NamedTuple):
 
 
 def filters_of(
-    lens: str = Lens.CONTRACT, currency: str = "", period: str = Period.YEAR, instance: str = ""
+    lens: str = Lens.CONTRACT,
+    currency: str = "",
+    period: str = Period.YEAR,
+    instance: str = "",
+    fx: str = Fx.DAILY,
 ) -> Filters:
     """Return the filters of an address. Raise Invalid or NotFound for a choice that does not exist."""
-    if currency and not re.fullmatch("[A-Z]{3}", currency):
+    rates, is_converted = _choice(Fx, fx, "fx"), currency == REPORTING
+    if currency and not is_converted and not re.fullmatch("[A-Z]{3}", currency):
         raise Invalid(
             "currency_unknown", "This currency does not exist. Choose one from the list.", "currency"
         )
     return Filters(
         counting=_choice(Lens, lens, "lens"),
-        currency=currency or None,
+        currency=None if is_converted else currency or None,
         period=_choice(Period, period, "period"),
         instance_id=_instance_id(instance),
+        target=Target(REPORTING, rates) if is_converted else None,
     )
 
 
@@ -109,7 +133,8 @@ def filter_form(filters: Filters, instances: Mapping[UUID, str]) -> list[Filter]
         _filter("period", "Period", _PERIODS, filters.period),
         _filter("instance", "Instance", {"": "all", **names} if len(names) > 1 else names, chosen_instance),
     )
-    return [offer for offer in offered if len(offer.choices) > 1]
+    rates = [] if filters.target is None else [_filter("fx", "Exchange rates", _RATES, filters.target.fx)]
+    return [offer for offer in (*offered, *rates) if len(offer.choices) > 1]
 
 
 def _filter(name: str, label: str, words: Mapping[str, str], chosen: str) -> Filter:

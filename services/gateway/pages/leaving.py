@@ -62,6 +62,7 @@ async def show_leaving(
     cursor: Cursor = None,
 ) -> HTMLResponse:
     """Show the subscriptions that may end soon in one currency, the first to end first."""
+    filters = filters.native
     reading = await read(context, principal, filters, _questions)
     answers = reading.answers
     links = currency_links(

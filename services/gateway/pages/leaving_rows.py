@@ -100,7 +100,7 @@ async def leaving_panel(
         listed = await expected_ends(
             context,
             principal,
-            EndSelection(tuple(EndPart), limits_of({Group.CURRENCY: [currency]})),
+            EndSelection(tuple(EndPart), limits_of({} if filters.target else {Group.CURRENCY: [currency]})),
             None,
             _FIRST,
             lens=filters.counting,
@@ -109,7 +109,7 @@ async def leaving_panel(
     return LeavingPanel(
         sums=[sums_of(figure, currency) for figure in figures],
         rows=await end_rows(context, principal, filters, listed),
-        href=f"{principal.home}/leaving{filters.address_with(currency)}",
+        href=f"{principal.home}/leaving{filters.address_with(None if filters.target else currency)}",
     )
 
 

@@ -42,7 +42,12 @@ async def month_panel(
         listed = await movements(
             context,
             principal,
-            MovementSelection(month.starts_on, month.on, limits=limits_of({Group.CURRENCY: [currency]})),
+            MovementSelection(
+                month.starts_on,
+                month.on,
+                limits=limits_of({} if filters.target else {Group.CURRENCY: [currency]}),
+                target=filters.target,
+            ),
             None,
             _LARGEST,
             lens=filters.counting,
@@ -54,7 +59,7 @@ async def month_panel(
         currency=currency,
         waterfall=waterfall(month),
         largest=await rows_of(context, principal, listed, products),
-        href=f"{principal.home}/mrr/movements{filters.address_with(currency, **days)}",
+        href=f"{principal.home}/mrr/movements{filters.address_of(currency, **days)}",
     )
 
 

@@ -64,6 +64,7 @@ async def list_movements(
         last,
         movements=None if movement is None else (movement.value,),
         limits=limits_of({Group.CURRENCY: [filters.currency]} if filters.currency else {}),
+        target=filters.target,
     )
     behind = await movements(
         context,
@@ -85,10 +86,10 @@ async def list_movements(
         start=first,
         end=last,
         counting=COUNTING[filters.counting],
-        back=f"{principal.home}/mrr{filters.address_with(filters.currency, month=str(last))}",
+        back=f"{principal.home}/mrr{filters.address_of(filters.currency, month=str(last))}",
         rows=await rows_of(context, principal, shown.items, {}),
-        first=f"{path}{filters.address_with(filters.currency, **kept)}" if cursor else None,
-        next=shown.next and f"{path}{filters.address_with(filters.currency, **kept, cursor=shown.next)}",
+        first=f"{path}{filters.address_of(filters.currency, **kept)}" if cursor else None,
+        next=shown.next and f"{path}{filters.address_of(filters.currency, **kept, cursor=shown.next)}",
     )
 
 

@@ -19,7 +19,7 @@ from services.gateway.pages.bridge import WORDS, months_of, movements_in
 from services.gateway.pages.callers import MetricsReader
 from services.gateway.pages.chart import Chart, Stretch, draw
 from services.gateway.pages.currencies import interval_of
-from services.gateway.pages.currency_links import chosen_currency, currency_links, customers_by_currency
+from services.gateway.pages.currency_links import chosen_currency, currency_links
 from services.gateway.pages.filters import AddressFilters, filter_form
 from services.gateway.pages.month_panel import month_panel, names_of_products
 from services.gateway.pages.reading import Days, read
@@ -43,7 +43,7 @@ async def show_mrr(
     """Show how MRR moved, in one currency. The bridge is that of the newest month unless `month` names another."""
     reading = await read(context, principal, filters, _questions)
     answers = reading.answers
-    links = currency_links(customers_by_currency(answers["customers"]) if answers else {}, filters)
+    links = currency_links(reading.customers, filters, reading.reporting)
     currency = chosen_currency(links, filters)
     days = reading.days
     months = months_of(answers["mrr_bridge"], currency, days.months_from) if days and currency else []
@@ -65,6 +65,7 @@ async def show_mrr(
         filters=filter_form(filters, {instance.id: instance.name for instance in reading.instances}),
         choices=links,
         currency=currency,
+        parameter=filters.parameter(currency),
         counting=COUNTING[filters.counting],
         freshness=oldest_freshness(reading.chosen, zone, now),
         notes=reading.notes,
@@ -76,11 +77,10 @@ async def show_mrr(
         words=WORDS,
         columns=movements_in(months),
         months=[
-            (row, f"{principal.home}/mrr{filters.address_with(currency, month=str(row.on))}")
-            for row in months
+            (row, f"{principal.home}/mrr{filters.address_of(currency, month=str(row.on))}") for row in months
         ],
         panel=panel,
-        behind=f"{principal.home}/mrr/movements{filters.address_with(currency)}",
+        behind=f"{principal.home}/mrr/movements{filters.address_of(currency)}",
     )
 
 
@@ -88,7 +88,6 @@ def _questions(days: Days) -> dict[str, Question]:
     newest, by_currency = (days.last_on, days.last_on, Interval.DAY), (Group.CURRENCY,)
     line = interval_of((days.last_on - days.first_on).days + 1)
     return {
-        "customers": Question(BY_SLUG["customers"], *newest, by_currency),
         "mrr": Question(BY_SLUG["mrr"], days.first_on, days.last_on, line, by_currency),
         "mrr_bridge": Question(
             BY_SLUG["mrr_bridge"], days.months_from, days.last_on, Interval.MONTH, by_currency

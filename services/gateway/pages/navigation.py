@@ -60,6 +60,7 @@ SECTIONS: Final = (
                 "instances:read",
                 below=("/settings/instances/", "/syncs/"),
             ),
+            Page("currency", "Currency", "/settings/currency", "instances:write"),
             Page("tokens", "API tokens", "/settings/tokens", "tokens:write", below=("/settings/tokens/",)),
         ),
     ),

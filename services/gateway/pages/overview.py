@@ -33,7 +33,7 @@ async def overview(
     now, zone, answers = context.clock(), common_zone(reading.instances), reading.answers
     first_syncs = await _first_syncs(context, principal, reading.instances, now)
     names = {instance.id: instance.name for instance in reading.instances}
-    choices = currencies.choices(answers, filters)
+    choices = currencies.choices(answers, filters, reading.customers, reading.reporting)
     chosen = next((choice for choice in choices if choice.is_chosen), None)
     panel = await _panel(context, principal, filters, reading, chosen)
     leaving = (
@@ -51,6 +51,8 @@ async def overview(
             principal=principal,
             filters=filter_form(filters, names),
             currency=filters.currency,
+            parameter=filters.parameter(filters.currency),
+            is_converted=filters.target is not None,
             counting=COUNTING[filters.counting],
             instances=reading.instances,
             first_syncs=first_syncs,

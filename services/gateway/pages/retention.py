@@ -1,19 +1,14 @@
 """The page of retention: how much of the MRR and how many of the customers of each month's start stayed to its end."""
 
-from typing import Final
-
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from libs.common.contracts.lenses import COUNTING
-from libs.common.figures.catalogue import BY_SLUG
 from libs.common.figures.families.retention import RETENTION
-from libs.common.figures.groups import Group
-from libs.common.figures.periods import Interval
 from libs.common.figures.questions import Question
 from services.gateway.context import ContextDependency
 from services.gateway.pages.callers import MetricsReader
-from services.gateway.pages.currency_links import chosen_currency, currency_links, customers_by_currency
+from services.gateway.pages.currency_links import chosen_currency, currency_links
 from services.gateway.pages.filters import AddressFilters, filter_form
 from services.gateway.pages.months import months, questions_by_month
 from services.gateway.pages.reading import Days, read
@@ -21,8 +16,6 @@ from services.gateway.pages.rendering import page
 from services.gateway.pages.states import common_zone, oldest_freshness
 
 router = APIRouter()
-
-_CUSTOMERS: Final = "customers"
 
 
 @router.get("/retention")
@@ -32,7 +25,7 @@ async def retention(
     """Show the figures of retention month by month, in one currency."""
     reading = await read(context, principal, filters, _questions)
     answers = reading.answers
-    links = currency_links(customers_by_currency(answers[_CUSTOMERS]) if answers else {}, filters)
+    links = currency_links(reading.customers, filters, reading.reporting)
     currency = chosen_currency(links, filters)
     zone, now = common_zone(reading.instances), context.clock()
     return page(
@@ -43,7 +36,8 @@ async def retention(
         choices=links,
         currency=currency,
         counting=COUNTING[filters.counting],
-        query=filters.address_with(currency),
+        parameter=filters.parameter(currency),
+        query=filters.address_of(currency),
         freshness=oldest_freshness(reading.chosen, zone, now),
         metrics=RETENTION,
         months=months([answers[metric.slug] for metric in RETENTION], currency, reading.days.months_from)
@@ -54,5 +48,4 @@ async def retention(
 
 
 def _questions(days: Days) -> dict[str, Question]:
-    customers = Question(BY_SLUG["customers"], days.last_on, days.last_on, Interval.DAY, (Group.CURRENCY,))
-    return {_CUSTOMERS: customers, **questions_by_month(RETENTION, days)}
+    return questions_by_month(RETENTION, days)

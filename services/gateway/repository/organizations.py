@@ -56,6 +56,23 @@ async def first_of_user(connection: AsyncConnection, user_id: UUID) -> UUID | No
     return organization_id
 
 
+async def reporting_currency(connection: AsyncConnection, organization_id: UUID) -> str | None:
+    """Return the currency that an organization has chosen for its reports; None until it chooses one."""
+    chosen = select(organizations.c.reporting_currency).where(
+        organizations.c.organization_id == organization_id
+    )
+    currency: str | None = (await connection.execute(chosen)).scalar()
+    return currency
+
+
+async def set_reporting_currency(
+    connection: AsyncConnection, organization_id: UUID, currency: str | None
+) -> None:
+    """Store the currency for reports of an organization; None for the default."""
+    of_id = update(organizations).where(organizations.c.organization_id == organization_id)
+    await connection.execute(of_id.values(reporting_currency=currency))
+
+
 async def slugs(connection: AsyncConnection) -> set[str]:
     """Return the slugs of all organizations."""
     return set((await connection.execute(select(organizations.c.slug))).scalars())

@@ -217,7 +217,13 @@ async def ask(
     **more: Any,
 ) -> Figure:
     question = Question(
-        BY_SLUG[slug], start, end, more.get("interval", Interval.DAY), group_by, more.get("limits", ())
+        BY_SLUG[slug],
+        start,
+        end,
+        more.get("interval", Interval.DAY),
+        group_by,
+        more.get("limits", ()),
+        more.get("target"),
     )
     [answer] = await figures(
         gateway.context,
@@ -271,3 +277,19 @@ def invented(dice: random.Random, sites: Sequence[Site]) -> list[Segment]:
                 break
             on = to_on + dice.choice([0, 0, 3]) * DAY
     return segments
+
+
+async def add_rates(gateway: Gateway, site: Site, on: date, rates: Mapping[str, str]) -> None:
+    """Store the rates that a sync of a site saw on a day; the first currency of WHMCS is its default."""
+    for id, (code, rate) in enumerate(rates.items(), 1):
+        body = {"id": id, "code": code, "rate": rate, "is_default": id == 1}
+        await gateway.execute(
+            """INSERT INTO metrics.versions (organization_id, instance_id, kind, id, epoch, seq, observed_at, body)
+            VALUES (:organization, :instance, 'currency', :id, 1, :seq, :observed_at, CAST(:body AS jsonb))""",
+            organization=site.organization_id,
+            instance=site.id,
+            id=id,
+            seq=on.toordinal(),
+            observed_at=noon(on),
+            body=orjson.dumps(body).decode(),
+        )

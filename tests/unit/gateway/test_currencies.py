@@ -10,7 +10,8 @@ from libs.common.figures.answers import Figure, Point, Series
 from libs.common.figures.groups import Group
 from libs.common.figures.periods import Interval
 from services.gateway.pages.currencies import TILES, Change, Choice, choices, currency, interval, questions
-from services.gateway.pages.filters import Filters
+from services.gateway.pages.currency_links import customers_by_currency
+from services.gateway.pages.filters import Filters, filters_of
 from services.gateway.pages.reading import Days
 
 FIRST, TODAY = date(2020, 1, 1), date(2026, 3, 31)
@@ -59,8 +60,14 @@ def answers(mrr: dict[str, str | int], customers: dict[str, str | int], **more: 
 
 def chosen(given: dict[str, Figure], filters: Filters | None = None) -> Choice:
     """Return the chosen currency of the answers."""
-    [choice] = [choice for choice in choices(given, filters or Filters()) if choice.is_chosen]
+    offered = choices(given, filters or Filters(), paying(given))
+    [choice] = [choice for choice in offered if choice.is_chosen]
     return choice
+
+
+def paying(given: dict[str, Figure]) -> dict[str, int | None]:
+    """Return how many customers pay in each currency."""
+    return customers_by_currency(given["customers"]) if given else {}
 
 
 @pytest.mark.parametrize(
@@ -97,13 +104,13 @@ def test_overview_compares_no_day_that_lacks_a_source() -> None:
 
 
 def test_overview_without_answers_shows_no_currency() -> None:
-    assert (choices({}, Filters()), interval({})) == ([], Interval.DAY)
+    assert (choices({}, Filters(), {}), interval({})) == ([], Interval.DAY)
 
 
 def test_currency_of_most_customers_is_first() -> None:
     given = answers({"EUR": "1.0", "GBP": "2.0", "JPY": "3.0"}, {"EUR": 1, "GBP": 5, "JPY": 5})
 
-    assert [choice.code for choice in choices(given, Filters())] == ["GBP", "JPY", "EUR"]
+    assert [choice.code for choice in choices(given, Filters(), paying(given))] == ["GBP", "JPY", "EUR"]
     assert chosen(given).code == "GBP"
     assert chosen(given, Filters(currency="EUR")).code == "EUR"
 
@@ -149,3 +156,38 @@ def test_tiles_say_how_many_customers_there_are() -> None:
 
     assert details["customers"] == "7 in all currencies"
     assert details["subscriptions"] == "2.5 per customer"
+
+
+def test_all_amounts_in_one_currency_can_be_chosen() -> None:
+    given = answers({"EUR": "10.000000", "USD": "5.000000"}, {"EUR": 3, "USD": 2})
+
+    offered = choices(given, Filters(), paying(given), "EUR")
+
+    assert [(choice.words, choice.href, choice.is_chosen) for choice in offered] == [
+        ("EUR", "?currency=EUR", True),
+        ("USD", "?currency=USD", False),
+        ("All in EUR", "?currency=reporting", False),
+    ]
+
+
+def test_all_in_the_only_currency_is_not_offered() -> None:
+    given = answers({"EUR": "10.000000"}, {"EUR": 3})
+
+    assert [choice.words for choice in choices(given, Filters(), paying(given), "EUR")] == ["EUR"]
+    assert [choice.words for choice in choices(given, Filters(), paying(given), "USD")] == [
+        "EUR",
+        "All in USD",
+    ]
+
+
+def test_address_of_converted_amounts_keeps_the_rates() -> None:
+    filters = filters_of(currency="reporting", fx="constant")
+
+    offered = choices({}, filters, {"EUR": 3, "USD": 2}, "EUR")
+
+    assert [(choice.words, choice.href, choice.is_chosen) for choice in offered] == [
+        ("EUR", "?currency=EUR", False),
+        ("USD", "?currency=USD", False),
+        ("All in EUR", "?currency=reporting&fx=constant", True),
+    ]
+    assert filters.address_of("EUR", month="2026-03-31") == "?currency=reporting&fx=constant&month=2026-03-31"

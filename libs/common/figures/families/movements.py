@@ -1,5 +1,6 @@
 """What changed MRR in a period."""
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Final
 
@@ -13,11 +14,13 @@ from libs.common.figures.movement_operands import (
     EXPANSION,
     LEAVING,
     MOVED,
+    MOVED_IN_PAIRS,
     NEW_BUSINESS,
     NEW_CUSTOMERS,
     REACTIVATION,
 )
-from libs.common.figures.operands import FIRST_READ, MRR, MRR_AT_START, Operand, Unit
+from libs.common.figures.operands import FIRST_READ, MRR, MRR_AT_START, Listing, Operand, Taken, Unit
+from libs.common.figures.rates import Fx
 
 _NET: Final = (NEW_BUSINESS, REACTIVATION, EXPANSION, CONTRACTION, CHURN)
 _NET_WRITTEN: Final = "new_business + reactivation + expansion + contraction + churn"
@@ -48,46 +51,100 @@ def _price(of: Operands) -> Value:
     return Fraction(of[NEW_BUSINESS], of[NEW_CUSTOMERS]) if of[NEW_CUSTOMERS] else Reason.NO_NEW_CUSTOMERS
 
 
-MOVEMENT_METRICS: Final = (
-    Metric(
-        slug="mrr_bridge",
-        title="MRR bridge",
+def _parts(moved: Operand) -> tuple[tuple[str, tuple[Operand, ...]], ...]:
+    """Return the series of the bridge but for its end."""
+    return (
+        ("start", (MRR_AT_START,)),
+        ("new_business", (NEW_BUSINESS,)),
+        ("reactivation", (REACTIVATION,)),
+        ("expansion", (EXPANSION,)),
+        ("contraction", (CONTRACTION,)),
+        ("churn", (CHURN,)),
+        ("entering", (ENTERING, FIRST_READ)),
+        ("leaving", (LEAVING,)),
+        ("moved", (moved,)),
+    )
+
+
+def _explained(of: Operands, moved: Operand = MOVED) -> int:
+    return _net(of) + of[FIRST_READ] + of[ENTERING] + of[LEAVING] + of[moved]
+
+
+def _rest(name: str, title: str, moved: Operand) -> Operand:
+    """Return what remains between start and end."""
+    return Operand(
+        name=name,
+        title=title,
         unit=Unit.MONEY,
-        good=Good.UP,
-        version=1,
-        operands=(MRR_AT_START, *_NET, FIRST_READ, ENTERING, LEAVING, MOVED, MRR),
-        formula=lambda of: _net(of) + of[FIRST_READ] + of[ENTERING] + of[LEAVING] + of[MOVED],
-        words="What led from the MRR at the start of the period to that at its end. The movements add up exactly. What a plan switch moves "
-        "from one part to another enters and leaves, and is neither churn nor new business.",
-        written=f"{_NET_WRITTEN} + first_read + entering + leaving + moved",
-        example=(
-            {
-                MRR_AT_START: 100_000_000,
-                **_NET_EXAMPLE,
-                FIRST_READ: 0,
-                ENTERING: 3_000_000,
-                LEAVING: -1_000_000,
-                MOVED: 0,
-                MRR: 142_000_000,
-            },
-            42_000_000,
-        ),
-        breakdown=Breakdown(
-            "movement",
-            (
-                ("start", (MRR_AT_START,)),
-                ("new_business", (NEW_BUSINESS,)),
-                ("reactivation", (REACTIVATION,)),
-                ("expansion", (EXPANSION,)),
-                ("contraction", (CONTRACTION,)),
-                ("churn", (CHURN,)),
-                ("entering", (ENTERING, FIRST_READ)),
-                ("leaving", (LEAVING,)),
-                ("moved", (MOVED,)),
-                ("end", (MRR,)),
-            ),
-        ),
+        relation=MRR.relation,
+        measure="",
+        sql="",
+        listing=Listing.SUBSCRIPTIONS,
+        taken=Taken.WITHIN,
+        derived=lambda of: of[MRR] - of[MRR_AT_START] - _explained(of, moved),
+    )
+
+
+_BRIDGE: Final = Metric(
+    slug="mrr_bridge",
+    title="MRR bridge",
+    unit=Unit.MONEY,
+    good=Good.UP,
+    version=1,
+    operands=(MRR_AT_START, *_NET, FIRST_READ, ENTERING, LEAVING, MOVED, MRR),
+    formula=_explained,
+    words="What led from the MRR at the start of the period to that at its end. The movements add up exactly. What a plan switch moves "
+    "from one part to another enters and leaves, and is neither churn nor new business.",
+    written=f"{_NET_WRITTEN} + first_read + entering + leaving + moved",
+    example=(
+        {
+            MRR_AT_START: 100_000_000,
+            **_NET_EXAMPLE,
+            FIRST_READ: 0,
+            ENTERING: 3_000_000,
+            LEAVING: -1_000_000,
+            MOVED: 0,
+            MRR: 142_000_000,
+        },
+        42_000_000,
     ),
+    breakdown=Breakdown("movement", (*_parts(MOVED), ("end", (MRR,)))),
+)
+
+
+def _converted(name: str, title: str, moved: Operand, words: str) -> Metric:
+    """Return the bridge of converted amounts, in which something remains."""
+    rest = _rest(name, title, moved)
+    amounts = {operand: amount for operand, amount in _BRIDGE.example[0].items() if operand is not MOVED}
+    return replace(
+        _BRIDGE,
+        operands=(MRR_AT_START, *_NET, FIRST_READ, ENTERING, LEAVING, moved, rest, MRR),
+        formula=lambda of: of[MRR] - of[MRR_AT_START],
+        words=f"{_BRIDGE.words} {words}",
+        written="mrr - mrr_at_start",
+        example=({**amounts, moved: 0, rest: -1_000_000, MRR: 141_000_000}, 41_000_000),
+        breakdown=Breakdown("movement", (*_parts(moved), (name, (rest,)), ("end", (MRR,)))),
+    )
+
+
+_CONVERTED_BRIDGES: Final = {
+    Fx.DAILY: _converted(
+        "fx",
+        "Change of exchange rates",
+        MOVED_IN_PAIRS,
+        "Balances are converted at the rate of their day, movements at that of theirs. What remains is the change of exchange rates.",
+    ),
+    # One rate for all days leaves nothing but fractions of a micro, because each amount is rounded once.
+    Fx.CONSTANT: _converted(
+        "rounding",
+        "Rounding",
+        MOVED,
+        "All days are converted at the rates of today. What remains is rounding.",
+    ),
+}
+
+MOVEMENT_METRICS: Final = (
+    replace(_BRIDGE, converted=_CONVERTED_BRIDGES),
     Metric(
         slug="net_new_mrr",
         title="Net new MRR",
