@@ -17,13 +17,17 @@ from tests.history.facts import Bodies, bodies_of, facts_of, noon
 from tests.integration.metrics.conftest import Tables, open_tables
 from tests.servers import Database
 from tools.whmcs_simulator.company import Company
-from tools.whmcs_simulator.history import Span, joined
+from tools.whmcs_simulator.history import Account, Moved, Span, joined
 
 # No broker is needed: metrics publishes only what it cannot read.
 _NO_BROKER = "127.0.0.1:1"
 _SEGMENTS = """
 SELECT kind, id, customer_id, currency, mrr_micros, from_on, to_on FROM metrics_read.segments
 WHERE lens = 'contract' ORDER BY kind, id, from_on"""
+
+_MOVED = """
+SELECT customer_id, currency, "on", movement, sum(amount_micros)::bigint FROM metrics_read.movements
+WHERE lens = 'contract' AND movement <> 'transfer' GROUP BY 1, 2, 3, 4 ORDER BY 3, 1, 2, 4"""
 
 
 @asynccontextmanager
@@ -67,6 +71,15 @@ async def shown_spans(tables: Tables, company: Company) -> list[Span]:
     """Return the segments that the product shows, neighbours of equal MRR as one; one that still counts ends tomorrow."""
     rows = await tables.ask_as_gateway(_SEGMENTS)
     return joined(_span(row, company.today + 1) for row in rows)
+
+
+async def shown_movements(tables: Tables) -> list[Moved]:
+    """Return the movements that the product shows, by day and account."""
+    rows = await tables.ask_as_gateway(_MOVED)
+    return [
+        Moved(Account(customer_id, currency), _ordinal(on), movement, amount)
+        for customer_id, currency, on, movement, amount in rows
+    ]
 
 
 def _span(row: tuple[Any, ...], tomorrow: int) -> Span:
