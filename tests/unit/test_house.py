@@ -267,3 +267,18 @@ def test_no_migration_switches_row_level_security_off() -> None:
 
     assert len(migrations) >= len(SERVICES)
     assert [path.name for path in migrations if switch.search(path.read_text(encoding="utf-8"))] == []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_migrations_of_a_service_follow_each_other(service: str) -> None:
+    folder = REPOSITORY / "services" / service / "migrations" / "versions"
+    texts = {path.name[:4]: path.read_text(encoding="utf-8") for path in sorted(folder.glob("[0-9]*.py"))}
+    before = [None, *texts]
+
+    links = {
+        number: re.findall(r'^(?:down_)?revision = "?(\w+)"?$', text, re.MULTILINE)
+        for number, text in texts.items()
+    }
+
+    assert len(texts) == len(list(folder.glob("[0-9]*.py")))
+    assert links == {number: [number, str(earlier)] for number, earlier in zip(texts, before, strict=False)}
