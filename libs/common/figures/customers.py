@@ -52,14 +52,18 @@ SELECT c.instance_id, c.id AS customer_id, c.display_name AS name, c.status, c.c
 FROM unnest($1::uuid[], $2::bigint[]) AS t (instance_id, id) CROSS JOIN LATERAL (
     SELECT * FROM metrics_read.customers WHERE instance_id = t.instance_id AND id = t.id OFFSET 0) c"""
 
+# Days before the first known day of a kind are not shown, such as those that a setting of the instance cuts.
 _SEGMENTS: Final = f"""
-SELECT {", ".join(CustomerSegment.__slots__)} FROM metrics_read.segments
-WHERE instance_id = $1 AND customer_id = $2 AND lens = $3
-ORDER BY to_on IS NULL DESC, from_on DESC, kind, id LIMIT $4"""  # noqa: S608  constants
+SELECT {", ".join(f"s.{name}" for name in CustomerSegment.__slots__)}
+FROM metrics_read.segments s JOIN metrics_read.coverage c ON c.instance_id = s.instance_id AND c.kind = s.kind
+WHERE s.instance_id = $1 AND s.customer_id = $2 AND s.lens = $3 AND (s.to_on IS NULL OR s.to_on > c.first_on)
+ORDER BY s.to_on IS NULL DESC, s.from_on DESC, s.kind, s.id LIMIT $4"""  # noqa: S608  constants
 
 _CHANGES: Final = """
-SELECT currency, "on", sum(mrr_micros)::bigint AS micros FROM metrics_read.ledger
-WHERE instance_id = $1 AND customer_id = $2 AND lens = $3 GROUP BY currency, "on" """
+SELECT s.currency, greatest(s."on", c.first_on) AS "on", sum(s.mrr_micros)::bigint AS micros
+FROM metrics_read.ledger s JOIN metrics_read.coverage c ON c.instance_id = s.instance_id AND c.kind = s.kind
+WHERE s.instance_id = $1 AND s.customer_id = $2 AND s.lens = $3
+GROUP BY s.currency, greatest(s."on", c.first_on) HAVING sum(s.mrr_micros) <> 0"""
 
 
 async def read_records(connection: Any, customers: Iterable[CustomerId]) -> dict[CustomerId, Record]:
@@ -84,7 +88,10 @@ async def read_segments(
 
 
 async def read_changes(connection: Any, customer: CustomerId, lens: Lens) -> dict[str, dict[date, int]]:
-    """Return by currency how many micros the MRR of a customer changes on which day, up to the last known day."""
+    """Return by currency how many micros the MRR of a customer changes on which day, from the first to the last known day.
+
+    The change of the first day is the MRR of that day.
+    """
     changes: dict[str, dict[date, int]] = defaultdict(dict)
     for row in await connection.fetch(_CHANGES, *customer, lens):
         changes[row["currency"]][row["on"]] = row["micros"]

@@ -145,6 +145,27 @@ async def test_customer_page_shows_each_step(gateway: Gateway) -> None:
     )
 
 
+async def test_days_before_the_first_known_one_are_hidden(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    site = await add_site(gateway, owner.organization_id)
+    before, after = FIRST - 30 * DAY, FIRST + 10 * DAY
+    await add_segments(
+        gateway,
+        owner.organization_id,
+        [
+            Segment(site.id, id=1, mrr_micros=90_000_000, from_on=before, to_on=FIRST),
+            Segment(site.id, id=2, mrr_micros=7_000_000, from_on=before, to_on=after),
+            Segment(site.id, id=2, mrr_micros=9_000_000, from_on=after),
+        ],
+    )
+
+    root = await read(owner, f"/o/nimbus/customers/{site.id}/1")
+
+    line = [Decimal(cell.attrib["data-value"]) for cell in root.iterfind(".//mrr-chart//td[@data-value]")]
+    assert line == [9, 9, 7]
+    assert amounts(root) == ["9.000000", "7.000000"]
+
+
 async def test_step_shows_its_first_and_last_day(gateway: Gateway) -> None:
     owner = await gateway.owner()
     site = await add_site(gateway, owner.organization_id)
