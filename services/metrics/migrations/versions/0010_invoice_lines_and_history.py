@@ -60,7 +60,7 @@ backfills = (Backfill("past_lines", "metrics.versions", _KEY, _PAST_LINES, rows=
 
 
 def upgrade() -> None:
-    """Create both tables and the trigger that adds lines. 0024 creates the view of the history."""
+    """Create both tables and the trigger that adds lines. 0025 creates the view of the history."""
     for statement in (_LINES, _INDEX, _HISTORY, _STORE, _TRIGGER):
         op.execute(statement)
     for table in ("invoice_lines", "history"):
