@@ -20,12 +20,13 @@ from libs.common.figures.coverage import (
 )
 from libs.common.figures.groups import Group
 from libs.common.figures.metric import Formula, Metric, Operands, Reason
+from libs.common.figures.names import Names
 from libs.common.figures.notes import conversion_notes, notes_on
 from libs.common.figures.operands import Operand, Taken, Unit
 from libs.common.figures.periods import Interval
 from libs.common.figures.questions import ExactQuestion
 from libs.common.figures.rates import NATIVE, Fx
-from libs.common.figures.reading import Key, Names, Part, Reading
+from libs.common.figures.reading import Key, Part, Reading
 
 
 @dataclass(frozen=True, slots=True)

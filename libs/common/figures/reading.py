@@ -1,7 +1,7 @@
 """Reads the rows for questions about figures, with few statements, in the caller's transaction of one organization."""
 
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final, NamedTuple
@@ -13,13 +13,13 @@ from libs.common.figures.conversions import StatementRates, rates_of_days, rates
 from libs.common.figures.coverage import Days, KindState, Source
 from libs.common.figures.errors import QuestionError
 from libs.common.figures.groups import COLUMNS, UNKNOWN, Group, Limits, key_of
+from libs.common.figures.names import Names, read_names
 from libs.common.figures.operands import Operand
 from libs.common.figures.questions import ExactQuestion, Question, Scope, Stretch, exact, stretches_of
 from libs.common.figures.rate_reading import read_unconverted
 from libs.common.figures.rates import Conversion, Unconverted
 from libs.common.figures.relations import (
     COVERAGE,
-    NAMES,
     PAID,
     Relation,
     count_statement,
@@ -33,7 +33,6 @@ _ROWS_AT_ONCE: Final = 500
 # A row of the driver, which knows its columns alone.
 Row = Any
 Key = tuple[str, ...]
-Names = Mapping[Group, Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ async def read(connection: Any, questions: Iterable[Question], scope: Scope) -> 
             for part in statement.parts:
                 _add_rows(part, statement.relation, rows)
     names, unconverted = (
-        await _read_names(connection, parts, scope),
+        await _names(connection, parts, scope),
         await _unconverted(connection, parts, scope),
     )
     return Reading(scope, parts, names, unconverted)
@@ -296,14 +295,17 @@ def _refuse_too_large(points: int, groups: int) -> None:
         )
 
 
-async def _read_names(connection: Any, parts: Iterable[Part], scope: Scope) -> Names:
-    names = {Group.INSTANCE: {str(instance.instance_id): instance.name for instance in scope.instances}}
-    if any(Group.PRODUCT in part.question.groups for part in parts):
-        rows = await connection.fetch(NAMES, scope.lens)
-        names[Group.PRODUCT] = {
-            key_of(Group.PRODUCT, row["product"], row["instance_id"]): row["product_name"] for row in rows
-        }
-    return names
+async def _names(connection: Any, parts: Sequence[Part], scope: Scope) -> Names:
+    groups = {group for part in parts for group in part.question.groups}
+    return await read_names(connection, scope, groups, _values_of(parts, Group.PRODUCT_GROUP))
+
+
+def _values_of(parts: Iterable[Part], group: Group) -> Iterator[str]:
+    """Yield the values of a group in the parts that are split by it."""
+    for part in parts:
+        if group in part.question.groups:
+            place = part.question.groups.index(group)
+            yield from (key[place] for key in part.changes)
 
 
 async def read_paid(connection: Any) -> set[UUID]:

@@ -283,6 +283,8 @@ FROM (
     GROUP BY instance_id, product, product_name) named
 ORDER BY instance_id, product, ends_on DESC, begins_on DESC"""
 
+PROMOTIONS: Final = "SELECT instance_id, id, code FROM metrics_read.promotions"
+
 COVERAGE: Final = """
 SELECT instance_id, kind, first_on, last_on, closed_before, read_at, action, code, last_at, skipped_at
 FROM metrics_read.coverage"""

@@ -9,6 +9,7 @@ from services.gateway.api import (
     cohorts,
     ends,
     explain,
+    filters,
     instances,
     lists,
     metrics,
@@ -43,6 +44,19 @@ def build_router() -> APIRouter:
         responses={"4XX": _PROBLEM, "5XX": _PROBLEM},
     )
     # Of two addresses that fit, the first is taken: /metrics/cohorts before /metrics/{slug}.
-    for resource in (account, organization, instances, syncs, cohorts, metrics, explain, lists, ends, tokens):
+    resources = (
+        account,
+        organization,
+        instances,
+        syncs,
+        cohorts,
+        metrics,
+        explain,
+        filters,
+        lists,
+        ends,
+        tokens,
+    )
+    for resource in resources:
         router.include_router(resource.router)
     return router

@@ -614,6 +614,22 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
             "answer_too_large",
         ),
     ),
+    "GET /filters": Operation(
+        {
+            "on": "2026-11-23",
+            "lens": "contract",
+            "filters": [
+                {
+                    "group": "product",
+                    "values": [
+                        {"value": f"{_INSTANCE}:service:4", "name": "Business hosting", "subscriptions": 412}
+                    ],
+                    "others": 0,
+                }
+            ],
+        },
+        refusals=("instance_not_found",),
+    ),
     "GET /subscriptions": Operation(
         {
             "items": [
@@ -926,7 +942,7 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "GroupValue": {
         "group": "What the value is about, by group; empty for a total.",
-        "names": "The names for people of its product and its instance, by group.",
+        "names": "The names for people of its product, product group, promotion and instance, by group.",
         "value": "A decimal string for money and ratios, an integer for a count; null when it is not known.",
         "reason": "Why there is no value, or `carried`, as in figures.",
         "complete": "Whether it is final: a complete value no longer changes.",
@@ -1046,6 +1062,21 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "groups": "What it can be split by.",
         "filters": "What it can be limited to, with `filter[…]`.",
         "lenses": "What it can be seen through.",
+    },
+    "Filters": {
+        "on": "The newest known day.",
+        "lens": "The rule by which subscriptions count.",
+        "filters": "Every filter.",
+    },
+    "FilterValue": {
+        "value": "The value as `filter[…]` takes it.",
+        "name": "Its name for people: of a product, a product group, a promotion or an instance; null where the value says it.",
+        "subscriptions": "How many subscriptions that count have it.",
+    },
+    "FilterValues": {
+        "group": "The filter: `filter[…]` with this name, and `group_by`.",
+        "values": "Its values, those of most subscriptions first; at most 1,000.",
+        "others": "How many more values there are.",
     },
     "Matrix": {
         "metric": "`cohorts`.",
