@@ -9,6 +9,7 @@ from libs.common.contracts.billing import Kind
 from libs.common.contracts.lenses import Lens
 from services.metrics.formulas.chunks import Chunk, divide, divide_named
 from services.metrics.formulas.evidence import Subscription
+from services.metrics.formulas.gaps import gaps_of
 from services.metrics.formulas.marked import Marked, Work, invoices_in, paid_by, work_of
 from services.metrics.formulas.restatements import Change, Changes, changes_of
 from services.metrics.formulas.timeline import Segment, timeline
@@ -160,7 +161,7 @@ async def _figures(
             of_it = of_it._replace(parent_ended_on=ends.get(parent))
         line = timeline(of_it)
         issues = [Issue(reason, of_it.observations[-1].customer_id) for reason in line.issues]
-        figures[key] = Figures(line.segments, tuple(issues))
+        figures[key] = Figures(line.segments, tuple(issues), gaps_of(of_it, line.segments))
         end = end_of(figures[key])
         if end is not None:
             ends[key] = end

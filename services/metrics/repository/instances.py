@@ -100,6 +100,7 @@ FROM named WHERE NOT EXISTS (
 _TABLES: Final = (
     "dirty",
     "segments",
+    "gaps",
     "movements",
     "customer_days",
     "restatements",

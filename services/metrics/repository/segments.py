@@ -1,4 +1,4 @@
-"""Segments and issues, from which all figures are added up. Those of one subscription are replaced together."""
+"""Segments, gaps and issues, from which all figures are added up. Those of one subscription are replaced together."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from libs.common.contracts.instances import InstanceKey
 from services.metrics.formulas.evidence import Subscription
+from services.metrics.formulas.gaps import Gap
 from services.metrics.formulas.timeline import Segment
 from services.metrics.repository.driver import Connection, column_types, columns, unnest
 
@@ -18,15 +19,17 @@ class Issue(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """All segments of one subscription, in order per lens, and its issues in alphabetical order."""
+    """All segments of one subscription, in order per lens, its issues in alphabetical order, and its gaps in order of days."""
 
     segments: tuple[Segment, ...] = ()
     issues: tuple[Issue, ...] = ()
+    gaps: tuple[Gap, ...] = ()
 
 
 _KEY: Final = column_types(Subscription)
 _SEGMENT: Final = column_types(Segment)
 _ISSUE: Final = column_types(Issue)
+_GAP: Final = column_types(Gap)
 
 # OFFSET 0 keeps the look-ups by key, as in marks.py.
 _READ_SEGMENTS: Final = f"""
@@ -40,6 +43,12 @@ SELECT s.* FROM {unnest(_KEY, 3)} CROSS JOIN LATERAL (
     SELECT kind, id, reason, customer_id FROM metrics.issues
     WHERE organization_id = $1 AND instance_id = $2 AND kind = t.kind AND id = t.id OFFSET 0) s
 ORDER BY s.reason"""
+
+_READ_GAPS: Final = f"""
+SELECT s.* FROM {unnest(_KEY, 3)} CROSS JOIN LATERAL (
+    SELECT kind, id, {", ".join(_GAP)} FROM metrics.gaps
+    WHERE organization_id = $1 AND instance_id = $2 AND kind = t.kind AND id = t.id OFFSET 0) s
+ORDER BY s.number"""
 
 # By the index by customer.
 _WITHOUT_RECORD: Final = """
@@ -56,7 +65,7 @@ _DELETE: Final = tuple(
         SELECT s.ctid FROM {unnest(_KEY, 3)} CROSS JOIN LATERAL (
             SELECT ctid FROM metrics.{table}
             WHERE organization_id = $1 AND instance_id = $2 AND kind = t.kind AND id = t.id OFFSET 0) s))"""
-    for table in ("segments", "issues")
+    for table in ("segments", "issues", "gaps")
 )
 
 _INSERT_SEGMENTS: Final = f"""
@@ -66,6 +75,10 @@ SELECT $1, $2, t.* FROM {unnest(_KEY | _SEGMENT, 3)}"""
 _INSERT_ISSUES: Final = f"""
 INSERT INTO metrics.issues (organization_id, instance_id, {", ".join(_KEY | _ISSUE)})
 SELECT $1, $2, t.* FROM {unnest(_KEY | _ISSUE, 3)}"""
+
+_INSERT_GAPS: Final = f"""
+INSERT INTO metrics.gaps (organization_id, instance_id, {", ".join(_KEY | _GAP)})
+SELECT $1, $2, t.* FROM {unnest(_KEY | _GAP, 3)}"""
 
 
 async def read(
@@ -80,9 +93,14 @@ async def read(
     issues: dict[Subscription, list[Issue]] = defaultdict(list)
     for row in await connection.fetch(_READ_ISSUES, *key, *keys):
         issues[Subscription(row["kind"], row["id"])].append(Issue(row["reason"], row["customer_id"]))
+    gaps: dict[Subscription, list[Gap]] = defaultdict(list)
+    for row in await connection.fetch(_READ_GAPS, *key, *keys):
+        gaps[Subscription(row["kind"], row["id"])].append(Gap(**{name: row[name] for name in _GAP}))
     return {
-        subscription: Figures(tuple(segments[subscription]), tuple(issues[subscription]))
-        for subscription in segments.keys() | issues.keys()
+        subscription: Figures(
+            tuple(segments[subscription]), tuple(issues[subscription]), tuple(gaps[subscription])
+        )
+        for subscription in segments.keys() | issues.keys() | gaps.keys()
     }
 
 
@@ -109,3 +127,6 @@ async def insert(connection: Connection, key: InstanceKey, figures: Mapping[Subs
     owners = [subscription for subscription, values in figures.items() for _ in values.issues]
     issues = [issue for values in figures.values() for issue in values.issues]
     await connection.execute(_INSERT_ISSUES, *key, *columns(_KEY, owners), *columns(_ISSUE, issues))
+    owners = [subscription for subscription, values in figures.items() for _ in values.gaps]
+    gaps = [gap for values in figures.values() for gap in values.gaps]
+    await connection.execute(_INSERT_GAPS, *key, *columns(_KEY, owners), *columns(_GAP, gaps))

@@ -198,7 +198,7 @@ async def test_history_is_published_in_one_step_and_not_earlier(tables: Tables) 
     assert await first_days(tables) == {FIRST_INVOICE}
 
 
-FIGURES = ("segments", "issues", "movements", "customer_days")
+FIGURES = ("segments", "issues", "gaps", "movements", "customer_days")
 
 
 async def published(tables: Tables, records: Sequence[Record], batch: int = 7) -> Tables:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
+from libs.common.contracts.gaps import GapPart
 from libs.common.contracts.lenses import GRACE_DAYS
 from services.metrics.formulas.months import whole_months
 from tests.history.product import sync
@@ -23,6 +24,15 @@ KINDS = {"Hosting": "service", "Addon": "addon"} | dict.fromkeys(
 )
 PAID = """
 SELECT kind, id, mrr_micros, from_on, coalesce(to_on, 'infinity') FROM metrics_read.segments WHERE lens = 'paid'"""
+# The changes of each customer and product on each day: by contract, less paid, less what the gaps say.
+UNEXPLAINED = """
+WITH change AS (
+    SELECT customer_id, currency, product, "on", CASE lens WHEN 'contract' THEN mrr_micros ELSE -mrr_micros END AS micros
+    FROM metrics_read.ledger WHERE lens IN ('contract', 'paid')
+    UNION ALL SELECT customer_id, currency, product, from_on, -gap_micros FROM metrics_read.gaps
+    UNION ALL SELECT customer_id, currency, product, to_on, gap_micros FROM metrics_read.gaps WHERE to_on IS NOT NULL)
+SELECT customer_id, product, "on", sum(micros) FROM change GROUP BY customer_id, currency, product, "on" HAVING sum(micros) <> 0"""
+EXPLAINED = "SELECT count(DISTINCT from_on), count(DISTINCT part) FROM metrics_read.gaps"
 HAS_PAID = "SELECT has_paid FROM metrics_read.history"
 CYCLES = {
     1: "monthly",
@@ -136,6 +146,18 @@ async def test_paid_mrr_is_that_of_the_lines_as_written(tables: Tables, seed: in
 
     assert len(exact) > 0.8 * len(lines)
     assert compared > 4_000
+
+
+async def test_gaps_explain_contract_less_paid_to_the_micro(tables: Tables) -> None:
+    company = build_company(3, 80, 3, TODAY)
+    await sync(tables, company, {}, epoch=1)
+    await tables.compute()
+
+    [(days, parts)] = await tables.ask_as_gateway(EXPLAINED)
+
+    assert parts >= len(GapPart) - 1
+    assert days > 30
+    assert await tables.ask_as_gateway(UNEXPLAINED) == []
 
 
 async def test_history_without_paid_days_is_computed_again(tables: Tables) -> None:
