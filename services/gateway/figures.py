@@ -1,4 +1,7 @@
-"""Figures for pages and API: one transaction of one organization, and a thread for large answers."""
+"""Figures for pages and API: one transaction of one organization, and a thread for large answers.
+
+One file because each function asks one question within the same scope, and knows no more than that.
+"""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -34,6 +37,7 @@ from libs.common.figures.end_list import EndSelection, ExpectedEnd, ExpectedEndK
 from libs.common.figures.errors import QuestionError
 from libs.common.figures.explain import Explanation, explain, read_explained, read_omissions, read_restated
 from libs.common.figures.groups import Group, Limits
+from libs.common.figures.issue_list import Issue, IssueKey, read_issues
 from libs.common.figures.lists import (
     ChangedCustomer,
     ChangedCustomerKey,
@@ -276,6 +280,20 @@ async def restatements(
     """
     async with _scope(context, principal, lens, instance_ids) as (database, scope):
         return await read_restatements(database, scope, selection, after, limit)
+
+
+async def issues(
+    context: Context,
+    principal: Principal,
+    reasons: list[str] | None,
+    after: IssueKey | None,
+    limit: int,
+    *,
+    instance_ids: Sequence[UUID],
+) -> list[Issue]:
+    """Return at most `limit` issues, those that follow `after`. Raise NotFound for an unknown instance."""
+    async with _scope(context, principal, Lens.CONTRACT, instance_ids) as (database, scope):
+        return await read_issues(database, scope, reasons, after, limit)
 
 
 async def freshness(context: Context, principal: Principal, instance_ids: Sequence[UUID]) -> list[Freshness]:

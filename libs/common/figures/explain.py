@@ -112,6 +112,11 @@ ISSUE_WORDS: Final[Mapping[str, _Issue]] = {
 }
 
 
+def words_of_issue(reason: str) -> str:
+    """Return why a subscription is missing in totals, and what to do."""
+    return ISSUE_WORDS.get(reason, _UNKNOWN_ISSUE).words
+
+
 async def read_explained(
     connection: Any,
     metric: Metric,

@@ -7,9 +7,11 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Response
 from pydantic import Field, TypeAdapter
 
+from libs.common.contracts.issues import IssueReason
 from libs.common.contracts.lenses import Lens
 from libs.common.contracts.movements import MovementKind, MovementReason
 from libs.common.contracts.restatements import RestatementCause
+from libs.common.figures.issue_list import Issue, IssueKey
 from libs.common.figures.lists import (
     ChangedCustomer,
     ChangedCustomerKey,
@@ -50,6 +52,7 @@ _SUBSCRIPTIONS: Final = Listing(Subscription, TypeAdapter(SubscriptionKey))
 _CUSTOMERS: Final = Listing(Customer, TypeAdapter(CustomerKey))
 _CHANGED_CUSTOMERS: Final = Listing(ChangedCustomer, TypeAdapter(ChangedCustomerKey))
 _MOVEMENTS: Final = Listing(Movement, TypeAdapter(MovementKey))
+_ISSUE_KEY: Final = TypeAdapter(IssueKey)
 _RESTATEMENT_KEY: Final = TypeAdapter(RestatementKey)
 
 OfOutcome = Annotated[
@@ -80,6 +83,10 @@ OfCauses = Annotated[
 ]
 FirstDay = Annotated[date | None, Query(description="Only what changed this day or a later one.")]
 LastDay = Annotated[date | None, Query(description="Only what changed this day or an earlier one.")]
+OfIssues = Annotated[
+    list[IssueReason] | None,
+    Query(alias="reason", max_length=20, description="Only for these reasons; repeated."),
+]
 OfCurrencies = Annotated[
     list[Annotated[str, Field(pattern=r"^[^\x00]*$", max_length=20)]] | None,
     Query(alias="filter[currency]", max_length=100, description="Only in these currencies; repeated."),
@@ -248,4 +255,20 @@ async def list_restatements(
     rows = await figures.restatements(
         context, principal, selection, after, limit + 1, lens=lens, instance_ids=instance_ids or []
     )
+    return page_of(rows, limit, lambda row: tuple(row.key))
+
+
+@router.get("/issues")
+async def list_issues(
+    context: ContextDependency,
+    principal: CustomersReader,
+    reasons: OfIssues = None,
+    instance_ids: InInstances = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Page[Issue]:
+    """List the subscriptions that are not in every total, by reason. Explanations of figures count them."""
+    after = key_of(cursor, _ISSUE_KEY)
+    chosen = None if reasons is None else [reason.value for reason in reasons]
+    rows = await figures.issues(context, principal, chosen, after, limit + 1, instance_ids=instance_ids or [])
     return page_of(rows, limit, lambda row: tuple(row.key))

@@ -724,6 +724,23 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
             "filter_unknown",
         ),
     ),
+    "GET /issues": Operation(
+        {
+            "items": [
+                {
+                    "id": f"{_INSTANCE}:service:2041",
+                    "instance_id": _INSTANCE,
+                    "kind": "service",
+                    "number": 2041,
+                    "customer_id": 77,
+                    "reason": "cycle_unknown",
+                    "words": "MRRlytics does not know the billing cycle. Correct it in WHMCS.",
+                }
+            ],
+            "next": _CURSOR,
+        },
+        refusals=("instance_not_found", "cursor_invalid"),
+    ),
     "GET /restatements": Operation(
         {
             "items": [_RESTATEMENT],
@@ -1119,6 +1136,15 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "cycle": "How long it pays for at a time, such as `monthly`.",
         "days_away": "For how many days a reactivated customer was away; null otherwise.",
         "basis": "What dates it: `invoice`, `record`, `observed` or `request`.",
+    },
+    "Issue": {
+        "id": "The public id of the subscription: instance, kind and its number in WHMCS.",
+        "instance_id": "The id of the instance that it belongs to.",
+        "kind": "`service`, `addon` or `domain`.",
+        "number": "Its number in WHMCS.",
+        "customer_id": "The number of its customer in WHMCS; null if it never could be read.",
+        "reason": "Why it is not in every total (docs/metrics.md).",
+        "words": "The same in words, with what to do.",
     },
     "Restatement": {
         "number": "It counts up: a greater one is newer.",

@@ -61,6 +61,7 @@ SECTIONS: Final = (
                 below=("/settings/instances/", "/syncs/"),
             ),
             Page("currency", "Currency", "/settings/currency", "instances:write"),
+            Page("data", "Data quality", "/settings/data", "customers:read"),
             Page("tokens", "API tokens", "/settings/tokens", "tokens:write", below=("/settings/tokens/",)),
         ),
     ),
