@@ -1,7 +1,7 @@
 """Computes a batch of marked customers or subscriptions from the evidence about them, and stores the figures that differ."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from typing import Final, NamedTuple
 
@@ -14,7 +14,7 @@ from services.metrics.formulas.marked import Marked, Work, invoices_in, paid_by,
 from services.metrics.formulas.restatements import Change, Changes, changes_of
 from services.metrics.formulas.timeline import Segment, timeline
 from services.metrics.gathering import Gathered, Scope, gather
-from services.metrics.movements import update_movements
+from services.metrics.movements import ChangedSegments, update_changed, update_movements
 from services.metrics.repository import currencies, evidence, invoices, segments
 from services.metrics.repository.driver import Connection
 from services.metrics.repository.segments import Figures, Issue
@@ -47,13 +47,13 @@ async def compute_marked(
     owned = await evidence.read_owned(database, scope.cut.instance, sorted(work.customers))
     affected = set() if has_movements else {customer.customer_id for customer in marked}
     changes: Counter[Change] = Counter()
-    single = set(work.subscriptions) - {item.subscription for item in owned}
     # Only the figures of one chunk at a time are in memory.
     for chunk in divide(work.customers, owned, SUBSCRIPTIONS_AT_ONCE):
         _count(await _compute_chunk(database, scope, chunk), affected, changes)
-    async for replaced in _compute_single(database, scope, single):
-        _count(replaced, affected, changes)
+    single = set(work.subscriptions) - {item.subscription for item in owned}
+    changed = await _compute_single(database, scope, single, affected, changes)
     await update_movements(database, scope.cut.instance, affected)
+    await update_changed(database, scope.cut.instance, changed.customers - affected, changed)
     return changes
 
 
@@ -77,16 +77,34 @@ async def _read_work(database: Connection, scope: Scope, marked: Sequence[Marked
 
 
 async def _compute_single(
-    database: Connection, scope: Scope, subscriptions: Collection[Subscription]
-) -> AsyncIterator[dict[Subscription, _Replaced]]:
-    """Store the figures of single subscriptions, and of the addons of services whose end changed; yield what differs."""
+    database: Connection,
+    scope: Scope,
+    subscriptions: Collection[Subscription],
+    affected: set[int],
+    changes: Counter[Change],
+) -> ChangedSegments:
+    """Store the figures of single subscriptions, and of the addons of services whose end changed.
+
+    Return what differs, if it is one chunk, and otherwise add its customers to `affected`. Add the changes of closed days.
+    """
     addons = {key for key in subscriptions if key.kind == Kind.ADDON}
+    replaced: dict[Subscription, _Replaced] = {}
     for chunk in divide_named(set(subscriptions) - addons, SUBSCRIPTIONS_AT_ONCE):
-        replaced = await _compute_chunk(database, scope, chunk)
-        addons |= await _read_addons(database, scope, replaced)
-        yield replaced
+        of_chunk = await _compute_chunk(database, scope, chunk)
+        addons |= await _read_addons(database, scope, of_chunk)
+        _count(replaced, affected, changes)
+        replaced = of_chunk
     for chunk in divide_named(addons, SUBSCRIPTIONS_AT_ONCE):
-        yield await _compute_chunk(database, scope, chunk)
+        of_chunk = await _compute_chunk(database, scope, chunk)
+        if len(replaced) + len(of_chunk) > SUBSCRIPTIONS_AT_ONCE:
+            _count(replaced, affected, changes)
+            replaced = {}
+        replaced |= of_chunk
+    _count(replaced, set(), changes)
+    return ChangedSegments(
+        {key: of_one.before.segments for key, of_one in replaced.items()},
+        {key: of_one.after.segments for key, of_one in replaced.items()},
+    )
 
 
 async def _read_addons(

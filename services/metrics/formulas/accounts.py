@@ -60,7 +60,7 @@ def accounts_of(
 def _entries(change: Change, customer_id: int) -> Iterator[tuple[str, Entry]]:
     """Yield the currency and the part of a change for each side that is the customer's own."""
     before, after = change.before, change.after
-    if before is not None and after is not None and _is_move(before, after):
+    if before is not None and after is not None and is_move(before, after):
         if before.customer_id == customer_id:
             yield before.currency, Entry(change, before, None, before, -before.mrr_micros, 0)
         if after.customer_id == customer_id:
@@ -73,5 +73,6 @@ def _entries(change: Change, customer_id: int) -> Iterator[tuple[str, Entry]]:
     yield change.newest.currency, Entry(change, before, after, change.newest, 0, net)
 
 
-def _is_move(before: Segment, after: Segment) -> bool:
+def is_move(before: Segment, after: Segment) -> bool:
+    """Return whether the MRR of a subscription leaves a customer or a currency."""
     return before.customer_id != after.customer_id or before.currency != after.currency

@@ -51,7 +51,7 @@ def changes_by_day(
         for lens, line in of_lens.items():
             days = by_day.setdefault(lens, defaultdict(list))
             for on, change in _changes(item, line):
-                if _concerns(change, customer_id):
+                if concerns(change, customer_id):
                     days[on].append(change)
     return by_day
 
@@ -70,7 +70,8 @@ def _changes(item: Subscription, segments: list[Segment]) -> Iterator[tuple[date
         yield last.to_on, Change(item, last, None, last)
 
 
-def _concerns(change: Change, customer_id: int) -> bool:
+def concerns(change: Change, customer_id: int) -> bool:
+    """Return whether the customer has one of the sides of a change."""
     return (change.before is not None and change.before.customer_id == customer_id) or (
         change.after is not None and change.after.customer_id == customer_id
     )

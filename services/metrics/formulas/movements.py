@@ -71,13 +71,41 @@ class CustomerHistory(NamedTuple):
     days: tuple[CustomerDay, ...] = ()
 
 
-class _Life:
+class Life:
     """How a customer's MRR stands in one lens, as day after day is added."""
 
     def __init__(self) -> None:
         self.balances: dict[str, int] = defaultdict(int)
         self.has_counted = False
         self.left_on: date | None = None
+
+    @property
+    def is_there(self) -> bool:
+        """Return whether the customer has an MRR above 0."""
+        return any(balance > 0 for balance in self.balances.values())
+
+    def end_day(self, on: date, *, was_there: bool) -> None:
+        """Note whether the customer has come or gone by the end of a day."""
+        if was_there and not self.is_there:
+            self.left_on = on
+        self.has_counted = self.has_counted or was_there or self.is_there
+
+    def copy(self) -> "Life":
+        """Return the same state, which later days leave as it is."""
+        copied = Life()
+        copied.balances.update(self.balances)
+        copied.has_counted, copied.left_on = self.has_counted, self.left_on
+        return copied
+
+
+class DayChange(NamedTuple):
+    """A change of the MRR of a customer in a currency on a day."""
+
+    on: date
+    currency: str
+    before_micros: int
+    after_micros: int
+    moved_micros: int = 0
 
 
 def history_of(customer_id: int, segments: Mapping[Subscription, Iterable[Segment]]) -> CustomerHistory:
@@ -91,12 +119,16 @@ def history_of(customer_id: int, segments: Mapping[Subscription, Iterable[Segmen
     days: list[CustomerDay] = []
     by_lens = changes_by_day(segments, customer_id)
     for lens in sorted(by_lens):
-        life, changed = _Life(), []
+        life, changed = Life(), []
         for on in sorted(by_lens[lens]):
             accounts = accounts_of(by_lens[lens][on], customer_id, life.balances)
-            movements.extend(_movements(lens, on, accounts, life))
-            changed += [(on, account) for account in accounts if account.end != account.start]
-        days.extend(_days(lens, changed))
+            movements.extend(movements_of_day(lens, on, accounts, life))
+            changed += [
+                DayChange(on, account.currency, account.start, account.end, account.moved)
+                for account in accounts
+                if account.end != account.start
+            ]
+        days.extend(days_of(lens, changed))
     return CustomerHistory(tuple(movements), tuple(days))
 
 
@@ -119,14 +151,13 @@ def spread(net: int, parts: Sequence[int]) -> list[int]:
     return shares
 
 
-def _movements(lens: Lens, on: date, accounts: Sequence[Account], life: _Life) -> Iterator[Movement]:
+def movements_of_day(lens: Lens, on: date, accounts: Sequence[Account], life: Life) -> Iterator[Movement]:
     """Yield the rows of a day and bring `life` to its end."""
-    was_above_0 = any(balance > 0 for balance in life.balances.values())
     # MRR that came from another customer or currency is no new business, so its customer counts as one that was there.
-    was_there = was_above_0 or any(account.start + account.moved > 0 for account in accounts)
+    was_there = life.is_there or any(account.start + account.moved > 0 for account in accounts)
     for account in accounts:
         life.balances[account.currency] = account.end
-    is_there = any(balance > 0 for balance in life.balances.values())
+    is_there = life.is_there
     number = 0
     for account in accounts:
         kind = _kind(account.net, was_there, is_there, life.has_counted)
@@ -139,9 +170,7 @@ def _movements(lens: Lens, on: date, accounts: Sequence[Account], life: _Life) -
                 number += 1
                 away = days_away if movement is MovementKind.REACTIVATION else None
                 yield _row(lens, on, number, entry.change, place, movement, amount, away)
-    if was_there and not is_there:
-        life.left_on = on
-    life.has_counted = life.has_counted or was_there or is_there
+    life.end_day(on, was_there=was_there)
 
 
 def _kind(net: int, was_there: bool, is_there: bool, has_counted: bool) -> MovementKind:
@@ -224,14 +253,21 @@ def _row(
     )
 
 
-def _days(lens: Lens, changed: Sequence[tuple[date, Account]]) -> Iterator[CustomerDay]:
-    """Yield the days of change of a customer, each with those beside it in its currency."""
-    by_currency: dict[str, list[tuple[date, Account]]] = defaultdict(list)
-    for on, account in changed:
-        by_currency[account.currency].append((on, account))
+def days_of(lens: Lens, changed: Iterable[DayChange]) -> Iterator[CustomerDay]:
+    """Yield the days of change of a customer, each with those beside it in its currency. They come in order."""
+    by_currency: dict[str, list[DayChange]] = defaultdict(list)
+    for change in changed:
+        by_currency[change.currency].append(change)
     for currency in sorted(by_currency):
-        days = [None, *(on for on, _ in by_currency[currency]), None]
-        for index, (on, account) in enumerate(by_currency[currency]):
+        days = [None, *(change.on for change in by_currency[currency]), None]
+        for index, change in enumerate(by_currency[currency]):
             yield CustomerDay(
-                lens, currency, on, account.start, account.end, account.moved, days[index], days[index + 2]
+                lens,
+                currency,
+                change.on,
+                change.before_micros,
+                change.after_micros,
+                change.moved_micros,
+                days[index],
+                days[index + 2],
             )

@@ -54,9 +54,12 @@ def history(company: Company, customer_id: int = 1) -> CustomerHistory:
 
 
 @st.composite
-def _lines(draw: st.DrawFn, lens: Lens) -> list[Segment]:
+def _lines(draw: st.DrawFn, lens: Lens, *, can_move: bool) -> list[Segment]:
     """Draw the segments of one subscription in one lens. Few values and days, so that much happens on one day."""
     segments = []
+    customers, currencies = st.sampled_from((1, 1, 1, 2, 3)), st.sampled_from(("EUR", "EUR", "EUR", "USD"))
+    if not can_move:
+        customers, currencies = st.just(draw(customers)), st.just(draw(currencies))
     start = draw(st.integers(0, 12))
     for _ in range(draw(st.integers(0, 4))):
         end = draw(st.none() | st.integers(start + 1, start + 12))
@@ -66,8 +69,8 @@ def _lines(draw: st.DrawFn, lens: Lens) -> list[Segment]:
                 end,
                 draw(st.sampled_from((1, 2, 3, 7, 10, 10, 10, 1_000_003, -4))),
                 lens=lens,
-                customer_id=draw(st.sampled_from((1, 1, 1, 2, 3))),
-                currency=draw(st.sampled_from(("EUR", "EUR", "EUR", "USD"))),
+                customer_id=draw(customers),
+                currency=draw(currencies),
                 product=draw(st.sampled_from(("service:1", "service:2"))),
                 country=draw(st.sampled_from((None, "DE"))),
                 promotion_id=draw(st.sampled_from((None, None, 5))),
@@ -82,10 +85,10 @@ def _lines(draw: st.DrawFn, lens: Lens) -> list[Segment]:
 
 
 @st.composite
-def companies(draw: st.DrawFn) -> Company:
-    """Draw a company of up to five subscriptions."""
+def companies(draw: st.DrawFn, *, can_move: bool = True) -> Company:
+    """Draw a company of up to five subscriptions. Unless they `can_move`, each stays with its customer and currency."""
     company = {}
     for number in range(draw(st.integers(1, 5))):
         item = Subscription(draw(st.sampled_from(("service", "domain"))), number)
-        company[item] = tuple(segment for lens in LENSES for segment in draw(_lines(lens)))
+        company[item] = tuple(segment for lens in LENSES for segment in draw(_lines(lens, can_move=can_move)))
     return company
