@@ -14,7 +14,7 @@ from services.metrics.formulas.movement_updates import (
     update_of,
     updated_movements,
 )
-from services.metrics.formulas.movements import CustomerHistory, Movement, history_of
+from services.metrics.formulas.movements import CustomerHistory, Movement, history_in_steps
 from services.metrics.repository import movements, movements_to_send
 from services.metrics.repository.driver import Connection
 from services.metrics.repository.movements import DayKey
@@ -73,15 +73,15 @@ async def _differences(
 ) -> dict[int, _Difference]:
     segments = await movements.read_segments(database, key, customers)
     stored = await movements.read(database, key, customers)
-    turn, differences = Turn(), {}
+    turn = Turn()
+    differences: dict[int, _Difference] = {}
     for customer in customers:
-        before, after = (
-            stored.get(customer, CustomerHistory()),
-            history_of(customer, segments.get(customer, {})),
-        )
+        before, after = stored.get(customer, CustomerHistory()), CustomerHistory()
+        for step in history_in_steps(customer, segments.get(customer, {})):
+            after = step or after
+            await turn.pause()
         if before != after:
             differences[customer] = _Difference(before, after)
-        await turn.pause()
     return differences
 
 
@@ -108,17 +108,17 @@ async def _difference(
 
 async def _store(database: Connection, key: InstanceKey, differences: Mapping[int, _Difference]) -> None:
     """Replace the rows that differ, and let the days be sent whose messages differ."""
-    gone, new = {}, {}
+    removed, new = {}, {}
     before: dict[DayKey, list[Movement]] = defaultdict(list)
     after: dict[DayKey, list[Movement]] = defaultdict(list)
     for customer, (stored, computed) in differences.items():
-        gone[customer] = _without(stored, computed)
+        removed[customer] = _without(stored, computed)
         new[customer] = _without(computed, stored)
-        changed = {row.on for row in (*gone[customer].movements, *new[customer].movements)}
+        changed = {row.on for row in (*removed[customer].movements, *new[customer].movements)}
         _add_days(before, customer, stored.movements, changed)
         _add_days(after, customer, computed.movements, changed)
-    if gone:
-        await movements.delete(database, key, gone)
+    if removed:
+        await movements.delete(database, key, removed)
         await movements.insert(database, key, new)
         await _let_send(database, key, before, after)
 

@@ -36,24 +36,32 @@ class Change(NamedTuple):
     earlier: Segment | None = None
 
 
-def changes_by_day(
-    segments: Mapping[Subscription, Iterable[Segment]], customer_id: int
-) -> dict[Lens, dict[date, list[Change]]]:
+ChangesByDay = dict[Lens, dict[date, list[Change]]]
+
+
+def changes_by_day(segments: Mapping[Subscription, Iterable[Segment]], customer_id: int) -> ChangesByDay:
     """Return the changes that concern a customer, per lens and day, in the order of the subscriptions.
 
     `segments` has all segments of each subscription that the customer ever had, those of other customers included.
     """
-    by_day: dict[Lens, dict[date, list[Change]]] = {}
+    by_day: ChangesByDay = {}
     for item in sorted(segments):
-        of_lens: dict[Lens, list[Segment]] = defaultdict(list)
-        for segment in segments[item]:
-            of_lens[segment.lens].append(segment)
-        for lens, line in of_lens.items():
-            days = by_day.setdefault(lens, defaultdict(list))
-            for on, change in _changes(item, line):
-                if concerns(change, customer_id):
-                    days[on].append(change)
+        add_changes(by_day, item, segments[item], customer_id)
     return by_day
+
+
+def add_changes(
+    by_day: ChangesByDay, item: Subscription, segments: Iterable[Segment], customer_id: int
+) -> None:
+    """Add the changes of a subscription that concern a customer. Subscriptions come in order."""
+    of_lens: dict[Lens, list[Segment]] = defaultdict(list)
+    for segment in segments:
+        of_lens[segment.lens].append(segment)
+    for lens, line in of_lens.items():
+        days = by_day.setdefault(lens, defaultdict(list))
+        for on, change in _changes(item, line):
+            if concerns(change, customer_id):
+                days[on].append(change)
 
 
 def _changes(item: Subscription, segments: list[Segment]) -> Iterator[tuple[date, Change]]:

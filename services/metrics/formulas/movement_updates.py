@@ -156,14 +156,14 @@ def updated_movements(
     customer_id: int, update: Update, after: Segments, others: Mapping[ItemDay, Beside]
 ) -> Iterator[list[Movement]]:
     """Yield the movements of each day that is computed again."""
-    own = changes_by_day(after, customer_id)
+    of_changed = changes_by_day(after, customer_id)
     of_others: dict[Place, list[Change]] = defaultdict(list)
     for item, beside in others.items():
         change = _change(Subscription(item.kind, item.id), item.on, beside)
         if change is not None and concerns(change, customer_id):
             of_others[Place(item.lens, item.on)].append(change)
     for place, life in update.lives.items():
-        changes = [*of_others[place], *own.get(place.lens, {}).get(place.on, ())]
+        changes = [*of_others[place], *of_changed.get(place.lens, {}).get(place.on, ())]
         changes.sort(key=lambda change: change.item)
         accounts = accounts_of(changes, customer_id, life.balances)
         yield list(movements_of_day(place.lens, place.on, accounts, life))

@@ -15,7 +15,7 @@ from libs.common.contracts.lenses import Lens
 from libs.common.contracts.movements import MovementKind, MovementReason
 from services.metrics.formulas.accounts import Account, Entry, accounts_of
 from services.metrics.formulas.evidence import Subscription
-from services.metrics.formulas.item_changes import Change, changes_by_day, reason_of
+from services.metrics.formulas.item_changes import Change, ChangesByDay, add_changes, reason_of
 from services.metrics.formulas.timeline import Segment
 
 
@@ -115,9 +115,19 @@ def history_of(customer_id: int, segments: Mapping[Subscription, Iterable[Segmen
     came from.
     Source: docs/metrics.md#movements.
     """
+    return next(filter(None, history_in_steps(customer_id, segments)))
+
+
+def history_in_steps(
+    customer_id: int, segments: Mapping[Subscription, Iterable[Segment]]
+) -> Iterator[CustomerHistory | None]:
+    """Yield None after each subscription and each day, and at last the history of a customer, who may have thousands of subscriptions."""
+    by_lens: ChangesByDay = {}
+    for item in sorted(segments):
+        add_changes(by_lens, item, segments[item], customer_id)
+        yield None
     movements: list[Movement] = []
     days: list[CustomerDay] = []
-    by_lens = changes_by_day(segments, customer_id)
     for lens in sorted(by_lens):
         life, changed = Life(), []
         for on in sorted(by_lens[lens]):
@@ -128,8 +138,9 @@ def history_of(customer_id: int, segments: Mapping[Subscription, Iterable[Segmen
                 for account in accounts
                 if account.end != account.start
             ]
+            yield None
         days.extend(days_of(lens, changed))
-    return CustomerHistory(tuple(movements), tuple(days))
+    yield CustomerHistory(tuple(movements), tuple(days))
 
 
 def spread(net: int, parts: Sequence[int]) -> list[int]:

@@ -1,9 +1,9 @@
 """Movements and days of change of customers."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from libs.common.contracts.instances import InstanceKey
 from libs.common.contracts.movements import MovementKind
@@ -12,6 +12,7 @@ from services.metrics.formulas.movement_updates import Beside, ItemDay
 from services.metrics.formulas.movements import CustomerDay, CustomerHistory, Movement
 from services.metrics.formulas.timeline import Segment
 from services.metrics.repository.driver import Connection, column_types, columns, unnest
+from services.metrics.turn import Turn
 
 
 class DayKey(NamedTuple):
@@ -28,6 +29,10 @@ class _RowKey(NamedTuple):
     on: date
     lens: str
 
+
+_ROWS_AT_ONCE: Final = 500
+_ROWS_OF_STATEMENT: Final = 10_000
+_Item = TypeVar("_Item")
 
 _ROW: Final = column_types(_RowKey)
 _SEGMENT: Final = column_types(Segment)
@@ -114,9 +119,11 @@ async def read_segments(
 ) -> dict[int, dict[Subscription, list[Segment]]]:
     """Return, for each customer, all segments of each subscription that it ever had; customers without one are missing."""
     segments: dict[int, dict[Subscription, list[Segment]]] = defaultdict(lambda: defaultdict(list))
-    for row in await connection.fetch(_READ_SEGMENTS, *key, customers):
+    turn = Turn()
+    async for row in connection.cursor(_READ_SEGMENTS, *key, customers, prefetch=_ROWS_AT_ONCE):
         segment = _segment(row)
         segments[row["of_customer"]][Subscription(row["kind"], row["id"])].append(segment)
+        await turn.pause()
     return segments
 
 
@@ -125,8 +132,10 @@ async def read(
 ) -> dict[int, CustomerHistory]:
     """Return the stored history of customers; those without one are missing."""
     movements: dict[int, list[Movement]] = defaultdict(list)
-    for row in await connection.fetch(_READ_MOVEMENTS, *key, customers):
+    turn = Turn()
+    async for row in connection.cursor(_READ_MOVEMENTS, *key, customers, prefetch=_ROWS_AT_ONCE):
         movements[row["customer_id"]].append(_movement(row))
+        await turn.pause()
     days: dict[int, list[CustomerDay]] = defaultdict(list)
     for row in await connection.fetch(_READ_DAYS, *key, customers):
         days[row["customer_id"]].append(_customer_day(row))
@@ -181,10 +190,14 @@ async def read_beside(
 async def delete(connection: Connection, key: InstanceKey, rows: Mapping[int, CustomerHistory]) -> None:
     """Delete rows of customers."""
     movements = [
-        [customer, row.on, row.lens, row.number] for customer, gone in rows.items() for row in gone.movements
+        [customer, row.on, row.lens, row.number]
+        for customer, removed in rows.items()
+        for row in removed.movements
     ]
     days = [
-        [customer, day.on, day.lens, day.currency] for customer, gone in rows.items() for day in gone.days
+        [customer, day.on, day.lens, day.currency]
+        for customer, removed in rows.items()
+        for day in removed.days
     ]
     for statement, keys in ((_DELETE_MOVEMENTS, movements), (_DELETE_DAYS, days)):
         if keys:
@@ -193,14 +206,20 @@ async def delete(connection: Connection, key: InstanceKey, rows: Mapping[int, Cu
 
 async def insert(connection: Connection, key: InstanceKey, rows: Mapping[int, CustomerHistory]) -> None:
     """Insert rows of customers."""
-    owners = [customer for customer, new in rows.items() for _ in new.movements]
-    movements = [row for new in rows.values() for row in new.movements]
-    if movements:
-        await connection.execute(_INSERT_MOVEMENTS, *key, owners, *columns(_MOVEMENT, movements))
-    owners = [customer for customer, new in rows.items() for _ in new.days]
-    days = [row for new in rows.values() for row in new.days]
-    if days:
-        await connection.execute(_INSERT_DAYS, *key, owners, *columns(_CUSTOMER_DAY, days))
+    movements = [(customer, row) for customer, new in rows.items() for row in new.movements]
+    for part in _parts(movements):
+        owners, of_part = [customer for customer, _ in part], [row for _, row in part]
+        await connection.execute(_INSERT_MOVEMENTS, *key, owners, *columns(_MOVEMENT, of_part))
+    days = [(customer, day) for customer, new in rows.items() for day in new.days]
+    for days_of_part in _parts(days):
+        owners, of_days = [customer for customer, _ in days_of_part], [day for _, day in days_of_part]
+        await connection.execute(_INSERT_DAYS, *key, owners, *columns(_CUSTOMER_DAY, of_days))
+
+
+def _parts(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
+    """Yield rows in lists for one statement each: a large customer has so many that one statement would take too long."""
+    for start in range(0, len(items), _ROWS_OF_STATEMENT):
+        yield items[start : start + _ROWS_OF_STATEMENT]
 
 
 def _segment(row: Connection) -> Segment:
