@@ -204,15 +204,16 @@ def _literal(text: str) -> str:
 
 
 def _divided_safely(written: str) -> str:
-    """Return a written formula as SQL: a quotient without a base is NULL, not an error."""
+    """Return a written formula as SQL: a quotient whose base is 0 or below is NULL, as the figure has no value."""
     return ast.unparse(_Division().visit(ast.parse(written, mode="eval")))
 
 
 class _Division(ast.NodeTransformer):
-    """Puts each divisor into nullif()."""
+    """Replaces each divisor that is not above 0 by NULL."""
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
         self.generic_visit(node)
         if isinstance(node.op, ast.Div):
-            node.right = ast.Call(ast.Name("nullif"), [node.right, ast.Constant(0)], [])
+            base = ast.Call(ast.Name("greatest"), [node.right, ast.Constant(0)], [])
+            node.right = ast.Call(ast.Name("nullif"), [base, ast.Constant(0)], [])
         return node

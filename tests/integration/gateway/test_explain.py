@@ -230,6 +230,27 @@ async def test_explanation_keeps_the_filters(gateway: Gateway) -> None:
     assert row["subscriptions"] == 3
 
 
+async def test_base_below_0_gives_no_value_in_sql(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    site = await add_site(gateway, owner.organization_id)
+    on = TODAY - DAY
+    await add_segments(
+        gateway,
+        owner.organization_id,
+        [
+            Segment(site.id, mrr_micros=-3_000_000, to_on=on),
+            Segment(site.id, mrr_micros=-4_000_000, from_on=on),
+        ],
+    )
+
+    answer = await explained(owner, "mrr_growth_rate", start=str(on), on=str(TODAY))
+    [row] = await rows_of(gateway, answer["question"]["sql"])
+
+    [value] = answer["values"]
+    assert (value["value"], value["reason"]) == (None, "no_mrr_at_start")
+    assert row["mrr_growth_rate"] is None
+
+
 async def test_text_of_a_filter_stays_a_literal_in_sql(gateway: Gateway) -> None:
     owner = await gateway.owner()
     site = await add_site(gateway, owner.organization_id)
