@@ -167,8 +167,9 @@ async def test_cause_of_churn_is_shown(gateway: Gateway) -> None:
     ]
 
 
-async def test_figures_are_sums_of_movements(gateway: Gateway) -> None:
-    owner, _ = await owner_with_lives(gateway, seed=7)
+@pytest.mark.parametrize("seed", range(1, 5))
+async def test_figures_are_sums_of_movements(gateway: Gateway, seed: int) -> None:
+    owner, _ = await owner_with_lives(gateway, seed)
     since = FIRST + 25 * DAY
     before = since - DAY
     items = [
@@ -177,7 +178,7 @@ async def test_figures_are_sums_of_movements(gateway: Gateway) -> None:
         if item["currency"] == "EUR"
     ]
     starters = {
-        (row["instance_id"], row["customer_id"])
+        (row["instance_id"], row["customer_id"]): int(Decimal(row["mrr"]).scaleb(6))
         for row in await pages_of(owner, f"/api/v1/customers?on={before}&filter[currency]=EUR")
     }
 
@@ -198,24 +199,63 @@ async def test_figures_are_sums_of_movements(gateway: Gateway) -> None:
         return (item["instance_id"], item["customer_id"]) in starters
 
     start = int(Decimal(await value_in_eur(gateway, owner, "mrr", before)).scaleb(6))
+    paid = sum(starters.values())
     net = micros("new_business", "reactivation", "expansion", "contraction", "churn")
     lost = micros("contraction", "churn", of=is_starter)
     expected = {
-        "net_new_mrr": Fraction(net),
-        "mrr_growth_rate": Fraction(net * 1_000_000, start),
-        "quick_ratio": Fraction(
-            -1_000_000 * micros("new_business", "expansion"), micros("contraction", "churn")
+        "net_new_mrr": format_micros(net),
+        "mrr_growth_rate": quotient(net * 1_000_000, start),
+        "quick_ratio": quotient(
+            1_000_000 * micros("new_business", "expansion"), -micros("contraction", "churn")
         ),
-        "asp": Fraction(micros("new_business"), count("new_business")),
-        "gross_mrr_churn_rate": Fraction(-1_000_000 * lost, start),
-        "net_mrr_churn_rate": Fraction(-1_000_000 * (lost + micros("expansion", of=is_starter)), start),
+        "asp": quotient(micros("new_business"), count("new_business")),
+        "gross_mrr_churn_rate": quotient(-1_000_000 * lost, paid),
+        "net_mrr_churn_rate": quotient(-1_000_000 * (lost + micros("expansion", of=is_starter)), paid),
+        "new_customers": count("new_business"),
+        "churned_customers": count("churn"),
     }
+    assert items
     assert starters
-    assert lost
     for slug, value in expected.items():
-        assert await period_in_eur(gateway, owner, slug, since) == format_micros(round(value)), slug
-    assert await period_in_eur(gateway, owner, "new_customers", since) == count("new_business")
-    assert await period_in_eur(gateway, owner, "churned_customers", since) == count("churn")
+        assert await period_in_eur(gateway, owner, slug, since) == value, slug
+
+
+def quotient(part: int, base: int) -> str | None:
+    """Return a rounded quotient as answers show it, None where the base is not above 0."""
+    return format_micros(round(Fraction(part, base))) if base > 0 else None
+
+
+async def test_churn_is_a_share_of_what_starters_paid(gateway: Gateway) -> None:
+    """A customer whose discounts exceed its prices is none of those who paid, so it makes no base smaller."""
+    owner = await gateway.owner()
+    site = await add_site(gateway, owner.organization_id)
+    on = TODAY - DAY
+    await add_segments(
+        gateway,
+        owner.organization_id,
+        [
+            Segment(site.id, id=1, mrr_micros=10_000_000, to_on=on),
+            Segment(site.id, id=2, mrr_micros=10_000_000),
+            Segment(site.id, id=3, customer_id=2, mrr_micros=-5_000_000),
+        ],
+    )
+
+    rates = {
+        slug: await period_in_eur(gateway, owner, slug, on)
+        for slug in (
+            "gross_mrr_churn_rate",
+            "net_mrr_churn_rate",
+            "gross_revenue_retention",
+            "mrr_growth_rate",
+        )
+    }
+
+    assert rates == {
+        "gross_mrr_churn_rate": "0.500000",
+        "net_mrr_churn_rate": "0.500000",
+        "gross_revenue_retention": "0.500000",
+        "mrr_growth_rate": "-0.666667",
+    }
 
 
 async def value_in_eur(gateway: Gateway, owner: Person, slug: str, on: date) -> Any:

@@ -8,7 +8,6 @@ from libs.common.figures.movement_operands import STARTER_CHURN, STARTER_CONTRAC
 from libs.common.figures.operands import (
     CUSTOMERS_AT_START,
     CUSTOMERS_LOST,
-    MRR_AT_START,
     MRR_GAINED,
     MRR_LOST,
     STARTER_MRR,
@@ -56,16 +55,16 @@ RETENTION: Final = (
         title="Gross MRR churn rate",
         unit=Unit.RATIO,
         good=Good.DOWN,
-        version=1,
-        operands=(MRR_AT_START, STARTER_CHURN, STARTER_CONTRACTION),
+        version=2,
+        operands=(STARTER_MRR, STARTER_CHURN, STARTER_CONTRACTION),
         formula=lambda of: _ratio(
-            -(of[STARTER_CHURN] + of[STARTER_CONTRACTION]), of[MRR_AT_START], Reason.NO_MRR_AT_START
+            -(of[STARTER_CHURN] + of[STARTER_CONTRACTION]), of[STARTER_MRR], Reason.NO_MRR_AT_START
         ),
         words="All churn and contraction of the customers who paid at the start of the period, as a share of their MRR then. What is lost "
         "and won back within the period counts as lost.",
-        written="-(starter_churn + starter_contraction) / mrr_at_start",
+        written="-(starter_churn + starter_contraction) / starter_mrr",
         example=(
-            {MRR_AT_START: 100_000_000, STARTER_CHURN: -4_000_000, STARTER_CONTRACTION: -1_000_000},
+            {STARTER_MRR: 100_000_000, STARTER_CHURN: -4_000_000, STARTER_CONTRACTION: -1_000_000},
             Fraction(5, 100),
         ),
     ),
@@ -74,18 +73,18 @@ RETENTION: Final = (
         title="Net MRR churn rate",
         unit=Unit.RATIO,
         good=Good.DOWN,
-        version=1,
-        operands=(MRR_AT_START, STARTER_CHURN, STARTER_CONTRACTION, STARTER_EXPANSION),
+        version=2,
+        operands=(STARTER_MRR, STARTER_CHURN, STARTER_CONTRACTION, STARTER_EXPANSION),
         formula=lambda of: _ratio(
             -(of[STARTER_CHURN] + of[STARTER_CONTRACTION] + of[STARTER_EXPANSION]),
-            of[MRR_AT_START],
+            of[STARTER_MRR],
             Reason.NO_MRR_AT_START,
         ),
         words="Gross MRR churn less the expansion of the same customers. Below 0 if they grew by more than was lost.",
-        written="-(starter_churn + starter_contraction + starter_expansion) / mrr_at_start",
+        written="-(starter_churn + starter_contraction + starter_expansion) / starter_mrr",
         example=(
             {
-                MRR_AT_START: 100_000_000,
+                STARTER_MRR: 100_000_000,
                 STARTER_CHURN: -4_000_000,
                 STARTER_CONTRACTION: -1_000_000,
                 STARTER_EXPANSION: 8_000_000,
