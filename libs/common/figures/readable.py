@@ -69,13 +69,13 @@ expected_end AS (
     FROM metrics_read.expected_ends s
     WHERE s.lens = '{lens}' AND instance_id IN ({instances}){limits}
 ), """
-# An amount of the currency of an instance, from from_on to the day before to_on, is multiplied by numerator / denominator.
+# An amount in the currency `code` of the instance `home`, from from_on to the day before to_on, is multiplied by numerator / denominator.
 _RATES: Final = """\
-rate (instance_id, currency, from_on, to_on, numerator, denominator) AS (VALUES
+rate (home, code, from_on, to_on, numerator, denominator) AS (VALUES
     {rows}
 ), """
 _RATE: Final = """
-        JOIN rate {rate} ON {rate}.instance_id = s.instance_id AND {rate}.currency = s.currency
+        JOIN rate {rate} ON {rate}.home = s.instance_id AND {rate}.code = s.currency
             AND {rate}.from_on <= {day} AND {day} < {rate}.to_on"""
 _CONVERTED: Final = "metrics_read.converted(s.{name}, {rate}.numerator, {rate}.denominator)"
 _OPERANDS: Final = """\
