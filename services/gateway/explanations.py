@@ -155,6 +155,7 @@ async def explained(
         instance_ids=instance_ids,
         target=target,
     )
+    lens = explanation.lens
     shared = [
         *_organization(principal),
         ("lens", lens.value),
@@ -267,11 +268,15 @@ def _value(explained: ExplainedGroup, explanation: Explanation, shared: Paramete
 
 def _list_behind(operand: Operand, explanation: Explanation, parameters: Parameters) -> str:
     """Return the address of the list behind an operand."""
-    if operand.listing is Listing.EXPECTED_ENDS:
-        # It shows amounts as they are in WHMCS.
-        parameters = [pair for pair in parameters if pair[0] not in ("currency", "fx")]
-    query = urlencode([*_days_of(operand, explanation), *parameters])
-    return f"{API_PREFIX}/{operand.listing}?{query}"
+    left_out: tuple[str, ...] = ()
+    if operand.listing in (Listing.EXPECTED_ENDS, Listing.GAPS):
+        # They show amounts as they are in WHMCS.
+        left_out = ("currency", "fx")
+    if operand.listing is Listing.GAPS:
+        # It compares two lenses.
+        left_out = (*left_out, "lens")
+    kept = [pair for pair in parameters if pair[0] not in left_out]
+    return f"{API_PREFIX}/{operand.listing}?{urlencode([*_days_of(operand, explanation), *kept])}"
 
 
 def _days_of(operand: Operand, explanation: Explanation) -> Parameters:

@@ -36,6 +36,7 @@ from libs.common.figures.customers import (
 from libs.common.figures.end_list import EndSelection, ExpectedEnd, ExpectedEndKey, read_expected_ends
 from libs.common.figures.errors import QuestionError
 from libs.common.figures.explain import Explanation, explain, read_explained, read_omissions, read_restated
+from libs.common.figures.gap_list import Gap, GapKey, GapSelection, read_gaps
 from libs.common.figures.groups import Group, Limits
 from libs.common.figures.issue_list import Issue, IssueKey, read_issues
 from libs.common.figures.lists import (
@@ -121,7 +122,7 @@ async def explanation(
     async with _scope(context, principal, lens, instance_ids, with_rates=has_rates) as (database, scope):
         day = on or last_known_day(scope.instances, context.clock())
         reading = await read_explained(database, metric, start, day, group_by, limits, scope, target)
-        omitted = await read_omissions(database, scope)
+        omitted = await read_omissions(database, scope, metric.lens or lens)
         restated = await read_restated(database, reading, day)
     is_small = reading.size <= SMALL
     return (
@@ -294,6 +295,23 @@ async def issues(
     """Return at most `limit` issues, those that follow `after`. Raise NotFound for an unknown instance."""
     async with _scope(context, principal, Lens.CONTRACT, instance_ids) as (database, scope):
         return await read_issues(database, scope, reasons, after, limit)
+
+
+async def gaps(
+    context: Context,
+    principal: Principal,
+    selection: GapSelection,
+    after: GapKey | None,
+    limit: int,
+    *,
+    instance_ids: Sequence[UUID],
+) -> list[Gap]:
+    """Return at most `limit` gaps between MRR by contract and paid MRR, those that follow `after`.
+
+    Raise NotFound for an unknown instance.
+    """
+    async with _scope(context, principal, Lens.PAID, instance_ids) as (database, scope):
+        return await read_gaps(database, scope, selection, after, limit)
 
 
 async def freshness(context: Context, principal: Principal, instance_ids: Sequence[UUID]) -> list[Freshness]:

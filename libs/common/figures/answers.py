@@ -99,16 +99,17 @@ def figures_of(reading: Reading, *, with_breakdown: bool = True) -> list[Figure]
 
 def _figure(reading: Reading, part: Part, *, with_breakdown: bool) -> Figure:
     question, scope = part.question, reading.scope
-    notes = notes_on(scope.instances, question.opens_on, scope.lens) if question.points else ()
+    notes = notes_on(scope.instances, question.opens_on, question.lens) if question.points else ()
     conversion = question.conversion
     if conversion is not None:
-        notes += conversion_notes(scope.instances, conversion, reading.unconverted.get(conversion, ()))
+        left_out = reading.unconverted.get((conversion, question.lenses), ())
+        notes += conversion_notes(scope.instances, conversion, left_out)
     return Figure(
         metric=question.metric.slug,
         unit=question.metric.unit,
         interval=question.interval,
         currency=NATIVE if conversion is None else conversion.currency,
-        lens=scope.lens,
+        lens=question.lens,
         as_of=oldest(scope.instances),
         additive=question.metric.additive,
         series=_series(

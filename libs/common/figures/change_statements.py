@@ -42,6 +42,19 @@ _RATE_OF_POINT: Final = """
 _RATE_OF_DAY: Final = """
         JOIN rate r ON r.home = s.instance_id AND r.code = s.currency AND r.number = width_bucket(s."on", ${0}::date[])"""
 
+# Each side of a gap is an amount of its own: MRR by contract counts for it, paid MRR against it.
+_GAPS: Final = """
+    SELECT {selected}s.instance_id AS home, s.currency AS paid_in, t.opening AS point, s.part, side.micros AS mrr_micros
+    FROM metrics_read.gaps s JOIN stretch t ON t.instance_id = s.instance_id AND t.kind = s.kind
+    CROSS JOIN LATERAL (VALUES (s.contract_micros), (-s.paid_micros)) AS side (micros)
+    WHERE s.lens = $6 AND s.from_on <= t.opens_on AND (s.to_on IS NULL OR s.to_on > t.opens_on){limits}"""
+_CHANGES_OF_GAPS: Final = """
+    UNION ALL
+    SELECT {selected}s.instance_id, s.currency, width_bucket(change.on_day - 1, $7::date[]), s.part, change.sign * side.micros
+    FROM metrics_read.gaps s JOIN stretch t ON t.instance_id = s.instance_id AND t.kind = s.kind
+    CROSS JOIN LATERAL (VALUES (s.contract_micros), (-s.paid_micros)) AS side (micros)
+    CROSS JOIN LATERAL (VALUES (s.from_on, 1), (s.to_on, -1)) AS change (on_day, sign)
+    WHERE s.lens = $6 AND change.on_day > t.opens_on AND change.on_day <= t.last_on{limits}"""
 
 # Each stretch is the last known day of its source.
 _ENDS: Final = """
@@ -92,4 +105,7 @@ def _present(relation: Relation, *, has_changes: bool) -> str:
     """Return the rows that a relation is computed from."""
     if relation.is_of_newest_day:
         return _ENDS
-    return _MOVEMENTS if relation.is_of_movements else f"{_OPENING}{_CHANGES if has_changes else ''}"
+    if relation.is_of_movements:
+        return _MOVEMENTS
+    opening, changes = (_GAPS, _CHANGES_OF_GAPS) if relation.is_of_gaps else (_OPENING, _CHANGES)
+    return f"{opening}{changes if has_changes else ''}"

@@ -1,7 +1,7 @@
 """Explain a figure on a day: the numbers in its formula, what it omits and why, and the same as SQL."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Final, NamedTuple
 
@@ -48,11 +48,12 @@ class Omission:
 class Explanation:
     """A figure of the days [start, on] with the numbers behind it; one day, unless the metric is one of periods.
 
-    `sql` is one statement that gives the same values. `restated` are the newest restatements of its days, 20 at most. `rates` are those of
-    the day by which amounts are converted.
+    `lens` is that of the metric, or else that of the question. `sql` is one statement that gives the same values. `restated` are the newest
+    restatements of its days, 20 at most. `rates` are those of the day by which amounts are converted.
     """
 
     metric: Metric
+    lens: Lens
     start: date
     on: date
     scope: Scope
@@ -156,13 +157,13 @@ def _start(metric: Metric, start: date | None, on: date) -> date:
     return on
 
 
-async def read_omissions(connection: Any, scope: Scope) -> list[Omission]:
-    """Return by kind and reason how many subscriptions figures omit."""
+async def read_omissions(connection: Any, scope: Scope, lens: Lens) -> list[Omission]:
+    """Return by kind and reason how many subscriptions figures by a lens omit."""
     rows = await connection.fetch(ISSUES, [instance.instance_id for instance in scope.instances])
     omissions = []
     for row in rows:
         issue = ISSUE_WORDS.get(row["reason"], _UNKNOWN_ISSUE)
-        if scope.lens in issue.lenses:
+        if lens in issue.lenses:
             omissions.append(Omission(row["kind"], row["reason"], row["number"], issue.words))
     return omissions
 
@@ -172,8 +173,9 @@ async def read_restated(connection: Any, reading: Reading, on: date) -> list[Res
     question = reading.parts[0].question
     # A period begins with the end of the day before it.
     first = day_before(question.opens_on) if question.metric.is_of_period else on
+    scope = replace(reading.scope, lens=question.lens)
     return await read_restatements(
-        connection, reading.scope, RestatementSelection(first, on), None, _MOST_RESTATEMENTS
+        connection, scope, RestatementSelection(first, on), None, _MOST_RESTATEMENTS
     )
 
 
@@ -185,6 +187,7 @@ def explain(
     start, conversion = part.question.opens_on, part.question.conversion
     return Explanation(
         metric=part.question.metric,
+        lens=part.question.lens,
         start=start,
         on=on,
         scope=reading.scope,

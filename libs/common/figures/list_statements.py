@@ -157,3 +157,21 @@ def movements_statement(limits: Iterable[Group], *, is_converted: bool = False) 
         amount=_CONVERTED.format(amount="amount_micros", rate="r"),
         in_currency="",
     )
+
+
+# Gaps of a day, the largest first. $4 is their part, NULL for all, $5 the size of a page. The key of the row before it follows.
+_GAPS: Final = """
+SELECT s.instance_id, s.kind, s.id, s.number, s.customer_id, s.part, s.product, s.product_name, s.cycle, s.currency,
+    s.contract_micros, s.paid_micros, s.gap_micros, s.from_on, s.to_on
+FROM metrics_read.gaps s
+JOIN unnest($1::uuid[], $2::text[], $3::date[]) AS t (instance_id, kind, opens_on)
+    ON t.instance_id = s.instance_id AND t.kind = s.kind
+WHERE s.from_on <= t.opens_on AND (s.to_on IS NULL OR s.to_on > t.opens_on) AND ($4::text IS NULL OR s.part = $4)
+  AND ($6::bigint IS NULL OR (-abs(s.gap_micros), s.instance_id, s.kind, s.id, s.number)
+      > (-$6, $7::uuid, $8::text, $9::bigint, $10::bigint)){limits}
+ORDER BY -abs(s.gap_micros), s.instance_id, s.kind, s.id, s.number LIMIT $5"""
+
+
+def gaps_statement(limits: Iterable[Group]) -> str:
+    """Return the statement of the list of gaps; the values of limits begin with $11."""
+    return _GAPS.format(limits=limited(limits, 11))

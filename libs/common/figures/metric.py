@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
 
+from libs.common.contracts.lenses import Lens
 from libs.common.figures.groups import Group
 from libs.common.figures.operands import Operand, Taken, Unit
 from libs.common.figures.rates import Fx
@@ -93,10 +94,23 @@ class Metric:
         return any(operand.relation.is_of_newest_day for operand in self.operands)
 
     @property
+    def is_of_gaps(self) -> bool:
+        """Return whether the metric is computed from gaps between two lenses."""
+        return any(operand.relation.is_of_gaps for operand in self.operands)
+
+    @property
     def lacks_quiet_groups(self) -> bool:
-        """Return whether the rows of the metric show no group in which nothing moves and nothing may end soon."""
+        """Return whether the rows of the metric show no group in which nothing moves, differs or may end soon."""
         relations = [operand.relation for operand in self.operands]
-        return all(relation.is_of_movements or relation.is_of_newest_day for relation in relations)
+        return all(
+            relation.is_of_movements or relation.is_of_gaps or relation.is_of_newest_day
+            for relation in relations
+        )
+
+    @property
+    def lens(self) -> Lens | None:
+        """Return the lens by which the metric always counts; None when a question chooses it."""
+        return next((operand.relation.lens for operand in self.operands if operand.relation.lens), None)
 
     @property
     def additive(self) -> bool:

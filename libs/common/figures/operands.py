@@ -78,13 +78,14 @@ class Listing(StrEnum):
     SUBSCRIPTIONS = "subscriptions"
     CUSTOMERS = "customers"
     CUSTOMER_CHANGES = "customer-changes"
+    GAPS = "gaps"
     MOVEMENTS = "movements"
     EXPECTED_ENDS = "expected-ends"
 
     @property
     def is_of_day(self) -> bool:
         """Return whether the list shows the state of a day."""
-        return self in (Listing.SUBSCRIPTIONS, Listing.CUSTOMERS)
+        return self in (Listing.SUBSCRIPTIONS, Listing.CUSTOMERS, Listing.GAPS)
 
 
 class Outcome(StrEnum):

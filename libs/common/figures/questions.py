@@ -63,10 +63,12 @@ class ExactQuestion:
 
     `opens_on` is the first point, or for a metric of periods the first day of the first period. `days` are the days to read: the points,
     and for a metric of periods also the day before the first of them. `is_split`: the question has groups, so each of them begins with its
-    first known day. `sources` are those that can have rows within the limits. `conversion` is None if amounts stay in their own currency.
+    first known day. `lens` is that of the metric, or else that of the scope. `sources` are those that can have rows within the limits.
+    `conversion` is None if amounts stay in their own currency.
     """
 
     metric: Metric
+    lens: Lens
     interval: Interval
     opens_on: date
     points: tuple[date, ...]
@@ -76,6 +78,11 @@ class ExactQuestion:
     sources: tuple[Source, ...]
     is_split: bool
     conversion: Conversion | None = None
+
+    @property
+    def lenses(self) -> tuple[Lens, ...]:
+        """Return the lenses of the amounts: a gap has those of both its sides."""
+        return (Lens.CONTRACT, self.lens) if self.metric.is_of_gaps else (self.lens,)
 
 
 def day_before(on: date) -> date:
@@ -89,7 +96,9 @@ def exact(question: Question, scope: Scope, conversion: Conversion | None = None
     Raise QuestionError when the range is not allowed.
     """
     points = points_of(question.start, question.end, scope.newest, question.interval)
-    sources = sources_within(question.limits, scope.sources)
+    lens = question.metric.lens or scope.lens
+    of_lens = scope.sources if lens is scope.lens else sources_of(scope.instances, lens)
+    sources = sources_within(question.limits, of_lens)
     if question.metric.is_of_newest_day:
         points = _newest_of(question.metric, points, sources)
     opens_on = question.start if question.metric.is_of_period else min(points, default=question.start)
@@ -106,6 +115,7 @@ def exact(question: Question, scope: Scope, conversion: Conversion | None = None
         question.metric
         if conversion is None
         else question.metric.converted.get(conversion.fx, question.metric),
+        lens,
         question.interval,
         opens_on,
         points,

@@ -19,22 +19,22 @@ WITHOUT_RATE: Final = """
 SELECT s.instance_id, s.currency, count(DISTINCT (s.kind, s.id)) AS subscriptions FROM metrics_read.segments s
 JOIN unnest($1::uuid[], $2::text[], $3::date[], $4::date[]) AS t (instance_id, kind, opens_on, last_on)
     ON t.instance_id = s.instance_id AND t.kind = s.kind
-WHERE s.lens = $5 AND s.from_on <= t.last_on AND (s.to_on IS NULL OR s.to_on > t.opens_on)
+WHERE s.lens = ANY($5::text[]) AND s.from_on <= t.last_on AND (s.to_on IS NULL OR s.to_on > t.opens_on)
     AND (s.instance_id, s.currency) NOT IN (SELECT * FROM unnest($6::uuid[], $7::text[]))
 GROUP BY s.instance_id, s.currency ORDER BY s.instance_id, s.currency"""
 
 
 async def read_unconverted(
-    connection: Any, conversion: Conversion, stretches: Sequence[Stretch], lens: Lens
+    connection: Any, conversion: Conversion, stretches: Sequence[Stretch], lenses: Sequence[Lens]
 ) -> list[Unconverted]:
-    """Return how many subscriptions with a live day in the stretches a conversion leaves out, by instance and currency."""
+    """Return how many subscriptions with a live day in the stretches by any of the lenses are left out, by instance and currency."""
     rows = await connection.fetch(
         WITHOUT_RATE,
         [stretch.instance_id for stretch in stretches],
         [stretch.kind for stretch in stretches],
         [stretch.opens_on for stretch in stretches],
         [stretch.last_on for stretch in stretches],
-        lens,
+        list(lenses),
         [instance_id for instance_id, _ in conversion.pairs],
         [code for _, code in conversion.pairs],
     )

@@ -69,6 +69,14 @@ expected_end AS (
     FROM metrics_read.expected_ends s
     WHERE s.lens = '{lens}' AND instance_id IN ({instances}){limits}
 ), """
+_OF_GAP: Final = """\
+gap AS (
+    SELECT {labels}s.part, {gap_amount} AS gap_micros
+    FROM metrics_read.gaps s JOIN metrics_read.coverage c USING (organization_id, instance_id, kind){end_rate}
+    WHERE instance_id IN ({instances}){limits} AND c.first_on <= DATE '{on}'
+      AND s.from_on <= least(DATE '{on}', c.last_on)
+      AND (s.to_on IS NULL OR s.to_on > least(DATE '{on}', c.last_on))
+), """
 # An amount in the currency `code` of the instance `home`, from from_on to the day before to_on, is multiplied by numerator / denominator.
 _RATES: Final = """\
 rate (home, code, from_on, to_on, numerator, denominator) AS (VALUES
@@ -100,7 +108,7 @@ def readable_statement(question: ExactQuestion, start: date, on: date, scope: Sc
         "labels": "".join(f"{_key(group)} AS {group}, " for group in question.groups),
         "names": "".join(f"{name}, " for name in names),
         "by_names": f" GROUP BY {', '.join(names)}" if names else "",
-        "lens": scope.lens.value,
+        "lens": question.lens.value,
         "instances": ", ".join(instances) or "NULL",
         "limits": "".join(_limited(group, values) for group, values in question.limits),
         "before": day_before(start).isoformat(),
@@ -132,6 +140,7 @@ def _amounts(question: ExactQuestion, before: date, on: date) -> dict[str, str]:
             "start_amount": "s.mrr_micros",
             "end_amount": "s.mrr_micros",
             "moved_amount": "s.amount_micros",
+            "gap_amount": "s.gap_micros",
         }
         in_currency = " AND d.currency = m.code"
         return native | {
@@ -142,11 +151,14 @@ def _amounts(question: ExactQuestion, before: date, on: date) -> dict[str, str]:
             "in_currency": in_currency,
             "by_currency": ", paid_in",
         }
+    # Both sides of a gap are rounded by themselves, as in the MRR of their lenses.
+    sides = (_CONVERTED.format(name=name, rate="at_end") for name in ("contract_micros", "paid_micros"))
     return {
         "rates": _RATES.format(rows=",\n    ".join(_rates(question.conversion, before, on))),
         "start_amount": _CONVERTED.format(name="mrr_micros", rate="at_start"),
         "end_amount": _CONVERTED.format(name="mrr_micros", rate="at_end"),
         "moved_amount": _CONVERTED.format(name="amount_micros", rate="that_day"),
+        "gap_amount": " - ".join(sides),
         "start_rate": _RATE.format(rate="at_start", day=f"DATE '{before}'"),
         "end_rate": _RATE.format(rate="at_end", day=f"DATE '{on}'"),
         "moved_rate": _RATE.format(rate="that_day", day='s."on"'),
@@ -169,6 +181,8 @@ def _rows(metric: Metric, used: Collection[str]) -> Iterator[str]:
     """Yield the texts of the rows from which the operands of a metric are computed."""
     if "customer" in used:
         yield _OF_A_PERIOD if metric.is_of_period else _OF_A_DAY
+    if "gap" in used:
+        yield _OF_GAP
     if "expected_end" in used:
         yield _EXPECTED_ENDS
     if any(name.startswith("movement") for name in used):

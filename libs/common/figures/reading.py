@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from libs.common.contracts.billing import SUBSCRIPTION_KINDS
+from libs.common.contracts.lenses import Lens
 from libs.common.figures.change_statements import changes_statement
 from libs.common.figures.conversions import StatementRates, rates_of_days, rates_of_points
 from libs.common.figures.coverage import Days, KindState, Source
@@ -33,6 +34,7 @@ _ROWS_AT_ONCE: Final = 500
 # A row of the driver, which knows its columns alone.
 Row = Any
 Key = tuple[str, ...]
+ConvertedBy = tuple[Conversion, tuple[Lens, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +55,13 @@ class Part:
 class Reading:
     """The rows that were read for some questions: one part per question, in order, and the names of products and instances.
 
-    `unconverted` are the subscriptions that each conversion leaves out.
+    `unconverted` are the subscriptions by some lenses that each conversion leaves out.
     """
 
     scope: Scope
     parts: Sequence[Part]
     names: Names
-    unconverted: Mapping[Conversion, Sequence[Unconverted]] = field(default_factory=dict)
+    unconverted: Mapping[ConvertedBy, Sequence[Unconverted]] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -79,24 +81,22 @@ async def read(connection: Any, questions: Iterable[Question], scope: Scope) -> 
     for limits in dict.fromkeys(part.question.limits for part in parts):
         await check_limits(connection, limits)
     for same in _about_the_same(parts):
-        await _check_size(connection, same[0].question, scope)
-        await _add_groups(connection, same, scope)
+        await _check_size(connection, same[0].question)
+        await _add_groups(connection, same)
     for statement in _statements(parts):
         async for rows in _read_changes(connection, statement, scope):
             for part in statement.parts:
                 _add_rows(part, statement.relation, rows)
-    names, unconverted = (
-        await _names(connection, parts, scope),
-        await _unconverted(connection, parts, scope),
-    )
-    return Reading(scope, parts, names, unconverted)
+    names = await _names(connection, parts, scope)
+    return Reading(scope, parts, names, await _unconverted(connection, parts))
 
 
 def _about_the_same(parts: Iterable[Part]) -> Iterable[Sequence[Part]]:
-    """Return the parts in sets with the same days, groups and limits, whose groups are counted and read once."""
-    shared: dict[tuple[tuple[date, ...], tuple[Group, ...], Limits], list[Part]] = defaultdict(list)
+    """Return the parts in sets with the same days, groups, limits and lens, whose groups are counted and read once."""
+    shared: dict[tuple[tuple[date, ...], tuple[Group, ...], Limits, Lens], list[Part]] = defaultdict(list)
     for part in parts:
-        shared[part.question.days, part.question.groups, part.question.limits].append(part)
+        question = part.question
+        shared[question.days, question.groups, question.limits, question.lens].append(part)
     return shared.values()
 
 
@@ -163,7 +163,8 @@ async def _read_changes(connection: Any, statement: _Statement, scope: Scope) ->
     has_changes = any(stretch.last_on > stretch.opens_on for stretch in stretches)
     if statement.relation.is_of_movements and not has_changes:
         return
-    values = [*_columns(stretches), [stretch.opening for stretch in stretches], scope.lens]
+    lens = statement.relation.lens or scope.lens
+    values = [*_columns(stretches), [stretch.opening for stretch in stretches], lens]
     rates = _rates(statement)
     cursor = await connection.cursor(
         changes_statement(
@@ -241,7 +242,7 @@ async def check_limits(connection: Any, limits: Limits) -> None:
             )
 
 
-async def _check_size(connection: Any, question: ExactQuestion, scope: Scope) -> None:
+async def _check_size(connection: Any, question: ExactQuestion) -> None:
     """Raise QuestionError for an answer that is too large, before its rows are read.
 
     With a single day the groups are not counted first, because reading them costs less.
@@ -252,17 +253,17 @@ async def _check_size(connection: Any, question: ExactQuestion, scope: Scope) ->
         groups = await connection.fetchval(
             count_statement(question.groups, [group for group, _ in limits]),
             *_columns(stretches),
-            scope.lens,
+            question.lens,
             MOST_VALUES + 1,
             *(values for _, values in limits),
         )
         _refuse_too_large(len(question.points), groups)
 
 
-async def _add_groups(connection: Any, parts: Sequence[Part], scope: Scope) -> None:
+async def _add_groups(connection: Any, parts: Sequence[Part]) -> None:
     """Add the total to parts without groups, and all groups with a live subscription where rows show no quiet groups.
 
-    Groups in which nothing moved or may end have figures too.
+    Groups in which nothing moved, differs or may end have figures too.
     """
     question = parts[0].question
     without_quiet = [part for part in parts if part.question.metric.lacks_quiet_groups]
@@ -275,7 +276,7 @@ async def _add_groups(connection: Any, parts: Sequence[Part], scope: Scope) -> N
     rows = await connection.fetch(
         groups_statement(question.groups, [group for group, _ in limits]),
         *_columns(stretches_of(question.sources, question.days)),
-        scope.lens,
+        question.lens,
         *(values for _, values in limits),
     )
     for key in dict.fromkeys(tuple(_group_value(row, group) for group in question.groups) for row in rows):
@@ -313,21 +314,19 @@ async def read_paid(connection: Any) -> set[UUID]:
     return {row["instance_id"] for row in await connection.fetch(PAID)}
 
 
-async def _unconverted(
-    connection: Any, parts: Iterable[Part], scope: Scope
-) -> dict[Conversion, list[Unconverted]]:
-    """Return, for each conversion, what it leaves out of the question with the most days."""
-    longest: dict[Conversion, ExactQuestion] = {}
+async def _unconverted(connection: Any, parts: Iterable[Part]) -> dict[ConvertedBy, list[Unconverted]]:
+    """Return, for each conversion and lenses, what it leaves out of the question with the most days."""
+    longest: dict[ConvertedBy, ExactQuestion] = {}
     for part in parts:
         question = part.question
         if question.conversion is not None and question.metric.has_amounts:
-            other = longest.get(question.conversion, question)
-            longest[question.conversion] = max(other, question, key=lambda asked: len(asked.days))
+            key = question.conversion, question.lenses
+            longest[key] = max(longest.get(key, question), question, key=lambda asked: len(asked.days))
     return {
-        conversion: await read_unconverted(
-            connection, conversion, stretches_of(question.sources, question.days), scope.lens
+        (conversion, lenses): await read_unconverted(
+            connection, conversion, stretches_of(question.sources, question.days), lenses
         )
-        for conversion, question in longest.items()
+        for (conversion, lenses), question in longest.items()
     }
 
 

@@ -4,9 +4,11 @@ Text from a caller never becomes SQL: it selects a key of a table in this module
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from libs.common.contracts.gaps import GapPart
+from libs.common.contracts.lenses import Lens
 from libs.common.figures.conversions import CHANGES
 from libs.common.figures.end_parts import CONDITIONS
 from libs.common.figures.groups import COLUMNS, KEYS, Group
@@ -19,8 +21,9 @@ class Relation:
     A row has the columns of its group, its `point`, and measures: the difference of each to the point before. Points without a difference
     have no row. `is_additive`: the rows of parts sum to those of the whole, so questions with different groups can share a statement.
     `readable` are the rows of `readable` from which people compute the same. `is_of_movements`: `present` holds movements.
-    `is_of_newest_day`: `present` holds the subscriptions that may end soon, known for the last known day alone. `converted` is the
-    summary where amounts are converted, if that is another one.
+    `is_of_newest_day`: `present` holds the subscriptions that may end soon, known for the last known day alone. `is_of_gaps`: it holds both
+    sides of gaps between MRR by contract and paid MRR. With a `lens`, rows count by it, whatever the lens of the question is. `converted`
+    is the summary where amounts are converted, if that is another one.
     """
 
     summary: str
@@ -29,6 +32,8 @@ class Relation:
     readable: str = "customer"
     is_of_movements: bool = False
     is_of_newest_day: bool = False
+    is_of_gaps: bool = False
+    lens: Lens | None = None
     groups: frozenset[Group] = frozenset(Group)
     filters: frozenset[Group] = frozenset(Group)
 
@@ -48,6 +53,27 @@ SELECT {columns}s.point, sum(s.mrr_micros) AS mrr_micros, sum(s.subscriptions) A
 FROM present s GROUP BY {columns}s.point""",
     is_additive=True,
     converted=CHANGES.replace("{owner}", "") + _CONVERTED_BALANCES,
+)
+
+PAID_BALANCES: Final = replace(BALANCES, lens=Lens.PAID)
+
+
+def _by_part(rows: str, amount: str) -> str:
+    """Return the summary of the amounts of gaps by their part."""
+    sums = "".join(
+        f", sum(CASE s.part WHEN '{part}' THEN s.{amount} ELSE 0 END) AS {part}" for part in GapPart
+    )
+    return f"\nSELECT {{columns}}s.point{sums}\nFROM {rows} s GROUP BY {{columns}}s.point"
+
+
+# Both sides are converted by themselves, as in MRR by contract and paid MRR, so the parts add up to the micro.
+GAPS: Final = Relation(
+    _by_part("present", "mrr_micros"),
+    is_additive=True,
+    converted=CHANGES.replace("{owner}", "s.part, ") + _by_part("step", "change"),
+    readable="gap",
+    is_of_gaps=True,
+    lens=Lens.PAID,
 )
 
 # How the MRR of each customer changes in each currency, and the MRR after the change. Both are equal in the first row of an account. The
@@ -213,6 +239,8 @@ EXPECTED_ENDS: Final = Relation(
 
 RELATIONS: Final = (
     BALANCES,
+    PAID_BALANCES,
+    GAPS,
     CUSTOMER_COUNTS,
     CUSTOMER_AMOUNTS,
     CUSTOMER_CHANGES,

@@ -7,10 +7,12 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Response
 from pydantic import Field, TypeAdapter
 
+from libs.common.contracts.gaps import GapPart
 from libs.common.contracts.issues import IssueReason
 from libs.common.contracts.lenses import Lens
 from libs.common.contracts.movements import MovementKind, MovementReason
 from libs.common.contracts.restatements import RestatementCause
+from libs.common.figures.gap_list import Gap, GapKey, GapSelection
 from libs.common.figures.issue_list import Issue, IssueKey
 from libs.common.figures.lists import (
     ChangedCustomer,
@@ -54,7 +56,9 @@ _CHANGED_CUSTOMERS: Final = Listing(ChangedCustomer, TypeAdapter(ChangedCustomer
 _MOVEMENTS: Final = Listing(Movement, TypeAdapter(MovementKey))
 _ISSUE_KEY: Final = TypeAdapter(IssueKey)
 _RESTATEMENT_KEY: Final = TypeAdapter(RestatementKey)
+_GAP_KEY: Final = TypeAdapter(GapKey)
 
+OfPart = Annotated[GapPart | None, Query(description="Only this part of the gap. Without it all.")]
 OfOutcome = Annotated[
     Outcome | None,
     Query(
@@ -271,4 +275,24 @@ async def list_issues(
     after = key_of(cursor, _ISSUE_KEY)
     chosen = None if reasons is None else [reason.value for reason in reasons]
     rows = await figures.issues(context, principal, chosen, after, limit + 1, instance_ids=instance_ids or [])
+    return page_of(rows, limit, lambda row: tuple(row.key))
+
+
+@router.get("/gaps")
+async def list_gaps(
+    context: ContextDependency,
+    principal: CustomersReader,
+    on: OnDay = None,
+    part: OfPart = None,
+    limits: InLimits = (),
+    instance_ids: InInstances = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Page[Gap]:
+    """List the subscriptions whose MRR by `contract` is not what invoices paid on a day, the largest first. Parts sum to `mrr_gap`."""
+    selection = GapSelection(on, part, limits)
+    after = key_of(cursor, _GAP_KEY)
+    rows = await figures.gaps(
+        context, principal, selection, after, limit + 1, instance_ids=instance_ids or []
+    )
     return page_of(rows, limit, lambda row: tuple(row.key))

@@ -88,7 +88,7 @@ async def list_metrics(principal: Reader) -> Catalogue:
                 description=metric.words,
                 groups=metric.groups,
                 filters=metric.filters,
-                lenses=tuple(Lens),
+                lenses=(metric.lens,) if metric.lens else tuple(Lens),
             )
             for metric in METRICS
         )

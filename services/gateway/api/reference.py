@@ -748,6 +748,31 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         },
         refusals=("instance_not_found", "cursor_invalid", "range_invalid", "filter_unknown"),
     ),
+    "GET /gaps": Operation(
+        {
+            "items": [
+                {
+                    "id": f"{_INSTANCE}:service:2041",
+                    "instance_id": _INSTANCE,
+                    "kind": "service",
+                    "number": 1,
+                    "customer_id": 77,
+                    "part": "introductory_discount",
+                    "product": f"{_INSTANCE}:service:3",
+                    "product_name": "Web Plus",
+                    "cycle": "monthly",
+                    "currency": "EUR",
+                    "contract_mrr": "9.990000",
+                    "paid_mrr": "4.990000",
+                    "gap": "5.000000",
+                    "from_on": "2026-11-01",
+                    "to_on": None,
+                }
+            ],
+            "next": _CURSOR,
+        },
+        refusals=("instance_not_found", "cursor_invalid", "filter_unknown"),
+    ),
     "GET /expected-ends": Operation(
         {
             "items": [
@@ -1068,6 +1093,23 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "organization": "The organization that all answers are about.",
         "role": "`viewer`, `analyst`, `admin` or `owner`.",
         "permissions": "What the caller may do: the permissions of the role, and for a token of its scopes.",
+    },
+    "Gap": {
+        "id": "The public id of the subscription: instance, kind and its number in WHMCS.",
+        "instance_id": "The id of the instance that it belongs to.",
+        "kind": "`service`, `addon` or `domain`.",
+        "number": "It counts the gaps of the subscription.",
+        "customer_id": "The number of its customer in WHMCS.",
+        "part": "`unpaid_in_grace`, `introductory_discount`, `price_changed`, `free_term` or `no_linked_line` (docs/metrics.md).",
+        "product": "The key of its product.",
+        "product_name": "The name of its product; null when it is not known.",
+        "cycle": "How long it pays for at a time, such as `monthly`.",
+        "currency": "The currency of the amounts.",
+        "contract_mrr": "Its MRR by `contract`, a decimal string.",
+        "paid_mrr": "Its MRR by `paid`.",
+        "gap": "The difference; negative when more is paid than counts by `contract`.",
+        "from_on": "The first day on which it is so.",
+        "to_on": "The first day on which it is no longer so; null while it is on the last known day.",
     },
     "MetricDescription": {
         "slug": "The name of the metric in addresses.",

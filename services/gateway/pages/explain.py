@@ -87,7 +87,7 @@ async def explain(
         "explain.html",
         principal=principal,
         answer=answer,
-        counting=COUNTING[filters.counting],
+        counting=COUNTING[metric.lens or filters.counting],
         formula=formula_in_words(answer),
         values=[
             _value(answer, group, group.group.get("currency") or answer.currency)

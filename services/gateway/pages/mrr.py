@@ -21,6 +21,7 @@ from services.gateway.pages.chart import Chart, Stretch, draw
 from services.gateway.pages.currencies import interval_of
 from services.gateway.pages.currency_links import chosen_currency, currency_links
 from services.gateway.pages.filters import AddressFilters, filter_form
+from services.gateway.pages.gap import gap_table
 from services.gateway.pages.month_panel import month_panel, names_of_products
 from services.gateway.pages.reading import Days, read
 from services.gateway.pages.rendering import page
@@ -80,6 +81,11 @@ async def show_mrr(
             (row, f"{principal.home}/mrr{filters.address_of(currency, month=str(row.on))}") for row in months
         ],
         panel=panel,
+        gap=gap_table(answers["paid_mrr"], answers["mrr_gap"], currency, days.last_on)
+        if days and currency
+        else None,
+        explain_paid=f"{principal.home}/explain/paid_mrr{filters.address_of(currency)}",
+        gaps_behind=f"{principal.home}/mrr/gaps{filters.address_of(currency)}",
         behind=f"{principal.home}/mrr/movements{filters.address_of(currency)}",
     )
 
@@ -92,6 +98,8 @@ def _questions(days: Days) -> dict[str, Question]:
         "mrr_bridge": Question(
             BY_SLUG["mrr_bridge"], days.months_from, days.last_on, Interval.MONTH, by_currency
         ),
+        "paid_mrr": Question(BY_SLUG["paid_mrr"], *newest, by_currency),
+        "mrr_gap": Question(BY_SLUG["mrr_gap"], *newest, by_currency),
         "products": Question(BY_SLUG["subscriptions"], *newest, (Group.PRODUCT,)),
     }
 

@@ -120,13 +120,15 @@ async def _read(context: Context, principal: Principal, filters: Filters, questi
     )
     named = dict(zip(asked, map(in_one_currency, answers), strict=True))
     notes = notes_on(fresh, start, filters.counting)
+    # A figure with a lens of its own would count what has no rate a second time, with another number.
+    of_lens = [answer for answer in answers if answer.lens is filters.counting]
     return Reading(
         instances,
         fresh,
         days,
         named,
         first_on,
-        (*notes, *_notes_on_conversion(answers, notes)),
+        (*notes, *_notes_on_conversion(of_lens, notes)),
         customers_by_currency(customers),
         (await get_reporting(context, principal)).reporting_currency,
     )

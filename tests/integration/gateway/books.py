@@ -170,6 +170,47 @@ async def add_site(gateway: Gateway, organization_id: UUID, name: str = "Main", 
     return await sync(gateway, Site(organization_id, made, **values))
 
 
+@dataclass(frozen=True)
+class Gap:
+    """A row of metrics.gaps, a service that is unpaid in grace where nothing else is said."""
+
+    instance_id: UUID
+    kind: str = "service"
+    id: int = 1
+    number: int = 1
+    part: str = "unpaid_in_grace"
+    from_on: date = FIRST
+    to_on: date = date(2027, 1, 1)
+    customer_id: int = 1
+    currency: str = "EUR"
+    contract_micros: int = 10_000_000
+    paid_micros: int = 0
+    product: str = "service:1"
+    product_name: str | None = "Small"
+    cycle: str = "monthly"
+    country: str | None = None
+
+
+async def set_paid(gateway: Gateway, site: Site, *gaps: Gap) -> None:
+    """Store that all invoices of a site are read, and its gaps."""
+    async with transaction(gateway.admin) as connection:
+        database = await raw(connection)
+        await database.execute(
+            """INSERT INTO metrics.history (organization_id, instance_id, state, invoices, invoices_read, has_paid)
+            VALUES ($1, $2, 'published', 1, 1, true)""",
+            site.organization_id,
+            site.id,
+        )
+        for gap in gaps:
+            names = ", ".join(vars(gap))
+            places = ", ".join(f"${number}" for number in range(2, len(vars(gap)) + 2))
+            await database.execute(
+                f"INSERT INTO metrics.gaps (organization_id, {names}) VALUES ($1, {places})",  # noqa: S608  fixed names
+                site.organization_id,
+                *vars(gap).values(),
+            )
+
+
 async def add_segments(gateway: Gateway, organization_id: UUID, segments: Iterable[Segment]) -> None:
     """Store segments, and the movements that follow from them."""
     rows = list(segments)

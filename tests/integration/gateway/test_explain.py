@@ -19,9 +19,11 @@ from tests.integration.gateway.books import (
     DAY,
     FIRST,
     TODAY,
+    Gap,
     Segment,
     add_segments,
     add_site,
+    set_paid,
 )
 from tests.integration.gateway.conftest import Gateway, Person
 from tests.integration.gateway.test_behind_figures import pages_of
@@ -62,7 +64,17 @@ async def owner_with_books(gateway: Gateway) -> Person:
                 Segment(site.id, lens="active", id=9, mrr_micros=99_000_000),
                 Segment(site.id, id=6, customer_id=6, to_on=TODAY + 3 * DAY, cause="non_payment"),
                 Segment(site.id, id=7, customer_id=6, to_on=TODAY + 20 * DAY, cause="cancellation"),
+                Segment(site.id, lens="paid", mrr_micros=1_000_000),
+                Segment(site.id, lens="paid", id=3, customer_id=3, currency="JPY", to_on=TODAY - 5 * DAY),
             ],
+        )
+        await set_paid(
+            gateway,
+            site,
+            Gap(site.id, part="price_changed", contract_micros=1_234_567, paid_micros=1_000_000),
+            Gap(site.id, id=2, customer_id=2, part="free_term", cycle="annually", country="DE"),
+            Gap(site.id, id=4, part="no_linked_line", currency="JPY", from_on=TODAY - 2 * DAY),
+            Gap(site.id, id=5, part="no_linked_line", contract_micros=0, paid_micros=7, to_on=TODAY),
         )
     return owner
 
@@ -160,6 +172,8 @@ async def sum_of_movements(owner: Person, operand: dict[str, Any]) -> str | int:
 
 def amount_of(item: dict[str, Any]) -> Decimal:
     """What an item of a list adds to the operand."""
+    if "gap" in item:
+        return Decimal(item["gap"])
     if "mrr" in item:
         return Decimal(item["mrr"])
     return abs(Decimal(item["mrr_at_end"]) - Decimal(item["mrr_at_start"]))

@@ -37,6 +37,7 @@ async def test_answer_has_the_described_shape(gateway: Gateway) -> None:
         ],
         "notes": [],
         "compared": None,
+        "fx": None,
     }
     assert answer.headers["cache-control"] == "no-store"
     assert "etag" not in answer.headers
@@ -92,10 +93,10 @@ async def test_catalogue_lists_every_metric(gateway: Gateway) -> None:
         "unit": "count",
         "good": "up",
         "additive": False,
-        "description": "Customers with at least one live subscription.",
+        "description": "Customers whose live subscriptions add up to more than 0.",
         "groups": list(Group),
         "filters": list(Group),
-        "lenses": ["contract", "active", "status"],
+        "lenses": ["contract", "active", "status", "paid"],
     }
 
 

@@ -37,8 +37,9 @@ def statements() -> Iterator[str]:
             yield list_statements.customers_statement(limits, is_converted=is_converted)
             yield list_statements.customer_changes_statement(limits, is_converted=is_converted)
             yield list_statements.movements_statement(limits, is_converted=is_converted)
+        yield list_statements.gaps_statement(limits)
     yield from (relations.strange_value_statement(group) for group in Group)
-    yield from (relations.NAMES, relations.PROMOTIONS, relations.COVERAGE)
+    yield from (relations.NAMES, relations.PROMOTIONS, relations.COVERAGE, relations.PAID)
     yield from (rate_reading.RATES, rate_reading.WITHOUT_RATE)
     yield from (cohort_statements.COHORT_CHANGES, cohort_statements.COHORT_CUSTOMERS)
 

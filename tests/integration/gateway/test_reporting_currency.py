@@ -17,7 +17,6 @@ from tests.integration.gateway.books import (
     add_site,
 )
 from tests.integration.gateway.conftest import Gateway, Person
-from tests.integration.gateway.test_explain import rows_of
 
 ON = TODAY - 5 * DAY
 START = TODAY - 10 * DAY
@@ -296,17 +295,6 @@ async def test_explanation_names_the_rates_and_its_sql_agrees(office: Office) ->
     assert (operands["fx"], value["value"]) == ("-3.000000", "-3.000000")
     assert "currency=EUR" in explained["question"]["address"]
     assert all("currency=EUR" in operand["list"] for operand in value["operands"])
-
-
-@pytest.mark.parametrize("slug", ["mrr", "arpa", "net_new_mrr"])
-async def test_database_takes_the_sql_of_converted_figures(office: Office, slug: str) -> None:
-    await office.holds(Segment(office.site.id, currency="USD"), Segment(office.site.id, id=2, from_on=TODAY))
-
-    explained = await office.get(f"explain/{slug}", currency="EUR")
-
-    [row] = await rows_of(office.gateway, explained["question"]["sql"])
-    [value] = explained["values"]
-    assert f"{row[slug]:.6f}" == value["value"] != "0.000000"
 
 
 async def test_csv_has_the_converted_values(office: Office) -> None:

@@ -86,6 +86,8 @@ def test_additive_metrics_are_sums_of_sums() -> None:
         "mrr",
         "arr",
         "subscriptions",
+        "paid_mrr",
+        "mrr_gap",
         "net_new_mrr",
         "churn_by_cause",
         "mrr_at_risk",
