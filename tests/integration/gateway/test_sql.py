@@ -18,18 +18,20 @@ from tests.integration.gateway.books import (
     DAY,
     FIRST,
     TODAY,
+    Gap,
     Segment,
     Site,
     add_segments,
     add_site,
     ask,
+    set_paid,
     sync,
     values_of,
 )
 from tests.integration.gateway.conftest import Gateway
 from tests.servers import REPOSITORY
 
-NAMED, PRESENT, BY_DAY, COVERAGE, BY_SYNC, MOVEMENTS, HISTORY = re.findall(
+NAMED, PRESENT, BY_DAY, COVERAGE, BY_SYNC, MOVEMENTS, _RESTATEMENTS, HISTORY, GAPS = re.findall(
     r"```sql\n(.*?)```", (REPOSITORY / "docs" / "metrics.md").read_text(encoding="utf-8"), re.DOTALL
 )
 STALE_ON = TODAY - 9 * DAY
@@ -185,3 +187,19 @@ async def test_history_says_how_far_invoices_are_read(gateway: Gateway, organiza
     rows = await documented(gateway, organization_id, HISTORY)
 
     assert [tuple(row) for row in rows] == [(site.id, False, False, 312, 4010, None)]
+
+
+async def test_documented_gaps_are_those_of_today(gateway: Gateway) -> None:
+    organization_id = await gateway.organization("Ours")
+    site = await add_site(gateway, organization_id)
+    await set_paid(
+        gateway,
+        site,
+        Gap(site.id),
+        Gap(site.id, id=2, paid_micros=4_000_000),
+        Gap(site.id, id=3, part="free_term", to_on=TODAY),
+    )
+
+    rows = await documented(gateway, organization_id, GAPS)
+
+    assert [tuple(row) for row in rows] == [("EUR", "unpaid_in_grace", Decimal(16))]
