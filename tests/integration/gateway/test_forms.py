@@ -84,6 +84,8 @@ async def with_pages(gateway: Gateway, owner: Person | None = None) -> tuple[Per
         "token_id": str(token_id),
         "slug": "mrr",
         "customer_id": "1",
+        "month": f"{FIRST:%Y-%m-01}",
+        "months_after": "0",
     }
     return owner, ids
 
