@@ -73,6 +73,8 @@ checks: Final = _owned(
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("created_at", _Moment, nullable=False, server_default=func.now()),
     Column("ended_at", _Moment),
+    # The trace of the command, as in runs.
+    Column("traceparent", Text),
     Index("checks_open", "created_at", postgresql_where=text("ended_at IS NULL")),
 )
 # `final_…` is the event that reported the end of a run; null for a run that ended before events were stored.
@@ -94,6 +96,7 @@ runs: Final = _owned(
     Column("final_id", Text),
     Column("final_headers", JSONB),
     Column("final_body", LargeBinary),
+    Column("traceparent", Text),
     Index(
         "runs_one_queued",
         "organization_id",

@@ -222,6 +222,17 @@ async def _fill(catalogue: Catalogue, tables: set[str], organization_id: UUID) -
             """INSERT INTO metrics.coverage (organization_id, instance_id, kind, last_on)
             SELECT organization_id, instance_id, 'service', last_on FROM metrics.coverage ON CONFLICT DO NOTHING"""
         )
+        # Promotions are records of their kind; the values of the others make them all records of customers.
+        for table, body in (("versions", '\'{"code": "SPRING"}\''), ("records", None)):
+            names = "organization_id, instance_id, id, epoch, seq"
+            more = (
+                f", observed_at, body) SELECT 'promotion', {names}, observed_at, {body}"
+                if body
+                else (f", gone) SELECT 'promotion', {names}, false")
+            )
+            await database.execute(
+                f"INSERT INTO metrics.{table} (kind, {names}{more} FROM metrics.{table} ON CONFLICT DO NOTHING"
+            )
         # Rates are versions of currencies.
         await database.execute(
             """INSERT INTO metrics.versions (organization_id, instance_id, kind, id, epoch, seq, observed_at, body)

@@ -93,7 +93,7 @@ async def test_list_adds_up_to_its_operand(gateway: Gateway, seed: int, groups: 
                 assert point.value in ((amount if slug == "mrr" else len(rows)), None)
                 assert len({row.id for row in rows}) == len(rows)
                 checked += len(rows)
-    assert checked > 100
+    assert checked > 50
 
 
 async def test_list_begins_with_the_largest_and_describes_each_row(gateway: Gateway) -> None:

@@ -6,7 +6,7 @@ import pytest
 from libs.common.figures.catalogue import METRICS
 from libs.common.figures.metric import Metric
 from libs.common.figures.operands import Unit
-from services.gateway.pages.currencies import TILES
+from services.gateway.pages.currencies import ENDS, TILES
 from tests.integration.gateway.conftest import Gateway, Person
 from tests.integration.gateway.overview_page import books, overview
 from tests.integration.gateway.test_explain import explained
@@ -59,7 +59,8 @@ async def test_each_tile_leads_to_its_explanation(gateway: Gateway) -> None:
     page = await overview(owner, currency="JPY")
 
     links = [link.attrib["href"] for link in page.root.iterfind(".//dl//a[@data-explain]")]
-    assert links == [f"/o/nimbus/explain/{metric.slug}?currency=JPY" for metric in TILES]
+    slugs = [*(metric.slug for metric in TILES), *ENDS]
+    assert links == [f"/o/nimbus/explain/{slug}?currency=JPY" for slug in slugs]
 
 
 async def test_unknown_figure_is_not_found(gateway: Gateway) -> None:
