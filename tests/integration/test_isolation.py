@@ -222,16 +222,19 @@ async def _fill(catalogue: Catalogue, tables: set[str], organization_id: UUID) -
             """INSERT INTO metrics.coverage (organization_id, instance_id, kind, last_on)
             SELECT organization_id, instance_id, 'service', last_on FROM metrics.coverage ON CONFLICT DO NOTHING"""
         )
-        # Promotions are records of their kind; the values of the others make them all records of customers.
-        for table, body in (("versions", '\'{"code": "SPRING"}\''), ("records", None)):
-            names = "organization_id, instance_id, id, epoch, seq"
-            more = (
-                f", observed_at, body) SELECT 'promotion', {names}, observed_at, {body}"
-                if body
-                else (f", gone) SELECT 'promotion', {names}, false")
-            )
+        # These views show rows with certain values alone: promotions, and subscriptions that end.
+        for table, values in (
+            ("versions", '{"kind": "promotion", "body": {"code": "SPRING"}}'),
+            ("records", '{"kind": "promotion", "gone": false}'),
+            (
+                "segments",
+                '{"lens": "contract", "cause": "non_payment", "from_on": "2025-01-01", "to_on": "2027-01-01"}',
+            ),
+        ):
             await database.execute(
-                f"INSERT INTO metrics.{table} (kind, {names}{more} FROM metrics.{table} ON CONFLICT DO NOTHING"
+                f"INSERT INTO metrics.{table} SELECT (jsonb_populate_record(t, $1)).* FROM metrics.{table} t WHERE organization_id = $2",  # noqa: S608
+                values,
+                organization_id,
             )
         # Rates are versions of currencies.
         await database.execute(

@@ -25,7 +25,6 @@ async def test_answer_has_the_described_shape(gateway: Gateway) -> None:
         "unit": "money",
         "interval": "day",
         "currency": "native",
-        "fx": None,
         "lens": "contract",
         "as_of": "2026-03-01T06:15:00Z",
         "additive": True,
