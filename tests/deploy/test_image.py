@@ -28,7 +28,20 @@ cd /mnt/app
 shift
 exec setpriv --reuid 10001 --regid 10001 --clear-groups --bounding-set=-all --no-new-privs "$@"
 """
-CAN_UNSHARE = subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
+PYTHON = str(REPOSITORY / ".venv" / "bin" / "python")
+
+
+def _contained(tree: Path, *arguments: str) -> list[str]:
+    """Return the command that runs our Python on a read-only file system as user 10001."""
+    return ["unshare", "--mount", "sh", "-ec", CONTAINED, "sh", str(tree), PYTHON, *arguments]
+
+
+@pytest.fixture
+def contained_python(tree: Path) -> None:
+    """Skip where this user may make no mount namespace, or user 10001 cannot reach our Python, as in a folder under /tmp."""
+    done = subprocess.run(_contained(tree, "-c", ""), capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip("user 10001 cannot run our Python in a mount namespace here")
 
 
 def test_last_stage_runs_as_a_user_without_rights() -> None:
@@ -122,7 +135,7 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.skipif(not CAN_UNSHARE, reason="this user may not make a mount namespace")
+@pytest.mark.usefixtures("contained_python")
 def test_gateway_runs_read_only_without_root(tree: Path) -> None:
     port, health = free_port(), free_port()
     settings = {
@@ -135,20 +148,12 @@ def test_gateway_runs_read_only_without_root(tree: Path) -> None:
         "MRRLYTICS_PORT": str(port),
         "MRRLYTICS_HEALTH_PORT": str(health),
     }
-    python = str(REPOSITORY / ".venv" / "bin" / "python")
-    command = [
-        "unshare",
-        "--mount",
-        "sh",
-        "-ec",
-        CONTAINED,
-        "sh",
-        str(tree),
-        python,
-        "-m",
-        "services.gateway",
-    ]
-    with subprocess.Popen(command, env=settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+    with subprocess.Popen(
+        _contained(tree, "-m", "services.gateway"),
+        env=settings,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
         try:
             status = _wait_for(f"http://127.0.0.1:{health}/livez", process)
             ready = _status(f"http://127.0.0.1:{health}/readyz")
