@@ -47,20 +47,3 @@ async def record_sign_in(
         address=address,
         request_id="",
     )
-
-
-async def record_operator(
-    connection: AsyncConnection, context: Context, organization_id: UUID, action: str, target: str
-) -> None:
-    """Store what the operator did on the server, in a transaction of the organization."""
-    await repository.audit.add(
-        connection,
-        organization_id=organization_id,
-        at=context.clock(),
-        actor="operator",
-        action=action,
-        target=target,
-        result="ok",
-        address="this server",
-        request_id="",
-    )

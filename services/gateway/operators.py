@@ -10,7 +10,7 @@ from services.gateway import audit, first_account, passwords, repository
 from services.gateway.context import SYSTEM, Context
 from services.gateway.errors import Conflict, Invalid, NotFound, raise_first
 from services.gateway.names import read_name
-from services.gateway.principals import as_owner
+from services.gateway.principals import Principal, as_owner
 from services.gateway.repository.instances import OperatorInstance
 from services.gateway.syncs.commands import sync_now
 
@@ -74,7 +74,7 @@ async def start_sync(context: Context, instance_id: UUID, mode: SyncMode) -> UUI
         raise NotFound(
             "instance_not_found", f"There is no instance {instance_id}. `mrrlytics instances` lists all."
         )
-    return await sync_now(context, as_owner(instance_id, "operator", organization_id, ""), instance_id, mode)
+    return await sync_now(context, _operator(organization_id), instance_id, mode)
 
 
 def last_sync(instance: OperatorInstance) -> str:
@@ -85,4 +85,9 @@ def last_sync(instance: OperatorInstance) -> str:
 
 async def _record(context: Context, organization_id: UUID, action: str, email: str) -> None:
     async with transaction(context.engine, organization_id) as connection:
-        await audit.record_operator(connection, context, organization_id, action, email)
+        await audit.record(connection, context, _operator(organization_id), action, email)
+
+
+def _operator(organization_id: UUID) -> Principal:
+    """Return the operator as caller in an organization. The operator has no account, so the audit log has this name."""
+    return as_owner(UUID(int=0), "operator", organization_id, "")
