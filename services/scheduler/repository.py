@@ -10,8 +10,9 @@ from sqlalchemy import ColumnElement, case, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from libs.common.contracts.cadence import PERIODS, Schedule, Tick
+from libs.common.contracts.cadence import Schedule, Tick
 from libs.common.contracts.instances import InstanceChanged, InstanceKey, InstanceSettings
+from services.scheduler.schedule import latest_due_at
 from services.scheduler.tables import instances, schedules
 
 Now = Callable[[AsyncConnection], Awaitable[datetime]]
@@ -59,14 +60,14 @@ class StoredInstance(NamedTuple):
 
 
 async def claim_due(connection: AsyncConnection, now: datetime, limit: int) -> list[DueSchedule]:
-    """Lock and return up to `limit` schedules that are due, the longest due first, or that wait for longer than their period.
+    """Lock and return up to `limit` schedules that are due, the longest due first, or that are planned too far ahead.
 
-    The latter were planned while the clock was ahead.
+    The latter were planned while the clock was ahead by more than a day.
 
     Schedules that another replica has locked are skipped, so replicas share the work and never wait for each other.
     """
     moment = schedules.c.due_at.type
-    ends = {kind.value: literal(now + period, moment) for kind, period in PERIODS.items()}
+    ends = {kind.value: literal(latest_due_at(kind, now), moment) for kind in Schedule}
     latest = case(ends, value=schedules.c.kind)
     statement = (
         select(schedules, instances.c.credential_id, instances.c.settings)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from libs.common.contracts.cadence import Rhythm, Schedule, Tick, stable_share
+from libs.common.contracts.cadence import PERIODS, Rhythm, Schedule, Tick, stable_share
 from libs.common.contracts.instances import InstanceState
 
 _SECOND: Final = timedelta(seconds=1)
@@ -13,6 +13,8 @@ _DAY: Final = timedelta(days=1)
 
 # A tick that is later than this was missed: no scheduler ran, or the clock jumped forward.
 MISSED_AFTER: Final = timedelta(minutes=5)
+# A clock that is set back by no more than this issues nothing until it has come to where it was.
+SET_BACK_AT_MOST: Final = _DAY
 _CATCH_UP_SPREAD_SECONDS: Final = 300
 # Missed full syncs come in the first five minutes after a gap, all other missed ticks in the five minutes after them.
 _CATCH_UP_START: Final = {Schedule.FULL: 0, Schedule.INCREMENTAL: 300, Schedule.CHECK: 300}
@@ -41,6 +43,11 @@ def schedules_of(state: str) -> tuple[Schedule, ...]:
             return ()
 
 
+def latest_due_at(schedule: Schedule, now: datetime) -> datetime:
+    """Return the latest time for which a tick can be planned, unless the clock was ahead of `now` by more than a day."""
+    return now + PERIODS[schedule] + SET_BACK_AT_MOST
+
+
 def first_tick(
     schedule: Schedule, rhythm: Rhythm, *, now: datetime, is_resumed: bool, last_issued_at: datetime | None
 ) -> Tick:
@@ -57,11 +64,11 @@ def first_tick(
 
 
 def decide(schedule: Schedule, rhythm: Rhythm, instance_id: UUID, planned: Tick, now: datetime) -> Decision:
-    """Decide what to do about `planned`, which is due at `now` or more than a period later.
+    """Decide what to do about `planned`, which is due at `now` or later than `latest_due_at`.
 
-    A tick that is so far ahead was planned while the clock was wrong. The next regular one takes its place. A tick on time issues its
-    command. After a gap, however long, only the newest missed tick is planned again: all instances missed ticks at the same time, so
-    their commands are spread over ten minutes, full syncs first.
+    A tick that is so far ahead was planned while the clock was wrong. The next regular one takes its place, or else nothing would be
+    synced for as long. A tick on time issues its command. After a gap, however long, only the newest missed tick is planned again: all
+    instances missed ticks at the same time, so their commands are spread over ten minutes, full syncs first.
     """
     regular = rhythm.newest(now).scheduled_for
     if planned.due_at > now:

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.common.contracts.cadence import Rhythm, Schedule, Tick, rhythm_of
-from services.scheduler.schedule import MISSED_AFTER, decide, first_tick, schedules_of
+from services.scheduler.schedule import (
+    MISSED_AFTER,
+    SET_BACK_AT_MOST,
+    decide,
+    first_tick,
+    latest_due_at,
+    schedules_of,
+)
 
 SPREAD = 300
 SCHEDULES = st.sampled_from(Schedule)
@@ -127,11 +134,12 @@ def test_jumping_clock_issues_nothing_early_and_stops_nothing(
     rhythm = rhythm_of(schedule, instance, SPREAD)
     planned, now = rhythm.after(start), start
     issued_at: list[datetime] = []
-    minutes = [timedelta(minutes=4)] * (int(3 * rhythm.period / timedelta(minutes=4)) + 5)
+    span = SET_BACK_AT_MOST + 3 * rhythm.period
+    minutes = [timedelta(minutes=4)] * (int(span / timedelta(minutes=4)) + 5)
 
     for step in (*jumps, *minutes):
         now += step
-        if now < planned.due_at <= now + rhythm.period:
+        if now < planned.due_at <= latest_due_at(schedule, now):
             continue
         decision = decide(schedule, rhythm, instance, planned, now)
         planned = decision.following
@@ -139,19 +147,65 @@ def test_jumping_clock_issues_nothing_early_and_stops_nothing(
             assert decision.issue + rhythm.delay <= now
             issued_at.append(now)
 
-    # Three periods without a jump, of which the first may pass in waiting.
+    # A day and three periods without a jump, of which the day and the first period may pass in waiting.
     assert sum(moment > now - 2 * rhythm.period for moment in issued_at) >= 2
 
 
-@given(SCHEDULES, IDS, MOMENTS, st.timedeltas(timedelta(days=2), timedelta(days=400)))
+@given(SCHEDULES, IDS, MOMENTS, st.lists(st.timedeltas(timedelta(days=-1), timedelta(days=3)), max_size=40))
+@pytest.mark.rule("S2")
+@pytest.mark.rule("S4")
+def test_set_back_clock_issues_no_tick_of_the_past(
+    schedule: Schedule, instance: UUID, start: datetime, jumps: list[timedelta]
+) -> None:
+    """The clock is never more than a day behind the latest time that it has shown."""
+    rhythm = rhythm_of(schedule, instance, SPREAD)
+    planned, issued, coalesced = rhythm.after(rhythm.newest(start).scheduled_for), list[datetime](), 0
+    now = latest = start
+    first = planned.scheduled_for
+
+    for jump in jumps:
+        now = max(now + jump, latest - SET_BACK_AT_MOST)
+        is_behind, latest = now < latest, max(now, latest)
+        if now < planned.due_at <= latest_due_at(schedule, now):
+            continue
+        decision = decide(schedule, rhythm, instance, planned, now)
+        assert not is_behind or planned.due_at <= now
+        coalesced += decision.coalesced
+        planned = decision.following
+        if decision.issue is not None:
+            issued.append(decision.issue)
+
+    # Each tick between the first and the planned one was issued once, or is one of those that a gap has skipped.
+    assert issued == sorted(set(issued))
+    assert len(issued) + coalesced == (planned.scheduled_for - first) // rhythm.period
+
+
+@given(SCHEDULES, IDS, MOMENTS, st.timedeltas(timedelta(0), SET_BACK_AT_MOST))
+@pytest.mark.rule("S4")
+def test_set_back_clock_delays_no_tick_of_the_future(
+    schedule: Schedule, instance: UUID, now: datetime, jump: timedelta
+) -> None:
+    rhythm = rhythm_of(schedule, instance, SPREAD)
+    planned = rhythm.after(rhythm.newest(now).scheduled_for)
+
+    back = now - jump
+    at_its_time = decide(schedule, rhythm, instance, planned, planned.due_at)
+
+    assert back < planned.due_at <= latest_due_at(schedule, back)
+    assert (at_its_time.issue, at_its_time.coalesced) == (planned.scheduled_for, 0)
+
+
+@given(SCHEDULES, IDS, MOMENTS, st.timedeltas(timedelta(days=2, hours=1), timedelta(days=400)))
 @pytest.mark.rule("L5")
 def test_tick_planned_by_a_fast_clock_is_replaced(
     schedule: Schedule, instance: UUID, now: datetime, ahead: timedelta
 ) -> None:
     rhythm = rhythm_of(schedule, instance, SPREAD)
 
-    decision = decide(schedule, rhythm, instance, rhythm.after(now + ahead), now)
+    planned = rhythm.after(now + ahead)
+    decision = decide(schedule, rhythm, instance, planned, now)
 
+    assert planned.due_at > latest_due_at(schedule, now)
     assert (decision.issue, decision.coalesced) == (None, 0)
     assert now < decision.following.due_at <= now + rhythm.period
 
