@@ -128,7 +128,7 @@ checks: Final = _of_instance(
     Column("is_assumed", Boolean, nullable=False),
 )
 # A command and the run that it joined; several commands may have joined the same. `cancel_requested_at` is when it was
-# cancelled before it had a run. Empty `kinds` are all kinds.
+# cancelled before it had a run. Empty `kinds` are all kinds. `accepted` are the first records whose deletion a person accepted.
 syncs: Final = _of_instance(
     "syncs",
     Column("command_id", Uuid, primary_key=True),
@@ -140,6 +140,7 @@ syncs: Final = _of_instance(
     Column("cancel_requested_at", _Moment),
     Column("kinds", ARRAY(Text), nullable=False),
     Column("accept_deletions", JSONB, nullable=False),
+    Column("accepted", JSONB, nullable=False),
 )
 # `heard_at` is when the last event about the run came, `asked_at` when the gateway last asked about it. An end with `is_assumed` was
 # set without an event of the connector, and such an event replaces it. The same holds for checks.

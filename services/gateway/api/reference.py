@@ -244,6 +244,7 @@ _SYNC_ANSWER: Final[Mapping[str, Any]] = {
     "skipped": [],
     "kinds": [],
     "accept_deletions": {},
+    "accepted": [],
     "whole": [],
     "unreadable": {},
     "warnings": {},
@@ -390,7 +391,12 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         ),
     ),
     "POST /syncs/{sync_id}/accept": Operation(
-        {**_STARTED_ANSWER, "kinds": ["service"], "accept_deletions": {"service": 312}},
+        {
+            **_STARTED_ANSWER,
+            "kinds": ["service"],
+            "accept_deletions": {"service": 312},
+            "accepted": [{"kind": "service", "id": 17, "name": "Hosting, Ada Lovelace"}],
+        },
         {"kind": "service"},
         (
             "sync_not_found",
@@ -1313,6 +1319,7 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "skipped": "Kinds that could not be read, and why.",
         "kinds": "The only kinds that it reads; empty: all.",
         "accept_deletions": "How many missing records of a kind a person has accepted to remove.",
+        "accepted": "The first 100 of these records; empty in lists of syncs, and after the instance was deleted.",
         "whole": "Once ended: kinds of which every record was read.",
         "unreadable": "Once ended: records that could not be read, by kind.",
         "warnings": "Once ended: how often a field that no figure needs could not be read, by kind and field. "
@@ -1336,6 +1343,11 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "created_at": "When it was made.",
         "expires_at": "When it ends; null: never.",
         "last_used_at": "When it was last used, to the minute; null: never.",
+    },
+    "NamedRecord": {
+        "kind": "Its kind.",
+        "id": "Its number in WHMCS.",
+        "name": "A customer's name, or a subscription's product and customer, when it was accepted; null for other kinds.",
     },
     "NewSync": {"mode": "`full` reads everything, `incremental` reads what may have changed."},
 }

@@ -125,6 +125,7 @@ async def delete_instance(context: Context, principal: Principal, instance_id: U
             await transitions.publish(connection, context, instance, again=True)
         else:
             await repository.runs.assume_all_cancelled(connection, instance_id, context.clock())
+            await repository.syncs.forget_accepted(connection, instance_id)
             await transitions.change(connection, context, instance, state=state)
         await audit.record(connection, context, principal, "instance.removed", instance_id)
 

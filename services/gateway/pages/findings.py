@@ -8,6 +8,7 @@ from libs.common.contracts.billing import Kind
 from libs.common.contracts.failures import NOISE
 from libs.common.contracts.sync import ANSWERS, UnreadableRows
 from services.gateway.kinds import plural, title
+from services.gateway.repository.records import NamedRecord
 from services.gateway.standing import HeldKind
 
 _REASONS: Final = {
@@ -120,7 +121,18 @@ def held_of(kinds: Mapping[str, HeldKind]) -> list[Held]:
 
 def missing_of(kind: str, ids: Iterable[int], address: str) -> list[Missing]:
     """Return the missing records of a kind, with links into the WHMCS at this address."""
-    return [Missing(f"{kind.replace('_', ' ').capitalize()} {id}", link(address, kind, id)) for id in ids]
+    return [Missing(_title_of(kind, id), link(address, kind, id)) for id in ids]
+
+
+def accepted_of(records: Iterable[NamedRecord], address: str | None) -> list[Missing]:
+    """Return the records whose deletion was accepted, such as `Service 17: Hosting, Ada Lovelace`."""
+    return [
+        Missing(
+            f"{_title_of(record.kind, record.id)}{f': {record.name}' if record.name else ''}",
+            link(address, record.kind, record.id),
+        )
+        for record in records
+    ]
 
 
 def held_sentence(kind: str, count: int, total: int) -> str:
@@ -137,6 +149,10 @@ def link(address: str | None, kind: str, number: int | None) -> str | None:
     if address is None or number is None or kind not in _PAGES:
         return None
     return f"{address.rstrip('/')}/admin/{_PAGES[kind]}{number}"
+
+
+def _title_of(kind: str, id: int) -> str:
+    return f"{kind.replace('_', ' ').capitalize()} {id}"
 
 
 def _field(name: str) -> str:

@@ -10,7 +10,15 @@ from services.gateway.context import Context, ContextDependency
 from services.gateway.errors import NotFound
 from services.gateway.instances.views import Instance, get_instance
 from services.gateway.pages.callers import InstanceReader, InstanceWriter, SyncStarter
-from services.gateway.pages.findings import Held, held_of, missing_of, noise_of, unreadable_of, warnings_of
+from services.gateway.pages.findings import (
+    Held,
+    accepted_of,
+    held_of,
+    missing_of,
+    noise_of,
+    unreadable_of,
+    warnings_of,
+)
 from services.gateway.pages.forms import Fields
 from services.gateway.pages.live import Snapshot, live
 from services.gateway.pages.redirects import see
@@ -43,6 +51,7 @@ async def sync_page(
         warnings=warnings_of(sync.warnings),
         noise=noise_of(sync.warnings),
         held=_still_held(sync, instance),
+        accepted=accepted_of(sync.accepted, instance.address if instance else None),
     )
 
 

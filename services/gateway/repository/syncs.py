@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.sync import HeldDeletions, KindProgress, RunState, SkippedKind, UnreadableRows
+from services.gateway.repository.records import NamedRecord
 from services.gateway.repository.rows import first_of, rows_of
 from services.gateway.silence import SILENT_AFTER
 from services.gateway.tables import syncs
@@ -47,11 +48,11 @@ LEFT JOIN gateway.runs r USING (organization_id, instance_id, run_id)
 LEFT JOIN metrics_read.freshness f USING (organization_id, instance_id)
 LEFT JOIN metrics_read.applied_runs a
     ON (a.organization_id, a.instance_id, a.epoch) = (s.organization_id, s.instance_id, r.epoch)"""
-_OF_COMMAND: Final = f"{_SYNCS}, r.unreadable, r.held {_JOINS} WHERE s.command_id = :command_id"
-# A list has the counts of unreadable and missing rows alone: the rows of a page of syncs would be megabytes.
+_OF_COMMAND: Final = f"{_SYNCS}, r.unreadable, r.held, s.accepted {_JOINS} WHERE s.command_id = :command_id"
+# A list has the counts of unreadable, missing and accepted rows alone: the rows of a page of syncs would be megabytes.
 _OF_INSTANCE: Final = f"""{_SYNCS},
     (SELECT jsonb_object_agg(key, value - 'rows') FROM jsonb_each(r.unreadable)) AS unreadable,
-    (SELECT jsonb_object_agg(key, value - 'ids') FROM jsonb_each(r.held)) AS held
+    (SELECT jsonb_object_agg(key, value - 'ids') FROM jsonb_each(r.held)) AS held, '[]'::jsonb AS accepted
 {_JOINS} WHERE s.instance_id = :instance_id
     AND (CAST(:at AS timestamptz) IS NULL OR (s.requested_at, s.command_id) < (:at, CAST(:command_id AS uuid)))
 ORDER BY s.requested_at DESC, s.command_id DESC LIMIT :limit"""  # noqa: S608  fixed text
@@ -86,6 +87,7 @@ class StoredSync:
     skipped: tuple[SkippedKind, ...] | None
     kinds: tuple[str, ...]
     accept_deletions: dict[str, int]
+    accepted: tuple[NamedRecord, ...]
     whole: tuple[str, ...] | None
     unreadable: dict[str, UnreadableRows] | None
     warnings: dict[str, dict[str, int]] | None
@@ -113,6 +115,7 @@ class NewSync(TypedDict):
     run_id: NotRequired[UUID]
     kinds: NotRequired[Sequence[str]]
     accept_deletions: NotRequired[Mapping[str, int]]
+    accepted: NotRequired[Sequence[Mapping[str, str | int | None]]]
 
 
 async def add(connection: AsyncConnection, **sync: Unpack[NewSync]) -> None:
@@ -177,6 +180,11 @@ async def cancel_unanswered(connection: AsyncConnection, command_id: UUID, now: 
         syncs.c.command_id == command_id, syncs.c.run_id.is_(None), syncs.c.cancel_requested_at.is_(None)
     )
     return bool((await connection.execute(waiting.values(cancel_requested_at=now))).rowcount)
+
+
+async def forget_accepted(connection: AsyncConnection, instance_id: UUID) -> None:
+    """Forget the records whose deletion a person accepted, because they have names of customers."""
+    await connection.execute(update(syncs).where(syncs.c.instance_id == instance_id).values(accepted=[]))
 
 
 async def clear_cancels(connection: AsyncConnection, instance_id: UUID) -> None:

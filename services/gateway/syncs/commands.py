@@ -1,7 +1,7 @@
 """Commands to the connector: start a sync now, read one list again, accept deletions, or cancel a sync."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -20,6 +20,7 @@ from services.gateway.instances.states import SYNCED
 from services.gateway.instances.transitions import lock
 from services.gateway.principals import Principal
 from services.gateway.repository.instances import StoredInstance
+from services.gateway.repository.records import NamedRecord
 from services.gateway.repository.syncs import StoredSync
 from services.gateway.silence import is_silent
 
@@ -32,11 +33,15 @@ _NOT_SYNCED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a person asks for: a sync of all kinds, or only of `kinds`. `accept_deletions` is in the words of RunSync."""
+    """What a person asks for: a sync of all kinds, or only of `kinds`. `accept_deletions` is in the words of RunSync.
+
+    `accepted` are the first of these records.
+    """
 
     mode: SyncMode = SyncMode.FULL
     kinds: tuple[str, ...] = ()
     accept_deletions: Mapping[str, int] = field(default_factory=dict)
+    accepted: Sequence[NamedRecord] = ()
 
 
 async def sync_now(
@@ -84,7 +89,8 @@ async def accept_deletions(context: Context, principal: Principal, command_id: U
                 "These deletions no longer wait for a decision, or their number has changed. Look at the instance again.",
                 "kind",
             )
-        request = Request(kinds=(kind,), accept_deletions={kind: reviewed.count})
+        accepted = await repository.records.named(connection, instance.instance_id, kind, reviewed.ids)
+        request = Request(kinds=(kind,), accept_deletions={kind: reviewed.count}, accepted=accepted)
         accepting = await _join_or_start(connection, context, principal, instance, request)
         await audit.record(connection, context, principal, "sync.deletions_accepted", accepting)
         return accepting
@@ -146,6 +152,7 @@ async def start(
         requested_by=requested_by,
         kinds=request.kinds,
         accept_deletions=request.accept_deletions,
+        accepted=[asdict(record) for record in request.accepted],
     )
     command = RunSync(
         command_id=command_id,

@@ -14,6 +14,7 @@ from services.gateway.context import Context
 from services.gateway.errors import instance_not_found, sync_not_found
 from services.gateway.kinds import IN_ORDER
 from services.gateway.principals import Principal
+from services.gateway.repository.records import NamedRecord
 from services.gateway.repository.syncs import StoredSync
 from services.gateway.silence import is_silent
 from services.gateway.syncs.effects import Effect, NoEffect, effect_of
@@ -29,7 +30,7 @@ class Sync:
     `progress` is by kind, in the order of reading. `applied` is True once the figures contain what was read. `heard_at` is the time of
     the last event about the run. `per_cent` of about `expected_rows` records are read, at most 99 until the run has ended.
     `kinds` are the only ones that it reads; none means all. `whole` to `held` are as in SyncSucceeded, but a list of syncs has only
-    the counts of unreadable rows. `mrr_change` is its effect on the MRR of the instance by currency; without one,
+    the counts of unreadable, missing and accepted rows. `mrr_change` is its effect on the MRR of the instance by currency; without one,
     `mrr_change_reason` says why.
     """
 
@@ -53,6 +54,7 @@ class Sync:
     skipped: tuple[SkippedKind, ...]
     kinds: tuple[str, ...]
     accept_deletions: dict[str, int]
+    accepted: tuple[NamedRecord, ...]
     whole: tuple[str, ...]
     unreadable: dict[str, UnreadableRows]
     warnings: dict[str, dict[str, int]]
@@ -116,6 +118,7 @@ def _sync(stored: StoredSync, now: datetime) -> Sync:
         skipped=stored.skipped or (),
         kinds=stored.kinds,
         accept_deletions=stored.accept_deletions,
+        accepted=stored.accepted,
         whole=stored.whole or (),
         unreadable=stored.unreadable or {},
         warnings=stored.warnings or {},

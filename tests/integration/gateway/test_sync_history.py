@@ -15,6 +15,7 @@ from libs.common.contracts.sync import (
     UnreadableRow,
     UnreadableRows,
 )
+from tests.integration.gateway.books import Segment, Site, add_segments, sync
 from tests.integration.gateway.conftest import Gateway
 from tests.integration.gateway.test_forms import faults, parsed
 from tests.integration.gateway.test_instances import connected
@@ -81,6 +82,24 @@ class Connector(Running):
             before=None if before is None else json.dumps(before),
             after=json.dumps(after),
             **values,
+        )
+
+    async def name_service(self, service_id: int, product: str, customer: str) -> None:
+        """Let the figures have a service of a customer."""
+        key = {"organization": self.owner.organization_id, "instance": self.instance_id}
+        await sync(self.gateway, Site(key["organization"], key["instance"]))
+        service = Segment(key["instance"], id=service_id, product_name=product)
+        await add_segments(self.gateway, key["organization"], [service])
+        await self.gateway.execute(
+            """INSERT INTO metrics.versions (organization_id, instance_id, kind, id, epoch, seq, observed_at, body)
+            VALUES (:organization, :instance, 'customer', 1, 1, 1, now(), CAST(:body AS jsonb))""",
+            body=json.dumps({"display_name": customer}),
+            **key,
+        )
+        await self.gateway.execute(
+            """INSERT INTO metrics.records (organization_id, instance_id, kind, id, epoch, seq, gone)
+            VALUES (:organization, :instance, 'customer', 1, 1, 1, false)""",
+            **key,
         )
 
     async def instance(self) -> dict[str, Any]:
@@ -170,14 +189,22 @@ async def test_held_deletions_are_removed_once_accepted(connector: Connector) ->
     later = await connector.run(held={"service": HELD})
     held = (await connector.instance())["held"]
     review = await connector.owner.open(f"/syncs/{full}/accept")
+    await connector.name_service(17, "Hosting", "Ada Lovelace")
 
     answer = await connector.ask(later, "accept", "service")
 
     accepting = answer.json()
+    page = await connector.owner.open(f"/syncs/{accepting['id']}")
     assert held == {"service": {"sync_id": full, **HELD.model_dump(exclude={"ids"})}}
     assert "312 of 1,020 services are missing in WHMCS." in review.text
     assert "https://billing.example.com/admin/clientsservices.php?id=17" in review.text
     assert (answer.status_code, accepting["accept_deletions"]) == (202, {"service": 312})
+    assert accepting["accepted"] == [
+        {"kind": "service", "id": 17, "name": "Hosting, Ada Lovelace"},
+        {"kind": "service", "id": 18, "name": None},
+    ]
+    assert ">Service 17: Hosting, Ada Lovelace</a>" in page.text
+    assert ">Service 18</a>" in page.text
     command = (await connector.gateway.sent("sync.commands"))[-1]
     assert (command["kinds"], command["accept_deletions"]) == (["service"], {"service": 312})
     [[audited]] = await connector.gateway.execute(
@@ -188,6 +215,20 @@ async def test_held_deletions_are_removed_once_accepted(connector: Connector) ->
     await connector.end(accepting["id"])
     assert (await connector.instance())["held"] == {}
     assert "Nothing waits for your decision" in (await connector.owner.open(f"/syncs/{full}/accept")).text
+
+
+async def test_deleted_instance_keeps_no_names_of_customers(connector: Connector) -> None:
+    full = await connector.run(held={"service": HELD})
+    await connector.name_service(17, "Hosting", "Ada Lovelace")
+    accepting = (await connector.ask(full, "accept", "service")).json()["id"]
+
+    await connector.owner.post(f"/settings/instances/{connector.instance_id}/remove")
+
+    [[accepted]] = await connector.gateway.execute(
+        f"SELECT accepted FROM gateway.syncs WHERE command_id = '{accepting}'"  # noqa: S608  an id of ours
+    )
+    assert (await connector.instance())["state"] == "deleting"
+    assert accepted == []
 
 
 async def test_outdated_review_is_refused(connector: Connector) -> None:

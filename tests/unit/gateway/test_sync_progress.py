@@ -37,6 +37,7 @@ def sync(state: str, **values: Any) -> Sync:
             "skipped": (),
             "kinds": (),
             "accept_deletions": {},
+            "accepted": (),
             "whole": (),
             "unreadable": {},
             "warnings": {},
