@@ -1,15 +1,18 @@
 """Explanations of a figure for people: how it was computed, from what, and how to ask for it again."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
 from urllib.parse import urlencode
 from uuid import UUID
 
-from libs.common.contracts.lenses import COUNTING, GRACE_DAYS, Lens
+from libs.common.contracts.billing import SUBSCRIPTION_KINDS
+from libs.common.contracts.lenses import Lens
 from libs.common.contracts.money import MICROS, format_micros
 from libs.common.figures.answers import Figure
+from libs.common.figures.counting import countings, graces_of
+from libs.common.figures.coverage import Freshness
 from libs.common.figures.explain import ExplainedGroup, Explanation, Omission
 from libs.common.figures.groups import Group, Limits
 from libs.common.figures.metric import Metric
@@ -174,7 +177,7 @@ async def explained(
         start=explanation.start,
         on=explanation.on,
         as_of=explanation.figure.as_of,
-        settings=_settings(lens, explanation.figure),
+        settings=_settings(lens, explanation),
         values=tuple(_value(group, explanation, shared) for group in explanation.groups),
         omitted=explanation.omitted,
         restated=explanation.restated,
@@ -213,17 +216,39 @@ def _rates(explanation: Explanation) -> tuple[RateInForce, ...]:
     )
 
 
-def _settings(lens: Lens, figure: Figure) -> tuple[Setting, ...]:
-    grace = Setting(
-        "grace_days",
-        str(GRACE_DAYS),
-        f"An unpaid subscription counts up to {GRACE_DAYS} days after its due date.",
-    )
+def _settings(lens: Lens, explanation: Explanation) -> tuple[Setting, ...]:
+    instances = explanation.scope.instances
     return (
-        Setting("lens", lens.value, f"A subscription counts when it is {COUNTING[lens]}."),
-        *([grace] if lens is Lens.CONTRACT else []),
-        *_currency_settings(figure),
+        Setting("lens", lens.value, f"A subscription counts when it is {countings(instances)[lens]}."),
+        *(_graces(instances) if lens is Lens.CONTRACT else ()),
+        *_left_out(instances),
+        *_currency_settings(explanation.figure),
     )
+
+
+def _graces(instances: Sequence[Freshness]) -> Iterator[Setting]:
+    """Yield a setting for each different grace. If there are several, each names the rows that have it."""
+    graces = graces_of(instances)
+    for days in graces:
+        whose = "Unpaid subscriptions count"
+        if len(graces) > 1:
+            whose = f"Unpaid {', '.join(_with_grace(instances, days))} count"
+        yield Setting("grace_days", str(days), f"{whose} up to {days} days after their due date.")
+
+
+def _with_grace(instances: Sequence[Freshness], days: int) -> Iterator[str]:
+    for instance in instances:
+        for kind in SUBSCRIPTION_KINDS:
+            state = instance.kinds.get(kind)
+            if state is not None and state.grace_days == days:
+                yield f"{kind}s of {instance.name}"
+
+
+def _left_out(instances: Sequence[Freshness]) -> Iterator[Setting]:
+    """Yield a setting for each instance whose domains are in no figure."""
+    for instance in instances:
+        if not instance.domains_count:
+            yield Setting("domains_count", "false", f"Domains of {instance.name} are in no figure.")
 
 
 def _currency_settings(figure: Figure) -> tuple[Setting, ...]:

@@ -372,6 +372,8 @@ async def _chosen(connection: AsyncConnection, instance_ids: Sequence[UUID]) -> 
             kinds=kinds.get(instance.instance_id, {}),
             same_as=instance.same_as,
             has_paid=instance.instance_id in paid,
+            is_redefined=instance.is_redefined,
+            domains_count=instance.domains_count,
         )
         for instance in instances
         if (instance.instance_id in chosen if chosen else instance.state is not InstanceState.DRAFT)

@@ -136,6 +136,7 @@ class Computing:
             step.closed,
             step.is_redefined,
             step.history.has_paid,
+            step.settings.definitions,
         )
         computed, changes = 0, Counter[Change]()
         for claim in claims:

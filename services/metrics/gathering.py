@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from libs.common.contracts.billing import Kind
+from libs.common.contracts.definitions import STANDARD, Definitions
 from services.metrics.formulas.chunks import Chunk
 from services.metrics.formulas.coverage import Days
 from services.metrics.formulas.evidence import Dated, Evidence, Request, Subscription, by_kind, request_of
@@ -27,7 +28,8 @@ class Scope:
     """What all batches of a step have in common: the facts that count, and the time zone of all days.
 
     `first_read_on` is the day of the first run that read each kind whole. `rules` say how to read lines; None while the history is not
-    computed, because lines are missing. `prices_include_tax` is the setting of the instance. `closed` has the days of each kind of which
+    computed, because lines are missing. `prices_include_tax` is the setting of the instance, `definitions` are those of its organization.
+    `closed` has the days of each kind of which
     some are closed; a change on them is a restatement, whose cause is a definition if `is_redefined`. `has_paid`: the days of the lens
     `paid` were known before, too.
     """
@@ -40,6 +42,7 @@ class Scope:
     closed: Mapping[str, Days] = field(default_factory=dict)
     is_redefined: bool = False
     has_paid: bool = False
+    definitions: Definitions = STANDARD
 
 
 class Gathered(NamedTuple):
@@ -115,6 +118,8 @@ def _gathered(
         observations=observations,
         requests=values.requests.get(key.id, ()) if kind is Kind.SERVICE else (),
         currencies=values.currencies,
+        grace_days=scope.definitions.grace_days(key.kind),
+        counts=scope.definitions.counts(key.kind),
         paid_periods=None if periods is None else periods.get(key, ()),
         customer_groups=values.dimensions.customer_groups,
         countries=values.dimensions.countries,

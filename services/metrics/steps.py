@@ -31,7 +31,7 @@ from services.metrics.repository import (
     runs,
     unreadable,
 )
-from services.metrics.repository.coverage import Definitions, State
+from services.metrics.repository.coverage import ComputedBy, State
 from services.metrics.repository.driver import Connection
 from services.metrics.repository.evidence import Cut
 from services.metrics.repository.instances import Settings
@@ -75,8 +75,7 @@ class Step:
     @property
     def is_redefined(self) -> bool:
         """Return whether the step applies other definitions. It applies no newer run then, so its changes have one cause."""
-        settings = self.settings
-        return self.before.is_redefined(settings.time_zone, prices_include_tax=settings.prices_include_tax)
+        return _is_redefined(self.before, self.settings)
 
     @property
     def closed(self) -> Mapping[str, Days]:
@@ -112,6 +111,12 @@ class Step:
         return Cut(self.key, self.after.epoch, read)
 
 
+def _is_redefined(before: State, settings: Settings) -> bool:
+    return before.is_redefined(
+        settings.time_zone, settings.definitions, prices_include_tax=settings.prices_include_tax
+    )
+
+
 async def claim_step(database: Connection, key: InstanceKey) -> Step | None:
     """Claim an instance until the transaction ends and return its step; None when no run ended or another worker has claimed it."""
     if not await instances.claim(database, key):
@@ -121,7 +126,7 @@ async def claim_step(database: Connection, key: InstanceKey) -> Step | None:
     if settings is None:
         return None
     after, rows = before.coverage, await unreadable.read_rows(database, key)
-    if not before.is_redefined(settings.time_zone, prices_include_tax=settings.prices_include_tax):
+    if not _is_redefined(before, settings):
         for run in await runs.read_ended(database, key):
             after, rows = with_run(after, run), after_run(rows, after, run)
     if after is None:
@@ -141,6 +146,7 @@ async def _read_rules(database: Connection, step: Step) -> LineRules:
         prices_include_tax=step.settings.prices_include_tax,
         promotions=await rules.read_promotions(database, step.cut),
         products=await rules.read_products(database, step.cut),
+        definitions=step.settings.definitions,
     )
 
 
@@ -184,10 +190,13 @@ async def finish_step(database: Connection, step: Step, read: History) -> None:
         rows = still_unreadable(step.unreadable, states, step.after.epoch)
         await unreadable.store_rows(database, step.key, rows)
         settings, opened = step.settings, open_from(rows, states)
-        definitions = Definitions(
-            settings.time_zone, settings.prices_include_tax, step.before.wanted_definition
+        computed_by = ComputedBy(
+            settings.time_zone,
+            settings.prices_include_tax,
+            step.before.wanted_definition,
+            settings.definitions,
         )
-        await coverage.store(database, step.key, step.after, definitions, opened, read.shown_from)
+        await coverage.store(database, step.key, step.after, computed_by, opened, read.shown_from)
         await runs.delete_applied(database, step.key, step.after.epoch)
     if read != step.history:
         await history.store(database, step.key, read)

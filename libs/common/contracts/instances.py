@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field
 
+from libs.common.contracts.definitions import STANDARD, Definitions
 from libs.common.contracts.message import Message
 from libs.common.contracts.values import Count, Text
 
@@ -50,7 +51,10 @@ class InstanceSettings(Message):
 
 
 class InstanceChanged(Message):
-    """The whole present state of an instance. Consumers store the state with the greatest `version`."""
+    """The whole present state of an instance. Consumers store the state with the greatest `version`.
+
+    `definitions` are those by which its figures are computed.
+    """
 
     id: UUID
     organization_id: UUID
@@ -59,6 +63,7 @@ class InstanceChanged(Message):
     state: Literal["active", "needs_attention", "paused", "deleting", "deleted"]
     settings: InstanceSettings
     version: Count
+    definitions: Definitions = STANDARD
 
     @property
     def key(self) -> InstanceKey:

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Final
 
-# How long a subscription still counts by `contract` after its due date.
+# How long a subscription still counts by `contract` after its due date, unless its organization decides otherwise.
 GRACE_DAYS: Final = 14
 
 
@@ -18,11 +18,3 @@ class Lens(StrEnum):
 
 # The lenses that look at the record of a subscription. By `paid`, invoice lines decide alone.
 RECORD_LENSES: Final = (Lens.ACTIVE, Lens.CONTRACT, Lens.STATUS)
-
-# What counts by each lens, in the words of an owner: "it is ...".
-COUNTING: Final[dict[str, str]] = {
-    Lens.CONTRACT: f"paid, or up to {GRACE_DAYS} days overdue",
-    Lens.ACTIVE: "active in WHMCS",
-    Lens.STATUS: "active or suspended in WHMCS",
-    Lens.PAID: "covered by a paid invoice",
-}

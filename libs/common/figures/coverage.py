@@ -8,6 +8,7 @@ from uuid import UUID
 
 from libs.common.calendar import day_of
 from libs.common.contracts.billing import SUBSCRIPTION_KINDS, Kind
+from libs.common.contracts.definitions import LONGEST_GRACE_DAYS
 from libs.common.contracts.lenses import GRACE_DAYS, RECORD_LENSES, Lens
 from libs.common.figures.groups import OF_INSTANCE, UNKNOWN, Group, Limits
 
@@ -28,7 +29,7 @@ SUPPORTS: Final = (
         Kind.CANCELLATION_REQUEST,
         (Kind.SERVICE,),
         (Lens.CONTRACT,),
-        "services that were cancelled may count up to 14 days too long",
+        "services that were cancelled may count until their grace is over",
     ),
     Support(
         Kind.INVOICE,
@@ -65,7 +66,8 @@ class KindState:
     """The known days of one kind in one instance, None before its first reading.
 
     `read_at` is when a run last read the kind whole, and `last_at` when one last looked at it. If the run at `skipped_at` could not read
-    the kind, and none has since, `code` says why, and `action` is the WHMCS action that failed.
+    the kind, and none has since, `code` says why, and `action` is the WHMCS action that failed. An unpaid subscription of the kind counts
+    `grace_days` after its due date.
     """
 
     kind: str
@@ -75,6 +77,7 @@ class KindState:
     code: str | None = None
     last_at: datetime | None = None
     skipped_at: datetime | None = None
+    grace_days: int = GRACE_DAYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ class Freshness:
     """The known days [first_on, last_on] of an instance, and the start `as_of` of its last applied run; all None before its first sync.
 
     `same_as` are other instances that read the same WHMCS. `has_paid`: all its invoices are read, so the lens `paid` is known.
+    `is_redefined`: its figures still follow former definitions. Without `domains_count`, domains are in no figure.
     """
 
     instance_id: UUID
@@ -93,6 +97,8 @@ class Freshness:
     kinds: Mapping[str, KindState]
     same_as: tuple[UUID, ...] = ()
     has_paid: bool = False
+    is_redefined: bool = False
+    domains_count: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +141,11 @@ def _source(instance: Freshness, kind: Kind, lens: Lens) -> Source:
         return Source(instance.instance_id, kind, None, "invoices_not_read")
     closed_before = min([state.days.closed_before, *_closed_by_supports(instance, kind, lens)])
     if lens is Lens.PAID and closed_before > _FIRST_CLOSED:
-        closed_before -= _GRACE
+        closed_before -= timedelta(days=state.grace_days)
     return Source(instance.instance_id, kind, replace(state.days, closed_before=closed_before), "")
 
 
-_GRACE: Final = timedelta(days=GRACE_DAYS)
-_FIRST_CLOSED: Final = date.min + _GRACE
+_FIRST_CLOSED: Final = date.min + timedelta(days=LONGEST_GRACE_DAYS)
 
 
 def _closed_by_supports(instance: Freshness, kind: Kind, lens: Lens) -> Iterable[date]:

@@ -35,6 +35,7 @@ def notes_on(instances: Sequence[Freshness], start: date, lens: Lens) -> tuple[N
     """Return the notes on figures from `start` on."""
     return (
         *_never_synced(instances),
+        *_redefined(instances),
         *_counted_twice(instances),
         *_history(instances, start),
         *(_unpaid(instances) if lens is Lens.PAID else ()),
@@ -73,6 +74,17 @@ def _never_synced(instances: Iterable[Freshness]) -> Iterator[Note]:
     for instance in instances:
         if instance.as_of is None:
             yield Note(f"{instance.name} has not been synced yet. Its figures are missing here.")
+
+
+def _redefined(instances: Iterable[Freshness]) -> Iterator[Note]:
+    """Yield a note for each instance whose figures are being computed by other definitions."""
+    for instance in instances:
+        if instance.is_redefined:
+            text = (
+                f"Your definitions have changed, and the figures of {instance.name} are being computed again. "
+                "Until then they follow the former definitions. This takes some minutes, and nothing is left to do."
+            )
+            yield Note(text, SUBSCRIPTION_KINDS, "by former definitions")
 
 
 def _unpaid(instances: Iterable[Freshness]) -> Iterator[Note]:

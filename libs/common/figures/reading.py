@@ -345,5 +345,6 @@ async def read_coverage(connection: Any) -> dict[UUID, dict[str, KindState]]:
             row["code"],
             row["last_at"],
             row["skipped_at"],
+            row["grace_days"],
         )
     return kinds

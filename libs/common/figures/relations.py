@@ -314,7 +314,7 @@ ORDER BY instance_id, product, ends_on DESC, begins_on DESC"""
 PROMOTIONS: Final = "SELECT instance_id, id, code FROM metrics_read.promotions"
 
 COVERAGE: Final = """
-SELECT instance_id, kind, first_on, last_on, closed_before, read_at, action, code, last_at, skipped_at
+SELECT instance_id, kind, first_on, last_on, closed_before, read_at, action, code, last_at, skipped_at, grace_days
 FROM metrics_read.coverage"""
 
 # The instances of which the lens `paid` is known.

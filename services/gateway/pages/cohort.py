@@ -7,8 +7,8 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import HTMLResponse
 from pydantic import TypeAdapter
 
-from libs.common.contracts.lenses import COUNTING
 from libs.common.figures.cohorts import CohortCustomer, CohortCustomerKey, CohortSelection
+from libs.common.figures.counting import countings
 from libs.common.figures.customers import CustomerId, Record
 from libs.common.figures.groups import Group, limits_of
 from services.gateway import figures
@@ -64,6 +64,7 @@ async def show_cohort(
     shown = page_of(rows, _ROWS, lambda row: tuple(row.key))
     keys = [CustomerId(row.instance_id, row.customer_id) for row in shown.items]
     records = await figures.customer_records(context, principal, list(dict.fromkeys(keys)))
+    instances = await figures.freshness(context, principal, [])
     path = f"{principal.home}/cohorts/{month}/{months_after}"
     kept = {"earlier": "true"} if earlier else {}
     return page(
@@ -74,7 +75,7 @@ async def show_cohort(
         months_after=months_after,
         is_earlier=earlier,
         currency=filters.currency,
-        counting=COUNTING[filters.counting],
+        counting=countings(instances)[filters.counting],
         back=f"{principal.home}/cohorts{filters.address_with(filters.currency)}",
         rows=[
             _row(principal.home, filters, row, records.get(key))

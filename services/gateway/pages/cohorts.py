@@ -3,7 +3,6 @@
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from libs.common.contracts.lenses import COUNTING
 from libs.common.figures.cohorts import Months
 from libs.common.figures.matrix import WORDS
 from services.gateway import figures
@@ -46,10 +45,10 @@ async def show_cohorts(
         request,
         "cohorts.html",
         principal=principal,
-        filters=[*filter_form(filters, names), measure_filter(show)],
+        filters=[*filter_form(filters, names, reading.counting), measure_filter(show)],
         choices=links,
         currency=currency,
-        counting=COUNTING[filters.counting],
+        counting=reading.counting[filters.counting],
         freshness=oldest_freshness(reading.chosen, common_zone(reading.instances), context.clock()),
         notes=reading.notes,
         measure=show,

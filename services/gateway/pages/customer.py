@@ -10,9 +10,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from libs.common.contracts.billing import Kind
-from libs.common.contracts.lenses import COUNTING
 from libs.common.contracts.money import format_micros
 from libs.common.figures.answers import Point
+from libs.common.figures.counting import countings
 from libs.common.figures.coverage import Freshness
 from libs.common.figures.customers import CustomerId, CustomerSegment
 from services.gateway.context import ContextDependency
@@ -71,12 +71,13 @@ async def show_customer(
     if record is None and not segments:
         raise _not_found()
     instance = await get_instance(context, principal, instance_id)
+    counting = countings([history.fresh])
     return page(
         request,
         "customer.html",
         principal=principal,
-        filters=[choice for choice in filter_form(filters, {}) if choice.name == "lens"],
-        counting=COUNTING[filters.counting],
+        filters=[choice for choice in filter_form(filters, {}, counting) if choice.name == "lens"],
+        counting=counting[filters.counting],
         name=(record.name if record else None) or f"Customer {customer_id}",
         record=record,
         instance=instance,

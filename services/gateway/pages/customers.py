@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from pydantic import TypeAdapter
 
-from libs.common.contracts.lenses import COUNTING
 from libs.common.figures.catalogue import BY_SLUG
+from libs.common.figures.counting import countings
 from libs.common.figures.coverage import last_known_day
 from libs.common.figures.customers import CustomerId, Record
 from libs.common.figures.groups import Group, limits_of
@@ -80,6 +80,7 @@ async def list_customers(
     )
     shown = page_of(rows, _ROWS, lambda row: tuple(row.key))
     names = {instance.instance_id: instance.name for instance in instances}
+    counting = countings(instance for instance in instances if not chosen or instance.instance_id in chosen)
     keys = [CustomerId(row.instance_id, row.customer_id) for row in shown.items]
     records = await customer_records(context, principal, keys)
     path = f"{principal.home}/customers"
@@ -88,12 +89,12 @@ async def list_customers(
         request,
         "customers.html",
         principal=principal,
-        filters=[choice for choice in filter_form(filters, names) if choice.name != "period"],
+        filters=[choice for choice in filter_form(filters, names, counting) if choice.name != "period"],
         choices=links,
         limits=words_of(limited, by_product),
         currency=currency,
         parameter=filters.parameter(currency),
-        counting=COUNTING[filters.counting],
+        counting=counting[filters.counting],
         on=day,
         is_synced=any(instance.last_on for instance in instances),
         has_several_instances=len(names) > 1,

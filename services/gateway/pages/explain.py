@@ -6,7 +6,6 @@ from typing import Final, NamedTuple
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from libs.common.contracts.lenses import COUNTING
 from libs.common.figures.catalogue import BY_SLUG
 from libs.common.figures.groups import Group
 from libs.common.figures.operands import Unit
@@ -87,7 +86,6 @@ async def explain(
         "explain.html",
         principal=principal,
         answer=answer,
-        counting=COUNTING[metric.lens or filters.counting],
         formula=formula_in_words(answer),
         values=[
             _value(answer, group, group.group.get("currency") or answer.currency)

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from fastapi import Depends
 
-from libs.common.contracts.lenses import COUNTING, Lens
+from libs.common.contracts.lenses import Lens
 from libs.common.figures.rates import REPORTING, Fx, Target
 from services.gateway.errors import Invalid, instance_not_found
 
@@ -124,12 +124,15 @@ def filters_of(
 AddressFilters = Annotated[Filters, Depends(filters_of)]
 
 
-def filter_form(filters: Filters, instances: Mapping[UUID, str]) -> list[Filter]:
-    """Return the filters to choose from. A filter with one choice is omitted. The currency has links of its own."""
+def filter_form(filters: Filters, instances: Mapping[UUID, str], counting: Mapping[str, str]) -> list[Filter]:
+    """Return the filters to choose from; `counting` says what counts by each lens.
+
+    A filter with one choice is omitted. The currency has links of its own.
+    """
     names = {str(instance_id): name for instance_id, name in instances.items()}
     chosen_instance = "" if filters.instance_id is None else str(filters.instance_id)
     offered = (
-        _filter("lens", "Counting", COUNTING, filters.counting),
+        _filter("lens", "Counting", counting, filters.counting),
         _filter("period", "Period", _PERIODS, filters.period),
         _filter("instance", "Instance", {"": "all", **names} if len(names) > 1 else names, chosen_instance),
     )

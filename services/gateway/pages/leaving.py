@@ -7,7 +7,6 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from pydantic import TypeAdapter
 
-from libs.common.contracts.lenses import COUNTING
 from libs.common.figures.catalogue import BY_SLUG
 from libs.common.figures.end_list import EndSelection, ExpectedEndKey
 from libs.common.figures.end_parts import AT_RISK, SCHEDULED, EndPart
@@ -80,7 +79,7 @@ async def show_leaving(
     )
     shown = page_of(behind, _ROWS, lambda row: tuple(row.key))
     names = {instance.id: instance.name for instance in reading.instances}
-    offered = [choice for choice in filter_form(filters, names) if choice.name != "period"]
+    offered = [choice for choice in filter_form(filters, names, reading.counting) if choice.name != "period"]
     path = f"{principal.home}/leaving"
     return page(
         request,
@@ -89,7 +88,7 @@ async def show_leaving(
         filters=[*offered, _filter(show)],
         choices=links,
         currency=currency,
-        counting=COUNTING[filters.counting],
+        counting=reading.counting[filters.counting],
         freshness=oldest_freshness(reading.chosen, common_zone(reading.instances), context.clock()),
         sums=[sums_of(answers[slug], currency) for slug in ENDS] if answers and currency else [],
         query=filters.address_with(currency),

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from pydantic import TypeAdapter
 
-from libs.common.contracts.lenses import COUNTING
 from libs.common.contracts.movements import MovementKind
+from libs.common.figures.counting import countings
 from libs.common.figures.coverage import last_known_day
 from libs.common.figures.customers import CustomerId
 from libs.common.figures.groups import Group, limits_of
@@ -85,7 +85,7 @@ async def list_movements(
         title=WORDS.get(movement, "Transfers") if movement else "All movements",
         start=first,
         end=last,
-        counting=COUNTING[filters.counting],
+        counting=countings(instances)[filters.counting],
         back=f"{principal.home}/mrr{filters.address_of(filters.currency, month=str(last))}",
         rows=await rows_of(context, principal, shown.items, {}),
         first=f"{path}{filters.address_of(filters.currency, **kept)}" if cursor else None,

@@ -7,7 +7,6 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
-from libs.common.contracts.lenses import COUNTING
 from libs.common.figures.answers import Figure
 from libs.common.figures.catalogue import BY_SLUG
 from libs.common.figures.groups import Group
@@ -63,11 +62,13 @@ async def show_mrr(
         request,
         "mrr.html",
         principal=principal,
-        filters=filter_form(filters, {instance.id: instance.name for instance in reading.instances}),
+        filters=filter_form(
+            filters, {instance.id: instance.name for instance in reading.instances}, reading.counting
+        ),
         choices=links,
         currency=currency,
         parameter=filters.parameter(currency),
-        counting=COUNTING[filters.counting],
+        counting=reading.counting[filters.counting],
         freshness=oldest_freshness(reading.chosen, zone, now),
         notes=reading.notes,
         chart=_chart(answers, currency, restated),

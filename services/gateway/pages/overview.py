@@ -5,7 +5,6 @@ from datetime import datetime
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from libs.common.contracts.lenses import COUNTING
 from services.gateway.context import Context, ContextDependency
 from services.gateway.instances.views import Instance
 from services.gateway.pages import currencies
@@ -49,11 +48,11 @@ async def overview(
             request,
             "overview.html",
             principal=principal,
-            filters=filter_form(filters, names),
+            filters=filter_form(filters, names, reading.counting),
             currency=filters.currency,
             parameter=filters.parameter(filters.currency),
             is_converted=filters.target is not None,
-            counting=COUNTING[filters.counting],
+            counting=reading.counting[filters.counting],
             instances=reading.instances,
             first_syncs=first_syncs,
             troubled=troubled(reading.instances, zone, now),

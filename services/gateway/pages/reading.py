@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from libs.common.figures.answers import Figure
 from libs.common.figures.catalogue import BY_SLUG
+from libs.common.figures.counting import countings
 from libs.common.figures.coverage import Freshness, oldest, sources_of
 from libs.common.figures.groups import Group
 from libs.common.figures.notes import Note, notes_on
@@ -63,6 +64,11 @@ class Reading:
     notes: tuple[Note, ...]
     customers: Mapping[str, int | None]
     reporting: str | None
+
+    @property
+    def counting(self) -> Mapping[str, str]:
+        """Return what counts by each lens."""
+        return countings(self.fresh)
 
     @property
     def chosen(self) -> list[Instance]:

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from pydantic import TypeAdapter
 
-from libs.common.contracts.lenses import COUNTING
 from libs.common.contracts.restatements import RestatementCause
+from libs.common.figures.counting import countings
 from libs.common.figures.restatement_list import Restatement, RestatementKey, RestatementSelection
 from services.gateway.context import Context, ContextDependency
 from services.gateway.figures import freshness, restatements
@@ -58,7 +58,8 @@ async def list_restatements(
     cursor: Cursor = None,
 ) -> HTMLResponse:
     """Show all restatements, in the chosen currency or in all."""
-    zones = {instance.instance_id: instance.time_zone for instance in await freshness(context, principal, [])}
+    instances = await freshness(context, principal, [])
+    zones = {instance.instance_id: instance.time_zone for instance in instances}
     rows = await restatements(
         context,
         principal,
@@ -74,7 +75,7 @@ async def list_restatements(
         request,
         "restatements.html",
         principal=principal,
-        counting=COUNTING[filters.counting],
+        counting=countings(instances)[filters.counting],
         back=f"{principal.home}/mrr{filters.address_with(filters.currency)}",
         rows=rows_of(shown.items, zones),
         first=f"{path}{filters.address_with(filters.currency)}" if cursor else None,

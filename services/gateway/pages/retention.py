@@ -3,7 +3,6 @@
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from libs.common.contracts.lenses import COUNTING
 from libs.common.figures.families.retention import RETENTION
 from libs.common.figures.questions import Question
 from services.gateway.context import ContextDependency
@@ -32,10 +31,12 @@ async def retention(
         request,
         "retention.html",
         principal=principal,
-        filters=filter_form(filters, {instance.id: instance.name for instance in reading.instances}),
+        filters=filter_form(
+            filters, {instance.id: instance.name for instance in reading.instances}, reading.counting
+        ),
         choices=links,
         currency=currency,
-        counting=COUNTING[filters.counting],
+        counting=reading.counting[filters.counting],
         parameter=filters.parameter(currency),
         query=filters.address_of(currency),
         freshness=oldest_freshness(reading.chosen, zone, now),

@@ -79,7 +79,8 @@ class InstanceReport(StoredInstance):
 class InstanceFigures:
     """The known days [first_on, last_on] of an instance, and the start `as_of` of its applied sync; all None before its first sync.
 
-    `same_as` are the instances of which its syncs found that they read the same WHMCS.
+    `same_as` are the instances of which its syncs found that they read the same WHMCS. `is_redefined`: its figures still follow former
+    definitions. Without `domains_count`, domains are in no figure.
     """
 
     instance_id: UUID
@@ -90,6 +91,8 @@ class InstanceFigures:
     first_on: date | None
     last_on: date | None
     same_as: tuple[UUID, ...]
+    is_redefined: bool
+    domains_count: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +174,8 @@ ORDER BY n.created_at, n.instance_id LIMIT :limit"""  # noqa: S608  fixed text
 
 _WITH_FIGURES: Final = """
 SELECT n.instance_id, n.name, n.state, coalesce(f.time_zone, n.settings ->> 'time_zone') AS time_zone,
-    f.as_of, f.first_on, f.last_on, coalesce(n.standing -> 'same_as', '[]') AS same_as
+    f.as_of, f.first_on, f.last_on, coalesce(n.standing -> 'same_as', '[]') AS same_as, coalesce(f.is_redefined, false) AS is_redefined,
+    coalesce((f.definitions ->> 'domains_count')::boolean, true) AS domains_count
 FROM gateway.instances n LEFT JOIN metrics_read.freshness f USING (organization_id, instance_id)
 WHERE n.state NOT IN ('deleting', 'deleted')
 ORDER BY n.created_at, n.instance_id"""

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from libs.common.calendar import day_of
 from libs.common.contracts.billing import SUBSCRIPTION_KINDS
+from libs.common.contracts.lenses import GRACE_DAYS
 
 # The code of a kind whose list a run could not read whole.
 NOT_WHOLE: Final = "not_whole"
@@ -104,11 +105,15 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class Days:
-    """The days on which a kind is known: `first_on` to `last_on`. Days before `closed_before` no longer change."""
+    """The days on which a kind is known: `first_on` to `last_on`. Days before `closed_before` no longer change.
+
+    By the lens `paid`, the last `grace_days` of them still may.
+    """
 
     first_on: date
     last_on: date
     closed_before: date
+    grace_days: int = GRACE_DAYS
 
 
 def with_run(before: Coverage | None, run: Run) -> Coverage:

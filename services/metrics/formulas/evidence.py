@@ -71,6 +71,7 @@ class Evidence(NamedTuple):
     due date. `paid_periods` are in order of days; None while lines are missing, and then no day before the first observation counts.
     `parent_ended_on` is the first day on which the service of an addon no longer counted. `missing_on` is the day of the first sync that
     read the kind whole without a subscription that lines bill: it has no observations, because it was deleted in WHMCS before.
+    Without `counts`, the organization wants the kind in no figure.
     """
 
     kind: Kind
@@ -84,6 +85,7 @@ class Evidence(NamedTuple):
     product_groups: Mapping[str, Sequence[Dated]] = {}
     parent_ended_on: date | None = None
     missing_on: date | None = None
+    counts: bool = True
 
 
 def add_value(values: list[Dated], value: Dated) -> None:

@@ -83,6 +83,14 @@ def published(history: History, rules: str, start_on: date | None) -> History:
 
 
 def digest_of(rules: LineRules) -> str:
-    """Return a text that changes with the rules: if they change, all customers must be computed again."""
-    plain = [*rules[:3], sorted(rules.promotions.items()), sorted(rules.products.items())]
+    """Return a text that changes with what invoices and lists say about lines: then all customers must be computed again.
+
+    Definitions are compared by themselves, because a change of them is a restatement with a cause of its own.
+    """
+    plain = [
+        rules.date_order,
+        rules.prices_include_tax,
+        sorted(rules.promotions.items()),
+        sorted(rules.products.items()),
+    ]
     return sha256(orjson.dumps(plain)).hexdigest()

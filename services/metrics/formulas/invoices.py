@@ -9,7 +9,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Final, NamedTuple
 
-from libs.common.contracts.lenses import GRACE_DAYS
+from libs.common.contracts.definitions import STANDARD, Definitions
 from services.metrics.formulas.date_formats import DateOrder
 
 # The kind of subscriptions that have no record in WHMCS, only lines.
@@ -85,14 +85,15 @@ class LineRules(NamedTuple):
     """How to read the lines of an instance.
 
     `date_order` is that of dates in descriptions, None while it is ambiguous. `promotions` says of each code whether it recurs. `products`
-    has the key of each product by its name; names that several products share are left out.
+    has the key of each product by its name; names that several products share are left out. The `definitions` say how late a line may be
+    paid.
     """
 
     date_order: DateOrder | None = None
-    grace_days: int = GRACE_DAYS
     prices_include_tax: bool = False
     promotions: Mapping[str, bool] = {}
     products: Mapping[str, str] = {}
+    definitions: Definitions = STANDARD
 
 
 class LineIssue(StrEnum):

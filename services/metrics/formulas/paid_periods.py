@@ -114,7 +114,8 @@ def _issues(billed: list[PaidLine], item: Item | None) -> Iterator[LineIssue]:
 
 def _period(line: Dated, kind: str, rules: LineRules) -> PaidPeriod:
     paid_on, refunded_on = line.paid.settlement
-    is_late = paid_on is not None and paid_on > line.from_on + timedelta(days=rules.grace_days)
+    grace = timedelta(days=rules.definitions.grace_days(kind))
+    is_late = paid_on is not None and paid_on > line.from_on + grace
     name = _product_name(line, rules.products) if kind == Kind.SERVICE else None
     return PaidPeriod(
         from_on=line.from_on,

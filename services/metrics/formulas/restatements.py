@@ -7,15 +7,13 @@ days on which it begins, so a late invoice of a year ago is one row and not 365.
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from libs.common.contracts.lenses import GRACE_DAYS, Lens
+from libs.common.contracts.lenses import Lens
 from libs.common.contracts.movements import Cause
 from libs.common.contracts.restatements import RestatementCause
 from services.metrics.formulas.coverage import Days
 from services.metrics.formulas.timeline import Segment
-
-_GRACE: Final = timedelta(days=GRACE_DAYS)
 
 
 class Place(NamedTuple):
@@ -100,7 +98,7 @@ def changes_of(
 
 def _closed_before(lens: Lens, days: Days) -> date:
     """Return the first day that may still change. An invoice that is paid within the grace was paid from its first day on."""
-    return days.closed_before - _GRACE if lens == Lens.PAID else days.closed_before
+    return days.closed_before - timedelta(days=days.grace_days) if lens == Lens.PAID else days.closed_before
 
 
 def _cause(

@@ -3,10 +3,10 @@
 from datetime import date, timedelta
 from typing import Final, NamedTuple
 
+from libs.common.contracts.definitions import LONGEST_GRACE_DAYS
 from libs.common.contracts.movements import Cause
 
-# The greatest grace that a setting allows, and the last due date whose grace always ends within the calendar.
-LONGEST_GRACE_DAYS: Final = 90
+# The last due date whose grace always ends within the calendar.
 _LAST_DUE_ON: Final = date.max - timedelta(days=LONGEST_GRACE_DAYS + 2)
 # From a due date to the first day after each number of days of grace.
 _STEPS: Final = tuple(timedelta(days=days + 1) for days in range(LONGEST_GRACE_DAYS + 1))

@@ -65,13 +65,13 @@ class _Run(NamedTuple):
 def timeline(evidence: Evidence) -> Timeline:
     """Return the segments of one subscription in all lenses. Days of a customer without a currency are in no total.
 
-    A subscription that turned out to be fraud never counted, so it has no segment.
+    A subscription that turned out to be fraud never counted, so it has no segment. One of a kind that does not count has none, either.
 
     Source: docs/metrics.md#what-counts.
     """
     if not evidence.observations:
         evidence = evidence._replace(observations=_deletion(evidence))
-    if not evidence.observations:
+    if not evidence.observations or not evidence.counts:
         return Timeline((), ())
     changes = stretches(evidence)
     if changes[-1].state.status == "fraud":

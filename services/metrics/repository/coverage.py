@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Final, NamedTuple
 
+from libs.common.contracts.definitions import STANDARD, Definitions
 from libs.common.contracts.instances import InstanceKey
 from services.metrics.formulas.coverage import Coverage, Days, KindCoverage, Skipped, days_of
 from services.metrics.repository.driver import Connection, column_types, columns, unnest
@@ -16,8 +17,9 @@ class State:
     """The coverage of an instance and the time zone of its segments; both None before its first run.
 
     `has_movements`: all customers were computed with their movements, which releases before migration 0012 do not write. `days` are the
-    known days of each kind. `prices_include_tax` is the setting by which all customers were computed, None if that is not stored.
-    `definition` counts the changes of definitions that are applied, `wanted_definition` all of them.
+    known days of each kind. `prices_include_tax` is the setting by which all customers were computed, None if that is not stored, and
+    `definitions` are those by which they were. `definition` counts the changes of the program's definitions that are applied,
+    `wanted_definition` all of them.
     """
 
     coverage: Coverage | None
@@ -27,22 +29,25 @@ class State:
     prices_include_tax: bool | None = None
     definition: int = 0
     wanted_definition: int = 0
+    definitions: Definitions = STANDARD
 
-    def is_redefined(self, time_zone: str, *, prices_include_tax: bool) -> bool:
+    def is_redefined(self, time_zone: str, definitions: Definitions, *, prices_include_tax: bool) -> bool:
         """Return whether figures were computed by other definitions than those that are wanted, with these settings."""
         return self.coverage is not None and (
             self.time_zone != time_zone
             or self.prices_include_tax not in (None, prices_include_tax)
             or self.definition != self.wanted_definition
+            or self.definitions != definitions
         )
 
 
-class Definitions(NamedTuple):
-    """By what figures are computed, besides evidence: settings, and how many changes of definitions are applied."""
+class ComputedBy(NamedTuple):
+    """By what figures are computed, besides evidence: settings, how many changes of definitions are applied, and the definitions."""
 
     time_zone: str
     prices_include_tax: bool
     definition: int
+    definitions: Definitions = STANDARD
 
 
 class _KindRow(NamedTuple):
@@ -60,13 +65,14 @@ class _KindRow(NamedTuple):
     first_on: date | None
     last_on: date | None
     closed_before: date | None
+    grace_days: int
 
 
 _KIND: Final = column_types(_KindRow)
 
 _FRESHNESS: Final = f"""
 SELECT f.run_id, f.as_of, f.last_at, f.time_zone, f.has_movements, f.prices_include_tax, f.definition, f.wanted_definition,
-    {APPLIED_EPOCH} AS epoch
+    f.definitions, {APPLIED_EPOCH} AS epoch
 FROM metrics.freshness f WHERE f.organization_id = $1 AND f.instance_id = $2"""
 
 _KINDS: Final = f"""
@@ -74,11 +80,12 @@ SELECT {", ".join(_KIND)} FROM metrics.coverage WHERE organization_id = $1 AND i
 
 _STORE_FRESHNESS: Final = """
 INSERT INTO metrics.freshness AS f (organization_id, instance_id, run_id, as_of, last_at, epoch, time_zone, prices_include_tax,
-    definition, has_movements)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, true)
+    definition, definitions, has_movements)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb, true)
 ON CONFLICT (organization_id, instance_id) DO UPDATE SET run_id = excluded.run_id, as_of = excluded.as_of,
     last_at = excluded.last_at, epoch = excluded.epoch, time_zone = excluded.time_zone,
-    prices_include_tax = excluded.prices_include_tax, definition = excluded.definition, has_movements = true"""
+    prices_include_tax = excluded.prices_include_tax, definition = excluded.definition, definitions = excluded.definitions,
+    has_movements = true"""
 
 _REDEFINE: Final = """
 UPDATE metrics.freshness SET wanted_definition = wanted_definition + 1 WHERE organization_id = $1 AND instance_id = $2"""
@@ -108,13 +115,14 @@ async def read(connection: Connection, key: InstanceKey) -> State:
         freshness["time_zone"],
         freshness["has_movements"],
         {
-            row.kind: Days(row.first_on, row.last_on, row.closed_before)
+            row.kind: Days(row.first_on, row.last_on, row.closed_before, row.grace_days)
             for row in rows
             if row.first_on and row.last_on and row.closed_before
         },
         freshness["prices_include_tax"],
         freshness["definition"],
         freshness["wanted_definition"],
+        Definitions.model_validate(freshness["definitions"]),
     )
 
 
@@ -139,11 +147,11 @@ async def store(
     connection: Connection,
     key: InstanceKey,
     coverage: Coverage,
-    definitions: Definitions,
+    computed_by: ComputedBy,
     open_from: Mapping[str, datetime],
     history_from: date | None = None,
 ) -> None:
-    """Store the applied coverage, with its days in the time zone of the definitions.
+    """Store the applied coverage and by what its figures were computed, with its days in that time zone.
 
     `open_from` has, by kind, the times from which unreadable rows keep days open. `history_from` is the first day of published history.
     """
@@ -154,17 +162,25 @@ async def store(
         coverage.as_of,
         coverage.last_at,
         coverage.epoch,
-        *definitions,
+        computed_by.time_zone,
+        computed_by.prices_include_tax,
+        computed_by.definition,
+        computed_by.definitions.model_dump_json(),
     )
-    zone = definitions.time_zone
+    zone, definitions = computed_by.time_zone, computed_by.definitions
     rows = [
-        _row(coverage.kinds[kind], kind, days_of(coverage, kind, zone, open_from.get(kind), history_from))
+        _row(
+            coverage.kinds[kind],
+            kind,
+            days_of(coverage, kind, zone, open_from.get(kind), history_from),
+            definitions.grace_days(kind),
+        )
         for kind in sorted(coverage.kinds)
     ]
     await connection.execute(_STORE_KINDS, *key, *columns(_KIND, rows))
 
 
-def _row(state: KindCoverage, kind: str, days: Days | None) -> _KindRow:
+def _row(state: KindCoverage, kind: str, days: Days | None, grace_days: int) -> _KindRow:
     skipped = state.skipped
     return _KindRow(
         kind=kind,
@@ -179,4 +195,5 @@ def _row(state: KindCoverage, kind: str, days: Days | None) -> _KindRow:
         first_on=None if days is None else days.first_on,
         last_on=None if days is None else days.last_on,
         closed_before=None if days is None else days.closed_before,
+        grace_days=grace_days,
     )

@@ -5,6 +5,7 @@ from datetime import date
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from libs.common.contracts.definitions import Definitions
 from libs.common.contracts.instances import InstanceChanged, InstanceKey
 from services.metrics.formulas.history import HistoryState
 from services.metrics.repository.driver import Connection
@@ -24,13 +25,14 @@ class Settings(NamedTuple):
     time_zone: str
     prices_include_tax: bool
     history_start: date | None
+    definitions: Definitions
 
 
 _STORE: Final = """
-INSERT INTO metrics.instances AS n (organization_id, instance_id, name, state, settings, version)
-VALUES ($1, $2, $3, $4, $5::jsonb, $6)
-ON CONFLICT (organization_id, instance_id) DO UPDATE SET
-    name = excluded.name, state = excluded.state, settings = excluded.settings, version = excluded.version
+INSERT INTO metrics.instances AS n (organization_id, instance_id, name, state, settings, version, definitions)
+VALUES ($1, $2, $3, $4, $5::jsonb, $6, $7::jsonb)
+ON CONFLICT (organization_id, instance_id) DO UPDATE SET name = excluded.name, state = excluded.state,
+    settings = excluded.settings, version = excluded.version, definitions = excluded.definitions
 WHERE n.version < excluded.version AND n.state <> 'deleted'"""
 
 # The row is stored even when no message about the instance came before: it keeps the instance deleted for good.
@@ -58,7 +60,8 @@ WHERE n.state NOT IN ('deleting', 'deleted') AND (
         WHERE r.organization_id = n.organization_id AND r.instance_id = n.instance_id
             AND (f.run_id IS NULL OR {RUN_EPOCH} > {APPLIED_EPOCH}) AND {IS_STORED})
     OR (f.run_id IS NOT NULL AND (f.time_zone IS DISTINCT FROM n.settings ->> 'time_zone' OR NOT f.has_movements
-        OR f.prices_include_tax <> coalesce((n.settings ->> 'prices_include_tax')::boolean, false) OR f.definition <> f.wanted_definition))
+        OR f.prices_include_tax <> coalesce((n.settings ->> 'prices_include_tax')::boolean, false) OR f.definition <> f.wanted_definition
+        OR f.definitions <> n.definitions))
     OR EXISTS (
         SELECT FROM metrics.history h
         WHERE h.organization_id = n.organization_id AND h.instance_id = n.instance_id AND (h.state = '{HistoryState.READY}'
@@ -73,7 +76,7 @@ _CLAIM: Final = "SELECT pg_try_advisory_xact_lock(hashtextextended('compute:' ||
 
 _SETTINGS: Final = """
 SELECT settings ->> 'time_zone' AS time_zone, coalesce((settings ->> 'prices_include_tax')::boolean, false) AS prices_include_tax,
-    (settings ->> 'history_start')::date AS history_start
+    (settings ->> 'history_start')::date AS history_start, definitions
 FROM metrics.instances WHERE organization_id = $1 AND instance_id = $2 AND state NOT IN ('deleting', 'deleted')"""
 
 # The recursion jumps from instance to instance along the primary key of versions. DISTINCT would read the whole table.
@@ -131,6 +134,7 @@ async def store(connection: Connection, instance: InstanceChanged) -> None:
         instance.state,
         instance.settings.model_dump_json(),
         instance.version,
+        instance.definitions.model_dump_json(),
     )
 
 
@@ -164,7 +168,14 @@ async def claim(connection: Connection, key: InstanceKey) -> bool:
 async def read_settings(connection: Connection, key: InstanceKey) -> Settings | None:
     """Return the settings of an instance; None when it is unknown or deleted."""
     row = await connection.fetchrow(_SETTINGS, *key)
-    return None if row is None else Settings(**row)
+    if row is None:
+        return None
+    return Settings(
+        row["time_zone"],
+        row["prices_include_tax"],
+        row["history_start"],
+        Definitions.model_validate(row["definitions"]),
+    )
 
 
 async def read_unknown(connection: Connection) -> Sequence[UnknownInstance]:

@@ -25,7 +25,7 @@ from services.metrics.formulas.coverage import Coverage, KindCoverage, Skipped
 from services.metrics.movements import update_movements
 from services.metrics.repository import coverage as stored_coverage
 from services.metrics.repository import instances
-from services.metrics.repository.coverage import Definitions
+from services.metrics.repository.coverage import ComputedBy
 from tests.integration.gateway.conftest import Gateway
 
 DAY = timedelta(days=1)
@@ -160,8 +160,8 @@ async def sync(gateway: Gateway, site: Site) -> Site:
     async with transaction(gateway.admin) as connection:
         database, key = await raw(connection), InstanceKey(site.organization_id, site.id)
         settings = await instances.read_settings(database, key)
-        definitions = Definitions(settings.time_zone if settings else "UTC", False, 0)
-        await stored_coverage.store(database, key, coverage(site), definitions, {})
+        computed_by = ComputedBy(settings.time_zone if settings else "UTC", False, 0)
+        await stored_coverage.store(database, key, coverage(site), computed_by, {})
     return site
 
 

@@ -69,6 +69,17 @@ def test_paid_days_stay_open_for_the_grace(on: date, is_closed: bool) -> None:
     assert knowledge(sources, on) == Knowledge(True, None, is_closed)
 
 
+def test_paid_days_of_a_kind_stay_open_for_its_grace() -> None:
+    domain = KindState("domain", DAYS, grace_days=30)
+    sources = sources_of([replace(instance(domain=domain), has_paid=True)], Lens.PAID)
+
+    assert [source.days.closed_before for source in sources if source.days] == [
+        date(2026, 2, 15),
+        date(2026, 2, 15),
+        date(2026, 1, 30),
+    ]
+
+
 @pytest.mark.parametrize(("lens", "is_closed"), [(Lens.CONTRACT, False), (Lens.ACTIVE, True)])
 def test_day_is_open_while_a_kind_that_it_needs_is_not_read(lens: Lens, is_closed: bool) -> None:
     requests = KindState("cancellation_request", None, code="permission_missing")

@@ -64,6 +64,15 @@ def test_note_names_the_last_look_at_a_kind() -> None:
     assert note_on(state).text.startswith("Addons of Main were last read on 2026-03-04 at 12:00 UTC. Since")
 
 
+def test_figures_by_former_definitions_say_so() -> None:
+    instance = Freshness(UUID(int=1), "Main", "UTC", NOON, DAYS.first_on, DAYS.last_on, {}, is_redefined=True)
+
+    [note] = notes_on([instance], DAYS.first_on, Lens.CONTRACT)
+
+    assert note.text.startswith("Your definitions have changed, and the figures of Main")
+    assert note.mark == "by former definitions"
+
+
 def test_same_whmcs_in_two_instances_is_noted_once() -> None:
     main, other, third = (
         Freshness(UUID(int=number), name, "UTC", NOON, DAYS.first_on, DAYS.last_on, {}, same_as)

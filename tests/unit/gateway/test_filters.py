@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 
 from libs.common.contracts.lenses import Lens
+from libs.common.figures.counting import countings
 from services.gateway.errors import Invalid, NotFound
 from services.gateway.pages.filters import Filters, Period, filter_form, filters_of
 
@@ -24,7 +25,7 @@ def test_choice_of_the_form_is_read_from_its_address() -> None:
 
     chosen = {
         offered.name: choice.value
-        for offered in filter_form(filters, INSTANCES)
+        for offered in filter_form(filters, INSTANCES, countings(()))
         for choice in offered.choices
         if choice.is_chosen
     }
@@ -42,7 +43,7 @@ def test_address_with_another_currency_keeps_the_filters() -> None:
 
 
 def test_filter_with_one_choice_is_omitted() -> None:
-    names = [offered.name for offered in filter_form(Filters(), {MAIN: "Main"})]
+    names = [offered.name for offered in filter_form(Filters(), {MAIN: "Main"}, countings(()))]
 
     assert names == ["lens", "period"]
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libs.common.contracts.definitions import Definitions
 from services.metrics.formulas.date_formats import DateOrder
 from services.metrics.formulas.invoices import Invoice, Item, Line, LineRules, Payment
 from services.metrics.formulas.paid_periods import paid_periods
@@ -104,7 +105,12 @@ ITEMS = st.builds(
 RULES = st.builds(
     LineRules,
     date_order=st.sampled_from([None, *DateOrder]),
-    grace_days=st.integers(0, 90),
+    definitions=st.builds(
+        Definitions,
+        service_grace_days=st.integers(0, 90),
+        addon_grace_days=st.integers(0, 90),
+        domain_grace_days=st.integers(0, 90),
+    ),
     prices_include_tax=st.booleans(),
     promotions=st.just({"FOREVER": True, "": False}),
     products=st.just({"Web Plus": "service:1", "": "service:2"}),

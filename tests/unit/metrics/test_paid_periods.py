@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 
+from libs.common.contracts.definitions import Definitions
 from services.metrics.formulas.evidence import Subscription
 from services.metrics.formulas.invoices import LineIssue
 from services.metrics.formulas.months import add_months
@@ -183,8 +184,8 @@ def test_paying_after_grace_counts_from_that_day() -> None:
 def test_grace_of_the_instance_decides_what_is_late() -> None:
     late = invoice(1, JAN, hosting(10, JAN, FEB), paid_on=date(2026, 1, 31))
 
-    assert only(late, grace_days=30).counts_from == JAN
-    assert only(late, grace_days=0).counts_from == date(2026, 1, 31)
+    assert only(late, definitions=Definitions(service_grace_days=30)).counts_from == JAN
+    assert only(late, definitions=Definitions(service_grace_days=0)).counts_from == date(2026, 1, 31)
 
 
 def test_early_renewal_covers_the_next_period() -> None:

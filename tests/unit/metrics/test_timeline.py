@@ -39,6 +39,10 @@ def test_contract_ends_fourteen_days_after_the_due_date() -> None:
     assert [bool(live_on(result, day(number))) for number in (33, 34, 35)] == [True, True, False]
 
 
+def test_kind_that_does_not_count_has_no_segment() -> None:
+    assert line(seen(next_due_on=day(20)), counts=False) == Timeline((), ())
+
+
 @pytest.mark.parametrize(("grace_days", "to"), [(0, 21), (30, 51), (90, 111)])
 def test_contract_ends_after_the_grace_of_its_instance(grace_days: int, to: int) -> None:
     assert spans(line(seen(next_due_on=day(20)), grace_days=grace_days)) == [(day(0), day(to))]

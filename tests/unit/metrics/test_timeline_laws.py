@@ -93,6 +93,7 @@ EVIDENCE = st.builds(
     countries=st.fixed_dictionaries({CUSTOMER: _DATED}),
     product_groups=st.fixed_dictionaries({"service:1": _DATED}),
     parent_ended_on=st.none() | st.integers(-100, 0).map(day),
+    counts=st.just(True),
 )
 
 

@@ -52,5 +52,4 @@ def upgrade() -> None:
     protect("metrics.outbox", service="metrics")
     op.execute("GRANT SELECT ON metrics.unreadable_rows, metrics.applied_runs TO metrics_views")
     replace_view("applied_runs")
-    replace_view("coverage")
     replace_view("unreadable")

@@ -1,6 +1,4 @@
-"""A view shows when subscriptions are expected to end."""
-
-from libs.common.migrations import replace_view
+"""A view shows when subscriptions are expected to end. 0028 creates it, because its text names a column of 0028."""
 
 revision = "0023"
 down_revision = "0022"
@@ -9,5 +7,4 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create the view."""
-    replace_view("expected_ends")
+    """Change nothing."""
