@@ -39,6 +39,7 @@ organizations: Final = _owned(
     Column("is_demo", Boolean, nullable=False),
     Column("created_at", _Moment, nullable=False),
     Column("reporting_currency", Text),
+    Column("definitions", JSONB, nullable=False, server_default="{}"),
 )
 users: Final = Table(
     "users",
@@ -92,7 +93,8 @@ attempts: Final = Table(
     Column("last_at", _Moment, nullable=False),
 )
 # `version` grows with each change; consumers keep the greatest. A draft has no credential in use: its check names the one entered.
-# `standing` is what its syncs left open, `details` how far the details of its records are read; neither is a new version.
+# `standing` is what its syncs left open, `details` how far the details of its records are read; neither is a new version. `overrides` are
+# what the instance has instead of the definitions of its organization.
 instances: Final = _of_instance(
     "instances",
     Column("name", Text, nullable=False),
@@ -110,6 +112,7 @@ instances: Final = _of_instance(
     Column("standing", JSONB, nullable=False),
     Column("details", JSONB),
     Column("details_at", _Moment),
+    Column("overrides", JSONB, nullable=False, server_default="{}"),
 )
 # Address and credential that are checked, and that the instance takes over once the check has passed.
 checks: Final = _of_instance(

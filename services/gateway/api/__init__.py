@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Request
 from services.gateway.api import (
     account,
     cohorts,
+    definitions,
     ends,
     explain,
     filters,
@@ -47,6 +48,7 @@ def build_router() -> APIRouter:
     resources = (
         account,
         organization,
+        definitions,
         instances,
         syncs,
         cohorts,

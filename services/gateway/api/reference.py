@@ -39,6 +39,28 @@ _REPORTING: Final = {
 }
 
 
+_DEFINITIONS: Final = {
+    "definitions": {
+        "service_grace_days": 30,
+        "addon_grace_days": 14,
+        "domain_grace_days": 14,
+        "domains_count": True,
+    },
+    "instances": [
+        {
+            "instance_id": _INSTANCE,
+            "name": "Main",
+            "overrides": {
+                "service_grace_days": 45,
+                "addon_grace_days": None,
+                "domain_grace_days": None,
+            },
+            "is_redefined": True,
+        }
+    ],
+}
+
+
 # Status and sentence by code, as a caller reads them.
 REFUSALS: Final[Mapping[str, tuple[int, str]]] = {
     "json_invalid": (400, "The body is not valid JSON. Look at line 1, column 9."),
@@ -299,6 +321,18 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "GET /organization": Operation(_REPORTING),
     "PATCH /organization": Operation(
         _REPORTING, request={"reporting_currency": "EUR"}, refusals=("currency_unknown",)
+    ),
+    "GET /definitions": Operation(_DEFINITIONS),
+    "PUT /definitions": Operation(
+        _DEFINITIONS,
+        request={
+            "service_grace_days": 30,
+            "addon_grace_days": 14,
+            "domain_grace_days": 14,
+            "domains_count": True,
+            "instances": [{"instance_id": _INSTANCE, "service_grace_days": 45}],
+        },
+        refusals=("instance_not_found",),
     ),
     "GET /audit": Operation(
         {
@@ -840,6 +874,13 @@ _FORM: Final = {
     "prices_include_tax": "Whether the prices in WHMCS include tax, which is then taken out of MRR. Without it they do not.",
     "history_start": "The first day whose figures are shown; null shows the days from the first invoice on.",
 }
+_OF_INSTANCE: Final = {"instance_id": "The instance."}
+_GRACES: Final = {
+    f"{kind}_grace_days": f"How many days after its due date an unpaid {kind} still counts by `contract`: 0 to 90."
+    for kind in ("service", "addon", "domain")
+}
+_OVERRIDES: Final = {name: f"{words} Null: that of the organization." for name, words in _GRACES.items()}
+
 FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
     "Attention": {
         "code": "A stable code of what is wrong (docs/whmcs.md).",
@@ -1091,6 +1132,25 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "rate": "An amount in the currency divided by it is in the default currency of the instance. Rounded to six places.",
         "seen_on": "The day on which a sync saw the rate.",
     },
+    "DefinitionsInForce": {
+        "definitions": "Those of the organization.",
+        "instances": "What each connected instance has instead.",
+    },
+    "Definitions": _GRACES
+    | {"domains_count": "Whether domains are in the figures. If not, they are in none, by any lens."},
+    "NewDefinitions": _GRACES
+    | {
+        "domains_count": "Whether domains are to be in the figures.",
+        "instances": "What instances are to have instead; an instance that is not named keeps what it has.",
+    },
+    "InstanceOverrides": _OF_INSTANCE
+    | {
+        "name": "Its name.",
+        "overrides": "What it has instead of the definitions of the organization.",
+        "is_redefined": "Whether its figures still follow former definitions. They are being computed again.",
+    },
+    "Overrides": _OVERRIDES,
+    "NewOverrides": _OF_INSTANCE | _OVERRIDES,
     "ChangedOrganization": {
         "reporting_currency": "The new currency; null for the default.",
     },

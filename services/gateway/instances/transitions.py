@@ -37,6 +37,7 @@ async def publish(
     """Publish the state of an instance, unless it is a draft. With `again`, publish a state that was published before."""
     if instance.state == InstanceState.DRAFT:
         return
+    definitions = await repository.definitions.read(connection, instance.organization_id)
     body = InstanceChanged.model_validate(
         {
             "id": instance.instance_id,
@@ -46,6 +47,7 @@ async def publish(
             "state": instance.state.value,
             "settings": instance.settings,
             "version": instance.version,
+            "definitions": instance.overrides.over(definitions),
         }
     )
     message_id = f"{instance.instance_id}.{instance.version}{f'.{uuid4()}' if again else ''}"

@@ -10,6 +10,7 @@ from services.gateway.pages import (
     customer,
     customers,
     data,
+    definitions,
     explain,
     gaps,
     instance,
@@ -50,6 +51,7 @@ def build_router() -> APIRouter:
         instance_form,
         instance,
         sync,
+        definitions,
         currency,
         tokens,
     ):

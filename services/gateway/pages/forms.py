@@ -19,7 +19,7 @@ from services.gateway.principals import Principal
 _DRAFT: Final = "draft"
 _NEVER_KEPT: Final = frozenset({"csrf_token", "secret", "access_key", "password"})
 # The last part of the addresses that show a form and take it.
-_PAGES: Final = frozenset({"new", "edit", "tokens", "currency", "remove", "revoke", "accept"})
+_PAGES: Final = frozenset({"new", "edit", "tokens", "currency", "definitions", "remove", "revoke", "accept"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,7 @@ SECTIONS: Final = (
                 "instances:read",
                 below=("/settings/instances/", "/syncs/"),
             ),
+            Page("definitions", "Definitions", "/settings/definitions", "instances:write"),
             Page("currency", "Currency", "/settings/currency", "instances:write"),
             Page("data", "Data quality", "/settings/data", "customers:read"),
             Page("tokens", "API tokens", "/settings/tokens", "tokens:write", below=("/settings/tokens/",)),

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.contracts.instances import InstanceKey, InstanceSettings, InstanceState
 from libs.common.contracts.sync import DetailsProgressed, RunState
+from services.gateway.overrides import Overrides
 from services.gateway.repository.checks import StoredCheck
 from services.gateway.repository.rows import first_of, rows_of
 from services.gateway.repository.syncs import UNDER_WAY, around
@@ -38,6 +39,7 @@ class StoredInstance:
     whmcs_version: str | None
     created_at: datetime
     standing: Standing
+    overrides: Overrides
 
     @property
     def key(self) -> InstanceKey:
@@ -139,6 +141,7 @@ class InstanceValues(TypedDict, total=False):
     attention_code: str | None
     attention_message: str | None
     whmcs_version: str | None
+    overrides: Mapping[str, Any]
 
 
 _REPORTS: Final = f"""{UNDER_WAY}

@@ -67,7 +67,7 @@ def test_viewer_sees_no_tab_that_is_closed() -> None:
 
     assert [link.title for link in tabs(viewer, "/o/nimbus/settings/instances")] == ["Instances"]
     opened = [link.title for link in tabs(OWNER, "/o/nimbus/settings/tokens")]
-    assert opened == ["Instances", "Currency", "Data quality", "API tokens"]
+    assert opened == ["Instances", "Definitions", "Currency", "Data quality", "API tokens"]
 
 
 def test_open_page_is_current_and_its_subpage_is_inside() -> None:
