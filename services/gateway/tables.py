@@ -40,6 +40,7 @@ organizations: Final = _owned(
     Column("created_at", _Moment, nullable=False),
     Column("reporting_currency", Text),
     Column("definitions", JSONB, nullable=False, server_default="{}"),
+    Column("preview", JSONB),
 )
 users: Final = Table(
     "users",

@@ -9,6 +9,7 @@ from libs.common.outbox import relay
 from libs.common.serve import serve
 from services.metrics.compute import Computing
 from services.metrics.handlers import build_handlers
+from services.metrics.previewing import Previewing
 from services.metrics.purging import Tidier
 from services.metrics.reconcile import Reconciling
 from services.metrics.self_check import SelfCheck
@@ -36,6 +37,7 @@ async def run(settings: Settings, clock: Clock = utc_now) -> None:
             tasks={
                 "consume": consumer.run,
                 **{f"compute {number}": computing.work for number in range(_WORKERS)},
+                "preview": Previewing(engine, clock).work,
                 "self-check": SelfCheck(engine, clock).work,
                 "reconcile": Reconciling(engine, clock).work,
                 "send movements": Sending(engine, publisher, clock).work,

@@ -21,6 +21,14 @@ from services.metrics.repository.segments import Figures, Issue
 from services.metrics.turn import Turn
 
 SUBSCRIPTIONS_AT_ONCE: Final = 500
+_NO_ENDS: Final[Mapping[Subscription, date | None]] = {}
+
+
+class ComputedChunk(NamedTuple):
+    """The evidence about the subscriptions of a chunk, and their figures."""
+
+    gathered: Mapping[Subscription, Gathered]
+    figures: Mapping[Subscription, Figures]
 
 
 class _Replaced(NamedTuple):
@@ -123,18 +131,24 @@ async def _read_addons(
     return {addon for addon, parent in parents.items() if parent in ended}
 
 
-async def _compute_chunk(database: Connection, scope: Scope, chunk: Chunk) -> dict[Subscription, _Replaced]:
-    """Store the figures of a chunk and return those that differ."""
+async def compute_figures(
+    database: Connection, scope: Scope, chunk: Chunk, ends: Mapping[Subscription, date | None] = _NO_ENDS
+) -> ComputedChunk:
+    """Return the figures of a chunk, and store none. `ends` are those of services whose figures were computed before and are not stored."""
     gathered = await gather(database, scope, chunk)
     parents = {of_one.parent for of_one in gathered.values() if of_one.parent is not None}
-    # Services of a large customer are in earlier chunks than its addons. Their figures are stored by now.
+    # Services of a large customer are in earlier chunks than its addons.
     missing = parents - gathered.keys() if chunk.is_part else set()
-    ends = {
-        key: end
-        for key, figures in (await segments.read(database, scope.cut.instance, missing)).items()
-        if (end := end_of(figures)) is not None
-    }
-    figures = await _figures(gathered, ends)
+    stored = await segments.read(database, scope.cut.instance, missing - ends.keys())
+    of_parents = {key: ends[key] for key in missing & ends.keys()}
+    of_parents |= {key: end_of(figures) for key, figures in stored.items()}
+    ended = {key: end for key, end in of_parents.items() if end is not None}
+    return ComputedChunk(gathered, await _figures(gathered, ended))
+
+
+async def _compute_chunk(database: Connection, scope: Scope, chunk: Chunk) -> dict[Subscription, _Replaced]:
+    """Store the figures of a chunk and return those that differ."""
+    gathered, figures = await compute_figures(database, scope, chunk)
     stored = await segments.read(database, scope.cut.instance, figures.keys())
     # Equal figures are not written again, so a full recalculation changes no row.
     changed = {key: new for key, new in figures.items() if new != stored.get(key, Figures())}

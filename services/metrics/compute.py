@@ -24,7 +24,6 @@ from libs.common.telemetry import record_spans
 from services.metrics.batches import compute_marked
 from services.metrics.formulas.marked import Marked
 from services.metrics.formulas.restatements import Change
-from services.metrics.gathering import Scope
 from services.metrics.repository import evidence, instances, marks, runs
 from services.metrics.repository.driver import Connection
 from services.metrics.repository.evidence import Cut
@@ -35,6 +34,7 @@ from services.metrics.steps import (
     claim_step,
     finish_step,
     look_at_history,
+    scope_of,
     store_restatements,
 )
 
@@ -127,17 +127,7 @@ class Computing:
         """Compute the customers whose figures a step changes, a batch at a time; return how many there were and what changed."""
         # `_claim_all` finds customers through their subscriptions. The marks of customers without one are claimed after it.
         claims: tuple[_Claim, ...] = (_claim_all, _claim_marked) if changes_all(step) else (_claim_marked,)
-        scope = Scope(
-            step.cut,
-            step.settings.time_zone,
-            step.first_read_on,
-            step.rules,
-            step.settings.prices_include_tax,
-            step.closed,
-            step.is_redefined,
-            step.history.has_paid,
-            step.settings.definitions,
-        )
+        scope = scope_of(step)
         computed, changes = 0, Counter[Change]()
         for claim in claims:
             last = -1

@@ -6,6 +6,7 @@ from datetime import date, datetime
 
 from libs.common.calendar import day_of
 from libs.common.contracts.billing import SUBSCRIPTION_KINDS, Kind
+from libs.common.contracts.definitions import Definitions
 from libs.common.contracts.instances import InstanceKey
 from services.metrics.formulas.coverage import Coverage, Days, with_run
 from services.metrics.formulas.date_formats import order_of
@@ -20,6 +21,7 @@ from services.metrics.formulas.history import (
 from services.metrics.formulas.invoices import LineRules
 from services.metrics.formulas.restatements import Change, stretches_of, with_figures
 from services.metrics.formulas.unreadable import UnreadableRow, after_run, open_from, still_unreadable
+from services.metrics.gathering import Scope
 from services.metrics.repository import (
     applied_runs,
     coverage,
@@ -138,6 +140,32 @@ async def claim_step(database: Connection, key: InstanceKey) -> Step | None:
     if before.coverage is None or not step.has_new_run:
         return step
     return replace(step, mrr_before=await applied_runs.read_mrr(database, key))
+
+
+async def read_redefinition(database: Connection, key: InstanceKey, definitions: Definitions) -> Step | None:
+    """Return the step that would compute the applied figures by other definitions; None without figures. It claims nothing."""
+    settings = await instances.read_settings(database, key)
+    before = await coverage.read(database, key)
+    if settings is None or before.coverage is None:
+        return None
+    settings = settings._replace(definitions=definitions)
+    step = Step(key, before, before.coverage, (), await history.read(database, key), settings)
+    return replace(step, rules=await _read_rules(database, step)) if step.history.is_computed else step
+
+
+def scope_of(step: Step) -> Scope:
+    """Return what all batches of a step have in common."""
+    return Scope(
+        step.cut,
+        step.settings.time_zone,
+        step.first_read_on,
+        step.rules,
+        step.settings.prices_include_tax,
+        step.closed,
+        step.is_redefined,
+        step.history.has_paid,
+        step.settings.definitions,
+    )
 
 
 async def _read_rules(database: Connection, step: Step) -> LineRules:

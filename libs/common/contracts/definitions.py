@@ -1,6 +1,7 @@
 """Definitions: what an organization decides about its figures. Everything else follows from the evidence."""
 
 from typing import Annotated, Final
+from uuid import UUID
 
 from pydantic import Field
 
@@ -32,6 +33,13 @@ class Definitions(Message):
     def counts(self, kind: str) -> bool:
         """Return whether subscriptions of a kind are in any figure."""
         return self.domains_count or kind != Kind.DOMAIN
+
+
+class Preview(Message):
+    """A wish to see what other definitions would change. A newer one replaces it."""
+
+    id: UUID
+    definitions: Definitions
 
 
 # Those of an organization that changed none.

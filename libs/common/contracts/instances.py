@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field
 
-from libs.common.contracts.definitions import STANDARD, Definitions
+from libs.common.contracts.definitions import STANDARD, Definitions, Preview
 from libs.common.contracts.message import Message
 from libs.common.contracts.values import Count, Text
 
@@ -53,7 +53,7 @@ class InstanceSettings(Message):
 class InstanceChanged(Message):
     """The whole present state of an instance. Consumers store the state with the greatest `version`.
 
-    `definitions` are those by which its figures are computed.
+    `definitions` are those by which its figures are computed. `preview` has others whose effect somebody wants to see.
     """
 
     id: UUID
@@ -64,6 +64,7 @@ class InstanceChanged(Message):
     settings: InstanceSettings
     version: Count
     definitions: Definitions = STANDARD
+    preview: Preview | None = None
 
     @property
     def key(self) -> InstanceKey:

@@ -9,7 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from libs.common.contracts.definitions import Definitions, GraceDays
 from services.gateway.api.caller import ApiCaller
 from services.gateway.context import ContextDependency
-from services.gateway.definitions import DefinitionsInForce, change_definitions, get_definitions
+from services.gateway.definitions import (
+    DefinitionsInForce,
+    PreviewOfDefinitions,
+    ask_preview,
+    change_definitions,
+    get_definitions,
+    get_preview,
+)
+from services.gateway.errors import NotFound
 from services.gateway.overrides import Overrides
 from services.gateway.principals import Principal
 
@@ -56,6 +64,30 @@ async def replace_definitions(
     """Replace the definitions. All figures that they change are computed again; closed days change with a restatement."""
     await change_definitions(context, principal, *read_new(new))
     return await get_definitions(context, principal)
+
+
+@router.post("/preview", status_code=202)
+async def preview_definitions(
+    context: ContextDependency,
+    principal: Annotated[Principal, Depends(ApiCaller("instances:write"))],
+    new: NewDefinitions,
+) -> PreviewOfDefinitions:
+    """Compute what other definitions would change, without changing a figure. Ask `GET` until `waiting` is empty."""
+    await ask_preview(context, principal, *read_new(new))
+    return await read_preview(context, principal)
+
+
+@router.get("/preview")
+async def read_preview(
+    context: ContextDependency, principal: Annotated[Principal, Depends(ApiCaller("instances:write"))]
+) -> PreviewOfDefinitions:
+    """Return the newest preview: each of the last twelve month-ends by the definitions in force and by the others."""
+    preview = await get_preview(context, principal)
+    if preview is None:
+        raise NotFound(
+            "preview_not_found", "Nobody asked for a preview, or its definitions are applied. Ask for one."
+        )
+    return preview
 
 
 def read_new(new: NewDefinitions) -> tuple[Definitions, dict[UUID, Overrides]]:

@@ -61,6 +61,29 @@ _DEFINITIONS: Final = {
 }
 
 
+_PREVIEW: Final = {
+    "id": "3c4d5e6f-7081-4293-a4b5-c6d7e8f90a77",
+    "definitions": _DEFINITIONS["definitions"],
+    "overrides": {},
+    "waiting": [],
+    "months": [
+        {
+            "on": "2026-10-31",
+            "currency": "EUR",
+            "mrr_before": "1200.000000",
+            "mrr_after": "1250.000000",
+            "mrr_change": "50.000000",
+            "customers_before": 80,
+            "customers_after": 84,
+            "customers_change": 4,
+            "churned_mrr_before": "-90.000000",
+            "churned_mrr_after": "-40.000000",
+            "churned_mrr_change": "50.000000",
+        }
+    ],
+}
+
+
 # Status and sentence by code, as a caller reads them.
 REFUSALS: Final[Mapping[str, tuple[int, str]]] = {
     "json_invalid": (400, "The body is not valid JSON. Look at line 1, column 9."),
@@ -73,6 +96,10 @@ REFUSALS: Final[Mapping[str, tuple[int, str]]] = {
     "organization_not_found": (
         404,
         "There is no such organization, or you are not a member of it. Ask its owner to add you.",
+    ),
+    "preview_not_found": (
+        404,
+        "Nobody asked for a preview, or its definitions are applied. Ask for one.",
     ),
     "instance_not_found": (404, "There is no such instance in this organization. Choose one from the list."),
     "check_not_found": (
@@ -334,6 +361,17 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         },
         refusals=("instance_not_found",),
     ),
+    "POST /definitions/preview": Operation(
+        {**_PREVIEW, "waiting": ["Main"], "months": []},
+        request={
+            "service_grace_days": 30,
+            "addon_grace_days": 14,
+            "domain_grace_days": 14,
+            "domains_count": True,
+        },
+        refusals=("instance_not_found",),
+    ),
+    "GET /definitions/preview": Operation(_PREVIEW, refusals=("preview_not_found",)),
     "GET /audit": Operation(
         {
             "items": [
@@ -1135,6 +1173,26 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
     "DefinitionsInForce": {
         "definitions": "Those of the organization.",
         "instances": "What each connected instance has instead.",
+    },
+    "PreviewOfDefinitions": {
+        "id": "The id of the preview. A newer one replaces it.",
+        "definitions": "The definitions of the organization that are tried.",
+        "overrides": "What instances would have instead, by their id.",
+        "waiting": "The names of the instances that are not computed yet. The months appear once it is empty.",
+        "months": "The effect on each of the last twelve month-ends, by currency.",
+    },
+    "PreviewMonth": {
+        "on": "The last day of the month.",
+        "currency": "The currency of the amounts.",
+        "mrr_before": "MRR on this day by the definitions in force.",
+        "mrr_after": "MRR on this day by the others.",
+        "mrr_change": "The difference.",
+        "customers_before": "Customers with an MRR above 0 in the currency.",
+        "customers_after": "The same by the other definitions.",
+        "customers_change": "The difference.",
+        "churned_mrr_before": "Churned MRR of the month, not above 0.",
+        "churned_mrr_after": "The same by the other definitions.",
+        "churned_mrr_change": "The difference.",
     },
     "Definitions": _GRACES
     | {"domains_count": "Whether domains are in the figures. If not, they are in none, by any lens."},

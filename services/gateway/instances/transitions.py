@@ -38,6 +38,7 @@ async def publish(
     if instance.state == InstanceState.DRAFT:
         return
     definitions = await repository.definitions.read(connection, instance.organization_id)
+    preview = await repository.definitions.read_preview(connection, instance.organization_id)
     body = InstanceChanged.model_validate(
         {
             "id": instance.instance_id,
@@ -48,6 +49,7 @@ async def publish(
             "settings": instance.settings,
             "version": instance.version,
             "definitions": instance.overrides.over(definitions),
+            "preview": preview and preview.of(instance.instance_id, instance.overrides),
         }
     )
     message_id = f"{instance.instance_id}.{instance.version}{f'.{uuid4()}' if again else ''}"

@@ -11,7 +11,15 @@ from starlette.responses import Response
 
 from libs.common.contracts.definitions import LONGEST_GRACE_DAYS, Definitions
 from services.gateway.context import Context, ContextDependency
-from services.gateway.definitions import DefinitionsInForce, change_definitions, get_definitions
+from services.gateway.definitions import (
+    DefinitionsInForce,
+    PreviewOfDefinitions,
+    ask_preview,
+    change_definitions,
+    discard_preview,
+    get_definitions,
+    get_preview,
+)
 from services.gateway.errors import Invalid, raise_first
 from services.gateway.overrides import Overrides
 from services.gateway.pages.callers import InstanceWriter
@@ -49,11 +57,16 @@ async def definitions_form(
 async def apply(
     request: Request, context: ContextDependency, principal: InstanceWriter, fields: Fields
 ) -> Response:
-    """Store the definitions, by which all figures are then computed again."""
+    """Store the definitions, by which all figures are then computed again, or only have their effect computed or forgotten."""
 
     async def save() -> RedirectResponse:
-        entries = read_entries(fields, await get_definitions(context, principal))
-        await change_definitions(context, principal, entries.definitions, entries.overrides)
+        action = fields.get("action")
+        if action == "discard":
+            await discard_preview(context, principal)
+        else:
+            entries = read_entries(fields, await get_definitions(context, principal))
+            use = ask_preview if action == "preview" else change_definitions
+            await use(context, principal, entries.definitions, entries.overrides)
         return see(f"{principal.home}/settings/definitions")
 
     async def show(form: Form) -> HTMLResponse:
@@ -88,26 +101,31 @@ def _days(fields: Mapping[str, str], field: str, errors: list[Invalid]) -> int:
     return 0
 
 
-def fields_of(present: DefinitionsInForce) -> dict[str, str]:
-    """Return the fields of the form that give the definitions in force."""
-    values = present.definitions.model_dump()
+def fields_of(present: DefinitionsInForce, preview: PreviewOfDefinitions | None = None) -> dict[str, str]:
+    """Return the fields of the form that give the definitions of a preview, or without one those in force."""
+    definitions = preview.definitions if preview else present.definitions
+    overrides = {instance.instance_id: instance.overrides for instance in present.instances}
+    overrides |= preview.overrides if preview else {}
+    values = definitions.model_dump()
     fields = {name: str(values[name]) for name in _GRACES}
-    fields["domains_count"] = "yes" if present.definitions.domains_count else "no"
-    for instance in present.instances:
-        for name, days in instance.overrides.model_dump(exclude_none=True).items():
-            fields[f"{name}.{instance.instance_id}"] = str(days)
+    fields["domains_count"] = "yes" if definitions.domains_count else "no"
+    for instance_id, graces in overrides.items():
+        for name, days in graces.model_dump(exclude_none=True).items():
+            fields[f"{name}.{instance_id}"] = str(days)
     return fields
 
 
 async def _page(request: Request, context: Context, principal: Principal, form: Form | None) -> HTMLResponse:
-    present = await get_definitions(context, principal)
+    present, preview = await get_definitions(context, principal), await get_preview(context, principal)
     return form_page(
         request,
         context,
         "definitions.html",
         principal,
-        form or Form(fields_of(present)),
+        form or Form(fields_of(present, preview)),
         present=present,
+        preview=preview,
+        currencies=sorted({month.currency for month in preview.months}) if preview else [],
         graces=_GRACES,
         longest=LONGEST_GRACE_DAYS,
     )

@@ -1,13 +1,16 @@
 """The definitions of an organization, and what its instances have instead."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import select, text, update
+from sqlalchemy import null, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from libs.common.contracts.definitions import Definitions
+from libs.common.contracts.definitions import Definitions, Preview
+from libs.common.contracts.message import Message
 from services.gateway.overrides import Overrides
 from services.gateway.repository.instances import StoredInstance
 from services.gateway.repository.rows import rows_of
@@ -23,6 +26,39 @@ class InstanceOverrides:
     overrides: Overrides
     is_redefined: bool
 
+
+class StoredPreview(Message):
+    """The definitions whose effect somebody wants to see. Instances that `overrides` does not name keep what they have."""
+
+    id: UUID
+    definitions: Definitions
+    overrides: Mapping[UUID, Overrides]
+
+    def of(self, instance_id: UUID, present: Overrides) -> Preview:
+        """Return the preview of an instance that has these overrides at present."""
+        overrides = self.overrides.get(instance_id, present)
+        return Preview(id=self.id, definitions=overrides.over(self.definitions))
+
+
+@dataclass(frozen=True, slots=True)
+class MonthOfInstance:
+    """The effect of a preview on a month of an instance in a currency; without a month, the instance has no known month-end."""
+
+    instance_id: UUID
+    on: date | None
+    currency: str | None
+    mrr_before_micros: int | None
+    mrr_after_micros: int | None
+    customers_before: int | None
+    customers_after: int | None
+    churn_before_micros: int | None
+    churn_after_micros: int | None
+
+
+_MONTHS: Final = """
+SELECT instance_id, "on", currency, mrr_before_micros, mrr_after_micros, customers_before, customers_after,
+    churn_before_micros, churn_after_micros
+FROM metrics_read.previews WHERE preview_id = :preview_id ORDER BY "on", currency, instance_id"""
 
 _OF_INSTANCES: Final = """
 SELECT n.instance_id, n.name, n.overrides, coalesce(f.is_redefined, false) AS is_redefined
@@ -47,6 +83,27 @@ async def store(connection: AsyncConnection, organization_id: UUID, definitions:
     """Store the definitions of an organization."""
     of_id = update(organizations).where(organizations.c.organization_id == organization_id)
     await connection.execute(of_id.values(definitions=definitions.model_dump(mode="json")))
+
+
+async def read_preview(connection: AsyncConnection, organization_id: UUID) -> StoredPreview | None:
+    """Return the preview that is wanted; None without one."""
+    of_id = select(organizations.c.preview).where(organizations.c.organization_id == organization_id)
+    stored = (await connection.execute(of_id)).scalar()
+    return None if stored is None else StoredPreview.model_validate(stored)
+
+
+async def store_preview(
+    connection: AsyncConnection, organization_id: UUID, preview: StoredPreview | None
+) -> None:
+    """Store the preview that is wanted in the place of the one before; None for none."""
+    of_id = update(organizations).where(organizations.c.organization_id == organization_id)
+    value = null() if preview is None else preview.model_dump(mode="json")
+    await connection.execute(of_id.values(preview=value))
+
+
+async def read_months(connection: AsyncConnection, preview_id: UUID) -> list[MonthOfInstance]:
+    """Return the effect of a preview on each instance of which it is computed."""
+    return rows_of(MonthOfInstance, await connection.execute(text(_MONTHS), {"preview_id": preview_id}))
 
 
 async def of_instances(connection: AsyncConnection) -> list[InstanceOverrides]:

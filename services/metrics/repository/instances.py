@@ -29,10 +29,11 @@ class Settings(NamedTuple):
 
 
 _STORE: Final = """
-INSERT INTO metrics.instances AS n (organization_id, instance_id, name, state, settings, version, definitions)
-VALUES ($1, $2, $3, $4, $5::jsonb, $6, $7::jsonb)
+INSERT INTO metrics.instances AS n (organization_id, instance_id, name, state, settings, version, definitions, preview)
+VALUES ($1, $2, $3, $4, $5::jsonb, $6, $7::jsonb, $8::jsonb)
 ON CONFLICT (organization_id, instance_id) DO UPDATE SET name = excluded.name, state = excluded.state,
-    settings = excluded.settings, version = excluded.version, definitions = excluded.definitions
+    settings = excluded.settings, version = excluded.version, definitions = excluded.definitions,
+    preview = excluded.preview
 WHERE n.version < excluded.version AND n.state <> 'deleted'"""
 
 # The row is stored even when no message about the instance came before: it keeps the instance deleted for good.
@@ -108,6 +109,8 @@ _TABLES: Final = (
     "customer_days",
     "restatements",
     "issues",
+    "previews",
+    "preview_months",
     "runs",
     "applied_runs",
     "freshness",
@@ -135,6 +138,7 @@ async def store(connection: Connection, instance: InstanceChanged) -> None:
         instance.settings.model_dump_json(),
         instance.version,
         instance.definitions.model_dump_json(),
+        None if instance.preview is None else instance.preview.model_dump_json(),
     )
 
 

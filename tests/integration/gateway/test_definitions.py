@@ -131,3 +131,86 @@ async def test_form_changes_definitions(gateway: Gateway) -> None:
     after = await read(owner)
     assert after["definitions"] == USUAL | {"service_grace_days": 30, "domains_count": False}
     assert after["instances"][0]["overrides"]["addon_grace_days"] == 7
+
+
+async def computed(gateway: Gateway, site: Site, preview_id: str, **months: tuple[int, ...]) -> None:
+    """Store the effect of a preview as metrics does: figures of 31 January by currency."""
+    values = {"organization": site.organization_id, "instance": site.id}
+    await gateway.execute(
+        """INSERT INTO metrics.previews (organization_id, instance_id, preview_id, computed_at)
+        VALUES (:organization, :instance, :preview, now())""",
+        **values,
+        preview=UUID(preview_id),
+    )
+    for currency, figures in months.items():
+        await gateway.execute(
+            f"""INSERT INTO metrics.preview_months VALUES (:organization, :instance, '2026-01-31', :currency,
+            {", ".join(map(str, figures))})""",  # noqa: S608  numbers
+            **values,
+            currency=currency,
+        )
+
+
+async def ask_preview(person: Person, **values: Any) -> Any:
+    return await person.client.post(
+        "/api/v1/definitions/preview", json=USUAL | values, headers={"x-csrf-token": await person.csrf()}
+    )
+
+
+async def test_preview_adds_up_all_instances(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    first, second = [await connected(gateway, owner.organization_id) for _ in range(2)]
+
+    asked = await ask_preview(owner, service_grace_days=30)
+    preview_id = asked.json()["id"]
+    message = (await gateway.sent("instances"))[-1]
+    await computed(gateway, first, preview_id, EUR=(10_000_000, 12_000_000, 1, 2, -5_000_000, 0))
+    half = (await owner.client.get("/api/v1/definitions/preview")).json()
+    await computed(gateway, second, preview_id, EUR=(5_000_000, 4_000_000, 3, 2, 0, -1_000_000))
+    whole = (await owner.client.get("/api/v1/definitions/preview")).json()
+
+    assert (asked.status_code, len(asked.json()["waiting"])) == (202, 2)
+    assert message["preview"] == {"id": preview_id, "definitions": USUAL | {"service_grace_days": 30}}
+    assert message["definitions"] == USUAL
+    assert (len(half["waiting"]), half["months"]) == (1, [])
+    assert whole["waiting"] == []
+    [month] = whole["months"]
+    assert (month["on"], month["currency"]) == ("2026-01-31", "EUR")
+    assert (month["mrr_before"], month["mrr_after"], month["mrr_change"]) == (
+        "15.000000",
+        "16.000000",
+        "1.000000",
+    )
+    assert (month["customers_before"], month["customers_after"], month["customers_change"]) == (4, 4, 0)
+    assert (month["churned_mrr_before"], month["churned_mrr_change"]) == ("-5.000000", "4.000000")
+
+
+async def test_page_shows_the_effect_before_it_applies(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    site = await connected(gateway, owner.organization_id)
+    fields = {name: str(days) for name, days in USUAL.items() if name != "domains_count"}
+    fields |= {"service_grace_days": "30", "domains_count": "yes"}
+
+    await owner.post("/settings/definitions", **fields, action="preview")
+    waiting = await owner.open("/settings/definitions")
+    preview_id = (await owner.client.get("/api/v1/definitions/preview")).json()["id"]
+    await computed(gateway, site, preview_id, EUR=(10_000_000, 12_500_000, 1, 2, -5_000_000, 0))
+    shown = await owner.open("/settings/definitions")
+    await owner.post("/settings/definitions", **fields, action="apply")
+    applied = await owner.client.get("/api/v1/definitions/preview")
+
+    assert "Computing the effect for Main" in waiting.text
+    assert 'value="30"' in shown.text
+    assert all(text in shown.text for text in ("31 Jan 2026", "12.50", "2.50"))
+    assert (await read(owner))["definitions"]["service_grace_days"] == 30
+    assert (applied.status_code, applied.json()["code"]) == (404, "preview_not_found")
+
+
+async def test_discarded_preview_changes_nothing(gateway: Gateway) -> None:
+    owner = await gateway.owner()
+    await ask_preview(owner, service_grace_days=30)
+
+    await owner.post("/settings/definitions", action="discard")
+
+    assert (await owner.client.get("/api/v1/definitions/preview")).status_code == 404
+    assert (await read(owner))["definitions"] == USUAL
