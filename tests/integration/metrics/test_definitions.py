@@ -1,14 +1,20 @@
 """Definitions of the organization: a changed one computes all figures again, and restates closed days under its own name."""
 
-from datetime import date
+import random
+from datetime import date, timedelta
+
+import pytest
 
 from libs.common.contracts.billing import Kind
 from libs.common.contracts.definitions import Definitions
-from tests.builders import instance, invoice, subscription
+from libs.common.contracts.envelope import Record
+from tests.builders import book, instance, invoice, subscription
 from tests.integration.metrics.conftest import Tables
 from tests.integration.metrics.test_applied_runs import run
 from tests.integration.metrics.test_restatements import CONTRACT, FIRST_ON, TODAY
+from tests.integration.metrics.test_runs import NOON, ended
 
+FIGURES = ("segments", "issues", "gaps", "movements", "customer_days")
 OVERDUE = date(2026, 2, 20)
 ENDS = "SELECT kind, due_on, ends_on, is_requested FROM metrics_read.expected_ends WHERE lens = 'contract' ORDER BY kind"
 
@@ -83,3 +89,33 @@ async def test_equal_definitions_compute_nothing(tables: Tables) -> None:
     await define(tables, 2, service_grace_days=14)
 
     assert await tables.places("segments", "freshness") == before
+
+
+def any_definitions(dice: random.Random) -> dict[str, int | bool]:
+    graces = {f"{kind}_grace_days": dice.randint(0, 90) for kind in ("service", "addon", "domain")}
+    return graces | {"domains_count": dice.random() < 0.7}
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_incremental_equals_full_under_any_definitions(tables: Tables, seed: int) -> None:
+    dice, facts = random.Random(seed), book(seed)
+    for version, epoch in enumerate(range(1, 1 + len({fact_epoch(record) for record in facts})), 2):
+        await tables.take([record for record in facts if fact_epoch(record) == epoch])
+        if dice.random() < 0.3:
+            await ended(tables, NOON + timedelta(days=10 * epoch), epoch=epoch)
+            await define(tables, version, **any_definitions(dice))
+    await ended(tables, NOON + timedelta(days=10 * epoch), epoch=epoch)
+    await tables.compute()
+    incremental = await tables.content(*FIGURES)
+
+    for table in FIGURES:
+        await tables.execute(f"DELETE FROM metrics.{table}")  # noqa: S608  fixed names
+    await tables.execute("UPDATE metrics.freshness SET has_movements = false")
+    await tables.compute()
+
+    assert len(incremental["movements"]) > 500
+    assert await tables.content(*FIGURES) == incremental
+
+
+def fact_epoch(record: Record) -> int:
+    return int(dict(record.headers)["ce_epoch"])
